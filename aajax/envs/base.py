@@ -1,0 +1,57 @@
+"""What a world is.
+
+A world is a frozen dataclass that is also a pytree: static fields fix shapes, leaf
+fields are knobs. `jax.vmap` over a world's leaves is a vmap over worlds. It plays one
+game; play many at once with `jax.vmap` over `reset` and `step`.
+"""
+
+import dataclasses
+from typing import Protocol
+
+import jax
+
+from aajax.types import Array, PRNGKey, PyTree, TimeStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """Actions 0, ..., num_actions − 1, as i32[]."""
+
+    num_actions: int
+
+
+class Environment(Protocol):
+    """The contract, checked for every registered world by the tests.
+
+    Attributes:
+      num_agents: N, seats at one game.
+      action_spaces: what each seat may do.
+      observation_shape: shape of one agent's observation.
+      episode_length: steps of every episode, or None where it varies.
+    """
+
+    num_agents: int
+    action_spaces: tuple[Discrete, ...]
+    observation_shape: tuple[int, ...]
+    episode_length: int | None
+
+    def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
+        """Begins a game. The key is consumed."""
+        ...
+
+    def step(
+        self, key: PRNGKey, state: PyTree, action: Array
+    ) -> tuple[PyTree, TimeStep]:
+        """Plays the joint action i32[N, ...]. The key is consumed."""
+        ...
+
+
+def world(cls: type) -> type:
+    """Makes a class a frozen dataclass and a pytree; `static()` fields are no leaves."""
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    return jax.tree_util.register_dataclass(cls)
+
+
+def static(**options) -> dataclasses.Field:
+    """A field that fixes shapes or rules: compared, never traced."""
+    return dataclasses.field(metadata={"static": True}, **options)

@@ -1,0 +1,255 @@
+"""Iterated matrix games from any payoff tensor.
+
+Each step every agent picks an action and earns its entry of the payoff tensor. An
+agent sees the last joint action, its own action first, as a one-hot vector whose
+first entry marks the start. An episode is a window of `num_steps` steps on the
+infinite game (cut off: discount 1), or a game that truly ends there (`ends=True`:
+discount 0), or one that ends after every step with probability `1 − continuation`,
+which is discounting made real.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.envs.base import Discrete, static, world
+from aajax.types import Array, PRNGKey, TimeStep
+
+
+class MatrixState(NamedTuple):
+    """Attributes:
+    joint: i32[], 0 at the start, else 1 + the row-major number of the last joint
+      action (a_1, ..., a_N).
+    time: i32[], steps played.
+    """
+
+    joint: Array
+    time: Array
+
+
+@world
+class IteratedMatrixGame:
+    """Build it with `matrix_game` or a named game; both check their arguments."""
+
+    payoff: Array  # f32[N, A_1, ..., A_N]; a leaf: vmap over payoffs is over games
+    continuation: Array | None = None  # f32[], None: never ends by chance
+    action_counts: tuple[int, ...] = static(default=())
+    num_steps: int = static(default=16)
+    ends: bool = static(default=False)
+    action_names: tuple[str, ...] = static(default=())
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.action_counts)
+
+    @property
+    def action_spaces(self) -> tuple[Discrete, ...]:
+        return tuple(Discrete(count) for count in self.action_counts)
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return (1 + int(np.prod(self.action_counts)),)
+
+    @property
+    def episode_length(self) -> int | None:
+        return self.num_steps if self.continuation is None else None
+
+    def reset(self, key: PRNGKey) -> tuple[MatrixState, TimeStep]:
+        del key
+        state = MatrixState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+        return state, TimeStep(
+            observation=self._observe(state.joint),
+            reward=jnp.zeros(self.num_agents),
+            discount=jnp.ones(()),
+            last=jnp.zeros((), bool),
+        )
+
+    def step(
+        self, key: PRNGKey, state: MatrixState, action: Array
+    ) -> tuple[MatrixState, TimeStep]:
+        joint = self._joint(action)
+        time = state.time + 1
+        timeout = time >= self.num_steps
+        ended = timeout if self.ends else jnp.zeros((), bool)
+        if self.continuation is not None:
+            ended = ended | ~jax.random.bernoulli(key, self.continuation)
+        # A product with a one-hot vector: a gather costs ten times as much on a CPU.
+        chosen = jax.nn.one_hot(joint, int(np.prod(self.action_counts)))
+        return MatrixState(1 + joint, time), TimeStep(
+            observation=self._observe(1 + joint),
+            reward=self.payoff.reshape(self.num_agents, -1) @ chosen,
+            discount=1.0 - ended.astype(jnp.float32),
+            last=ended | timeout,
+        )
+
+    def _joint(self, action: Array) -> Array:
+        joint = action[0]
+        for agent in range(1, self.num_agents):
+            joint = joint * self.action_counts[agent] + action[agent]
+        return joint
+
+    def _observe(self, joint: Array) -> Array:
+        views = jnp.asarray(seat_views(self.action_counts), jnp.int32)
+        return jax.nn.one_hot(views[:, joint], self.observation_shape[0])
+
+
+def seat_views(action_counts: tuple[int, ...]) -> np.ndarray:
+    """How each seat numbers the joint outcomes, i64[N, 1 + ΠA].
+
+    Seat i counts in row-major order of (a_i, a_{i+1}, ..., a_{i−1}), so that one
+    policy can play every seat of a symmetric game. START is 0 for all.
+    """
+    joint = np.arange(np.prod(action_counts)).reshape(action_counts)
+    views = []
+    for seat in range(len(action_counts)):
+        order = np.roll(np.arange(len(action_counts)), -seat)
+        view = np.empty(joint.size, int)
+        view[joint.transpose(order).reshape(-1)] = np.arange(joint.size)
+        views.append(np.concatenate([[0], 1 + view]))
+    return np.stack(views)
+
+
+def matrix_game(
+    payoff: Array | Sequence,
+    *,
+    num_steps: int = 16,
+    ends: bool = False,
+    continuation: Array | float | None = None,
+    action_names: Sequence[str] = (),
+) -> IteratedMatrixGame:
+    """An iterated game from a payoff tensor.
+
+    Args:
+      payoff: f32[N, A_1, ..., A_N]; entry [i, a_1, ..., a_N] is what agent i earns.
+      num_steps: steps after which an episode stops.
+      ends: whether the game is over there (discount 0), or only cut off (discount 1).
+      continuation: probability of going on after each step; None goes on surely.
+      action_names: one per action, for tables and figures.
+
+    Raises:
+      ValueError: if the tensor has not one axis per agent after the first, or holds
+        numbers that are not finite; or if another argument is out of range.
+    """
+    payoff = jnp.asarray(payoff, jnp.float32)
+    if payoff.ndim < 3 or payoff.shape[0] != payoff.ndim - 1 or 0 in payoff.shape:
+        raise ValueError(
+            f"payoff has shape {payoff.shape}: [N, A_1, ..., A_N] is needed, with one "
+            "axis of actions for each of the N >= 2 agents"
+        )
+    _check_finite("payoff", payoff)
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}: at least 1 is needed")
+    if continuation is not None:
+        continuation = jnp.asarray(continuation, jnp.float32)
+        if not isinstance(continuation, jax.core.Tracer) and not (
+            np.all(continuation >= 0) and np.all(continuation <= 1)
+        ):
+            raise ValueError(
+                f"continuation is {continuation}: a probability in [0, 1] is needed"
+            )
+    counts = payoff.shape[1:]
+    if not action_names:
+        action_names = [str(action) for action in range(max(counts))]
+    if len(action_names) != max(counts):
+        raise ValueError(
+            f"action_names is {tuple(action_names)}: {max(counts)} names are needed"
+        )
+    return IteratedMatrixGame(
+        payoff, continuation, counts, num_steps, ends, tuple(action_names)
+    )
+
+
+def symmetric_game(own_payoff: Sequence, **options) -> IteratedMatrixGame:
+    """A two-player game in which both seats earn own_payoff[own action][other's]."""
+    rows = jnp.asarray(own_payoff, jnp.float32)
+    return matrix_game(jnp.stack([rows, rows.T]), **options)
+
+
+def prisoners_dilemma(
+    reward: float = -1.0,
+    sucker: float = -3.0,
+    temptation: float = 0.0,
+    punishment: float = -2.0,
+    **options,
+) -> IteratedMatrixGame:
+    """Cooperate (0) or defect (1); defecting dominates, yet both lose by it."""
+    rows = [[reward, sucker], [temptation, punishment]]
+    return symmetric_game(rows, action_names="CD", **options)
+
+
+def prisoners_dilemma_points(
+    reward: float = 3.0,
+    sucker: float = 0.0,
+    temptation: float = 5.0,
+    punishment: float = 1.0,
+    **options,
+) -> IteratedMatrixGame:
+    """The prisoner's dilemma in Axelrod's points."""
+    return prisoners_dilemma(reward, sucker, temptation, punishment, **options)
+
+
+def contribution_game(multiplier: float = 1.33, **options) -> IteratedMatrixGame:
+    """Keep 1 or contribute it; what is contributed is multiplied and shared.
+
+    CC f − 1, CD f/2 − 1, DC f/2, DD 0 (POLA's game, https://arxiv.org/abs/2210.10125);
+    a dilemma for 1 < f < 2.
+    """
+    f = multiplier
+    return prisoners_dilemma(f - 1.0, f / 2 - 1.0, f / 2, 0.0 * f, **options)
+
+
+def chicken(crash: float = -10.0, **options) -> IteratedMatrixGame:
+    """Swerve (0) or go straight (1): 0/0, −1/+1, and the crash for both."""
+    rows = [[0.0, -1.0], [1.0, crash]]
+    return symmetric_game(rows, action_names=("swerve", "straight"), **options)
+
+
+def stag_hunt(
+    stag: float = 4.0, hare: float = 3.0, alone: float = 0.0, **options
+) -> IteratedMatrixGame:
+    """Stag (0) pays only together, hare (1) always: trust against safety."""
+    rows = [[stag, alone], [hare, hare]]
+    return symmetric_game(rows, action_names=("stag", "hare"), **options)
+
+
+def battle_of_the_sexes(
+    favourite: float = 3.0, other: float = 2.0, **options
+) -> IteratedMatrixGame:
+    """Meet at seat 0's favourite (0) or seat 1's (1); apart, both earn nothing."""
+    zero = 0.0 * favourite
+    first = [[favourite, zero], [zero, other]]
+    second = [[other, zero], [zero, favourite]]
+    payoff = jnp.asarray([first, second], jnp.float32)
+    return matrix_game(payoff, action_names=("first", "second"), **options)
+
+
+def matching_pennies(**options) -> IteratedMatrixGame:
+    """Seat 0 wins +1 from seat 1 if the pennies match, and loses it otherwise."""
+    match = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
+    return matrix_game(
+        jnp.stack([match, -match]), action_names=("heads", "tails"), **options
+    )
+
+
+def public_goods(
+    num_agents: int = 3, multiplier: float = 1.6, **options
+) -> IteratedMatrixGame:
+    """N agents each contribute 1 (0) or keep it (1); the pot is multiplied and shared.
+
+    Agent i earns f · (number of contributors) / N − [i contributes]; a dilemma for
+    1 < f < N. With two agents it is `contribution_game`.
+    """
+    if num_agents < 2:
+        raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
+    gives = 1.0 - np.indices((2,) * num_agents)
+    share = multiplier * jnp.asarray(gives.sum(0) / num_agents, jnp.float32)
+    return matrix_game(share - jnp.asarray(gives, jnp.float32), action_names="CD", **options)
+
+
+def _check_finite(name: str, x: Array) -> None:
+    # Under vmap the numbers are not known; the caller's own are checked outside.
+    if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(x)):
+        raise ValueError(f"{name} is {np.asarray(x).tolist()}: finite numbers are needed")

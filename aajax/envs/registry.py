@@ -1,0 +1,31 @@
+"""Worlds by name."""
+
+from aajax.envs import matrix
+from aajax.envs.base import Environment
+
+ENVIRONMENTS = {
+    "ipd": matrix.prisoners_dilemma,
+    "ipd_points": matrix.prisoners_dilemma_points,
+    "contribution": matrix.contribution_game,
+    "chicken": matrix.chicken,
+    "stag_hunt": matrix.stag_hunt,
+    "battle_of_the_sexes": matrix.battle_of_the_sexes,
+    "matching_pennies": matrix.matching_pennies,
+    "public_goods": matrix.public_goods,
+}
+
+
+def make(name: str, **options) -> Environment:
+    """The world called `name`, built with its constructor's options.
+
+    Raises:
+      ValueError: if there is no such world, or it has no such option.
+    """
+    if name not in ENVIRONMENTS:
+        raise ValueError(f"game is {name!r}: one of {', '.join(ENVIRONMENTS)} is needed")
+    try:
+        return ENVIRONMENTS[name](**options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"game {name!r} has no such option: {error}") from None

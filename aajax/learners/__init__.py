@@ -1,0 +1,18 @@
+"""Learners: pairs `(init, update)` that turn trajectories into better policies."""
+
+from aajax.learners.base import Learner, LearnerState
+from aajax.learners.objective import Objective
+from aajax.learners.policy_gradient import policy_gradient
+from aajax.learners.ppo import ppo
+from aajax.learners.presets import advantage_alignment, naive, sum_of_rewards
+
+__all__ = [
+    "Learner",
+    "LearnerState",
+    "Objective",
+    "advantage_alignment",
+    "naive",
+    "policy_gradient",
+    "ppo",
+    "sum_of_rewards",
+]

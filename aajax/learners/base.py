@@ -1,0 +1,30 @@
+"""What a learner is: a pair of pure functions and a state that is a value."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aajax.types import Array, PRNGKey, PyTree, Trajectory
+
+Metrics = dict[str, Array]
+
+
+class LearnerState(NamedTuple):
+    """Attributes:
+    params: of the policy.
+    opt_state: of the optimiser.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+
+
+class Learner(NamedTuple):
+    """Attributes:
+    init: `key -> LearnerState`.
+    update: `(key, state, trajectory) -> (state, metrics)`, metrics being scalars by
+      name. The trajectory holds every seat; `memory` is that of the seats learned
+      from.
+    """
+
+    init: Callable[[PRNGKey], LearnerState]
+    update: Callable[[PRNGKey, LearnerState, Trajectory], tuple[LearnerState, Metrics]]

@@ -1,0 +1,97 @@
+"""The loss that every policy-gradient learner descends: rewards ∘ credit ∘ surrogate."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aajax.learners.advantages import AdvantageEstimator
+from aajax.learners.base import Metrics
+from aajax.ops import alignment, baselines, values
+from aajax.ops import rewards as reward_transforms
+from aajax.ops.surrogate import Surrogate, reinforce
+from aajax.policies.base import Policy
+from aajax.types import Array, PyTree, Trajectory
+
+Credit = Callable[..., Array]  # (advantage_t[T, N], last_t=bool[T]) -> [T, N]
+
+
+class Objective(NamedTuple):
+    """What a learner is rewarded for, and how that becomes a loss.
+
+    Attributes:
+      advantage: from trajectories to advantages, `learners.advantages`.
+      rewards: f32[..., N] -> f32[..., N], whose gain counts; `ops.rewards`.
+      credit: advantages to what multiplies ∇ log π; `ops.alignment`.
+      surrogate: credit to policy loss; `ops.surrogate`.
+      value_loss: `(value, target) -> loss` per entry; `ops.values`.
+      whiten: whether advantages are whitened before credit is given.
+      entropy_bonus: nats to loss; 0 for none.
+    """
+
+    advantage: AdvantageEstimator
+    rewards: Callable[[Array], Array] = reward_transforms.own
+    credit: Credit = alignment.own_credit
+    surrogate: Surrogate = reinforce
+    value_loss: Callable[[Array, Array], Array] = values.huber
+    whiten: bool = False
+    entropy_bonus: Array | float = 0.0
+
+
+class Batch(NamedTuple):
+    """What the loss needs of a trajectory, for n learned seats: [T, B, n, ...]."""
+
+    observation: Array
+    action: Array
+    log_prob: Array
+    credit: Array
+    target: Array | None
+    last: Array  # bool[T, B]
+    memory: PyTree  # [B, n, ...]
+
+
+def prepare(
+    objective: Objective, trajectory: Trajectory, seats: Sequence[int] | None
+) -> Batch:
+    """Gives credit over all seats, then keeps those that learn; None for all."""
+    trajectory = trajectory._replace(reward=objective.rewards(trajectory.reward))
+    advantage, target = objective.advantage(trajectory)
+    if objective.whiten:
+        advantage = baselines.whiten(advantage)
+    give_credit = jax.vmap(
+        lambda a, last: objective.credit(a, last_t=last), in_axes=1, out_axes=1
+    )
+    credit = give_credit(advantage, trajectory.last)
+    chosen = slice(None) if seats is None else jnp.asarray(seats)
+    return Batch(
+        observation=trajectory.observation[:, :, chosen],
+        action=trajectory.action[:, :, chosen],
+        log_prob=trajectory.log_prob[:, :, chosen],
+        credit=credit[:, :, chosen],
+        target=None if target is None else target[:, :, chosen],
+        last=trajectory.last,
+        memory=trajectory.memory,
+    )
+
+
+def loss(
+    objective: Objective, policy: Policy, params: PyTree, batch: Batch
+) -> tuple[Array, Metrics]:
+    """Mean loss over steps, games and seats, and its parts as metrics."""
+    evaluation = policy.evaluate(
+        params, batch.observation, batch.action, batch.last, batch.memory
+    )
+    policy_loss = jnp.mean(
+        objective.surrogate(evaluation.log_prob, batch.log_prob, batch.credit)
+    )
+    entropy = jnp.mean(evaluation.entropy)
+    total = policy_loss - objective.entropy_bonus * entropy
+    metrics = {"policy_loss": policy_loss, "entropy": entropy}
+    if batch.target is not None:
+        target = jax.lax.stop_gradient(batch.target)
+        value_loss = jnp.mean(objective.value_loss(evaluation.value, target))
+        # Actor and critic share no parameters: the sum descends each on its own.
+        total = total + value_loss
+        metrics["value_loss"] = value_loss
+    return total, metrics

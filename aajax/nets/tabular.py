@@ -1,0 +1,32 @@
+"""A table in place of a network: memory-one policies of matrix games."""
+
+import jax
+import jax.numpy as jnp
+
+from aajax.policies.base import Network
+from aajax.types import Array
+
+
+def tabular(num_states: int, num_actions: int, initial_scale: float = 0.1) -> Network:
+    """Free logits, and a free value, for each one-hot observation.
+
+    Args:
+      num_states: length of the observation.
+      num_actions: A.
+      initial_scale: standard deviation of the initial logits.
+    """
+
+    def init(key):
+        logits = initial_scale * jax.random.normal(key, (num_states, num_actions))
+        return {"actor": logits, "critic": jnp.zeros(num_states)}
+
+    def read(params, observation):
+        return observation @ params["actor"], observation @ params["critic"]
+
+    def step(params, observation, memory):
+        return *read(params, observation), memory
+
+    def unroll(params, observation, last: Array, memory):
+        return read(params, observation)
+
+    return Network(init, lambda batch_shape: (), step, unroll)

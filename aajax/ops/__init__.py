@@ -1,0 +1,23 @@
+"""Arrays in, arrays out: unbatched formulas; batch them with `jax.vmap`."""
+
+from aajax.ops import (
+    alignment,
+    baselines,
+    categorical,
+    memory_one,
+    returns,
+    rewards,
+    surrogate,
+    values,
+)
+
+__all__ = [
+    "alignment",
+    "baselines",
+    "categorical",
+    "memory_one",
+    "returns",
+    "rewards",
+    "surrogate",
+    "values",
+]

@@ -1,0 +1,51 @@
+"""Categorical distributions given by logits, over the last axis.
+
+Logits may be −inf for actions that are never taken.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from aajax.types import Array, PRNGKey
+
+
+def sample(key: PRNGKey, logits: Array) -> Array:
+    """One index per distribution, i32[...] from f[..., A], by inverse CDF.
+
+    One uniform number per sample, against A for the Gumbel trick.
+    """
+    cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
+    # Scaled by the last entry: rounding may leave it a little below 1.
+    uniform = jax.random.uniform(key, logits.shape[:-1], logits.dtype)
+    threshold = (uniform * cumulative[..., -1])[..., None]
+    return jnp.sum(cumulative[..., :-1] <= threshold, axis=-1, dtype=jnp.int32)
+
+
+def log_prob(logits: Array, action: Array) -> Array:
+    """log π(action), f[...] from logits f[..., A] and action i[...]."""
+    chex.assert_type(action, int)
+    log_probs = jax.nn.log_softmax(logits)
+    return jnp.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0]
+
+
+def entropy(logits: Array) -> Array:
+    """−Σ_a π(a) log π(a) in nats, f[...]; actions of probability 0 add nothing."""
+    log_probs = jax.nn.log_softmax(logits)
+    # Both factors are made finite, or the gradient of 0 · −inf would be nan.
+    finite = jnp.where(jnp.isneginf(log_probs), 0.0, log_probs)
+    return -jnp.sum(jnp.exp(log_probs) * finite, axis=-1)
+
+
+def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
+    """Logits of (1 − ε) π + ε · uniform, f[..., A].
+
+    The ε-soft policy samples, and is differentiated, as the mixture that it is, so
+    that learning stays on-policy however large ε.
+    """
+    num_actions = logits.shape[-1]
+    log_probs = jax.nn.log_softmax(logits)
+    epsilon = jnp.asarray(epsilon, logits.dtype)
+    return jnp.logaddexp(
+        log_probs + jnp.log1p(-epsilon), jnp.log(epsilon / num_actions)
+    )

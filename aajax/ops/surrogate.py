@@ -1,0 +1,72 @@
+"""Policy surrogates: functions whose gradient moves a policy along its credit.
+
+All take `(log_prob, behaviour_log_prob, credit)` of any equal shape and return a loss
+per entry, to be averaged by the caller; `log_prob` alone is differentiated. They are
+interchangeable: `reinforce` ignores the behaviour.
+"""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from aajax.types import Array
+
+Surrogate = Callable[[Array, Array, Array], Array]
+
+
+def reinforce(log_prob: Array, behaviour_log_prob: Array, credit: Array) -> Array:
+    """−c · log π(a), whose gradient is −c ∇ log π(a). Williams (1992)."""
+    chex.assert_equal_shape([log_prob, behaviour_log_prob, credit])
+    return -jax.lax.stop_gradient(credit) * log_prob
+
+
+def clipped(clip: Array | float) -> Surrogate:
+    """−min(ρ c, clip(ρ, 1 − ε, 1 + ε) c) with ρ = π(a) / μ(a).
+
+    The proximal surrogate (https://arxiv.org/abs/1707.06347). With an alignment
+    credit it is Proximal Advantage Alignment.
+
+    Args:
+      clip: ε.
+    """
+
+    def surrogate(log_prob, behaviour_log_prob, credit):
+        chex.assert_equal_shape([log_prob, behaviour_log_prob, credit])
+        credit = jax.lax.stop_gradient(credit)
+        ratio = jnp.exp(log_prob - jax.lax.stop_gradient(behaviour_log_prob))
+        bounded = jnp.clip(ratio, 1 - clip, 1 + clip)
+        return -jnp.minimum(ratio * credit, bounded * credit)
+
+    return surrogate
+
+
+def truncated_importance(cap: Array | float) -> Surrogate:
+    """−stop(min(π(a) / μ(a), cap)) · c · log π(a).
+
+    REINFORCE on actions that another policy μ sampled (an older version of itself, or
+    a sampler of lower precision), with the importance ratio truncated from above
+    (Ionides 2008).
+
+    Args:
+      cap: largest ratio let through.
+    """
+
+    def surrogate(log_prob, behaviour_log_prob, credit):
+        chex.assert_equal_shape([log_prob, behaviour_log_prob, credit])
+        ratio = jnp.minimum(jnp.exp(log_prob - behaviour_log_prob), cap)
+        return -jax.lax.stop_gradient(ratio * credit) * log_prob
+
+    return surrogate
+
+
+def kl_k3(log_prob: Array, reference_log_prob: Array) -> Array:
+    """exp(d) − 1 − d with d = log π_ref(a) − log π(a).
+
+    Estimates KL(π ‖ π_ref) from actions of π: never negative, and of lower variance
+    than −d (http://joschu.net/blog/kl-approx.html).
+    """
+    chex.assert_equal_shape([log_prob, reference_log_prob])
+    difference = reference_log_prob - log_prob
+    return jnp.expm1(difference) - difference

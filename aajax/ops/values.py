@@ -1,0 +1,28 @@
+"""Losses of a value estimate, per entry."""
+
+import chex
+import jax.numpy as jnp
+from optax import losses
+
+from aajax.types import Array
+
+
+def squared(value: Array, target: Array) -> Array:
+    """½ (v − target)²."""
+    return losses.squared_error(value, target) / 2
+
+
+def huber(value: Array, target: Array, delta: float = 1.0) -> Array:
+    """½ e² within |e| ≤ δ, and δ (|e| − δ/2) beyond, with e = v − target."""
+    return losses.huber_loss(value, target, delta)
+
+
+def clipped(value: Array, behaviour_value: Array, target: Array, clip: float) -> Array:
+    """½ max((v − target)², (v_clip − target)²), v_clip = v within ±clip of v_old.
+
+    The value loss of PPO's reference code: a value gains nothing by moving further
+    than `clip` from where it stood when the data were collected.
+    """
+    chex.assert_equal_shape([value, behaviour_value, target])
+    bounded = behaviour_value + jnp.clip(value - behaviour_value, -clip, clip)
+    return jnp.maximum(squared(value, target), squared(bounded, target))

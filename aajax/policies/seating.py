@@ -1,0 +1,73 @@
+"""Different policies in different seats of one game."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.policies.base import Policy, PolicyOutput
+
+
+def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy:
+    """A policy for the whole table, over observations [B, N, ...].
+
+    Its parameters and memory are tuples with one entry per policy.
+
+    Args:
+      policies: who plays; the same policy may take several seats.
+      seats: for each policy, the seats that it takes.
+
+    Raises:
+      ValueError: if the seats are not 0, ..., N − 1, each taken once.
+    """
+    taken = [seat for group in seats for seat in group]
+    covered = sorted(taken) == list(range(len(taken)))
+    if len(policies) != len(seats) or not covered:
+        raise ValueError(
+            f"seats is {[list(group) for group in seats]} for {len(policies)} "
+            "policies: one group each, covering 0, ..., N - 1 once, is needed"
+        )
+    places = [np.asarray(group) for group in seats]
+    order = np.argsort(taken)
+
+    def initial_memory(batch_shape):
+        *games, _ = batch_shape
+        return tuple(
+            policy.initial_memory((*games, len(place)))
+            for policy, place in zip(policies, places, strict=True)
+        )
+
+    def pick(observation, place):
+        return observation if len(policies) == 1 else observation[:, place]
+
+    def merge(parts):
+        if len(parts) == 1:
+            return parts[0]
+        return jnp.concatenate(parts, axis=1)[:, order]
+
+    def act(params, key, observation, memory):
+        keys = jax.random.split(key, len(policies))
+        outputs = [
+            policy.act(params[i], keys[i], pick(observation, place), memory[i])
+            for i, (policy, place) in enumerate(zip(policies, places, strict=True))
+        ]
+        return PolicyOutput(
+            merge([o.action for o in outputs]),
+            merge([o.log_prob for o in outputs]),
+            merge([o.value for o in outputs]),
+            tuple(o.memory for o in outputs),
+        )
+
+    def value(params, observation, memory):
+        parts = [
+            policy.value(params[i], pick(observation, place), memory[i])
+            for i, (policy, place) in enumerate(zip(policies, places, strict=True))
+        ]
+        return merge(parts)
+
+    def init(key):
+        keys = jax.random.split(key, len(policies))
+        return tuple(policy.init(k) for policy, k in zip(policies, keys, strict=True))
+
+    return Policy(init, initial_memory, act, value)

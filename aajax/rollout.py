@@ -1,0 +1,78 @@
+"""Play: scan a world and a policy into a trajectory."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aajax.envs.base import Environment
+from aajax.policies.base import Policy, reset_memory
+from aajax.types import PRNGKey, PyTree, TimeStep, Trajectory
+
+
+class Tables(NamedTuple):
+    """Games under way, [B, ...]: states, last time steps and memories of all seats."""
+
+    state: PyTree
+    timestep: TimeStep
+    memory: PyTree
+
+
+def begin(key: PRNGKey, env: Environment, policy: Policy, num_games: int) -> Tables:
+    """Seats the policy at `num_games` fresh games."""
+    state, timestep = jax.vmap(env.reset)(jax.random.split(key, num_games))
+    memory = policy.initial_memory((num_games, env.num_agents))
+    return Tables(state, timestep, memory)
+
+
+def rollout(
+    key: PRNGKey,
+    env: Environment,
+    policy: Policy,
+    params: PyTree,
+    tables: Tables,
+    num_steps: int,
+) -> tuple[Tables, Trajectory]:
+    """Plays on for `num_steps` steps.
+
+    A policy for every seat: it gets observations [B, N, ...]; seat different ones with
+    `policies.seated`. In a world with auto-reset, memory starts afresh with each
+    episode. In one without, steps after `last` are padding.
+
+    Returns:
+      The tables as they now stand, and the trajectory [T, B, N, ...].
+    """
+    resets = tables.timestep.final_observation is not None
+    num_games = tables.timestep.last.shape[0]
+    initial_memory = policy.initial_memory((num_games, env.num_agents))
+
+    def body(tables: Tables, key: PRNGKey):
+        act_key, step_key = jax.random.split(key)
+        observation = tables.timestep.observation
+        output = policy.act(params, act_key, observation, tables.memory)
+        state, timestep = jax.vmap(env.step)(
+            jax.random.split(step_key, num_games), tables.state, output.action
+        )
+        memory, final_value = output.memory, None
+        if resets:
+            final_value = policy.value(params, timestep.final_observation, memory)
+            memory = reset_memory(memory, initial_memory, timestep.last)
+        step = (
+            observation,
+            output.action,
+            timestep.reward,
+            timestep.discount,
+            timestep.last,
+            output.log_prob,
+            output.value,
+            final_value,
+        )
+        return Tables(state, timestep, memory), step
+
+    keys = jax.random.split(key, num_steps)
+    end, (*fields, value, final_value) = jax.lax.scan(body, tables, keys)
+    last_value = policy.value(params, end.timestep.observation, end.memory)
+    next_value = jnp.concatenate([value[1:], last_value[None]])
+    if resets:
+        next_value = jnp.where(fields[4][..., None], final_value, next_value)
+    return end, Trajectory(*fields, value, next_value, tables.memory)

@@ -1,0 +1,52 @@
+"""Many runs as one program: a vmap over knobs and seeds."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from aajax.learners.base import Metrics
+from aajax.training.self_play import Trainer, TrainState
+from aajax.types import Array
+
+Knobs = dict[str, Array]  # name -> f32[K]
+
+
+def grid(values: Mapping[str, Sequence[float]]) -> Knobs:
+    """All combinations of the values, the last name varying fastest: name -> f32[K]."""
+    rows = list(itertools.product(*values.values()))
+    return {
+        name: jnp.asarray([row[i] for row in rows], jnp.float32)
+        for i, name in enumerate(values)
+    }
+
+
+def start(
+    make_trainer: Callable[[Knobs], Trainer], knobs: Knobs, seeds: Sequence[int]
+) -> TrainState:
+    """Initial states [K, S, ...] of every knob setting with every seed."""
+
+    def init(knobs, seed):
+        return make_trainer(knobs).init(jax.random.key(seed))
+
+    over_seeds = jax.vmap(init, (None, 0))
+    seeds = jnp.asarray(seeds, jnp.uint32)
+    return jax.jit(jax.vmap(over_seeds, (0, None)))(knobs, seeds)
+
+
+def advance(
+    make_trainer: Callable[[Knobs], Trainer], num_updates: int
+) -> Callable[[Knobs, TrainState], tuple[TrainState, Metrics]]:
+    """A compiled function that makes `num_updates` updates of states [K, S, ...].
+
+    The states passed in are donated. Metrics come as [num_updates, K, S].
+    """
+
+    def run(knobs, state):
+        update = make_trainer(knobs).update
+        return jax.lax.scan(lambda s, _: update(s), state, length=num_updates)
+
+    over_seeds = jax.vmap(run, (None, 0), (0, 1))
+    over_knobs = jax.vmap(over_seeds, (0, 0), (0, 1))
+    return jax.jit(over_knobs, donate_argnums=1)

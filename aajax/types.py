@@ -1,0 +1,62 @@
+"""The records that pass between worlds, policies and learners.
+
+Axes, always in this order: T time, B games in parallel, N agents, then
+features. Every array here may carry leading axes; the comments give the shape
+for one game at one step.
+"""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+
+Array = jax.Array
+PRNGKey = chex.PRNGKey
+PyTree = Any
+
+
+class TimeStep(NamedTuple):
+    """What a world emits at reset and after every step.
+
+    Attributes:
+      observation: f32[N, ...], what each agent sees next.
+      reward: f32[N], earned by the step just taken; zeros at reset.
+      discount: f32[], γ-free continuation: 0 if the game has ended, else 1.
+      last: bool[], the episode stops here, ended (discount 0) or cut off
+        (discount 1).
+      final_observation: f32[N, ...], under auto-reset the observation that the
+        step led to, before the reset replaced it; None without auto-reset.
+    """
+
+    observation: Array
+    reward: Array
+    discount: Array
+    last: Array
+    final_observation: Array | None = None
+
+
+class Trajectory(NamedTuple):
+    """A stretch of play, time-major, as `aajax.rollout.rollout` returns it.
+
+    Attributes:
+      observation: f32[T, B, N, ...], seen before acting.
+      action: i32[T, B, N].
+      reward: f32[T, B, N], earned by `action`.
+      discount: f32[T, B], continuation after `action`.
+      last: bool[T, B], whether `action` was the episode's last.
+      log_prob: f32[T, B, N], of `action` under the policy that acted.
+      value: f32[T, B, N], the acting policy's estimate at `observation`.
+      next_value: f32[T, B, N], its estimate at the observation that `action` led
+        to: where `last`, of the final observation and never of the next episode.
+      memory: the policies' memory before the first step, leading axes [B, N].
+    """
+
+    observation: Array
+    action: Array
+    reward: Array
+    discount: Array
+    last: Array
+    log_prob: Array
+    value: Array
+    next_value: Array
+    memory: PyTree
