@@ -47,7 +47,7 @@ class Environment(Protocol):
 
 
 def world(cls: type) -> type:
-    """Makes a class a frozen dataclass and a pytree; `static()` fields are no leaves."""
+    """Makes a class a frozen dataclass and a pytree without its `static()` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)
 

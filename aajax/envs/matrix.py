@@ -246,10 +246,14 @@ def public_goods(
         raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
     gives = 1.0 - np.indices((2,) * num_agents)
     share = multiplier * jnp.asarray(gives.sum(0) / num_agents, jnp.float32)
-    return matrix_game(share - jnp.asarray(gives, jnp.float32), action_names="CD", **options)
+    return matrix_game(
+        share - jnp.asarray(gives, jnp.float32), action_names="CD", **options
+    )
 
 
 def _check_finite(name: str, x: Array) -> None:
     # Under vmap the numbers are not known; the caller's own are checked outside.
     if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(x)):
-        raise ValueError(f"{name} is {np.asarray(x).tolist()}: finite numbers are needed")
+        raise ValueError(
+            f"{name} is {np.asarray(x).tolist()}: finite numbers are needed"
+        )

@@ -22,7 +22,9 @@ def make(name: str, **options) -> Environment:
       ValueError: if there is no such world, or it has no such option.
     """
     if name not in ENVIRONMENTS:
-        raise ValueError(f"game is {name!r}: one of {', '.join(ENVIRONMENTS)} is needed")
+        raise ValueError(
+            f"game is {name!r}: one of {', '.join(ENVIRONMENTS)} is needed"
+        )
     try:
         return ENVIRONMENTS[name](**options)
     except TypeError as error:

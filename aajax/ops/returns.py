@@ -94,7 +94,11 @@ def gae(
 
 
 def lambda_returns(
-    reward_t: Array, discount_t: Array, value_t: Array, lambda_: Array | float, **options
+    reward_t: Array,
+    discount_t: Array,
+    value_t: Array,
+    lambda_: Array | float,
+    **options,
 ) -> Array:
     """λ-returns, G^λ_t = v_t + A_t with A from `gae`; same arguments as `gae`."""
     return value_t[:-1] + gae(reward_t, discount_t, value_t, lambda_, **options)

@@ -72,7 +72,9 @@ class Network(NamedTuple):
     unroll: Callable[[PyTree, Array, Array, PyTree], tuple[Array, Array]]
 
 
-def categorical_policy(network: Network, epsilon: Array | float | None = None) -> Policy:
+def categorical_policy(
+    network: Network, epsilon: Array | float | None = None
+) -> Policy:
     """One discrete action from the network's scores, read as logits f32[..., A].
 
     Args:

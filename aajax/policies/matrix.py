@@ -12,8 +12,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.policies.base import Policy, PolicyOutput
 from aajax.ops import categorical
+from aajax.policies.base import Policy, PolicyOutput
 from aajax.types import Array
 
 

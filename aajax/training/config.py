@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+
 @dataclasses.dataclass(frozen=True)
 class Knobs:
     """Numbers that can be swept, each run of a sweep with its own."""
@@ -52,11 +53,11 @@ class RunConfig:
     policy: Literal["tabular", "mlp", "gru"] = "tabular"  # kind of policy
     hidden_size: int = 32  # units of mlp and gru policies
     algorithm: Literal["naive", "sum_of_rewards", "advantage_alignment"] = (
-        "advantage_alignment"
-    )  # what a learner is credited for
+        "advantage_alignment"  # what a learner is credited for
+    )
     past: Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"] = (
-        "discounted"
-    )  # how the alignment term sums up the past
+        "discounted"  # how the alignment term sums up the past
+    )
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     baseline: Literal["group", "critic"] = "group"  # other games' mean, or a critic
     parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat
@@ -98,17 +99,13 @@ def _check(config: RunConfig) -> None:
     """Raises ValueError, naming the argument, its value and what is accepted."""
     for name in ("hidden_size", "num_games", "num_steps", "num_updates", "seeds"):
         if getattr(config, name) < 1:
-            raise ValueError(
-                f"{name} is {getattr(config, name)}: at least 1 is needed"
-            )
+            raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
     if not 0 <= config.first_seed < 2**32 - config.seeds:
         raise ValueError(
             f"first_seed is {config.first_seed}: a number in [0, 2^32) is needed"
         )
     if config.baseline == "group" and config.num_games < 2:
-        raise ValueError(
-            "num_games is 1: the group baseline compares at least 2 games"
-        )
+        raise ValueError("num_games is 1: the group baseline compares at least 2 games")
     if config.learner == "ppo" and config.num_games % PPO_MINIBATCHES:
         raise ValueError(
             f"num_games is {config.num_games}: a multiple of {PPO_MINIBATCHES}, the "

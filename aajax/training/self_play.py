@@ -80,9 +80,7 @@ def self_play(
         key, begin_key, play_key, update_key = jax.random.split(state.key, 4)
         tables = begin(begin_key, world, table, num_games) if fresh else state.tables
         params = tuple(learner.params for learner in state.learners)
-        tables, trajectory = rollout(
-            play_key, world, table, params, tables, num_steps
-        )
+        tables, trajectory = rollout(play_key, world, table, params, tables, num_steps)
         metrics = {"reward": jnp.mean(trajectory.reward)}
         states = []
         for i, learner in enumerate(learners):
