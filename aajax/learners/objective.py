@@ -1,4 +1,4 @@
-"""The loss that every policy-gradient learner descends: rewards ∘ credit ∘ surrogate."""
+"""The loss of every policy-gradient learner: rewards ∘ credit ∘ surrogate."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -98,7 +98,7 @@ def lambda_returns(
     discount_t: Array,
     value_t: Array,
     lambda_: Array | float,
-    **options,
+    **options: Array | None,
 ) -> Array:
     """λ-returns, G^λ_t = v_t + A_t with A from `gae`; same arguments as `gae`."""
     return value_t[:-1] + gae(reward_t, discount_t, value_t, lambda_, **options)

@@ -14,7 +14,7 @@ def squared(value: Array, target: Array) -> Array:
 
 def huber(value: Array, target: Array, delta: float = 1.0) -> Array:
     """½ e² within |e| ≤ δ, and δ (|e| − δ/2) beyond, with e = v − target."""
-    return losses.huber_loss(value, target, delta)
+    return losses.huber_loss(value, target, delta=delta)
 
 
 def clipped(value: Array, behaviour_value: Array, target: Array, clip: float) -> Array:

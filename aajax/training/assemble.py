@@ -92,9 +92,12 @@ def _make_learner(
         advantage = advantages.critic(knobs["gamma"], knobs["lambda_"])
     else:
         advantage = advantages.group_relative(knobs["gamma"])
-    options = {"entropy_bonus": knobs["entropy_bonus"]}
+    options = {
+        "entropy_bonus": knobs["entropy_bonus"],
+        "whiten": config.baseline == "critic" or config.learner == "ppo",
+    }
     if config.learner == "ppo":
-        options |= {"surrogate": surrogate.clipped(knobs["clip"]), "whiten": True}
+        options["surrogate"] = surrogate.clipped(knobs["clip"])
     if config.algorithm == "advantage_alignment":
         options |= {
             "gamma": knobs["gamma"],
@@ -125,8 +128,8 @@ def _equal_actions(config: RunConfig, env: Environment) -> int:
     counts = {space.num_actions for space in env.action_spaces}
     if len(counts) > 1:
         raise ValueError(
-            f"payoff of game {config.game!r} gives its agents {sorted(counts)} actions: "
-            "equal counts are needed for one kind of policy in every seat"
+            f"payoff gives the agents of {config.game!r} {sorted(counts)} actions: "
+            "equal counts are needed, for one kind of policy in every seat"
         )
     return counts.pop()
 
@@ -141,6 +144,6 @@ def _read_payoff(text: str) -> np.ndarray:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"payoff is {text!r}: nested JSON lists of numbers, or a .json or .npy file "
-            f"of them, are needed ({reason})"
+            f"payoff is {text!r}: nested JSON lists of numbers, or a .json or .npy "
+            f"file of them, are needed ({reason})"
         ) from None

@@ -1,0 +1,61 @@
+"""Checkpoints of a training state, by orbax.
+
+Orbax writes to a temporary folder and renames it when it is complete, so that a
+checkpoint either is whole or is not there.
+"""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from aajax.types import PyTree
+
+
+def save(folder: Path, step: int, state: PyTree) -> None:
+    """Saves `state` under `folder/step` and keeps the two latest."""
+    with _manager(folder) as manager:
+        manager.save(step, args=ocp.args.StandardSave(_without_keys(state)))
+
+
+def restore_latest(folder: Path, like: PyTree) -> tuple[int, PyTree] | None:
+    """The latest complete checkpoint as `(step, state)`, or None.
+
+    Args:
+      folder: where `save` put them.
+      like: a state of the same structure, or its `jax.eval_shape`.
+    """
+    with _manager(folder) as manager:
+        for step in sorted(manager.all_steps(), reverse=True):
+            if _is_complete(folder / str(step)):
+                template = jax.eval_shape(_without_keys, like)
+                state = manager.restore(step, args=ocp.args.StandardRestore(template))
+                return step, _with_keys(state, like)
+    return None
+
+
+def _manager(folder: Path) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, enable_async_checkpointing=False
+    )
+    return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+def _is_complete(step_folder: Path) -> bool:
+    """Whether orbax finished the folder: it writes the step's metadata last."""
+    return (step_folder / "_CHECKPOINT_METADATA").exists()
+
+
+def _is_key(x) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _without_keys(state: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def _with_keys(state: PyTree, like: PyTree) -> PyTree:
+    def restore(x, original):
+        return jax.random.wrap_key_data(x) if _is_key(original) else x
+
+    return jax.tree.map(restore, state, like)

@@ -1,0 +1,195 @@
+"""A training run in a folder: chunks of updates, metrics, checkpoints, resumption.
+
+config.json     what was asked for
+metrics.jsonl   one row per logged update
+checkpoints/    the two latest states, by orbax
+"""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from aajax.learners.base import Metrics
+from aajax.training import checkpoint, metrics, sweep
+from aajax.training.assemble import make_trainer
+from aajax.training.config import RunConfig
+from aajax.training.self_play import TrainState
+
+CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
+
+
+def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> None:
+    """Makes the run's folder, or checks that it holds this very run.
+
+    Raises:
+      ValueError: if the folder holds something else, or this run without `resume`,
+        or nothing to resume.
+    """
+    record = {"preset": preset, **config.to_json()}
+    path = folder / "config.json"
+    if path.exists():
+        differences = _differences(json.loads(path.read_text()), record)
+        if differences:
+            raise ValueError(
+                f"out is {str(folder)!r}: it holds another run ({differences}); "
+                "choose another folder"
+            )
+        if not resume:
+            raise ValueError(
+                f"out is {str(folder)!r}: it holds this run already; continue it with "
+                "--resume or choose another folder"
+            )
+        return
+    if resume:
+        raise ValueError(f"out is {str(folder)!r}: it holds no run to resume")
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
+            "folder is needed"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics.write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
+    """Preset, config and latest state [K, S, ...] of the run in a folder.
+
+    Raises:
+      ValueError: if it holds no run, or one without a checkpoint.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"run is {str(folder)!r}: a folder with a run is needed")
+    record = json.loads(path.read_text())
+    preset = record.pop("preset")
+    config = RunConfig.from_json(record)
+    restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
+    if restored is None:
+        raise ValueError(f"run is {str(folder)!r}: it has no checkpoint yet")
+    return preset, config, restored[1]
+
+
+def train(
+    folder: Path,
+    config: RunConfig,
+    on_chunk: Callable[[int, dict], None] = lambda num_updates, row: None,
+) -> tuple[TrainState, float]:
+    """Trains all seeds and knobs of a run at once, from its latest checkpoint.
+
+    An interrupt (SIGINT, SIGTERM) stops after the chunk under way has been saved; a
+    second one stops at once, at the loss of that chunk. Either way the run continues
+    from its latest checkpoint to the very parameters of an uninterrupted one.
+
+    Args:
+      folder: opened by `open_folder`.
+      config: of the run.
+      on_chunk: called with the updates made so far and the last row of metrics.
+
+    Returns:
+      The final state [K, S, ...], and the seconds that all of it took, compilation
+      included.
+
+    Raises:
+      KeyboardInterrupt: after an interrupt.
+      OSError: if the folder cannot be written.
+    """
+    began = time.monotonic()
+    knobs, trainer = knob_values(config), make_trainer(config)
+    log_path, saves = folder / "metrics.jsonl", folder / "checkpoints"
+    restored = checkpoint.restore_latest(saves, _template(config))
+    if restored is None:
+        done, state = 0, sweep.start(trainer, knobs, config.seed_list)
+    else:
+        done, state = restored
+    rows = metrics.drop_rows_after(log_path, done)
+    began -= rows[-1]["seconds"] if rows else 0.0
+
+    chunk = -(-config.num_updates // CHUNKS)
+    every = max(1, config.num_updates // LOGGED)
+    with _interruptible() as interrupted:
+        while done < config.num_updates:
+            length = min(chunk, config.num_updates - done)
+            state, numbers = sweep.advance(trainer, length)(knobs, state)
+            numbers = jax.device_get(numbers)
+            seconds = time.monotonic() - began
+            rows = _rows(numbers, done, every, seconds)
+            done += length
+            metrics.append_rows(log_path, rows)
+            checkpoint.save(saves, done, state)
+            on_chunk(done, _means(numbers))
+            if interrupted():
+                raise KeyboardInterrupt
+    return state, time.monotonic() - began
+
+
+def knob_values(config: RunConfig) -> sweep.Knobs:
+    """The knobs that vary, name -> f32[K]; one that does not, in a plain run."""
+    return sweep.grid(config.swept or {"beta": (config.knobs.beta,)})
+
+
+def _template(config: RunConfig) -> TrainState:
+    """Shapes of the state of a run, [K, S, ...]."""
+    return jax.eval_shape(
+        lambda: sweep.start(make_trainer(config), knob_values(config), config.seed_list)
+    )
+
+
+def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]:
+    """Every so many updates a row; metrics [U, K, S] become lists [K][S]."""
+    length = len(numbers["reward"])
+    return [
+        {
+            "update": done + i + 1,
+            "seconds": round(seconds, 3),
+            **{name: np.asarray(x[i], float).tolist() for name, x in numbers.items()},
+        }
+        for i in range(length)
+        if (done + i + 1) % every == 0
+    ]
+
+
+def _means(numbers: Metrics) -> dict[str, float]:
+    return {name: float(np.mean(x[-1])) for name, x in numbers.items()}
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> str:
+    parts = []
+    for name in old.keys() | new.keys():
+        there, here = old.get(name), new.get(name)
+        if isinstance(there, dict) and isinstance(here, dict):
+            parts.append(_differences(there, here, f"{name}."))
+        elif there != here:
+            parts.append(f"{prefix}{name} is {there!r} there and {here!r} here")
+    return ", ".join(sorted(part for part in parts if part))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Notes the first SIGINT or SIGTERM instead of stopping at once.
+
+    Outside of the main thread signals cannot be caught and go their usual way.
+    """
+    received = []
+    previous = {}
+
+    def note(number, frame):
+        received.append(number)
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, note)
+    except ValueError:
+        previous.clear()
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
