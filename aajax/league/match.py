@@ -1,16 +1,19 @@
-"""Who meets whom: groups of players, and every line-up of their members."""
+"""Who meets whom: groups of players, and line-ups of their members."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aajax.envs.base import Environment
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import begin, rollout
 from aajax.types import Array, PRNGKey, PyTree
+
+TABLES_AT_ONCE = 64  # line-ups played side by side; bounds memory
 
 
 class Group(NamedTuple):
@@ -27,51 +30,46 @@ class Group(NamedTuple):
     params: tuple[PyTree, ...]
 
 
-def line_up_rewards(
+def play_line_ups(
     key: PRNGKey,
     env: Environment,
     groups: Sequence[Group],
+    members: np.ndarray,
     num_games: int,
     num_steps: int,
 ) -> Array:
-    """Mean reward per step of every line-up of members, one group per seat.
+    """Mean reward per step of every seat in every line-up.
 
     All line-ups meet in the same worlds (common random numbers).
 
     Args:
       key: consumed.
       env: one game.
-      groups: who may take each seat, N of them.
+      groups: whose members take each seat, N of them.
+      members: i64[P, N], which member of the seat's group plays, line-up by line-up.
       num_games: games per line-up.
       num_steps: steps per game.
 
     Returns:
-      f32[M_1, ..., M_N, N].
+      f32[P, N].
     """
     seats = [[seat] for seat in range(env.num_agents)]
     table = seated([group.policy for group in groups], seats)
-
-    def play(*params: PyTree) -> Array:
-        begin_key, play_key = jax.random.split(key)
-        tables = begin(begin_key, env, table, num_games)
-        _, trajectory = rollout(play_key, env, table, params, tables, num_steps)
-        return trajectory.reward.mean((0, 1))
-
-    # The first seat's members one after another: memory stays that of one of them.
-    over_members = play
-    for seat in reversed(range(1, env.num_agents)):
-        axes = [0 if other == seat else None for other in range(env.num_agents)]
-        over_members = jax.vmap(over_members, axes)
+    params = tuple(group.params[seat] for seat, group in enumerate(groups))
 
     @jax.jit
-    def all_line_ups(first: PyTree, others: tuple[PyTree, ...]) -> Array:
-        return jax.lax.map(lambda params: over_members(params, *others), first)
+    def play_all(params: tuple[PyTree, ...], members: Array) -> Array:
+        def play(line_up: Array) -> Array:
+            chosen = tuple(
+                jax.tree.map(lambda x, m=member: x[m], own)
+                for own, member in zip(params, line_up, strict=True)
+            )
+            begin_key, play_key = jax.random.split(key)
+            tables = begin(begin_key, env, table, num_games)
+            _, trajectory = rollout(play_key, env, table, chosen, tables, num_steps)
+            return trajectory.reward.mean((0, 1))
 
-    params = [group.params[seat] for seat, group in enumerate(groups)]
-    return all_line_ups(params[0], tuple(params[1:]))
+        batch_size = min(TABLES_AT_ONCE, len(members))
+        return jax.lax.map(play, members, batch_size=batch_size)
 
-
-def seatings(num_groups: int, num_agents: int) -> list[tuple[int, ...]]:
-    """Which group sits where, all ways."""
-    grids = jnp.indices((num_groups,) * num_agents).reshape(num_agents, -1).T
-    return [tuple(int(i) for i in row) for row in grids]
+    return play_all(params, jnp.asarray(members, jnp.int32))

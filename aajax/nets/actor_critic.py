@@ -11,7 +11,12 @@ from aajax.types import Array, PRNGKey, PyTree
 
 
 def actor_critic(
-    torso: Torso, observation_size: int, num_actions: int, critic: bool = True
+    torso: Torso,
+    observation_size: int,
+    num_actions: int,
+    *,
+    critic: bool = True,
+    value_scale: float = 1.0,
 ) -> Network:
     """Scores [..., A] from one copy of the torso and a value from another.
 
@@ -20,10 +25,11 @@ def actor_critic(
       observation_size: length of the observation.
       num_actions: A.
       critic: whether there is a critic; without one the value is 0.
+      value_scale: what the critic's output is multiplied by; see `nets.tabular`.
     """
     heads = {"actor": nn.Dense(num_actions, kernel_init=orthogonal(0.01))}
     if critic:
-        heads["critic"] = nn.Dense(1, kernel_init=orthogonal(1.0))
+        heads["critic"] = nn.Dense(1, kernel_init=orthogonal(0.01))
 
     def init(key: PRNGKey) -> PyTree:
         keys = jax.random.split(key, len(heads))
@@ -47,7 +53,9 @@ def actor_critic(
             new_memory[name], features = run(params[name], carry)
             outputs[name] = head.apply(params[name]["head"], features)
         scores = outputs["actor"]
-        value = outputs["critic"][..., 0] if critic else jnp.zeros(scores.shape[:-1])
+        value = jnp.zeros(scores.shape[:-1])
+        if critic:
+            value = value_scale * outputs["critic"][..., 0]
         return scores, value, new_memory if torso.cell else ()
 
     def step(params, observation, memory):

@@ -7,13 +7,21 @@ from aajax.policies.base import Network
 from aajax.types import Array
 
 
-def tabular(num_states: int, num_actions: int, initial_scale: float = 0.1) -> Network:
+def tabular(
+    num_states: int,
+    num_actions: int,
+    *,
+    initial_scale: float = 0.1,
+    value_scale: float = 1.0,
+) -> Network:
     """Free logits, and a free value, for each one-hot observation.
 
     Args:
       num_states: length of the observation.
       num_actions: A.
       initial_scale: standard deviation of the initial logits.
+      value_scale: what the critic's numbers are multiplied by: about the number of
+        steps that a value sums up, so that the numbers are of the size of rewards.
     """
 
     def init(key):
@@ -21,7 +29,9 @@ def tabular(num_states: int, num_actions: int, initial_scale: float = 0.1) -> Ne
         return {"actor": logits, "critic": jnp.zeros(num_states)}
 
     def read(params, observation):
-        return observation @ params["actor"], observation @ params["critic"]
+        return observation @ params["actor"], value_scale * observation @ params[
+            "critic"
+        ]
 
     def step(params, observation, memory):
         return *read(params, observation), memory

@@ -45,16 +45,22 @@ def make_policy(
     """The policy of a run, ε-soft as while training, or (None) as it is."""
     (num_states,) = env.observation_shape
     num_actions = _equal_actions(config, env)
-    critic = config.baseline == "critic"
+    scale = float(config.num_steps)
     if config.policy == "tabular":
-        network = nets.tabular(num_states, num_actions)
+        network = nets.tabular(num_states, num_actions, value_scale=scale)
     else:
         torsos = {
             "mlp": lambda: nets.mlp(config.hidden_size, config.hidden_size),
             "gru": lambda: nets.gru(config.hidden_size),
         }
         torso = torsos[config.policy]()
-        network = nets.actor_critic(torso, num_states, num_actions, critic)
+        network = nets.actor_critic(
+            torso,
+            num_states,
+            num_actions,
+            critic=config.baseline == "critic",
+            value_scale=scale,
+        )
     return categorical_policy(network, epsilon)
 
 

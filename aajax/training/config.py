@@ -121,5 +121,22 @@ def _check(config: RunConfig) -> None:
 
 
 PRESETS = {
-    "ipd": RunConfig(),
+    "ipd": ("Advantage Alignment, memory-one policies", RunConfig()),
+    "ipd-gru": (
+        "Advantage Alignment, recurrent policies over the whole history",
+        RunConfig(policy="gru"),
+    ),
+    "ipd-critic": (
+        "Advantage Alignment, a critic with GAE in place of the group baseline",
+        RunConfig(baseline="critic"),
+    ),
+    "ipd-ppo": (
+        "Proximal Advantage Alignment, a critic with GAE",
+        RunConfig(learner="ppo", baseline="critic"),
+    ),
+    "ipd-naive": ("every learner for itself", RunConfig(algorithm="naive")),
+    "ipd-sum": (
+        "every learner for the sum of rewards",
+        RunConfig(algorithm="sum_of_rewards"),
+    ),
 }

@@ -111,11 +111,13 @@ def train(
     began -= rows[-1]["seconds"] if rows else 0.0
 
     chunk = -(-config.num_updates // CHUNKS)
+    lengths = {chunk, config.num_updates % chunk or chunk}
+    advance = {length: sweep.advance(trainer, length) for length in lengths}
     every = max(1, config.num_updates // LOGGED)
     with _interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
-            state, numbers = sweep.advance(trainer, length)(knobs, state)
+            state, numbers = advance[length](knobs, state)
             numbers = jax.device_get(numbers)
             seconds = time.monotonic() - began
             rows = _rows(numbers, done, every, seconds)

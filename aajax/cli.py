@@ -1,0 +1,56 @@
+"""The `aajax` command."""
+
+import importlib
+import sys
+
+from rich.console import Console
+
+COMMANDS = {
+    "train": "train a preset, such as ipd, over many seeds at once",
+    "league": "play trained runs and scripted players against one another",
+    "plot": "draw a run's figure again from its files",
+    "bench": "measure speed on this machine",
+    "list": "name the worlds, players, algorithms and presets",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+      The exit code: 0, 2 for bad input or a folder that cannot be written, or 130
+      after an interrupt.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    if not argv or argv[0] in ("-h", "--help"):
+        Console(highlight=False).print(_help(), markup=False)
+        return 0
+    name, *arguments = argv
+    if name not in COMMANDS:
+        errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
+        return 2
+    command = importlib.import_module(f"aajax.commands.{name}")
+    try:
+        command.main(arguments)
+    except ValueError as error:
+        errors.print(f"aajax {name}: {error}")
+        return 2
+    except OSError as error:
+        errors.print(f"aajax {name}: {error.strerror or error}: {error.filename}")
+        return 2
+    except KeyboardInterrupt as interrupt:
+        errors.print(f"aajax {name}: interrupted. {interrupt}")
+        return 130
+    return 0
+
+
+def _names() -> str:
+    return ", ".join(COMMANDS)
+
+
+def _help() -> str:
+    lines = [f"  {name:8}{about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        ["usage: aajax COMMAND ...", "", *lines, "", "aajax COMMAND --help tells more."]
+    )

@@ -1,0 +1,1 @@
+"""What the `aajax` command does: one file per subcommand, each with a `main`."""

@@ -1,0 +1,49 @@
+"""`aajax list`: what there is, by name."""
+
+import inspect
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from aajax.envs.registry import ENVIRONMENTS
+from aajax.learners import presets
+from aajax.policies import matrix
+from aajax.training.config import PRESETS
+
+
+def main(arguments: list[str]) -> None:
+    """Prints one table; takes no options."""
+    tyro.cli(_nothing, args=arguments, prog="aajax list")
+    table = Table("kind", "name", "what it is")
+    for name, constructor in ENVIRONMENTS.items():
+        table.add_row("world", name, _first_line(constructor))
+    table.add_section()
+    for name, response in matrix.RESPONSES.items():
+        table.add_row("scripted player", name, _first_line(response))
+    table.add_row("scripted player", "random", "Every action equally often.")
+    table.add_section()
+    for kind, about in LEARNED.items():
+        table.add_row("learned policy", kind, about)
+    table.add_section()
+    for name in ("naive", "sum_of_rewards", "advantage_alignment"):
+        table.add_row("algorithm", name, _first_line(getattr(presets, name)))
+    table.add_section()
+    for name, (about, _) in PRESETS.items():
+        table.add_row("preset", name, about)
+    Console().print(table)
+
+
+LEARNED = {
+    "tabular": "A free probability for each last outcome.",
+    "mlp": "Two layers over the last outcome.",
+    "gru": "A recurrent network over the whole history.",
+}
+
+
+def _nothing() -> None:
+    """Names the worlds, players, algorithms and presets."""
+
+
+def _first_line(documented) -> str:
+    return inspect.getdoc(documented).splitlines()[0]

@@ -1,0 +1,27 @@
+"""`aajax plot RUN`: a run's figure, again, from its files."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from aajax.report.curves import training_figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Draws a run's figure again from its files."""
+
+    run: tyro.conf.Positional[Path]  # folder of a finished run
+    out: Path | None = None  # PNG to write; figure.png in the run's folder if not given
+
+
+def main(arguments: list[str]) -> None:
+    """Draws; raises ValueError if the folder holds no finished run."""
+    options = tyro.cli(Options, args=arguments, prog="aajax plot")
+    if not (options.run / "summary.json").exists():
+        raise ValueError(f"run is {str(options.run)!r}: a finished run is needed")
+    path = options.out or options.run / "figure.png"
+    training_figure(options.run, path)
+    Console().print(f"wrote {path}")

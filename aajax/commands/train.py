@@ -1,0 +1,114 @@
+"""`aajax train PRESET`: train, evaluate, and leave a run folder."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from aajax.commands.evaluate import evaluate
+from aajax.report.tables import summary_table
+from aajax.training.assemble import make_env
+from aajax.training.config import PRESETS, RunConfig
+from aajax.training.metrics import write_text
+from aajax.training.run import open_folder, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `aajax train`."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path  # folder of the run: config, metrics, checkpoints, summary, figure
+    resume: bool = False  # go on with the run in that folder
+
+
+def main(arguments: list[str]) -> None:
+    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped."""
+    console = Console()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        presets = "\n".join(
+            f"  {name:24}{about}" for name, (about, _) in PRESETS.items()
+        )
+        console.print(
+            f"usage: aajax train PRESET [options]\n\npresets:\n{presets}\n\n"
+            "aajax train PRESET --help shows a preset's options and their values.",
+            markup=False,
+            highlight=False,
+        )
+        return
+    preset, *rest = arguments
+    if preset not in PRESETS:
+        raise ValueError(f"preset is {preset!r}: one of {', '.join(PRESETS)} is needed")
+    options = tyro.cli(
+        Options,
+        args=rest,
+        prog=f"aajax train {preset}",
+        description=PRESETS[preset][0],
+        default=Options(PRESETS[preset][1], Path("runs") / preset),
+    )
+    run(preset, options.config, options.out, options.resume, console)
+
+
+def run(
+    preset: str, config: RunConfig, out: Path, resume: bool, console: Console
+) -> dict:
+    """Trains (on), evaluates and reports; returns the summary."""
+    env = make_env(config)  # refuses a bad game before anything is written
+    open_folder(out, preset, config, resume)
+    with _progress(console) as progress:
+        task = progress.add_task("compiling", total=config.num_updates)
+        done = 0
+
+        def on_chunk(num_updates: int, row: dict) -> None:
+            nonlocal done
+            done = num_updates
+            text = f"reward {row['reward']:.3f}  entropy {row['entropy']:.3f}"
+            progress.update(task, completed=num_updates, description=text)
+            if not console.is_terminal:
+                console.print(f"update {num_updates}/{config.num_updates}  {text}")
+
+        try:
+            state, seconds = train(out, config, on_chunk)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Saved after {done} of {config.num_updates} updates; go on with the "
+                "same command and --resume."
+            ) from None
+        progress.update(task, description="playing the league")
+        settings = evaluate(config, state)
+    summary = {
+        "preset": preset,
+        "game": config.game,
+        "algorithm": config.algorithm,
+        "seeds": config.seed_list,
+        "wall_seconds": round(seconds, 2),
+        "cooperative_action": env.action_names[0],
+        "settings": settings,
+    }
+    if len(settings) == 1:
+        summary |= {name: settings[0][name] for name in settings[0] if name != "knobs"}
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    console.print(summary_table(summary))
+    if importlib.util.find_spec("matplotlib"):
+        from aajax.report.curves import training_figure
+
+        training_figure(out, out / "figure.png")
+    else:
+        console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
+    console.print(f"{seconds:.1f} s of training; everything is in {out}/")
+    return summary
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} updates"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)

@@ -1,0 +1,16 @@
+"""Who earns what against whom, and how a policy answers what happened."""
+
+from aajax.league.match import Group, play_line_ups
+from aajax.league.responses import cooperation_after, outcome_names
+from aajax.league.table import LineUp, against_copies, round_robin, with_itself
+
+__all__ = [
+    "Group",
+    "LineUp",
+    "against_copies",
+    "cooperation_after",
+    "play_line_ups",
+    "outcome_names",
+    "round_robin",
+    "with_itself",
+]

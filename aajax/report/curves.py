@@ -1,0 +1,106 @@
+"""Figures of a training run, from its files."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+from aajax.report.tables import setting_label  # noqa: E402
+
+MAX_SETTINGS = 8  # beyond it a legend cannot be read
+
+
+def training_figure(folder: Path, path: Path) -> None:
+    """Draws learning curves, and how the trained policies answer each outcome.
+
+    Args:
+      folder: of a run, with metrics.jsonl and summary.json.
+      path: of the PNG.
+    """
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    summary = json.loads((folder / "summary.json").read_text())
+    settings = summary["settings"][:MAX_SETTINGS]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.8, len(settings)))
+    update = [row["update"] for row in rows]
+    for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
+        reward = np.asarray([row["reward"][i] for row in rows])  # [rows, seeds]
+        label = setting_label(setting) or summary["preset"]
+        left.plot(update, reward, color=colour, alpha=0.25, linewidth=0.8)
+        left.plot(update, reward.mean(1), color=colour, linewidth=2, label=label)
+        _bars(right, setting, i, len(settings), colour)
+    left.set(
+        xlabel="update",
+        ylabel="reward per step and agent",
+        title="Training, exploration included: seeds and their mean",
+    )
+    if len(settings) > 1:
+        left.legend(fontsize="small", frameon=False)
+    right.set(
+        ylim=(-0.02, 1.02),
+        xlabel="last outcome, own action first",
+        ylabel=f"P({summary['cooperative_action']})",
+        title="After training: mean and seeds",
+    )
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def league_figure(table: dict, path: Path) -> None:
+    """Draws the heat map of a two-player league: the row player's reward.
+
+    Args:
+      table: as league.json holds it.
+      path: of the PNG.
+
+    Raises:
+      ValueError: if line-ups are not pairs.
+    """
+    players = table["players"]
+    if any(len(line_up["players"]) != 2 for line_up in table["line_ups"]):
+        raise ValueError("a heat map shows two-player leagues only")
+    reward = np.full((len(players), len(players)), np.nan)
+    text = np.full(reward.shape, "", object)
+    for line_up in table["line_ups"]:
+        row, column = (players.index(name) for name in line_up["players"])
+        reward[row, column] = line_up["reward"][0]
+        interval = line_up["interval"][0]
+        spread = "" if interval is None else f"\n±{interval:.2f}"
+        text[row, column] = f"{reward[row, column]:.2f}{spread}"
+    size = 2.2 + 0.75 * len(players)
+    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    image = axes.imshow(reward, cmap="viridis")
+    middle = (np.nanmin(reward) + np.nanmax(reward)) / 2
+    for (row, column), label in np.ndenumerate(text):
+        colour = "white" if reward[row, column] < middle else "black"
+        axes.text(
+            column, row, label, ha="center", va="center", color=colour, fontsize=8
+        )
+    names = [name.replace("_", " ") for name in players]
+    axes.set_xticks(range(len(players)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(players)), names)
+    axes.set(xlabel="against", title="Reward per step of the row player, 95 % interval")
+    figure.colorbar(image, shrink=0.8)
+    _save(figure, path)
+
+
+def _bars(axes, setting: dict, i: int, num_settings: int, colour) -> None:
+    answers = setting["p_cooperate"]
+    width = 0.8 / num_settings
+    x = np.arange(len(answers)) + (i - (num_settings - 1) / 2) * width
+    seeds = np.asarray(list(answers.values()))  # [outcomes, seeds]
+    axes.bar(x, seeds.mean(1), width, color=colour, alpha=0.55)
+    jitter = np.linspace(-0.3, 0.3, seeds.shape[1]) * width
+    axes.scatter(x[:, None] + jitter, seeds, s=9, color="black", linewidths=0, zorder=3)
+    axes.set_xticks(range(len(answers)), list(answers))
+
+
+def _save(figure, path: Path) -> None:
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

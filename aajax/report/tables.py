@@ -1,0 +1,72 @@
+"""Tables for the terminal, from summaries."""
+
+import numpy as np
+from rich.table import Table
+
+
+def setting_label(setting: dict) -> str:
+    """The knobs of one setting of a sweep: beta=1, exploration=0.3."""
+    return ", ".join(f"{name}={value:g}" for name, value in setting["knobs"].items())
+
+
+def summary_table(summary: dict) -> Table:
+    """One row per quantity with its spread over seeds; of a sweep, one per setting."""
+    settings = summary["settings"]
+    if len(settings) == 1:
+        return _seeds_table(summary, settings[0])
+    return _settings_table(summary, settings)
+
+
+def league_table(table: dict) -> Table:
+    """One row per line-up: who sits where, and what each seat earns."""
+    num_agents = len(table["line_ups"][0]["players"])
+    result = Table(title="Reward per step, with 95 % intervals over seeds")
+    for seat in range(num_agents):
+        result.add_column(f"seat {seat}")
+    for seat in range(num_agents):
+        result.add_column(f"reward {seat}", justify="right")
+    for line_up in table["line_ups"]:
+        rewards = zip(line_up["reward"], line_up["interval"], strict=True)
+        cells = [
+            f"{reward:.3f}" + ("" if interval is None else f" ± {interval:.3f}")
+            for reward, interval in rewards
+        ]
+        result.add_row(*line_up["players"], *cells)
+    return result
+
+
+def _quantities(summary: dict, setting: dict) -> dict[str, list[float]]:
+    """Every quantity of a setting, name -> one number per seed."""
+    action = summary["cooperative_action"]
+    return {
+        "reward with itself": setting["mean_reward"],
+        **{f"P({action} | {k})": x for k, x in setting["p_cooperate"].items()},
+        **{f"reward against {k}": x for k, x in setting["league"].items()},
+    }
+
+
+def _seeds_table(summary: dict, setting: dict) -> Table:
+    num_seeds = len(summary["seeds"])
+    result = Table(title=f"{summary['preset']}: {num_seeds} seeds, after training")
+    result.add_column("")
+    for name in ("mean", "sd", "min", "max"):
+        result.add_column(name, justify="right")
+    for name, numbers in _quantities(summary, setting).items():
+        spread = np.std(numbers, ddof=1) if num_seeds > 1 else 0.0
+        cells = np.mean(numbers), spread, np.min(numbers), np.max(numbers)
+        result.add_row(name, *(f"{cell:.3f}" for cell in cells))
+    return result
+
+
+def _settings_table(summary: dict, settings: list[dict]) -> Table:
+    num_seeds = len(summary["seeds"])
+    result = Table(title=f"{summary['preset']}: means over {num_seeds} seeds")
+    for name in settings[0]["knobs"]:
+        result.add_column(name, justify="right")
+    for name in _quantities(summary, settings[0]):
+        result.add_column(name.removeprefix("reward "), justify="right")
+    for setting in settings:
+        knobs = [f"{value:g}" for value in setting["knobs"].values()]
+        means = [np.mean(x) for x in _quantities(summary, setting).values()]
+        result.add_row(*knobs, *(f"{mean:.2f}" for mean in means))
+    return result

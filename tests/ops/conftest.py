@@ -1,0 +1,43 @@
+"""Both precisions, and the comparison that suits each."""
+
+import jax
+import numpy as np
+import pytest
+
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Name of the floating type that the test computes in."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+@pytest.fixture
+def assert_close(dtype):
+    """Same shape, the type of the test, and values equal up to its rounding.
+
+    The absolute tolerance follows the largest expected entry, since sums that cancel
+    are no more precise than their terms.
+    """
+
+    def check(actual, expected):
+        assert actual.dtype == dtype
+        assert actual.shape == np.shape(expected)
+        finite = np.abs(np.where(np.isfinite(expected), expected, 0.0))
+        scale = max(1.0, float(np.max(finite, initial=0.0)))
+        tolerance = TOLERANCE[dtype]
+        np.testing.assert_allclose(
+            actual, expected, rtol=tolerance, atol=tolerance * scale
+        )
+
+    return check
+
+
+@pytest.fixture
+def normal():
+    """`normal(*shape)`: the same standard normal draws in every run, of few bits, so
+    that both precisions hold them exactly."""
+    rng = np.random.default_rng(0)
+    return lambda *shape: np.round(rng.normal(size=shape) * 1024) / 1024
