@@ -33,8 +33,7 @@ def group_relative(
         over_games = jax.vmap(returns.discounted_returns, (1, 1), 1)
         over_seats = jax.vmap(over_games, (2, None), 2)
         return_ = over_seats(trajectory.reward, discount)
-        relative = jax.vmap(lambda x: baselines.leave_one_out(x, group))
-        return relative(return_), None
+        return _relative(return_, group), None
 
     return estimate
 
@@ -69,3 +68,26 @@ def critic(gamma: Array | float, lambda_: Array | float) -> AdvantageEstimator:
         )
 
     return estimate
+
+
+def centred(
+    estimator: AdvantageEstimator, group: Array | None = None
+) -> AdvantageEstimator:
+    """The estimator's advantages, minus their mean over the other games, by step.
+
+    A critic that is wrong by the same amount everywhere, as every critic is at first,
+    makes all advantages of a step wrong by the same amount. Plain policy gradients do
+    not mind; an alignment credit does: if every past looks worse than expected, it
+    turns agents against one another.
+    """
+
+    def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
+        advantage, target = estimator(trajectory)
+        return _relative(advantage, group), target
+
+    return estimate
+
+
+def _relative(x: Array, group: Array | None) -> Array:
+    """f32[T, B, N], each step and seat relative to the other games of the group."""
+    return jax.vmap(lambda step: baselines.leave_one_out(step, group))(x)

@@ -95,7 +95,8 @@ def _make_learner(
     config: RunConfig, policy: Policy, knobs: dict[str, Array], seats: list[int]
 ) -> Learner:
     if config.baseline == "critic":
-        advantage = advantages.critic(knobs["gamma"], knobs["lambda_"])
+        critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
+        advantage = advantages.centred(critic)
     else:
         advantage = advantages.group_relative(knobs["gamma"])
     options = {

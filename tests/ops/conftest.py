@@ -1,10 +1,28 @@
 """Both precisions, and the comparison that suits each."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+
+
+def pytest_collection_modifyitems(items):
+    """Uncompiled functions run in single precision alone, which halves their cost:
+    compiled ones trace the same code in both."""
+
+    def is_wanted(item):
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        here = item.path.parent == Path(__file__).parent
+        return not (
+            here
+            and params.get("maybe_jit") is False
+            and params.get("dtype") == "float64"
+        )
+
+    items[:] = filter(is_wanted, items)
 
 
 @pytest.fixture(params=["float32", "float64"])

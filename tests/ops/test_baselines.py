@@ -129,7 +129,7 @@ def test_equal_entries_whiten_to_zero():
 
 def test_epsilon_is_added_to_the_deviation():
     # Deviation 1, so that ε = 1 halves the result.
-    result = baselines.whiten(jnp.array([1.0, 3.0]), epsilon=1.0)
+    result = jitted_whiten(jnp.array([1.0, 3.0]), epsilon=1.0)
     np.testing.assert_array_equal(result, [-0.5, 0.5])
 
 

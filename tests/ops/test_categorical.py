@@ -155,20 +155,40 @@ def test_the_samples_of_a_batch_are_independent():
     assert abs(both - 0.25) <= 4 * np.sqrt(0.25 * 0.75 / num_samples)
 
 
-def uniform_draws(monkeypatch, draw):
-    """Every uniform draw is `draw`."""
-    monkeypatch.setattr(
-        jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, draw, dtype)
+@pytest.fixture
+def set_uniform(monkeypatch):
+    """`set_uniform(draws)`: what every uniform draw gives from now on."""
+    return lambda draws: monkeypatch.setattr(
+        jax.random,
+        "uniform",
+        lambda key, shape, dtype: jnp.broadcast_to(jnp.asarray(draws, dtype), shape),
     )
 
 
 @pytest.mark.parametrize("draw", [0.0, 1 - 2.0**-23], ids=["least", "greatest"])
 def test_the_extremes_of_the_uniform_draw_are_actions_that_may_be_taken(
-    monkeypatch, logits, draw
+    set_uniform, logits, draw
 ):
-    uniform_draws(monkeypatch, draw)
+    set_uniform(draw)
     drawn = categorical.sample(jax.random.key(0), jnp.asarray(logits, jnp.float32))
-    assert np.isfinite(logits[np.arange(6), drawn]).all()
-    possible = [np.flatnonzero(np.isfinite(row)) for row in logits]
     end = 0 if draw == 0 else -1
-    np.testing.assert_array_equal(drawn, [actions[end] for actions in possible])
+    expected = [np.flatnonzero(np.isfinite(row))[end] for row in logits]
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_rounding_among_many_actions_opens_no_gap_for_those_never_taken(set_uniform):
+    num_actions = 1024
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=num_actions).astype(np.float32)
+    logits[rng.random(num_actions) < 0.5] = -np.inf
+    # Draws at, and one rounding to either side of, every step of the cumulative
+    # chances: there a parallel sum, which rounds unevenly, is at its worst.
+    steps = np.asarray(jnp.cumsum(jax.nn.softmax(jnp.asarray(logits))))
+    steps = steps[steps < 1 - 2.0**-22]
+    draws = np.stack([np.nextafter(steps, 0), steps, np.nextafter(steps, 1)])
+    set_uniform(draws)
+    drawn = categorical.sample(
+        jax.random.key(0), jnp.broadcast_to(logits, (*draws.shape, num_actions))
+    )
+    assert np.isfinite(logits[drawn]).all()
+    assert len(np.unique(drawn)) > num_actions / 4
