@@ -1,6 +1,7 @@
 """The `aajax` command."""
 
 import importlib
+import logging
 import sys
 
 from rich.console import Console
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
         return 2
+    # Orbax's threads log what is raised here anyway, and what becomes of it.
+    for logger in ("absl", "asyncio", "concurrent.futures"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     command = importlib.import_module(f"aajax.commands.{name}")
     try:
         command.main(arguments)

@@ -245,7 +245,7 @@ def public_goods(
     if num_agents < 2:
         raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
     gives = 1.0 - np.indices((2,) * num_agents)
-    share = multiplier * jnp.asarray(gives.sum(0) / num_agents, jnp.float32)
+    share = multiplier * jnp.asarray(gives.sum(0)[None] / num_agents, jnp.float32)
     return matrix_game(
         share - jnp.asarray(gives, jnp.float32), action_names="CD", **options
     )

@@ -29,7 +29,7 @@ def group_relative(
     """
 
     def estimate(trajectory: Trajectory) -> tuple[Array, None]:
-        discount = gamma * trajectory.discount * ~trajectory.last
+        discount = jnp.where(trajectory.last, 0.0, gamma * trajectory.discount)
         over_games = jax.vmap(returns.discounted_returns, (1, 1), 1)
         over_seats = jax.vmap(over_games, (2, None), 2)
         return_ = over_seats(trajectory.reward, discount)

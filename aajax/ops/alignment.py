@@ -164,5 +164,7 @@ def _scan_past(
 
 
 def _steps(a_t: Array, last_t: Array | None) -> Array:
-    """Steps since the episode began, as floats of a_t's shape."""
-    return _scan_past(jnp.ones_like(a_t), last_t, jnp.add)
+    """Steps since the episode began, as floats of a_t's shape and type."""
+    # Counted in float32: bfloat16 would not count beyond 256.
+    steps = _scan_past(jnp.ones(a_t.shape, jnp.float32), last_t, jnp.add)
+    return steps.astype(a_t.dtype)

@@ -51,7 +51,8 @@ def whiten(x: Array, mask: Array | None = None, epsilon: float = 1e-8) -> Array:
     chex.assert_type(x, float)
     mask = jnp.ones(x.shape, bool) if mask is None else mask
     chex.assert_equal_shape([x, mask])
-    mean = jnp.mean(x, where=mask)
+    count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
+    mean = jnp.sum(x, where=mask) / count
     centred = jnp.where(mask, x - mean, 0.0)
-    deviation = jnp.sqrt(jnp.mean(jnp.square(centred), where=mask))
+    deviation = jnp.sqrt(jnp.sum(jnp.square(centred)) / count)
     return centred / (deviation + epsilon)

@@ -15,7 +15,13 @@ def sample(key: PRNGKey, logits: Array) -> Array:
 
     One uniform number per sample, against A for the Gumbel trick.
     """
-    cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
+    probs = jax.nn.softmax(logits)
+    cumulative = jnp.cumsum(probs, axis=-1)
+    if logits.shape[-1] > 2:
+        # A long sum is rounded unevenly: without this an action of probability 0
+        # could have a gap of its own.
+        positive = jnp.where(probs > 0, cumulative, 0.0)
+        cumulative = jax.lax.cummax(positive, axis=logits.ndim - 1)
     # Scaled by the last entry: rounding may leave it a little below 1.
     uniform = jax.random.uniform(key, logits.shape[:-1], logits.dtype)
     threshold = (uniform * cumulative[..., -1])[..., None]
@@ -46,6 +52,9 @@ def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
     num_actions = logits.shape[-1]
     log_probs = jax.nn.log_softmax(logits)
     epsilon = jnp.asarray(epsilon, logits.dtype)
-    return jnp.logaddexp(
-        log_probs + jnp.log1p(-epsilon), jnp.log(epsilon / num_actions)
-    )
+    kept = log_probs + jnp.log1p(-epsilon)
+    explored = jnp.log(epsilon / num_actions)
+    # Made finite where nothing is kept, or the gradient at -inf, -inf would be nan.
+    is_kept = ~jnp.isneginf(kept)
+    mixed = jnp.logaddexp(jnp.where(is_kept, kept, 0.0), explored)
+    return jnp.where(is_kept, mixed, explored)

@@ -35,7 +35,9 @@ def clipped(clip: Array | float) -> Surrogate:
     def surrogate(log_prob, behaviour_log_prob, credit):
         chex.assert_equal_shape([log_prob, behaviour_log_prob, credit])
         credit = jax.lax.stop_gradient(credit)
-        ratio = jnp.exp(log_prob - jax.lax.stop_gradient(behaviour_log_prob))
+        difference = log_prob - jax.lax.stop_gradient(behaviour_log_prob)
+        # Far outside any clip; an infinite ratio would make the gradient nan.
+        ratio = jnp.exp(jnp.clip(difference, -40.0, 40.0))
         bounded = jnp.clip(ratio, 1 - clip, 1 + clip)
         return -jnp.minimum(ratio * credit, bounded * credit)
 

@@ -22,7 +22,8 @@ def training_figure(folder: Path, path: Path) -> None:
       folder: of a run, with metrics.jsonl and summary.json.
       path: of the PNG.
     """
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     summary = json.loads((folder / "summary.json").read_text())
     settings = summary["settings"][:MAX_SETTINGS]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")

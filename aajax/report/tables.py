@@ -60,11 +60,15 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
 
 def _settings_table(summary: dict, settings: list[dict]) -> Table:
     num_seeds = len(summary["seeds"])
-    result = Table(title=f"{summary['preset']}: means over {num_seeds} seeds")
-    for name in settings[0]["knobs"]:
-        result.add_column(name, justify="right")
-    for name in _quantities(summary, settings[0]):
-        result.add_column(name.removeprefix("reward "), justify="right")
+    action = summary["cooperative_action"]
+    result = Table(
+        title=f"{summary['preset']}: means over {num_seeds} seeds. Reward with itself, "
+        f"P({action} | outcome), reward against scripted players",
+        padding=(0, 0),
+    )
+    outcomes, opponents = settings[0]["p_cooperate"], settings[0]["league"]
+    for name in (*settings[0]["knobs"], "itself", *outcomes, *opponents):
+        result.add_column(name.replace("_", " "), justify="right")
     for setting in settings:
         knobs = [f"{value:g}" for value in setting["knobs"].values()]
         means = [np.mean(x) for x in _quantities(summary, setting).values()]

@@ -107,7 +107,7 @@ def _make_learner(
         options["surrogate"] = surrogate.clipped(knobs["clip"])
     if config.algorithm == "advantage_alignment":
         options |= {
-            "gamma": knobs["gamma"],
+            "gamma": knobs["past_gamma"],
             "beta": knobs["beta"],
             "past": PASTS[config.past],
         }

@@ -4,6 +4,7 @@ Orbax writes to a temporary folder and renames it when it is complete, so that a
 checkpoint either is whole or is not there.
 """
 
+import errno
 from pathlib import Path
 
 import jax
@@ -13,9 +14,19 @@ from aajax.types import PyTree
 
 
 def save(folder: Path, step: int, state: PyTree) -> None:
-    """Saves `state` under `folder/step` and keeps the two latest."""
-    with _manager(folder) as manager:
-        manager.save(step, args=ocp.args.StandardSave(_without_keys(state)))
+    """Saves `state` under `folder/step` and keeps the two latest.
+
+    Raises:
+      OSError: if it cannot be written; earlier checkpoints stay.
+    """
+    try:
+        with _manager(folder) as manager:
+            manager.save(step, args=ocp.args.StandardSave(_without_keys(state)))
+    except (OSError, RuntimeError, ValueError) as error:
+        # Tensorstore reports a full disk as a ValueError.
+        number = getattr(error, "errno", None) or errno.EIO
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(number, reason, str(folder / str(step))) from error
 
 
 def restore_latest(folder: Path, like: PyTree) -> tuple[int, PyTree] | None:

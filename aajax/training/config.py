@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +14,8 @@ class Knobs:
     """Numbers that can be swept, each run of a sweep with its own."""
 
     beta: float = 1.0  # weight of the alignment term
-    gamma: float = 0.96  # discount of rewards, and of the past in the alignment term
+    gamma: float = 0.96  # discount of rewards
+    past_gamma: float = 0.96  # discount of the past in the alignment term
     lambda_: float = 0.95  # λ of generalised advantages, with a critic
     learning_rate: float = 0.1  # Adam, of the actor
     critic_learning_rate: float = 0.1  # Adam, of the critic
@@ -24,6 +27,7 @@ class Knobs:
 KNOB_RANGES = {
     "beta": (-1e6, 1e6),
     "gamma": (0.0, 1.0),
+    "past_gamma": (0.0, 1.0),
     "lambda_": (0.0, 1.0),
     "learning_rate": (0.0, 1e3),
     "critic_learning_rate": (0.0, 1e3),
@@ -66,7 +70,7 @@ class RunConfig:
     num_updates: int = 400  # updates of the policy
     seeds: int = 10  # runs with different seeds, trained at once
     first_seed: int = 0  # seeds are first_seed, first_seed + 1, ...
-    knobs: Knobs = Knobs()
+    knobs: Annotated[Knobs, arg(name="")] = Knobs()
     sweep: Sweep = Sweep()
 
     def __post_init__(self):

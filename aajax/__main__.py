@@ -1,0 +1,7 @@
+"""`python -m aajax`."""
+
+import sys
+
+from aajax.cli import main
+
+sys.exit(main())

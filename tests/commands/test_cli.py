@@ -1,0 +1,230 @@
+"""The command as a user meets it: what it leaves behind, and what it refuses."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from aajax import cli
+from aajax.training.metrics import read_rows
+
+SMALL = ["--num-games", "8", "--num-steps", "4", "--num-updates", "4", "--seeds", "2"]
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a small finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    with jax.numpy_dtype_promotion("standard"):
+        assert cli.main(["train", "ipd", *SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
+def refused(capsys, *arguments):
+    """The one line that a refused command prints on stderr."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_training_leaves_a_complete_folder(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {
+        *("config.json", "metrics.jsonl", "summary.json", "figure.png"),
+        "checkpoints",
+    }
+    summary = json.loads((trained / "summary.json").read_text())
+    assert summary["preset"] == "ipd"
+    assert summary["seeds"] == [0, 1]
+    assert summary["wall_seconds"] > 0
+    assert np.shape(summary["mean_reward"]) == (2,)
+    assert -3 <= min(summary["mean_reward"]) <= max(summary["mean_reward"]) <= 0
+    assert list(summary["p_cooperate"]) == ["start", "CC", "CD", "DC", "DD"]
+    opponents = ["always_cooperate", "always_defect", "tit_for_tat", "random"]
+    assert list(summary["league"]) == opponents
+    for numbers in (*summary["p_cooperate"].values(), *summary["league"].values()):
+        assert np.shape(numbers) == (2,)
+    assert [row["update"] for row in read_rows(trained / "metrics.jsonl")] == [
+        *range(1, 5)
+    ]
+    assert (trained / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_summary_is_what_the_checkpoint_plays(trained):
+    """P(C | outcome) of a memory-one policy is its table in the checkpoint."""
+    from aajax.training.run import load
+
+    _, _, state = load(trained)
+    logits = state.learners[0].params["actor"][0]
+    table = np.asarray(jax.nn.softmax(logits))[..., 0]  # [seeds, outcomes]
+    summary = json.loads((trained / "summary.json").read_text())
+    written = np.asarray(list(summary["p_cooperate"].values()))
+    np.testing.assert_allclose(written.T, table, atol=1e-5)
+
+
+def test_a_finished_run_is_resumed_to_the_same_summary(trained, capsys):
+    before = json.loads((trained / "summary.json").read_text())
+    arguments = ["train", "ipd", *SMALL, "--out", str(trained), "--resume"]
+    assert cli.main(arguments) == 0
+    after = json.loads((trained / "summary.json").read_text())
+    del before["wall_seconds"], after["wall_seconds"]
+    assert after == before
+
+
+def test_a_sweep_reports_every_setting(tmp_path, capsys):
+    out = tmp_path / "swept"
+    sweep = ["--sweep.beta", "0", "3", "--sweep.gamma", "0.9"]
+    assert cli.main(["train", "ipd", *SMALL, *sweep, "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    knobs = [setting["knobs"] for setting in summary["settings"]]
+    assert [knob["beta"] for knob in knobs] == [0, 3]
+    assert [round(knob["gamma"], 3) for knob in knobs] == [0.9, 0.9]
+    printed = capsys.readouterr().out
+    assert "P(C | outcome)" in printed
+    for column in ("beta", "gamma", "itself", "start", "DC", "random"):
+        assert column in printed
+    assert cli.main(["plot", str(out), "--out", str(tmp_path / "again.png")]) == 0
+    assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_three_agents_with_their_own_parameters(tmp_path, capsys):
+    out = tmp_path / "goods"
+    options = ["--game", "public_goods", "--parameters", "separate", "--policy", "mlp"]
+    assert cli.main(["train", "ipd", *SMALL, *options, "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["p_cooperate"]) == 1 + 2**3
+
+
+def test_own_payoffs(tmp_path, capsys):
+    payoff = tmp_path / "payoff.json"
+    payoff.write_text("[[[3, 0], [5, 1]], [[3, 5], [0, 1]]]")
+    out = tmp_path / "own"
+    options = ["--payoff", str(payoff), "--out", str(out)]
+    assert cli.main(["train", "ipd", *SMALL, *options]) == 0
+    assert json.loads((out / "summary.json").read_text())["mean_reward"][0] >= 0
+
+
+def test_league_plays_runs_and_scripted_players(trained, tmp_path, capsys):
+    out = tmp_path / "league"
+    arguments = ["--num-games", "8", "--out", str(out)]
+    assert cli.main(["league", str(trained), *arguments]) == 0
+    table = json.loads((out / "league.json").read_text())
+    assert table["players"][0] == "small"
+    assert len(table["line_ups"]) == len(table["players"]) ** 2
+    rewards = {tuple(row["players"]): row["reward"] for row in table["line_ups"]}
+    assert rewards["always_cooperate", "always_defect"] == [-3, 0]
+    assert rewards["tit_for_tat", "always_defect"] == [-(3 + 3 * 2) / 4, -(3 * 2) / 4]
+    assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_list_and_help_name_everything(capsys):
+    assert cli.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    for name in ("ipd", "public_goods", "win_stay_lose_shift", "advantage_alignment"):
+        assert name in listed
+    assert cli.main(["train", "--help"]) == 0
+    assert "ipd-naive" in capsys.readouterr().out
+    assert cli.main([]) == 0
+    assert "train" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["train", "ipd", "--help"])
+    assert "--sweep.beta" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "command is 'trian': one of train"),
+        (["train", "idp"], "preset is 'idp': one of ipd"),
+        (["train", "ipd", "--game", "chess"], "game is 'chess': one of ipd"),
+        (["train", "ipd", "--seeds", "-1"], "seeds is -1: at least 1"),
+        (["train", "ipd", "--first-seed", "-1"], "first_seed is -1"),
+        (["train", "ipd", "--beta", "nan"], "beta is nan: a number"),
+        (["train", "ipd", "--sweep.gamma", "0.9", "2"], "gamma is 2.0: a number"),
+        (["train", "ipd", "--payoff", "[[1, 2], [3, 4]]"], "payoff has shape (2, 2)"),
+        (["train", "ipd", "--payoff", "[[[1, 0], [2]]]"], "payoff is '[[[1, 0]"),
+        (["train", "ipd", "--payoff", "none.npy"], "payoff is 'none.npy'"),
+        (
+            ["train", "ipd", "--payoff", "[[[1,0,2],[0,1,2]],[[1,0,2],[0,1,2]]]"],
+            "[2, 3] actions: equal counts are needed",
+        ),
+        (["league", "nowhere"], "run is 'nowhere': a folder with a run"),
+        (["plot", "nowhere"], "run is 'nowhere': a finished run"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "ipd", "--seeds", "many"],
+        ["train", "ipd", "--no-such-option"],
+        ["train", "ipd", "--policy", "transformer"],
+    ],
+)
+def test_unreadable_options_exit_with_2(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_another_run_is_refused(trained, capsys):
+    line = refused(
+        *(capsys, "train", "ipd", *SMALL, "--beta", "2", "--out", trained, "--resume")
+    )
+    assert "knobs.beta is 1.0 there and 2.0 here" in line
+    assert "--resume" in refused(capsys, "train", "ipd", *SMALL, "--out", trained)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "run"
+    assert str(tmp_path) in refused(capsys, "train", "ipd", *SMALL, "--out", out)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(trained, tmp_path, capsys):
+    out = tmp_path / "full"
+    shutil.copytree(trained, out)
+    (out / "metrics.jsonl.partial").symlink_to("/dev/full")
+    before = (out / "metrics.jsonl").read_bytes()
+    line = refused(capsys, "train", "ipd", *SMALL, "--out", out, "--resume")
+    assert "No space left on device" in line
+    assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_a_run_to_resume(tmp_path):
+    """No file may grow beyond 1 KiB: a checkpoint does not fit, the config does."""
+    out = tmp_path / "run"
+    train = [sys.executable, "-m", "aajax", "train", "ipd", *SMALL, "--out", str(out)]
+    process = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; exec {shlex.join(train)}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert process.returncode == 2
+    # Tensorstore's threads may have had their say before.
+    assert process.stderr.splitlines()[-1].startswith("aajax train: ")
+    again = subprocess.run([*train, "--resume"], capture_output=True)
+    assert again.returncode == 0
+    assert len(read_rows(out / "metrics.jsonl")) == 4

@@ -1,0 +1,73 @@
+"""Who may import whom, and how long a file may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "aajax"
+FILES = sorted(ROOT.rglob("*.py"))
+BASE = {"policies.base", "envs.base"}
+MAY_IMPORT = {
+    "types": set(),
+    "ops": {"types"},
+    "envs": {"types"},
+    "policies": {"types", "ops", "envs"},
+    "nets": {"types", "ops", "policies.base"},
+    "rollout": {"types", *BASE},
+    "learners": {"types", "ops", "policies.base", "nets"},
+    "training": {
+        *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
+    },
+    "league": {"types", "envs", "policies", "rollout"},
+    "report": {"types"},
+    "commands": {
+        *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
+        *("training", "league", "report"),
+    },
+    "cli": {"commands"},
+    "__main__": {"cli"},
+}
+
+
+def imported(path):
+    """Modules of the package that a file imports, as `package.module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (n.removeprefix("aajax.") for n in names if n.startswith("aajax."))
+
+
+def layer(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    own = layer(path)
+    if own == "__init__":
+        return
+    for name in imported(path):
+        allowed = {own, *MAY_IMPORT[own]}
+        fits = any(name == door or name.startswith(f"{door}.") for door in allowed)
+        assert fits, f"{own} may not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 350
+
+
+def test_importing_the_package_needs_the_core_alone():
+    heavy = ["matplotlib", "orbax", "tyro", "transformers", "torch", "scipy"]
+    program = f"import sys, aajax; print([m for m in {heavy} if m in sys.modules])"
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "[]"
