@@ -79,7 +79,7 @@ def differ(first, second):
 
 @pytest.mark.parametrize("make_learner", [policy_gradient, ppo])
 def test_without_weight_alignment_is_the_naive_update_to_the_bit(make_learner):
-    optimizer = optax.adam(0.1)
+    optimizer = optax.sgd(0.1, momentum=0.9)
     moved = {}
     for name, objective in [
         ("naive", presets.naive(CRITIC)),
@@ -225,7 +225,7 @@ def test_minibatches_that_do_not_divide_the_games_are_refused(num_minibatches):
 @pytest.mark.parametrize("make_learner", [policy_gradient, ppo])
 @pytest.mark.parametrize("estimator", [GROUP, CRITIC], ids=["group", "critic"])
 def test_metrics_are_numbers_by_name(make_learner, estimator):
-    optimizer = optax.adam(0.1)
+    optimizer = optax.sgd(0.1, momentum=0.9)
     learner = make_learner(POLICIES["tabular"], presets.naive(estimator), optimizer)
     state = jax.eval_shape(learner.init, jax.random.key(0))
     after, metrics = jax.eval_shape(learner.update, jax.random.key(0), state, play())

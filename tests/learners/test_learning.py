@@ -1,0 +1,48 @@
+"""Short runs of the iterated prisoner's dilemma, from play to a strategy.
+
+What counts as a strategy: an answer is "yes" above 0.9 and "no" below 0.2, or above
+0.8 where the way back to cooperation is asked for.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from aajax.training import assemble, sweep
+from aajax.training.config import Knobs, RunConfig
+
+NUM_UPDATES = 120
+SEEDS = [0, 1, 2]
+
+
+@functools.cache
+def train(**options):
+    """Mean reward of the last update [S], and P(cooperate) by state [S, 5]."""
+    config = RunConfig(num_games=256, num_updates=NUM_UPDATES, **options)
+    make_trainer = assemble.make_trainer(config)
+    # Optax's Adam adds floats and integers.
+    with jax.numpy_dtype_promotion("standard"):
+        knobs = sweep.grid({"beta": [config.knobs.beta]})
+        state = sweep.start(make_trainer, knobs, SEEDS)
+        state, metrics = sweep.advance(make_trainer, NUM_UPDATES)(knobs, state)
+    logits = state.learners[0].params["actor"][0]
+    return np.asarray(metrics["reward"][-1, 0]), np.asarray(jax.nn.softmax(logits))[
+        ..., 0
+    ]
+
+
+def test_naive_learners_defect():
+    reward, cooperates = train(algorithm="naive", knobs=Knobs(exploration=0.0))
+    assert (reward < -1.8).all()
+    assert (cooperates < 0.2).all()
+
+
+@pytest.mark.parametrize("baseline", ["group", "critic"])
+def test_advantage_alignment_reciprocates(baseline):
+    _, cooperates = train(baseline=baseline)
+    _, after_cc, after_cd, after_dc, _ = cooperates.T
+    assert (after_cc > 0.9).all()
+    assert (after_cd < 0.2).all()
+    assert (after_dc > 0.8).all()
