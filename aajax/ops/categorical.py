@@ -9,13 +9,15 @@ import jax.numpy as jnp
 
 from aajax.types import Array, PRNGKey
 
+FEW_ACTIONS = 32
+
 
 def sample(key: PRNGKey, logits: Array) -> Array:
     """One index per distribution, i32[...] from f[..., A], by inverse CDF.
 
     One uniform number per sample, against A for the Gumbel trick.
     """
-    probs = jax.nn.softmax(logits)
+    probs = jnp.exp(_log_softmax(logits))
     cumulative = jnp.cumsum(probs, axis=-1)
     if logits.shape[-1] > 2:
         # A long sum is rounded unevenly: without this an action of probability 0
@@ -31,13 +33,13 @@ def sample(key: PRNGKey, logits: Array) -> Array:
 def log_prob(logits: Array, action: Array) -> Array:
     """log π(action), f[...] from logits f[..., A] and action i[...]."""
     chex.assert_type(action, int)
-    log_probs = jax.nn.log_softmax(logits)
+    log_probs = _log_softmax(logits)
     return jnp.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0]
 
 
 def entropy(logits: Array) -> Array:
     """−Σ_a π(a) log π(a) in nats, f[...]; actions of probability 0 add nothing."""
-    log_probs = jax.nn.log_softmax(logits)
+    log_probs = _log_softmax(logits)
     # Both factors are made finite, or the gradient of 0 · −inf would be nan.
     finite = jnp.where(jnp.isneginf(log_probs), 0.0, log_probs)
     return -jnp.sum(jnp.exp(log_probs) * finite, axis=-1)
@@ -49,12 +51,19 @@ def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
     The ε-soft policy samples, and is differentiated, as the mixture that it is, so
     that learning stays on-policy however large ε.
     """
-    num_actions = logits.shape[-1]
-    log_probs = jax.nn.log_softmax(logits)
+    log_probs = _log_softmax(logits)
     epsilon = jnp.asarray(epsilon, logits.dtype)
-    kept = log_probs + jnp.log1p(-epsilon)
-    explored = jnp.log(epsilon / num_actions)
-    # Made finite where nothing is kept, or the gradient at -inf, -inf would be nan.
-    is_kept = ~jnp.isneginf(kept)
-    mixed = jnp.logaddexp(jnp.where(is_kept, kept, 0.0), explored)
-    return jnp.where(is_kept, mixed, explored)
+    mixture = (1 - epsilon) * jnp.exp(log_probs) + epsilon / logits.shape[-1]
+    # Without exploration a probability may underflow to 0, whose logarithm has no
+    # gradient: log π itself is then exact.
+    tiny = jnp.finfo(logits.dtype).tiny
+    return jnp.where(epsilon > 0, jnp.log(jnp.maximum(mixture, tiny)), log_probs)
+
+
+def _log_softmax(logits: Array) -> Array:
+    if logits.shape[-1] > FEW_ACTIONS:
+        return jax.nn.log_softmax(logits)
+    # Reduced over the leading axis, so that a CPU computes several games at once: three
+    # times as fast for two actions.
+    moved = jax.nn.log_softmax(jnp.moveaxis(logits, -1, 0), axis=0)
+    return jnp.moveaxis(moved, 0, -1)
