@@ -186,8 +186,8 @@ def test_seats_have_their_own_policies_and_memories():
 @pytest.mark.parametrize(("game", "num_agents"), [("ipd", 2), ("public_goods", 3)])
 def test_long_games_are_worth_the_exact_values(game, num_agents):
     """Discounted returns of mixed policies, a different one in each seat."""
-    gamma, num_steps, num_games = 0.8, 60, 3000
-    # What comes after 60 steps is worth less than 10^-4, below the sampling error.
+    gamma, num_steps, num_games = 0.7, 36, 2000
+    # What comes after 36 steps is worth less than 10^-4, below the sampling error.
     env = envs.make(game, num_steps=num_steps)
     rng = np.random.default_rng(num_agents)
     chances = rng.uniform(0.05, 0.95, (num_agents, 1 + 2**num_agents))

@@ -110,16 +110,6 @@ def test_chance_averages_out():
     assert (np.abs(np.asarray(reward) - expected) < 4 * np.sqrt(error)).all()
 
 
-def test_three_seats():
-    env = envs.make("public_goods", num_steps=4)
-    players = group(C, D, num_agents=3)
-    members = np.array([[0, 0, 1], [1, 0, 0], [1, 1, 1]])
-    reward = play_line_ups(KEY, env, [players] * 3, members, 2, 4)
-    share = 1.6 * 2 / 3
-    expected = [(share - 1, share - 1, share), (share, share - 1, share - 1), (0,) * 3]
-    np.testing.assert_allclose(reward, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_against_copies():
     focal, opponents = group(TFT, D, WSLS), group(C, D)
     reward = against_copies(KEY, ENV, focal, opponents, 2, NUM_STEPS)

@@ -136,48 +136,56 @@ def test_without_alignment_it_is_the_policy_gradient(gamma):
         np.testing.assert_allclose(plain, own_slope, atol=1e-12)
 
 
-@pytest.mark.parametrize("agent", [0, 1])
-@pytest.mark.parametrize(("gamma", "beta"), [(1.0, 0.0), (1.0, 1.0), (0.7, -2.0)])
-def test_every_game_weighted_by_its_chance(gamma, beta, agent):
-    """The objective's gradient, given the exact advantages, in double precision."""
-    games = all_games(gamma)
-
-    def stack(name):
-        return np.stack([getattr(game, name) for game in games], axis=1)
-
-    advantage = stack("advantage")
-    rows = np.stack([VIEW[i, stack("states")] for i in range(2)], axis=-1)
+@jax.jit
+def gradient_of_games(gamma, beta, games, logits):
+    """The objective's gradient in each of 16 games [16, N, 5, 2], A being given."""
     objective = presets.advantage_alignment(
-        lambda trajectory: (jnp.asarray(advantage), None), gamma=gamma, beta=beta
+        lambda trajectory: (games["advantage"], None), gamma=gamma, beta=beta
     )
-    with jax.enable_x64(True):
-        trajectory = Trajectory(
-            observation=jnp.eye(5)[rows],
-            action=jnp.asarray(stack("action")),
-            reward=jnp.asarray(stack("reward")),
-            discount=jnp.array([[1.0] * 16, [0.0] * 16]),
-            last=jnp.array([[False] * 16, [True] * 16]),
-            log_prob=jnp.zeros((2, 16, 2)),
-            value=jnp.zeros((2, 16, 2)),
-            next_value=jnp.zeros((2, 16, 2)),
-            memory=(),
-        )
+    nothing = jnp.zeros((2, 16, 2))
+    trajectory = Trajectory(
+        observation=jax.nn.one_hot(games["rows"], 5),
+        action=games["action"],
+        reward=games["reward"],
+        discount=jnp.array([[1.0] * 16, [0.0] * 16]),
+        last=jnp.array([[False] * 16, [True] * 16]),
+        log_prob=nothing,
+        value=nothing,
+        next_value=nothing,
+        memory=(),
+    )
+
+    def of_agent(agent):
+        batch = prepare(objective, trajectory, [agent])
 
         def loss_of(params, game):
             only = jax.tree.map(lambda x: x[:, game][:, None], batch)
             return loss(objective, POLICY, params, only)[0]
 
-        batch = prepare(objective, trajectory, [agent])
-        params = {"actor": jnp.asarray(LOGITS[agent]), "critic": jnp.zeros(5)}
-        gradient = jax.jit(jax.vmap(jax.grad(loss_of), (None, 0)))
-        # The loss is a mean over the two steps, and descends.
-        actual = -2 * np.asarray(gradient(params, jnp.arange(16))["actor"])
+        params = {"actor": logits[agent], "critic": jnp.zeros(5)}
+        return jax.vmap(jax.grad(loss_of), (None, 0))(params, jnp.arange(16))["actor"]
+
+    # The loss is a mean over the two steps, and descends.
+    return -2 * jnp.stack([of_agent(0), of_agent(1)], axis=1)
+
+
+@pytest.mark.parametrize(("gamma", "beta"), [(1.0, 0.0), (1.0, 1.0), (0.7, -2.0)])
+def test_every_game_weighted_by_its_chance(gamma, beta):
+    """In double precision, from the exact advantages to the loss's gradient."""
+    games = all_games(gamma)
+    arrays = {
+        name: np.stack([getattr(game, name) for game in games], axis=1)
+        for name in ("advantage", "states", "action", "reward")
+    }
+    arrays["rows"] = np.stack([VIEW[i, arrays["states"]] for i in range(2)], axis=-1)
+    with jax.enable_x64(True):
+        actual = np.asarray(gradient_of_games(gamma, beta, arrays, LOGITS))
     assert actual.dtype == "float64"
-    expected = [papers_gradient(game, gamma, beta)[agent] for game in games]
+    expected = [papers_gradient(game, gamma, beta) for game in games]
     np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
     weighted = sum(game.chance * x for game, x in zip(games, actual, strict=True))
     exact = expectation(games, lambda game: papers_gradient(game, gamma, beta))
-    np.testing.assert_allclose(weighted, exact[agent], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(weighted, exact, rtol=1e-12, atol=1e-12)
 
 
 def test_sampled_games_give_the_same_gradient():

@@ -29,26 +29,25 @@ GROUP = advantages.group_relative(GAMMA)
 
 @functools.cache
 def params_of(kind):
+    """Far from their start, so that observations and memories matter."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(POLICIES[kind].init, jax.random.key(0))
     return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
 
 
+@functools.partial(jax.jit, static_argnames="kind")
+def go_on(key, env, kind, tables):
+    return rollout(key, env, POLICIES[kind], params_of(kind), tables, NUM_STEPS)
+
+
 @functools.cache
 def play(kind="tabular", summed=False):
-    """Games of five steps, seen from the middle of the first; all seats learn."""
+    """Games of five steps, seen from the middle of one; all seats learn."""
     payoff = SELFISH.sum(0, keepdims=True).repeat(2, 0) if summed else SELFISH
     env = envs.AutoReset(matrix_game(payoff, num_steps=5))
-    policy, params = POLICIES[kind], params_of(kind)
-
-    @jax.jit
-    def run(key):
-        keys = jax.random.split(key, 3)
-        tables = begin(keys[0], env, policy, NUM_GAMES)
-        tables, _ = rollout(keys[1], env, policy, params, tables, 2)
-        return rollout(keys[2], env, policy, params, tables, NUM_STEPS)[1]
-
-    return run(jax.random.key(0))
+    tables = begin(jax.random.key(0), env, POLICIES[kind], NUM_GAMES)
+    tables, _ = go_on(jax.random.key(1), env, kind, tables)
+    return go_on(jax.random.key(2), env, kind, tables)[1]
 
 
 def update(learner, optimizer, trajectory, kind="tabular", key=0):
@@ -80,30 +79,32 @@ def differ(first, second):
 @pytest.mark.parametrize("make_learner", [policy_gradient, ppo])
 def test_without_weight_alignment_is_the_naive_update_to_the_bit(make_learner):
     optimizer = optax.sgd(0.1, momentum=0.9)
-    moved = {}
-    for name, objective in [
-        ("naive", presets.naive(CRITIC)),
-        ("aligned", presets.advantage_alignment(CRITIC, gamma=GAMMA, beta=0.0)),
-        ("weighted", presets.advantage_alignment(CRITIC, gamma=GAMMA, beta=1.0)),
-    ]:
-        learner = make_learner(POLICIES["tabular"], objective, optimizer)
-        moved[name] = update(learner, optimizer, play())
-    assert_same(moved["aligned"], moved["naive"])
-    assert differ(moved["weighted"][0].params, moved["naive"][0].params)
+    policy, params = POLICIES["tabular"], params_of("tabular")
+    state = LearnerState(params, optimizer.init(params))
+    arguments = jax.random.key(0), state, play()
+
+    # β is a number known only at run time, as in a sweep.
+    @jax.jit
+    def aligned(beta, *arguments):
+        objective = presets.advantage_alignment(CRITIC, gamma=GAMMA, beta=beta)
+        return make_learner(policy, objective, optimizer).update(*arguments)
+
+    naive = jax.jit(make_learner(policy, presets.naive(CRITIC), optimizer).update)
+    expected = naive(*arguments)
+    assert_same(aligned(0.0, *arguments), expected)
+    assert differ(aligned(1.0, *arguments)[0].params, expected[0].params)
 
 
-@pytest.mark.parametrize("estimator", [GROUP, CRITIC], ids=["group", "critic"])
-def test_for_the_sum_of_rewards_is_for_oneself_in_a_summed_game(estimator):
+def test_for_the_sum_of_rewards_is_for_oneself_in_a_summed_game():
     optimizer = optax.sgd(0.1)
-
-    def moved(preset, trajectory):
-        learner = policy_gradient(POLICIES["tabular"], preset(estimator), optimizer)
-        return update(learner, optimizer, trajectory)
-
+    naive, total = (
+        policy_gradient(POLICIES["tabular"], preset(CRITIC), optimizer)
+        for preset in (presets.naive, presets.sum_of_rewards)
+    )
     assert_same(play().action, play(summed=True).action)
-    expected = moved(presets.naive, play(summed=True))
-    assert_same(moved(presets.sum_of_rewards, play()), expected)
-    assert differ(moved(presets.naive, play()), expected)
+    expected = update(naive, optimizer, play(summed=True))
+    assert_same(update(total, optimizer, play()), expected)
+    assert differ(update(naive, optimizer, play()), expected)
 
 
 def test_a_learner_of_one_seat_learns_from_that_seat():
@@ -151,24 +152,23 @@ def test_the_other_seat_speaks_through_its_advantages_alone():
     assert differ(moved(reward=reward.at[:, :, 0].set(reward[:, :, 0] ** 2)), before)
 
 
-@pytest.mark.parametrize("kind", POLICIES)
-def test_one_pass_over_all_games_is_a_policy_gradient(kind):
+def test_one_pass_over_all_games_is_a_policy_gradient():
     """At ratio 1 nothing is clipped, and ∇ρ = ∇ log π."""
     optimizer = optax.sgd(0.1)
     aligned = functools.partial(
         presets.advantage_alignment, CRITIC, gamma=GAMMA, beta=1.0, whiten=True
     )
-    plain = policy_gradient(POLICIES[kind], aligned(), optimizer)
+    plain = policy_gradient(POLICIES["tabular"], aligned(), optimizer)
     proximal = ppo(
-        POLICIES[kind],
+        POLICIES["tabular"],
         aligned(surrogate=surrogate.clipped(0.2)),
         optimizer,
         num_epochs=1,
         num_minibatches=1,
     )
-    expected, metrics = update(plain, optimizer, play(kind), kind)
-    actual, proximal_metrics = update(proximal, optimizer, play(kind), kind)
-    assert differ(expected.params["actor"], params_of(kind)["actor"])
+    expected, metrics = update(plain, optimizer, play())
+    actual, proximal_metrics = update(proximal, optimizer, play())
+    assert differ(expected.params["actor"], params_of("tabular")["actor"])
     assert_near(actual.params, expected.params)
     for name in ("entropy", "value_loss", "gradient_norm"):
         assert_near(proximal_metrics[name], metrics[name])

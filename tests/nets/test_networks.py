@@ -39,18 +39,16 @@ def decided(kind):
 def played(kind):
     """A policy and the second of two stretches of play, [T, B, N, ...]."""
     policy = categorical_policy(NETWORKS[kind](value_scale=3.0), 0.1)
-
     params = decided(kind)
 
     @jax.jit
-    def play(key):
-        begin_key, first_key, second_key = jax.random.split(key, 3)
-        tables = begin(begin_key, ENV, policy, NUM_GAMES)
-        # The second begins with some games in mid-episode.
-        tables, _ = rollout(first_key, ENV, policy, params, tables, 3)
-        return rollout(second_key, ENV, policy, params, tables, NUM_STEPS)[1]
+    def play(key, tables):
+        return rollout(key, ENV, policy, params, tables, NUM_STEPS)
 
-    return policy, play(jax.random.key(0))
+    # The second stretch begins with some games in mid-episode.
+    tables = begin(jax.random.key(0), ENV, policy, NUM_GAMES)
+    tables, _ = play(jax.random.key(1), tables)
+    return policy, play(jax.random.key(2), tables)[1]
 
 
 def reread(kind, **changes):
@@ -152,8 +150,8 @@ def test_the_value_is_scaled(kind):
 
 
 def test_a_fresh_network_leans_nowhere():
-    network = NETWORKS["mlp"]()
-    params = jax.jit(network.init)(jax.random.key(3))
+    network = nets.actor_critic(nets.mlp(4), 5, 2)
+    params = jax.jit(network.init)(jax.random.key(0))
     scores, value, _ = jax.jit(network.step)(params, jnp.eye(5), ())
     # Heads of scale 0.01 over features within (−1, 1).
     assert np.abs(scores).max() < 0.05

@@ -1,0 +1,70 @@
+"""The iterated prisoner's dilemma: who cooperates, who retaliates, who forgives.
+
+Trains every preset over 10 seeds and prints the rows of the README's table. A run that
+is already in its folder is not trained again.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from aajax.commands.train import run
+from aajax.training import PRESETS
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is run, and where it is kept."""
+
+    presets: tuple[str, ...] = (
+        *("ipd", "ipd-critic", "ipd-gru", "ipd-ppo"),
+        *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
+    )
+    out: Path = Path("runs/experiments")
+
+
+def train(preset: str, out: Path) -> dict:
+    """The summary of a preset's run, trained or found."""
+    folder = out / preset
+    if (folder / "summary.json").exists():
+        return json.loads((folder / "summary.json").read_text())
+    resume = (folder / "config.json").exists()
+    return run(preset, PRESETS[preset][1], folder, resume, Console(stderr=True))
+
+
+def row(summary: dict) -> str:
+    """One row of the README's table: means and standard deviations over seeds."""
+
+    def cell(numbers: list[float], digits: int = 2) -> str:
+        return f"{np.mean(numbers):.{digits}f} ± {np.std(numbers, ddof=1):.{digits}f}"
+
+    answers, league = summary["p_cooperate"], summary["league"]
+    cooperating = sum(reward >= -1.15 for reward in summary["mean_reward"])
+    cells = [
+        f"`aajax train {summary['preset']}`",
+        cell(summary["mean_reward"]),
+        f"{cooperating}/{len(summary['seeds'])}",
+        *(cell(answers[outcome]) for outcome in ("start", "CC", "CD", "DC", "DD")),
+        cell(league["always_defect"], 3),
+        f"{summary['wall_seconds']:.0f} s",
+    ]
+    return " | ".join(["", *cells, ""]).strip()
+
+
+def main(config: Config) -> None:
+    """Prints the table."""
+    heads = [
+        *("command", "reward with itself", "seeds ≥ −1.15", "P(C│start)"),
+        *("P(C│CC)", "P(C│CD)", "P(C│DC)", "P(C│DD)"),
+        *("against always-defect", "time"),
+    ]
+    rows = [row(train(preset, config.out)) for preset in config.presets]
+    print("\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
