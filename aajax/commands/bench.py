@@ -24,6 +24,7 @@ from aajax import envs
 from aajax.training import Knobs, RunConfig
 from aajax.training.assemble import make_trainer
 from aajax.training.metrics import write_text
+from aajax.training.self_play import continued
 from aajax.types import TimeStep
 
 Name = Literal["ipd-env", "ipd-train", "ipd-job"]
@@ -108,10 +109,7 @@ def measure_training(repeats: int, num_games: int = 2048, num_steps: int = 50):
     trainer = make_trainer(config)({})
     state = trainer.init(jax.random.key(0))
 
-    @jax.jit
-    def advance(state):
-        return jax.lax.scan(lambda s, _: trainer.update(s), state, length=iterations)
-
+    advance = jax.jit(lambda state: continued(trainer, state, iterations))
     steps = iterations * num_games * num_steps
     return _rate(lambda i: advance(state), repeats, steps)
 

@@ -1,5 +1,6 @@
 """Learners: pairs `(init, update)` that turn trajectories into better policies."""
 
+from aajax.learners.advantages import centred, critic, group_relative
 from aajax.learners.base import Learner, LearnerState
 from aajax.learners.objective import Objective
 from aajax.learners.policy_gradient import policy_gradient
@@ -11,6 +12,9 @@ __all__ = [
     "LearnerState",
     "Objective",
     "advantage_alignment",
+    "centred",
+    "critic",
+    "group_relative",
     "naive",
     "policy_gradient",
     "ppo",

@@ -1,7 +1,7 @@
 """Loops: self-play, sweeps over seeds and knobs, runs that can be resumed."""
 
 from aajax.training.config import PRESETS, Knobs, RunConfig, Sweep
-from aajax.training.self_play import Trainer, TrainState, self_play
+from aajax.training.self_play import Trainer, TrainState, self_play, train
 
 __all__ = [
     "PRESETS",
@@ -11,4 +11,5 @@ __all__ = [
     "TrainState",
     "Trainer",
     "self_play",
+    "train",
 ]

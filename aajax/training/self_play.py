@@ -95,3 +95,21 @@ def self_play(
         return next_state, metrics
 
     return Trainer(init, update)
+
+
+def train(
+    trainer: Trainer, key: PRNGKey, num_updates: int
+) -> tuple[TrainState, Metrics]:
+    """A whole run from its beginning; `jax.vmap` over keys trains many seeds.
+
+    Returns:
+      The final state, and metrics with a leading axis of updates.
+    """
+    return continued(trainer, trainer.init(key), num_updates)
+
+
+def continued(
+    trainer: Trainer, state: TrainState, num_updates: int
+) -> tuple[TrainState, Metrics]:
+    """So many updates more, under one scan."""
+    return jax.lax.scan(lambda s, _: trainer.update(s), state, length=num_updates)

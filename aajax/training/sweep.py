@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aajax.learners.base import Metrics
-from aajax.training.self_play import Trainer, TrainState
+from aajax.training.self_play import Trainer, TrainState, continued
 from aajax.types import Array
 
 Knobs = dict[str, Array]  # name -> f32[K]
@@ -44,8 +44,7 @@ def advance(
     """
 
     def run(knobs, state):
-        update = make_trainer(knobs).update
-        return jax.lax.scan(lambda s, _: update(s), state, length=num_updates)
+        return continued(make_trainer(knobs), state, num_updates)
 
     over_seeds = jax.vmap(run, (None, 0), (0, 1))
     over_knobs = jax.vmap(over_seeds, (0, 0), (0, 1))
