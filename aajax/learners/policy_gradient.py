@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import jax
 import optax
 
-from aajax.learners.base import Learner, LearnerState
-from aajax.learners.objective import Objective, loss, prepare
+from aajax.learners.base import Learner
+from aajax.learners.objective import Objective, gradient_descent, prepare
 from aajax.policies.base import Policy
 
 
@@ -25,19 +24,10 @@ def policy_gradient(
       seats: those that the policy plays; None for all (self-play).
     """
 
-    def init(key):
-        params = policy.init(key)
-        return LearnerState(params, optimizer.init(params))
+    init, descend = gradient_descent(objective, policy, optimizer)
 
     def update(key, state, trajectory):
         del key
-        batch = prepare(objective, trajectory, seats)
-        gradient, metrics = jax.grad(
-            lambda params: loss(objective, policy, params, batch), has_aux=True
-        )(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        metrics["gradient_norm"] = optax.tree.norm(gradient)
-        params = optax.apply_updates(state.params, updates)
-        return LearnerState(params, opt_state), metrics
+        return descend(state, prepare(objective, trajectory, seats))
 
     return Learner(init, update)

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aajax.learners.base import Learner, LearnerState
-from aajax.learners.objective import Batch, Objective, loss, prepare
+from aajax.learners.base import Learner
+from aajax.learners.objective import Batch, Objective, gradient_descent, prepare
 from aajax.policies.base import Policy
 from aajax.types import Array
 
@@ -42,18 +42,7 @@ def ppo(
       ValueError: if num_minibatches does not divide the number of games.
     """
 
-    def init(key):
-        params = policy.init(key)
-        return LearnerState(params, optimizer.init(params))
-
-    def descend(state: LearnerState, batch: Batch):
-        gradient, metrics = jax.grad(
-            lambda params: loss(objective, policy, params, batch), has_aux=True
-        )(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        metrics["gradient_norm"] = optax.tree.norm(gradient)
-        params = optax.apply_updates(state.params, updates)
-        return LearnerState(params, opt_state), metrics
+    init, descend = gradient_descent(objective, policy, optimizer)
 
     def update(key, state, trajectory):
         num_games = trajectory.last.shape[1]

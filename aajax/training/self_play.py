@@ -48,7 +48,7 @@ def self_play(
     seats: Sequence[Sequence[int]],
     *,
     num_games: int,
-    num_steps: int,
+    num_steps: int | None = None,
 ) -> Trainer:
     """Learners that play one another, or themselves.
 
@@ -61,8 +61,16 @@ def self_play(
       learners: one for shared parameters, or one per seat.
       seats: for each learner, the seats that its policy plays.
       num_games: B, games played in parallel.
-      num_steps: T, steps per update.
+      num_steps: T, steps per update; None for a whole episode.
+
+    Raises:
+      ValueError: if num_steps is None and episodes vary in length.
     """
+    num_steps = num_steps or env.episode_length
+    if num_steps is None:
+        raise ValueError(
+            "num_steps is None: a number is needed, as episodes vary in length"
+        )
     table = seated(policies, seats)
     fresh = env.episode_length == num_steps
     world = env if fresh else AutoReset(env)
