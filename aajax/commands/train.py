@@ -30,6 +30,8 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     if not arguments or arguments[0] in ("-h", "--help"):
         presets = "\n".join(
             f"  {name:24}{about}" for name, (about, _) in PRESETS.items()

@@ -1,6 +1,7 @@
 """Tables for the terminal, from summaries."""
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 
@@ -64,7 +65,7 @@ def _settings_table(summary: dict, settings: list[dict]) -> Table:
     result = Table(
         title=f"{summary['preset']}: means over {num_seeds} seeds. Reward with itself, "
         f"P({action} | outcome), reward against scripted players",
-        padding=(0, 0),
+        box=box.SIMPLE_HEAD,
     )
     outcomes, opponents = settings[0]["p_cooperate"], settings[0]["league"]
     for name in (*settings[0]["knobs"], "itself", *outcomes, *opponents):
