@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aajax.commands.evaluate import evaluate
 from aajax.report.tables import summary_table
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_trainer
 from aajax.training.config import PRESETS, RunConfig
 from aajax.training.metrics import write_text
 from aajax.training.run import open_folder, train
@@ -61,7 +61,7 @@ def run(
 ) -> dict:
     """Trains (on), evaluates and reports; returns the summary."""
     env = make_env(config)
-    make_policy(config, env)  # a bad game is refused before anything is written
+    make_trainer(config)({})  # what does not fit is refused before anything is written
     open_folder(out, preset, config, resume)
     with _progress(console) as progress:
         task = progress.add_task("compiling", total=config.num_updates)

@@ -20,10 +20,12 @@ from aajax.types import Array, PRNGKey, TimeStep
 
 
 class MatrixState(NamedTuple):
-    """Attributes:
-    joint: i32[], 0 at the start, else 1 + the row-major number of the last joint
-      action (a_1, ..., a_N).
-    time: i32[], steps played.
+    """The last joint action, and the time.
+
+    Attributes:
+      joint: i32[], 0 at the start, else 1 + the row-major number of the last joint
+        action (a_1, ..., a_N).
+      time: i32[], steps played.
     """
 
     joint: Array
@@ -48,6 +50,16 @@ class IteratedMatrixGame:
     @property
     def action_spaces(self) -> tuple[Discrete, ...]:
         return tuple(Discrete(count) for count in self.action_counts)
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether all seats earn alike, each seen from its own side."""
+        if len(set(self.action_counts)) > 1:
+            return False
+        order = np.argsort(seat_views(self.action_counts), axis=1)[:, 1:] - 1
+        payoff = np.asarray(self.payoff).reshape(self.num_agents, -1)
+        own_first = np.take_along_axis(payoff, order, axis=1)
+        return bool(np.all(np.isclose(own_first, own_first[:1])))
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
@@ -190,7 +202,7 @@ def prisoners_dilemma_points(
 
 
 def contribution_game(multiplier: float = 1.33, **options) -> IteratedMatrixGame:
-    """Keep 1 or contribute it; what is contributed is multiplied and shared.
+    """Contribute 1 (0) or keep it (1); what is given is multiplied and shared.
 
     CC f − 1, CD f/2 − 1, DC f/2, DD 0 (POLA's game, https://arxiv.org/abs/2210.10125);
     a dilemma for 1 < f < 2.

@@ -15,11 +15,13 @@ MAX_LINE_UPS = 20_000
 
 
 class LineUp(NamedTuple):
-    """Attributes:
-    players: who sits in each seat.
-    reward: mean reward per step of each seat.
-    interval: half-width of the 95 % interval of each, over seeds; None where
-      nobody at the table has more than one seed.
+    """One line-up of players and what they earned.
+
+    Attributes:
+      players: who sits in each seat.
+      reward: mean reward per step of each seat.
+      interval: half-width of the 95 % interval of each, over seeds; None where
+        nobody at the table has more than one seed.
     """
 
     players: tuple[str, ...]

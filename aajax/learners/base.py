@@ -9,9 +9,11 @@ Metrics = dict[str, Array]
 
 
 class LearnerState(NamedTuple):
-    """Attributes:
-    params: of the policy.
-    opt_state: of the optimiser.
+    """All that a learner carries from update to update.
+
+    Attributes:
+      params: of the policy.
+      opt_state: of the optimiser.
     """
 
     params: PyTree
@@ -19,11 +21,13 @@ class LearnerState(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Attributes:
-    init: `key -> LearnerState`.
-    update: `(key, state, trajectory) -> (state, metrics)`, metrics being scalars by
-      name. The trajectory holds every seat; `memory` is that of the seats learned
-      from.
+    """A pair of pure functions.
+
+    Attributes:
+      init: `key -> LearnerState`.
+      update: `(key, state, trajectory) -> (state, metrics)`, metrics being scalars by
+        name. The trajectory holds every seat; `memory` is that of the seats learned
+        from.
     """
 
     init: Callable[[PRNGKey], LearnerState]

@@ -30,9 +30,11 @@ class MLP(nn.Module):
 
 
 class Torso(NamedTuple):
-    """Attributes:
-    encoder: a module from observations [..., O] to features.
-    cell: a recurrent cell over the features, or None.
+    """An encoder, and a cell if it remembers.
+
+    Attributes:
+      encoder: a module from observations [..., O] to features.
+      cell: a recurrent cell over the features, or None.
     """
 
     encoder: nn.Module

@@ -16,11 +16,13 @@ from aajax.types import Array, PRNGKey, PyTree
 
 
 class PolicyOutput(NamedTuple):
-    """Attributes:
-    action: i32[...].
-    log_prob: f32[...], of the action.
-    value: f32[...], estimated at the observation; 0 without a critic.
-    memory: what to pass to the next `act`.
+    """One action of each seat, and what goes with it.
+
+    Attributes:
+      action: i32[...].
+      log_prob: f32[...], of the action.
+      value: f32[...], estimated at the observation; 0 without a critic.
+      memory: what to pass to the next `act`.
     """
 
     action: Array
@@ -38,14 +40,16 @@ class Evaluation(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """Attributes:
-    init: `key -> params`.
-    initial_memory: `batch_shape -> memory`, with batch_shape leading.
-    act: `(params, key, observation, memory) -> PolicyOutput`.
-    value: `(params, observation, memory) -> f32[...]`, without acting.
-    evaluate: `(params, observation, action, last, memory) -> Evaluation` of
-      [T, B, ...] arrays; None for a policy that does not learn. `last` is
-      bool[T, B] and clears a game's memory after the step that it marks.
+    """How a seat acts, and how it is read again for learning.
+
+    Attributes:
+      init: `key -> params`.
+      initial_memory: `batch_shape -> memory`, with batch_shape leading.
+      act: `(params, key, observation, memory) -> PolicyOutput`.
+      value: `(params, observation, memory) -> f32[...]`, without acting.
+      evaluate: `(params, observation, action, last, memory) -> Evaluation` of
+        [T, B, ...] arrays; None for a policy that does not learn. `last` is
+        bool[T, B] and clears a game's memory after the step that it marks.
     """
 
     init: Callable[[PRNGKey], PyTree]

@@ -8,8 +8,7 @@ import numpy as np
 import optax
 
 from aajax import envs, nets
-from aajax.envs.base import Environment
-from aajax.envs.matrix import matrix_game
+from aajax.envs.matrix import IteratedMatrixGame, matrix_game
 from aajax.learners import advantages, policy_gradient, ppo, presets
 from aajax.learners.base import Learner
 from aajax.ops import alignment, surrogate
@@ -28,7 +27,7 @@ PASTS = {
 }
 
 
-def make_env(config: RunConfig) -> Environment:
+def make_env(config: RunConfig) -> IteratedMatrixGame:
     """The world of a run.
 
     Raises:
@@ -40,7 +39,7 @@ def make_env(config: RunConfig) -> Environment:
 
 
 def make_policy(
-    config: RunConfig, env: Environment, epsilon: Array | float | None = None
+    config: RunConfig, env: IteratedMatrixGame, epsilon: Array | float | None = None
 ) -> Policy:
     """The policy of a run, ε-soft as while training, or (None) as it is."""
     (num_states,) = env.observation_shape
@@ -64,15 +63,28 @@ def make_policy(
     return categorical_policy(network, epsilon)
 
 
-def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
-    """For each learner, the seats that it plays."""
+def seat_groups(config: RunConfig, env: IteratedMatrixGame) -> list[list[int]]:
+    """For each learner, the seats that it plays.
+
+    Raises:
+      ValueError: if one policy is to play seats that earn differently: it could not
+        tell which it is in.
+    """
     seats = list(range(env.num_agents))
-    return [seats] if config.parameters == "shared" else [[seat] for seat in seats]
+    if config.parameters == "separate":
+        return [[seat] for seat in seats]
+    if not env.is_symmetric:
+        raise ValueError(
+            "parameters is 'shared': 'separate' is needed in a game whose seats earn "
+            "differently"
+        )
+    return [seats]
 
 
 def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     """A trainer for given knobs, numbers or traced: name -> f32[]."""
     env = make_env(config)
+    _equal_actions(config, env)
     groups = seat_groups(config, env)
 
     def make(swept: dict[str, Array]) -> Trainer:
@@ -131,7 +143,7 @@ def _make_learner(
     )
 
 
-def _equal_actions(config: RunConfig, env: Environment) -> int:
+def _equal_actions(config: RunConfig, env: IteratedMatrixGame) -> int:
     counts = {space.num_actions for space in env.action_spaces}
     if len(counts) > 1:
         raise ValueError(

@@ -32,9 +32,11 @@ class TrainState(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """Attributes:
-    init: `key -> TrainState`.
-    update: `TrainState -> (TrainState, metrics)`.
+    """A pair of pure functions around a whole training state.
+
+    Attributes:
+      init: `key -> TrainState`.
+      update: `TrainState -> (TrainState, metrics)`.
     """
 
     init: Callable[[PRNGKey], TrainState]
