@@ -137,9 +137,8 @@ def knob_values(config: RunConfig) -> sweep.Knobs:
 
 def _template(config: RunConfig) -> TrainState:
     """Shapes of the state of a run, [K, S, ...]."""
-    return jax.eval_shape(
-        lambda: sweep.start(make_trainer(config), knob_values(config), config.seed_list)
-    )
+    trainer, knobs = make_trainer(config), knob_values(config)
+    return jax.eval_shape(lambda: sweep.start(trainer, knobs, config.seed_list))
 
 
 def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]:

@@ -46,3 +46,26 @@ def test_advantage_alignment_reciprocates(baseline):
     assert (after_cc > 0.9).all()
     assert (after_cd < 0.2).all()
     assert (after_dc > 0.8).all()
+
+
+def test_a_critic_wrong_everywhere_does_not_turn_actors_around():
+    """Moving all of a critic's values leaves the actor's update as it was."""
+    config = RunConfig(baseline="critic", num_games=64)
+    trainer = assemble.make_trainer(config)({})
+
+    @jax.jit
+    def update(error):
+        state = trainer.init(jax.random.key(0))
+        (learner,) = state.learners
+        params = {**learner.params, "critic": learner.params["critic"] + error}
+        state = state._replace(learners=(learner._replace(params=params),))
+        state, metrics = trainer.update(state)
+        return state.learners[0].params, metrics
+
+    with jax.numpy_dtype_promotion("standard"):
+        (right, metrics), (wrong, other_metrics) = update(0.0), update(2.0)
+    assert (wrong["critic"] - right["critic"] > 1).all()
+    np.testing.assert_allclose(wrong["actor"], right["actor"], atol=1e-3)
+    np.testing.assert_allclose(
+        other_metrics["policy_loss"], metrics["policy_loss"], rtol=1e-3
+    )
