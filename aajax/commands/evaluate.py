@@ -49,8 +49,13 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     knobs = knob_values(config)
     games = NUM_GAMES, config.num_steps
     opponents = scripted_group(env, OPPONENTS)
+    num_steps = max(2, config.num_steps)  # an outcome, and the answer to it
     answers = jax.jit(
-        jax.vmap(lambda params: cooperation_after(key, env, policy, params, *games))
+        jax.vmap(
+            lambda params: cooperation_after(
+                key, env, policy, params, NUM_GAMES, num_steps
+            )
+        )
     )
     settings = []
     for k in range(len(next(iter(knobs.values())))):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,9 @@ def run(
                 "same command and --resume."
             ) from None
         progress.update(task, description="playing the league")
+        began = time.monotonic()
         settings = evaluate(config, state)
+        seconds += time.monotonic() - began
     summary = {
         "preset": preset,
         "game": config.game,
@@ -105,7 +108,7 @@ def run(
         training_figure(out, out / "figure.png")
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
-    console.print(f"{seconds:.1f} s of training; everything is in {out}/")
+    console.print(f"{seconds:.1f} s; everything is in {out}/")
     return summary
 
 

@@ -73,7 +73,7 @@ def league_figure(table: dict, path: Path) -> None:
         reward[row, column] = line_up["reward"][0]
         interval = line_up["interval"][0]
         spread = "" if interval is None else f"\n±{interval:.2f}"
-        text[row, column] = f"{reward[row, column]:.2f}{spread}"
+        text[row, column] = f"{round(reward[row, column], 2) + 0.0:.2f}{spread}"
     size = 2.2 + 0.75 * len(players)
     figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
     image = axes.imshow(reward, cmap="viridis")

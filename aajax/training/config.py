@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+Algorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
+Past = Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Knobs:
@@ -56,12 +59,8 @@ class RunConfig:
     payoff: str | None = None  # own payoff tensor: JSON, or a .json or .npy file
     policy: Literal["tabular", "mlp", "gru"] = "tabular"  # kind of policy
     hidden_size: int = 32  # units of mlp and gru policies
-    algorithm: Literal["naive", "sum_of_rewards", "advantage_alignment"] = (
-        "advantage_alignment"  # what a learner is credited for
-    )
-    past: Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"] = (
-        "discounted"  # how the alignment term sums up the past
-    )
+    algorithm: Algorithm = "advantage_alignment"  # what a learner is credited for
+    past: Past = "discounted"  # how the alignment term sums up the past
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     baseline: Literal["group", "critic"] = "group"  # other games' mean, or a critic
     parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat

@@ -108,6 +108,15 @@ def test_three_agents_with_their_own_parameters(tmp_path, capsys):
     assert len(summary["p_cooperate"]) == 1 + 2**3
 
 
+def test_games_of_one_step(tmp_path, capsys):
+    out = tmp_path / "once"
+    options = ["--num-steps", "1", "--baseline", "critic", "--out", str(out)]
+    assert cli.main(["train", "ipd", *SMALL, *options]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    for numbers in summary["p_cooperate"].values():
+        assert 0 < min(numbers) <= max(numbers) < 1
+
+
 def test_own_payoffs(tmp_path, capsys):
     payoff = tmp_path / "payoff.json"
     payoff.write_text("[[[3, 0], [5, 1]], [[3, 5], [0, 1]]]")
