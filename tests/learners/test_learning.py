@@ -27,10 +27,8 @@ def train(**options):
         knobs = sweep.grid({"beta": [config.knobs.beta]})
         state = sweep.start(make_trainer, knobs, SEEDS)
         state, metrics = sweep.advance(make_trainer, NUM_UPDATES)(knobs, state)
-    logits = state.learners[0].params["actor"][0]
-    return np.asarray(metrics["reward"][-1, 0]), np.asarray(jax.nn.softmax(logits))[
-        ..., 0
-    ]
+    policy = np.asarray(jax.nn.softmax(state.learners[0].params["actor"][0]))
+    return np.asarray(metrics["reward"][-1, 0]), policy[..., 0]
 
 
 def test_naive_learners_defect():
