@@ -9,6 +9,7 @@ import dataclasses
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
 
@@ -19,6 +20,55 @@ class Discrete:
 
     num_actions: int
 
+    shape = ()
+    dtype = jnp.int32
+
+    def sample(self, key: PRNGKey, batch_shape: tuple[int, ...] = ()) -> Array:
+        """Uniform actions, i32[*batch_shape]."""
+        return jax.random.randint(key, batch_shape, 0, self.num_actions, jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiDiscrete:
+    """`size` independent choices, each of 0, ..., num_actions − 1, as i32[size]."""
+
+    size: int
+    num_actions: int
+
+    dtype = jnp.int32
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.size,)
+
+    def sample(self, key: PRNGKey, batch_shape: tuple[int, ...] = ()) -> Array:
+        """Uniform actions, i32[*batch_shape, size]."""
+        shape = (*batch_shape, self.size)
+        return jax.random.randint(key, shape, 0, self.num_actions, jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """`size` real numbers in [low, high], as f32[size]."""
+
+    size: int
+    low: float
+    high: float
+
+    dtype = jnp.float32
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.size,)
+
+    def sample(self, key: PRNGKey, batch_shape: tuple[int, ...] = ()) -> Array:
+        """Uniform actions, f32[*batch_shape, size]."""
+        shape = (*batch_shape, self.size)
+        return jax.random.uniform(key, shape, minval=self.low, maxval=self.high)
+
+
+ActionSpace = Discrete | MultiDiscrete | Box
+
 
 class Environment(Protocol):
     """The contract, checked for every registered world by the tests.
@@ -28,12 +78,15 @@ class Environment(Protocol):
       action_spaces: what each seat may do.
       observation_shape: shape of one agent's observation.
       episode_length: steps of every episode, or None where it varies.
+      is_symmetric: whether all seats see and earn alike, each from its own side, so
+        that one policy can play any of them.
     """
 
     num_agents: int
-    action_spaces: tuple[Discrete, ...]
+    action_spaces: tuple[ActionSpace, ...]
     observation_shape: tuple[int, ...]
     episode_length: int | None
+    is_symmetric: bool
 
     def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
         """Begins a game. The key is consumed."""

@@ -34,6 +34,10 @@ class AutoReset:
     def episode_length(self):
         return self.env.episode_length
 
+    @property
+    def is_symmetric(self):
+        return self.env.is_symmetric
+
     def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
         state, timestep = self.env.reset(key)
         return state, timestep._replace(final_observation=timestep.observation)
