@@ -40,7 +40,7 @@ class Trajectory(NamedTuple):
 
     Attributes:
       observation: f32[T, B, N, ...], seen before acting.
-      action: i32[T, B, N].
+      action: i32[T, B, N] or, with the action space's own axes, [T, B, N, ...].
       reward: f32[T, B, N], earned by `action`.
       discount: f32[T, B], continuation after `action`.
       last: bool[T, B], whether `action` was the episode's last.
@@ -49,6 +49,8 @@ class Trajectory(NamedTuple):
       next_value: f32[T, B, N], its estimate at the observation that `action` led
         to: where `last`, of the final observation and never of the next episode.
       memory: the policies' memory before the first step, leading axes [B, N].
+      action_value: f32[T, B, N, A], the acting policy's estimate for every action;
+        None where a policy at the table makes none.
     """
 
     observation: Array
@@ -60,3 +62,4 @@ class Trajectory(NamedTuple):
     value: Array
     next_value: Array
     memory: PyTree
+    action_value: Array | None = None

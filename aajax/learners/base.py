@@ -14,10 +14,21 @@ class LearnerState(NamedTuple):
     Attributes:
       params: of the policy.
       opt_state: of the optimiser.
+      target: a running average of the policy's critic, or None.
+      replay: what a replaying learner keeps of earlier trajectories, or None.
     """
 
     params: PyTree
     opt_state: PyTree
+    target: PyTree = None
+    replay: PyTree = None
+
+    @property
+    def acting(self) -> PyTree:
+        """The parameters that play: values are the target critic's, if there is one."""
+        if self.target is None:
+            return self.params
+        return {**self.params, "critic": self.target}
 
 
 class Learner(NamedTuple):

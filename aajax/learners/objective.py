@@ -5,15 +5,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from aajax.learners.advantages import AdvantageEstimator
-from aajax.learners.base import LearnerState, Metrics
+from aajax.learners.base import Metrics
 from aajax.ops import alignment, baselines, values
 from aajax.ops import rewards as reward_transforms
 from aajax.ops.surrogate import Surrogate, reinforce
 from aajax.policies.base import Policy
-from aajax.types import Array, PRNGKey, PyTree, Trajectory
+from aajax.types import Array, PyTree, Trajectory
 
 Credit = Callable[..., Array]  # (advantage_t[T, N], last_t=bool[T]) -> [T, N]
 
@@ -92,28 +91,7 @@ def loss(
     if batch.target is not None:
         target = jax.lax.stop_gradient(batch.target)
         value_loss = jnp.mean(objective.value_loss(evaluation.value, target))
-        # Actor and critic share no parameters: the sum descends each on its own.
+        # Actor and critic share no parameters, or are meant to: the sum descends each.
         total = total + value_loss
         metrics["value_loss"] = value_loss
     return total, metrics
-
-
-def gradient_descent(
-    objective: Objective, policy: Policy, optimizer: optax.GradientTransformation
-) -> tuple[Callable[[PRNGKey], LearnerState], Callable]:
-    """A learner's `init`, and one step of it, `(state, batch) -> (state, metrics)`."""
-
-    def init(key: PRNGKey) -> LearnerState:
-        params = policy.init(key)
-        return LearnerState(params, optimizer.init(params))
-
-    def descend(state: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
-        gradient, metrics = jax.grad(
-            lambda params: loss(objective, policy, params, batch), has_aux=True
-        )(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        metrics["gradient_norm"] = optax.tree.norm(gradient)
-        params = optax.apply_updates(state.params, updates)
-        return LearnerState(params, opt_state), metrics
-
-    return init, descend

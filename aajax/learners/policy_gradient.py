@@ -1,12 +1,15 @@
 """One gradient step per trajectory: REINFORCE, actor-critic, advantage alignment."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import optax
 
 from aajax.learners.base import Learner
-from aajax.learners.objective import Objective, gradient_descent, prepare
+from aajax.learners.descent import gradient_descent
+from aajax.learners.objective import Objective, loss, prepare
 from aajax.policies.base import Policy
+from aajax.types import Array
 
 
 def policy_gradient(
@@ -14,6 +17,9 @@ def policy_gradient(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     seats: Sequence[int] | None = None,
+    *,
+    target_rate: Array | float | None = None,
+    num_chunks: int = 1,
 ) -> Learner:
     """Descends `objective` once per trajectory.
 
@@ -22,9 +28,17 @@ def policy_gradient(
       objective: rewards ∘ credit ∘ surrogate.
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
+      target_rate: of a target critic; see `descent.gradient_descent`.
+      num_chunks: parts of a trajectory, to save memory; likewise.
     """
 
-    init, descend = gradient_descent(objective, policy, optimizer)
+    init, descend = gradient_descent(
+        partial(loss, objective, policy),
+        policy,
+        optimizer,
+        target_rate=target_rate,
+        num_chunks=num_chunks,
+    )
 
     def update(key, state, trajectory):
         del key

@@ -12,6 +12,7 @@ def tabular(
     num_actions: int,
     *,
     initial_scale: float = 0.1,
+    num_values: int | None = None,
     value_scale: float = 1.0,
 ) -> Network:
     """Free logits, and a free value, for each one-hot observation.
@@ -20,18 +21,19 @@ def tabular(
       num_states: length of the observation.
       num_actions: A.
       initial_scale: standard deviation of the initial logits.
+      num_values: numbers of the critic per state, as in `nets.actor_critic`.
       value_scale: what the critic's numbers are multiplied by: about the number of
         steps that a value sums up, so that the numbers are of the size of rewards.
     """
+    value_shape = (num_states,) if num_values is None else (num_states, num_values)
 
     def init(key):
         logits = initial_scale * jax.random.normal(key, (num_states, num_actions))
-        return {"actor": logits, "critic": jnp.zeros(num_states)}
+        return {"actor": logits, "critic": jnp.zeros(value_shape)}
 
     def read(params, observation):
-        return observation @ params["actor"], value_scale * observation @ params[
-            "critic"
-        ]
+        value = value_scale * observation @ params["critic"]
+        return observation @ params["actor"], value
 
     def step(params, observation, memory):
         return *read(params, observation), memory
@@ -39,4 +41,6 @@ def tabular(
     def unroll(params, observation, last: Array, memory):
         return read(params, observation)
 
-    return Network(init, lambda batch_shape: (), step, unroll)
+    return Network(
+        init, lambda batch_shape: (), step, unroll, lambda params: params["critic"]
+    )

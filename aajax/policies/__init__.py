@@ -1,11 +1,14 @@
 """How a seat acts: policies over plain pytrees, scripted players, seating."""
 
+from aajax.policies import distributions
 from aajax.policies.base import (
     Evaluation,
     Network,
     Policy,
     PolicyOutput,
+    action_value_policy,
     categorical_policy,
+    network_policy,
 )
 from aajax.policies.seating import seated
 
@@ -14,6 +17,9 @@ __all__ = [
     "Network",
     "Policy",
     "PolicyOutput",
+    "action_value_policy",
     "categorical_policy",
+    "distributions",
+    "network_policy",
     "seated",
 ]

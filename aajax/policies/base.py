@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.ops import categorical
+from aajax.policies.distributions import Distribution, categorical
 from aajax.types import Array, PRNGKey, PyTree
 
 
@@ -19,16 +19,19 @@ class PolicyOutput(NamedTuple):
     """One action of each seat, and what goes with it.
 
     Attributes:
-      action: i32[...].
+      action: i32[...] or f32[...], with the action space's own axes last.
       log_prob: f32[...], of the action.
       value: f32[...], estimated at the observation; 0 without a critic.
       memory: what to pass to the next `act`.
+      action_value: f32[..., A], estimated for every action; None where the critic
+        estimates the observation's value alone.
     """
 
     action: Array
     log_prob: Array
     value: Array
     memory: PyTree
+    action_value: Array | None = None
 
 
 class Evaluation(NamedTuple):
@@ -37,6 +40,7 @@ class Evaluation(NamedTuple):
     log_prob: Array
     entropy: Array
     value: Array
+    action_value: Array | None = None
 
 
 class Policy(NamedTuple):
@@ -50,6 +54,8 @@ class Policy(NamedTuple):
       evaluate: `(params, observation, action, last, memory) -> Evaluation` of
         [T, B, ...] arrays; None for a policy that does not learn. `last` is
         bool[T, B] and clears a game's memory after the step that it marks.
+      critic_branch: `params -> params["critic"]` with all that it reads, which is what
+        a target critic averages; None for a policy that does not learn.
     """
 
     init: Callable[[PRNGKey], PyTree]
@@ -57,6 +63,7 @@ class Policy(NamedTuple):
     act: Callable[[PyTree, PRNGKey, Array, PyTree], PolicyOutput]
     value: Callable[[PyTree, Array, PyTree], Array]
     evaluate: Callable[[PyTree, Array, Array, Array, PyTree], Evaluation] | None = None
+    critic_branch: Callable[[PyTree], PyTree] | None = None
 
 
 class Network(NamedTuple):
@@ -68,12 +75,41 @@ class Network(NamedTuple):
       step: `(params, observation, memory) -> (scores, value, memory)`.
       unroll: `(params, observation, last, memory) -> (scores, value)` of
         [T, B, ...], clearing a game's memory after `last`, bool[T, B].
+      critic_branch: as in `Policy`.
     """
 
     init: Callable[[PRNGKey], PyTree]
     initial_memory: Callable[[tuple[int, ...]], PyTree]
     step: Callable[[PyTree, Array, PyTree], tuple[Array, Array, PyTree]]
     unroll: Callable[[PyTree, Array, Array, PyTree], tuple[Array, Array]]
+    critic_branch: Callable[[PyTree], PyTree] = lambda params: params["critic"]
+
+
+def network_policy(network: Network, distribution: Distribution) -> Policy:
+    """Actions drawn from `distribution`, whose parameters are the network's scores."""
+
+    def act(params, key, observation, memory):
+        scores, value, memory = network.step(params, observation, memory)
+        action, log_prob = distribution.sample(key, scores)
+        return PolicyOutput(action, log_prob, value, memory)
+
+    def value(params, observation, memory):
+        return network.step(params, observation, memory)[1]
+
+    def evaluate(params, observation, action, last, memory):
+        scores, value = network.unroll(params, observation, last, memory)
+        return Evaluation(
+            distribution.log_prob(scores, action), distribution.entropy(scores), value
+        )
+
+    return Policy(
+        network.init,
+        network.initial_memory,
+        act,
+        value,
+        evaluate,
+        network.critic_branch,
+    )
 
 
 def categorical_policy(
@@ -86,28 +122,51 @@ def categorical_policy(
       epsilon: ε of the ε-soft policy (1 − ε) π + ε · uniform, which then acts and
         learns; None for π itself. A trembling hand keeps every history in view.
     """
+    return network_policy(network, categorical(epsilon))
 
-    def soften(scores):
-        return scores if epsilon is None else categorical.epsilon_soft(scores, epsilon)
+
+def action_value_policy(
+    network: Network, epsilon: Array | float | None = None
+) -> Policy:
+    """A categorical policy whose critic estimates Q(s, a) for all actions at once.
+
+    The value of an observation is v(s) = Σ_a π(a | s) Q(s, a).
+
+    Args:
+      network: with one value per action.
+      epsilon: as for `categorical_policy`.
+    """
+    distribution = categorical(epsilon)
+
+    def expected(scores, action_value):
+        return jnp.sum(distribution.probs(scores) * action_value, axis=-1)
 
     def act(params, key, observation, memory):
-        scores, value, memory = network.step(params, observation, memory)
-        logits = soften(scores)
-        action = categorical.sample(key, logits)
-        log_prob = categorical.log_prob(logits, action)
-        return PolicyOutput(action, log_prob, value, memory)
+        scores, action_value, memory = network.step(params, observation, memory)
+        action, log_prob = distribution.sample(key, scores)
+        value = expected(scores, action_value)
+        return PolicyOutput(action, log_prob, value, memory, action_value)
 
     def value(params, observation, memory):
-        return network.step(params, observation, memory)[1]
+        return expected(*network.step(params, observation, memory)[:2])
 
     def evaluate(params, observation, action, last, memory):
-        scores, value = network.unroll(params, observation, last, memory)
-        logits = soften(scores)
+        scores, action_value = network.unroll(params, observation, last, memory)
         return Evaluation(
-            categorical.log_prob(logits, action), categorical.entropy(logits), value
+            distribution.log_prob(scores, action),
+            distribution.entropy(scores),
+            expected(scores, action_value),
+            action_value,
         )
 
-    return Policy(network.init, network.initial_memory, act, value, evaluate)
+    return Policy(
+        network.init,
+        network.initial_memory,
+        act,
+        value,
+        evaluate,
+        network.critic_branch,
+    )
 
 
 def reset_memory(memory: PyTree, initial: PyTree, last: Array) -> PyTree:

@@ -57,6 +57,7 @@ def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy
             merge([o.log_prob for o in outputs]),
             merge([o.value for o in outputs]),
             tuple(o.memory for o in outputs),
+            _merge_action_values(outputs, merge),
         )
 
     def value(params, observation, memory):
@@ -71,3 +72,8 @@ def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy
         return tuple(policy.init(k) for policy, k in zip(policies, keys, strict=True))
 
     return Policy(init, initial_memory, act, value)
+
+
+def _merge_action_values(outputs, merge):
+    values = [output.action_value for output in outputs]
+    return None if any(value is None for value in values) else merge(values)

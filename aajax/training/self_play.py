@@ -51,6 +51,7 @@ def self_play(
     *,
     num_games: int,
     num_steps: int | None = None,
+    copies: int = 1,
 ) -> Trainer:
     """Learners that play one another, or themselves.
 
@@ -64,18 +65,27 @@ def self_play(
       seats: for each learner, the seats that its policy plays.
       num_games: B, games played in parallel.
       num_steps: T, steps per update; None for a whole episode.
+      copies: games that share the world's chance, as for `rollout`.
 
     Raises:
-      ValueError: if num_steps is None and episodes vary in length.
+      ValueError: if num_steps is None and episodes vary in length, or if copies does
+        not divide the number of games.
     """
     num_steps = num_steps or env.episode_length
     if num_steps is None:
         raise ValueError(
             "num_steps is None: a number is needed, as episodes vary in length"
         )
+    if num_games % copies:
+        raise ValueError(
+            f"copies is {copies}: a divisor of the {num_games} games is needed"
+        )
     table = seated(policies, seats)
     fresh = env.episode_length == num_steps
     world = env if fresh else AutoReset(env)
+
+    def deal(key: PRNGKey) -> Tables:
+        return begin(key, world, table, num_games, copies)
 
     def init(key: PRNGKey) -> TrainState:
         key, learner_key, table_key = jax.random.split(key, 3)
@@ -83,14 +93,16 @@ def self_play(
         states = tuple(
             learner.init(k) for learner, k in zip(learners, keys, strict=True)
         )
-        tables = None if fresh else begin(table_key, world, table, num_games)
+        tables = None if fresh else deal(table_key)
         return TrainState(key, jnp.zeros((), jnp.int32), states, tables)
 
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
         key, begin_key, play_key, update_key = jax.random.split(state.key, 4)
-        tables = begin(begin_key, world, table, num_games) if fresh else state.tables
-        params = tuple(learner.params for learner in state.learners)
-        tables, trajectory = rollout(play_key, world, table, params, tables, num_steps)
+        tables = deal(begin_key) if fresh else state.tables
+        params = tuple(learner.acting for learner in state.learners)
+        tables, trajectory = rollout(
+            play_key, world, table, params, tables, num_steps, copies
+        )
         metrics = {"reward": jnp.mean(trajectory.reward)}
         states = []
         for i, learner in enumerate(learners):

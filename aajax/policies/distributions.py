@@ -1,0 +1,194 @@
+"""Distributions over actions, given by a network's scores f32[..., S].
+
+`epsilon`, where it is taken, is the ε of the ε-soft distribution (1 − ε) π + ε ·
+uniform, which is then sampled and differentiated as the mixture that it is; None for π
+itself. It is uniform over whole actions, not over each part of one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.ops import categorical as ops
+from aajax.types import Array, PRNGKey
+
+QUADRATURE_POINTS = 9
+LOG_STD_RANGE = (-3.0, 1.0)
+MEAN_RANGE = 3.0  # of a normal before tanh: tanh 3 = .995
+
+
+class Distribution(NamedTuple):
+    """Pure functions of scores.
+
+    Attributes:
+      num_scores: S; None where it is the number of discrete actions.
+      sample: `(key, scores) -> (action, log_prob)`.
+      log_prob: `(scores, action) -> f32[...]`.
+      entropy: `scores -> f32[...]`, in nats.
+      probs: `scores -> f32[..., A]`; None where actions are not so few.
+    """
+
+    num_scores: int | None
+    sample: Callable[[PRNGKey, Array], tuple[Array, Array]]
+    log_prob: Callable[[Array, Array], Array]
+    entropy: Callable[[Array], Array]
+    probs: Callable[[Array], Array] | None = None
+
+
+def categorical(epsilon: Array | float | None = None) -> Distribution:
+    """One of A actions; scores are logits f32[..., A]."""
+
+    def soften(scores):
+        return scores if epsilon is None else ops.epsilon_soft(scores, epsilon)
+
+    def sample(key, scores):
+        logits = soften(scores)
+        action = ops.sample(key, logits)
+        return action, ops.log_prob(logits, action)
+
+    def log_prob(scores, action):
+        return ops.log_prob(soften(scores), action)
+
+    def entropy(scores):
+        return ops.entropy(soften(scores))
+
+    def probs(scores):
+        return jax.nn.softmax(soften(scores))
+
+    return Distribution(None, sample, log_prob, entropy, probs)
+
+
+def multi_categorical(
+    size: int, num_actions: int, epsilon: Array | float | None = None
+) -> Distribution:
+    """`size` independent choices of A actions; scores are logits f32[..., size · A].
+
+    Entropy is that of π, exploration left out.
+    """
+
+    def logits(scores):
+        return scores.reshape(*scores.shape[:-1], size, num_actions)
+
+    def log_prob(scores, action):
+        total = ops.log_prob(logits(scores), action).sum(-1)
+        return _mixed(total, epsilon, -size * np.log(num_actions))
+
+    def sample(key, scores):
+        keys = jax.random.split(key, 3)
+        action = ops.sample(keys[0], logits(scores))
+        if epsilon is not None:
+            shape = action.shape
+            uniform = jax.random.randint(keys[1], shape, 0, num_actions, jnp.int32)
+            action = _explore(keys[2], action, uniform, epsilon)
+        return action, log_prob(scores, action)
+
+    def entropy(scores):
+        return ops.entropy(logits(scores)).sum(-1)
+
+    return Distribution(size * num_actions, sample, log_prob, entropy)
+
+
+def binned(
+    size: int,
+    low: float,
+    high: float,
+    num_bins: int,
+    epsilon: Array | float | None = None,
+) -> Distribution:
+    """`size` real numbers in [low, high], each one of evenly spaced values.
+
+    A continuous action as independent categoricals (https://arxiv.org/abs/1901.10500):
+    unlike a normal it can be of two minds, and it reaches the ends.
+    """
+    inner = multi_categorical(size, num_bins, epsilon)
+    width = (high - low) / (num_bins - 1)
+
+    def sample(key, scores):
+        index, log_prob = inner.sample(key, scores)
+        return low + width * index.astype(scores.dtype), log_prob
+
+    def log_prob(scores, action):
+        return inner.log_prob(
+            scores, jnp.round((action - low) / width).astype(jnp.int32)
+        )
+
+    return Distribution(inner.num_scores, sample, log_prob, inner.entropy)
+
+
+def tanh_normal(
+    size: int, low: float, high: float, epsilon: Array | float | None = None
+) -> Distribution:
+    """`size` real numbers in (low, high), independent.
+
+        a = middle + half · tanh(x),  x ~ N(3 tanh(s_0 / 3), σ²),
+        log σ = s_1 within [−3, 1]
+
+    with scores (s_0, s_1), f32[..., 2 · size]. Entropy is that of π, exploration left
+    out, its E[log |da/dx|] by Gauss-Hermite quadrature.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    limit = 1 - 1e-6  # float32 has no atanh beyond
+    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_POINTS)
+    nodes = np.asarray(nodes, np.float32)
+    weights = np.asarray(weights / weights.sum(), np.float32)
+
+    def moments(scores):
+        mean, log_std = jnp.split(scores, 2, axis=-1)
+        low, high = LOG_STD_RANGE
+        squashed = jax.nn.sigmoid(log_std - (low + high) / 2)
+        return MEAN_RANGE * jnp.tanh(mean / MEAN_RANGE), low + (high - low) * squashed
+
+    def log_slope(x):
+        """log |da/dx| = log half + log(1 − tanh² x), without cancellation."""
+        return np.log(4 * half) - 2 * jnp.logaddexp(x, -x)
+
+    def log_prob(scores, action):
+        mean, log_std = moments(scores)
+        x = jnp.arctanh(jnp.clip((action - middle) / half, -limit, limit))
+        z = (x - mean) * jnp.exp(-log_std)
+        normal = -0.5 * (jnp.square(z) + np.log(2 * np.pi)) - log_std
+        total = jnp.sum(normal - log_slope(x), axis=-1)
+        return _mixed(total, epsilon, -size * np.log(high - low))
+
+    def sample(key, scores):
+        keys = jax.random.split(key, 3)
+        mean, log_std = moments(scores)
+        x = mean + jnp.exp(log_std) * jax.random.normal(keys[0], mean.shape)
+        action = middle + half * jnp.clip(jnp.tanh(x), -limit, limit)
+        if epsilon is not None:
+            shape = action.shape
+            uniform = jax.random.uniform(keys[1], shape, minval=low, maxval=high)
+            action = _explore(keys[2], action, uniform, epsilon)
+        return action, log_prob(scores, action)
+
+    def entropy(scores):
+        mean, log_std = moments(scores)
+        x = mean[..., None] + jnp.exp(log_std)[..., None] * nodes
+        stretch = jnp.sum(log_slope(x) * weights, axis=-1)
+        normal = 0.5 * np.log(2 * np.pi * np.e) + log_std
+        return jnp.sum(normal + stretch, axis=-1)
+
+    return Distribution(2 * size, sample, log_prob, entropy)
+
+
+def _explore(key, action, uniform, epsilon):
+    explores = jax.random.bernoulli(key, epsilon, action.shape[:-1])
+    return jnp.where(explores[..., None], uniform, action)
+
+
+def _mixed(log_prob: Array, epsilon: Array | float | None, uniform: float) -> Array:
+    """log((1 − ε) exp(log_prob) + ε exp(uniform))."""
+    if epsilon is None:
+        return log_prob
+    epsilon = jnp.asarray(epsilon, log_prob.dtype)
+    # Without exploration the mixture is π, and log 0 has no gradient.
+    explores = epsilon > 0
+    safe = jnp.where(explores, epsilon, 0.5)
+    mixture = jnp.logaddexp(
+        jnp.log1p(-safe) + log_prob,
+        jnp.log(safe) + jnp.asarray(uniform, log_prob.dtype),
+    )
+    return jnp.where(explores, mixture, log_prob)
