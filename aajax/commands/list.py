@@ -9,7 +9,7 @@ from rich.table import Table
 from aajax.envs.registry import ENVIRONMENTS
 from aajax.learners import presets
 from aajax.policies import matrix
-from aajax.training.config import PRESETS
+from aajax.training.presets import PRESETS
 
 
 def main(arguments: list[str]) -> None:

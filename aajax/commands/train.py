@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from aajax.commands.evaluate import evaluate
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_env, make_trainer
-from aajax.training.config import PRESETS, RunConfig
+from aajax.training.config import RunConfig
 from aajax.training.metrics import write_text
+from aajax.training.presets import PRESETS
 from aajax.training.run import open_folder, train
 
 

@@ -1,6 +1,6 @@
 """Worlds by name."""
 
-from aajax.envs import matrix
+from aajax.envs import coin, matrix, negotiation
 from aajax.envs.base import Environment
 
 ENVIRONMENTS = {
@@ -12,6 +12,8 @@ ENVIRONMENTS = {
     "battle_of_the_sexes": matrix.battle_of_the_sexes,
     "matching_pennies": matrix.matching_pennies,
     "public_goods": matrix.public_goods,
+    "coin": coin.coin_game,
+    "negotiation": negotiation.negotiation,
 }
 
 

@@ -2,12 +2,15 @@
 
 from aajax.learners.advantages import centred, critic, group_relative
 from aajax.learners.base import Learner, LearnerState
+from aajax.learners.lola import JointLearner, lola_dice, lola_exact
+from aajax.learners.loqa import loqa
 from aajax.learners.objective import Objective
 from aajax.learners.policy_gradient import policy_gradient
 from aajax.learners.ppo import ppo
 from aajax.learners.presets import advantage_alignment, naive, sum_of_rewards
 
 __all__ = [
+    "JointLearner",
     "Learner",
     "LearnerState",
     "Objective",
@@ -15,6 +18,9 @@ __all__ = [
     "centred",
     "critic",
     "group_relative",
+    "lola_dice",
+    "lola_exact",
+    "loqa",
     "naive",
     "policy_gradient",
     "ppo",

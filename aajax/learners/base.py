@@ -15,13 +15,11 @@ class LearnerState(NamedTuple):
       params: of the policy.
       opt_state: of the optimiser.
       target: a running average of the policy's critic, or None.
-      replay: what a replaying learner keeps of earlier trajectories, or None.
     """
 
     params: PyTree
     opt_state: PyTree
     target: PyTree = None
-    replay: PyTree = None
 
     @property
     def acting(self) -> PyTree:

@@ -10,7 +10,7 @@ from aajax.policies.base import (
     categorical_policy,
     network_policy,
 )
-from aajax.policies.seating import seated
+from aajax.policies.seating import by_group, seated
 
 __all__ = [
     "Evaluation",
@@ -18,6 +18,7 @@ __all__ = [
     "Policy",
     "PolicyOutput",
     "action_value_policy",
+    "by_group",
     "categorical_policy",
     "distributions",
     "network_policy",

@@ -125,18 +125,15 @@ def categorical_policy(
     return network_policy(network, categorical(epsilon))
 
 
-def action_value_policy(
-    network: Network, epsilon: Array | float | None = None
-) -> Policy:
-    """A categorical policy whose critic estimates Q(s, a) for all actions at once.
+def action_value_policy(network: Network, distribution: Distribution) -> Policy:
+    """A policy over few actions whose critic estimates Q(s, a) for all actions at once.
 
     The value of an observation is v(s) = Σ_a π(a | s) Q(s, a).
 
     Args:
       network: with one value per action.
-      epsilon: as for `categorical_policy`.
+      distribution: a categorical one.
     """
-    distribution = categorical(epsilon)
 
     def expected(scores, action_value):
         return jnp.sum(distribution.probs(scores) * action_value, axis=-1)

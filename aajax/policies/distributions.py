@@ -38,22 +38,23 @@ class Distribution(NamedTuple):
     probs: Callable[[Array], Array] | None = None
 
 
-def categorical(epsilon: Array | float | None = None) -> Distribution:
+def categorical(
+    epsilon: Array | float | None = None, corrected: bool = True
+) -> Distribution:
     """One of A actions; scores are logits f32[..., A]."""
 
     def soften(scores):
         return scores if epsilon is None else ops.epsilon_soft(scores, epsilon)
 
-    def sample(key, scores):
-        logits = soften(scores)
-        action = ops.sample(key, logits)
-        return action, ops.log_prob(logits, action)
-
     def log_prob(scores, action):
-        return ops.log_prob(soften(scores), action)
+        return ops.log_prob(soften(scores) if corrected else scores, action)
+
+    def sample(key, scores):
+        action = ops.sample(key, soften(scores))
+        return action, log_prob(scores, action)
 
     def entropy(scores):
-        return ops.entropy(soften(scores))
+        return ops.entropy(soften(scores) if corrected else scores)
 
     def probs(scores):
         return jax.nn.softmax(soften(scores))
@@ -62,31 +63,29 @@ def categorical(epsilon: Array | float | None = None) -> Distribution:
 
 
 def multi_categorical(
-    size: int, num_actions: int, epsilon: Array | float | None = None
+    size: int,
+    num_actions: int,
+    epsilon: Array | float | None = None,
+    corrected: bool = True,
 ) -> Distribution:
     """`size` independent choices of A actions; scores are logits f32[..., size · A].
 
-    Entropy is that of π, exploration left out.
+    Each choice is ε-soft on its own.
     """
+    single = categorical(epsilon, corrected)
 
-    def logits(scores):
+    def split(scores):
         return scores.reshape(*scores.shape[:-1], size, num_actions)
 
-    def log_prob(scores, action):
-        total = ops.log_prob(logits(scores), action).sum(-1)
-        return _mixed(total, epsilon, -size * np.log(num_actions))
-
     def sample(key, scores):
-        keys = jax.random.split(key, 3)
-        action = ops.sample(keys[0], logits(scores))
-        if epsilon is not None:
-            shape = action.shape
-            uniform = jax.random.randint(keys[1], shape, 0, num_actions, jnp.int32)
-            action = _explore(keys[2], action, uniform, epsilon)
-        return action, log_prob(scores, action)
+        action, log_prob = single.sample(key, split(scores))
+        return action, log_prob.sum(-1)
+
+    def log_prob(scores, action):
+        return single.log_prob(split(scores), action).sum(-1)
 
     def entropy(scores):
-        return ops.entropy(logits(scores)).sum(-1)
+        return single.entropy(split(scores)).sum(-1)
 
     return Distribution(size * num_actions, sample, log_prob, entropy)
 
@@ -97,13 +96,14 @@ def binned(
     high: float,
     num_bins: int,
     epsilon: Array | float | None = None,
+    corrected: bool = True,
 ) -> Distribution:
     """`size` real numbers in [low, high], each one of evenly spaced values.
 
     A continuous action as independent categoricals (https://arxiv.org/abs/1901.10500):
     unlike a normal it can be of two minds, and it reaches the ends.
     """
-    inner = multi_categorical(size, num_bins, epsilon)
+    inner = multi_categorical(size, num_bins, epsilon, corrected)
     width = (high - low) / (num_bins - 1)
 
     def sample(key, scores):

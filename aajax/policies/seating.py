@@ -74,6 +74,30 @@ def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy
     return Policy(init, initial_memory, act, value)
 
 
+def by_group(policy: Policy, num_groups: int) -> Policy:
+    """`policy` with parameters [G, ...]: one set for each of G groups of games.
+
+    Observations are [B, n, ...]; games 0, ..., B/G − 1 are the first group.
+    """
+
+    def split(x):
+        return jax.tree.map(lambda y: y.reshape(num_groups, -1, *y.shape[1:]), x)
+
+    def join(x):
+        return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), x)
+
+    def act(params, key, observation, memory):
+        keys = jax.random.split(key, num_groups)
+        return join(
+            jax.vmap(policy.act)(params, keys, split(observation), split(memory))
+        )
+
+    def value(params, observation, memory):
+        return join(jax.vmap(policy.value)(params, split(observation), split(memory)))
+
+    return policy._replace(act=act, value=value, evaluate=None, critic_branch=None)
+
+
 def _merge_action_values(outputs, merge):
     values = [output.action_value for output in outputs]
     return None if any(value is None for value in values) else merge(values)

@@ -1,11 +1,18 @@
 """Loops: self-play, sweeps over seeds and knobs, runs that can be resumed."""
 
-from aajax.training.config import PRESETS, Knobs, RunConfig, Sweep
+from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig, Sweep
+from aajax.training.pool import Opponents
+from aajax.training.presets import PRESETS
+from aajax.training.replay import Replay
 from aajax.training.self_play import Trainer, TrainState, self_play, train
 
 __all__ = [
     "PRESETS",
+    "Final",
     "Knobs",
+    "NetworkConfig",
+    "Opponents",
+    "Replay",
     "RunConfig",
     "Sweep",
     "TrainState",

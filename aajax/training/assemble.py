@@ -1,96 +1,114 @@
-"""From a config to the parts of a run: world, policy, learners, trainer."""
+"""From a config to the parts of a run: world, policy, trainer."""
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-import optax
 
 from aajax import envs, nets
-from aajax.envs.matrix import IteratedMatrixGame, matrix_game
-from aajax.learners import advantages, policy_gradient, ppo, presets
-from aajax.learners.base import Learner
-from aajax.ops import alignment, surrogate
-from aajax.policies.base import Policy, categorical_policy
-from aajax.training.config import PPO_EPOCHS, PPO_MINIBATCHES, RunConfig
-from aajax.training.self_play import Trainer, self_play
+from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.matrix import matrix_game
+from aajax.learners.lola import lola_dice, lola_exact
+from aajax.policies import distributions
+from aajax.policies.base import Policy, action_value_policy, network_policy
+from aajax.policies.distributions import Distribution
+from aajax.training.assemble_learner import make_learner, make_optimizer
+from aajax.training.config import RunConfig
+from aajax.training.joint_play import fresh_games, joint_play
+from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
 
-PASTS = {
-    "discounted": alignment.discounted_past,
-    "strict": alignment.strict_past,
-    "inclusive": alignment.inclusive_past,
-    "fading": alignment.fading_past,
-    "summed": alignment.summed_past,
-    "mean": alignment.mean_past,
-}
+SCHEDULE = (0.3, 0.9)  # shares of a run between which knobs move to their final values
 
 
-def make_env(config: RunConfig) -> IteratedMatrixGame:
+def make_env(config: RunConfig) -> Environment:
     """The world of a run.
 
     Raises:
-      ValueError: for an unknown game, or a payoff tensor that is none.
+      ValueError: for an unknown game or option, or a payoff tensor that is none.
     """
+    options = {"num_steps": config.num_steps, **_read_options(config.world)}
     if config.payoff is None:
-        return envs.make(config.game, num_steps=config.num_steps)
-    return matrix_game(_read_payoff(config.payoff), num_steps=config.num_steps)
+        return envs.make(config.game, **options)
+    return matrix_game(_read_payoff(config.payoff), **options)
 
 
 def make_policy(
-    config: RunConfig, env: IteratedMatrixGame, epsilon: Array | float | None = None
+    config: RunConfig, env: Environment, epsilon: Array | float | None = None
 ) -> Policy:
     """The policy of a run, ε-soft as while training, or (None) as it is."""
-    (num_states,) = env.observation_shape
-    num_actions = _equal_actions(config, env)
-    scale = float(config.num_steps)
+    space = _equal_spaces(config, env)
+    distribution = _make_distribution(config, space, epsilon)
+    num_scores = distribution.num_scores or space.num_actions
+    is_loqa = config.algorithm == "loqa"
+    if is_loqa and not isinstance(space, Discrete):
+        raise ValueError(
+            f"algorithm is 'loqa': a game of few actions is needed, which {config.game}"
+            " is not"
+        )
+    num_values = space.num_actions if is_loqa else None
+    (observation_size,) = env.observation_shape
+    scale = config.network.value_scale
     if config.policy == "tabular":
-        network = nets.tabular(num_states, num_actions, value_scale=scale)
+        network = nets.tabular(
+            observation_size, num_scores, num_values=num_values, value_scale=scale
+        )
     else:
-        torsos = {
-            "mlp": lambda: nets.mlp(config.hidden_size, config.hidden_size),
-            "gru": lambda: nets.gru(config.hidden_size),
-        }
-        torso = torsos[config.policy]()
+        torso = _make_torso(config, config.hidden_size)
+        critic_size = config.network.critic_size
         network = nets.actor_critic(
             torso,
-            num_states,
-            num_actions,
-            critic=config.baseline == "critic",
+            observation_size,
+            num_scores,
+            critic=config.baseline == "critic" or is_loqa,
+            critic_torso=_make_torso(config, critic_size) if critic_size else None,
+            shared=config.network.shared,
+            num_values=num_values,
             value_scale=scale,
         )
-    return categorical_policy(network, epsilon)
+    if is_loqa:
+        return action_value_policy(network, distribution)
+    return network_policy(network, distribution)
 
 
-def seat_groups(config: RunConfig, env: IteratedMatrixGame) -> list[list[int]]:
+def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
     """For each learner, the seats that it plays.
 
     Raises:
       ValueError: if one policy is to play seats that earn differently: it could not
-        tell which it is in.
+        tell which it is in; or if separate learners are to meet past selves.
     """
     seats = list(range(env.num_agents))
-    if config.parameters == "separate":
+    if config.parameters == "separate" or config.algorithm.startswith("lola"):
+        if config.opponents.capacity:
+            raise ValueError(
+                f"opponents.capacity is {config.opponents.capacity}: 0 is needed where "
+                "every seat learns on its own"
+            )
         return [[seat] for seat in seats]
     if not env.is_symmetric:
         raise ValueError(
             "parameters is 'shared': 'separate' is needed in a game whose seats earn "
             "differently"
         )
-    return [seats]
+    return [seats[:1] if config.opponents.capacity else seats]
 
 
 def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     """A trainer for given knobs, numbers or traced: name -> f32[]."""
     env = make_env(config)
-    _equal_actions(config, env)
+    _equal_spaces(config, env)
     groups = seat_groups(config, env)
 
-    def make(swept: dict[str, Array]) -> Trainer:
-        knobs = {**vars(config.knobs), **swept}
+    def make_fixed(knobs: dict[str, Array]) -> Trainer:
         policy = make_policy(config, env, knobs["exploration"])
-        learners = [_make_learner(config, policy, knobs, group) for group in groups]
+        if config.algorithm.startswith("lola"):
+            return _lola_trainer(config, env, policy, knobs)
+        learners = [make_learner(config, policy, knobs, group) for group in groups]
         return self_play(
             env,
             [policy] * len(groups),
@@ -98,59 +116,108 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
             groups,
             num_games=config.num_games,
             num_steps=config.num_steps,
+            copies=config.copies,
+            opponents=config.opponents if config.opponents.capacity else None,
+            replay=config.replay if config.replay.games else None,
         )
+
+    final = {k: v for k, v in vars(config.final).items() if v is not None}
+
+    def make(swept: dict[str, Array]) -> Trainer:
+        knobs = {**vars(config.knobs), **swept}
+        if not final:
+            return make_fixed(knobs)
+
+        def update(state: TrainState):
+            begin, end = (share * config.num_updates for share in SCHEDULE)
+            progress = jnp.clip((state.num_updates - begin) / (end - begin), 0.0, 1.0)
+            moved = {
+                name: knobs[name] + progress * (value - knobs[name])
+                for name, value in final.items()
+            }
+            return make_fixed({**knobs, **moved}).update(state)
+
+        return Trainer(make_fixed(knobs).init, update)
 
     return make
 
 
-def _make_learner(
-    config: RunConfig, policy: Policy, knobs: dict[str, Array], seats: list[int]
-) -> Learner:
-    if config.baseline == "critic":
-        critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
-        advantage = advantages.centred(critic)
-    else:
-        advantage = advantages.group_relative(knobs["gamma"])
-    options = {
-        "entropy_bonus": knobs["entropy_bonus"],
-        "whiten": config.baseline == "critic" or config.learner == "ppo",
-    }
-    if config.learner == "ppo":
-        options["surrogate"] = surrogate.clipped(knobs["clip"])
-    if config.algorithm == "advantage_alignment":
-        options |= {
-            "gamma": knobs["past_gamma"],
-            "beta": knobs["beta"],
-            "past": PASTS[config.past],
-        }
-    objective = getattr(presets, config.algorithm)(advantage, **options)
-    optimizer = optax.partition(
-        {
-            "actor": optax.adam(knobs["learning_rate"]),
-            "critic": optax.adam(knobs["critic_learning_rate"]),
-        },
-        {"actor": "actor", "critic": "critic"},
-    )
-    if config.learner == "policy_gradient":
-        return policy_gradient(policy, objective, optimizer, seats)
-    return ppo(
-        policy,
-        objective,
-        optimizer,
-        seats,
-        num_epochs=PPO_EPOCHS,
-        num_minibatches=PPO_MINIBATCHES,
-    )
-
-
-def _equal_actions(config: RunConfig, env: IteratedMatrixGame) -> int:
-    counts = {space.num_actions for space in env.action_spaces}
-    if len(counts) > 1:
+def _lola_trainer(
+    config: RunConfig, env: Environment, policy: Policy, knobs: dict[str, Array]
+) -> Trainer:
+    optimizer = make_optimizer(config, knobs)
+    rates = {"gamma": knobs["gamma"], "lookahead_rate": knobs["lookahead_rate"]}
+    if env.num_agents != 2:
         raise ValueError(
-            f"payoff gives the agents of {config.game!r} {sorted(counts)} actions: "
-            "equal counts are needed, for one kind of policy in every seat"
+            f"algorithm is {config.algorithm!r}: a game of two is needed, and "
+            f"{config.game!r} has {env.num_agents} seats"
         )
-    return counts.pop()
+    if config.algorithm == "lola_exact":
+        if config.policy != "tabular" or not hasattr(env, "payoff"):
+            raise ValueError(
+                "algorithm is 'lola_exact': a tabular policy of a matrix game is needed"
+            )
+        return joint_play(lola_exact(env.payoff, optimizer=optimizer, **rates))
+    play = fresh_games(
+        env, [policy] * 2, num_games=config.num_games, num_steps=config.num_steps
+    )
+    return joint_play(lola_dice([policy] * 2, play, optimizer, **rates))
+
+
+def _make_torso(config: RunConfig, size: int) -> nets.Torso:
+    network = config.network
+    activation = {"tanh": jnp.tanh, "relu": jax.nn.relu}[network.activation]
+    encoder = [size] * network.encoder_layers
+    if config.policy == "mlp":
+        return nets.mlp(*encoder, activation=activation)
+    readout = [network.readout_size] * network.readout_layers
+    return nets.gru(size, *encoder, readout_sizes=readout, activation=activation)
+
+
+def _make_distribution(
+    config: RunConfig, space: ActionSpace, epsilon: Array | float | None
+) -> Distribution:
+    soft = config.explore == "soft"
+    if isinstance(space, Discrete):
+        return distributions.categorical(epsilon, soft)
+    if isinstance(space, MultiDiscrete):
+        return distributions.multi_categorical(
+            space.size, space.num_actions, epsilon, soft
+        )
+    box = space.size, space.low, space.high
+    if config.proposals == "binned":
+        return distributions.binned(*box, config.num_bins, epsilon, soft)
+    return distributions.tanh_normal(*box, epsilon, soft)
+
+
+def _equal_spaces(config: RunConfig, env: Environment) -> ActionSpace:
+    spaces = set(env.action_spaces)
+    if len(spaces) > 1:
+        counts = sorted(space.num_actions for space in spaces)
+        raise ValueError(
+            f"payoff gives the agents of {config.game!r} {counts} actions: equal "
+            "counts are needed, for one kind of policy in every seat"
+        )
+    space = spaces.pop()
+    if config.policy == "tabular" and isinstance(space, MultiDiscrete | Box):
+        raise ValueError(
+            f"policy is 'tabular': 'mlp' or 'gru' is needed for game {config.game!r}"
+        )
+    return space
+
+
+def _read_options(texts: tuple[str, ...]) -> dict:
+    """Options of a world from `name=value`; a value that is no number is a word."""
+    options = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise ValueError(f"world is {text!r}: name=value is needed")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
 
 
 def _read_payoff(text: str) -> np.ndarray:

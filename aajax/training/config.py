@@ -1,4 +1,4 @@
-"""A training run as a value: its config, what it may hold, and presets."""
+"""A training run as a value: its config, and what it may hold."""
 
 import dataclasses
 import json
@@ -8,7 +8,12 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-Algorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
+from aajax.training.pool import Opponents
+from aajax.training.replay import Replay
+
+Algorithm = Literal[
+    "naive", "sum_of_rewards", "advantage_alignment", "loqa", "lola", "lola_exact"
+]
 Past = Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"]
 
 
@@ -16,15 +21,17 @@ Past = Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"]
 class Knobs:
     """Numbers that can be swept, each run of a sweep with its own."""
 
-    beta: float = 1.0  # weight of the alignment term
+    beta: float = 1.0  # weight of the alignment term, or of LOQA's co-players' term
     gamma: float = 0.96  # discount of rewards
     past_gamma: float = 0.96  # discount of the past in the alignment term
     lambda_: float = 0.95  # λ of generalised advantages, with a critic
     learning_rate: float = 0.1  # Adam, of the actor
     critic_learning_rate: float = 0.1  # Adam, of the critic
-    exploration: float = 0.3  # ε of the ε-soft policy that plays while training
+    exploration: float = 0.3  # ε, of actions taken at random while training
     entropy_bonus: float = 0.0  # weight of the policy's entropy, in nats
     clip: float = 0.2  # of PPO's probability ratio
+    reach: float = 0.9  # λ of the loaded-DiCE return, LOQA's
+    lookahead_rate: float = 1.0  # of the co-player's imagined step, LOLA's
 
 
 KNOB_RANGES = {
@@ -37,8 +44,9 @@ KNOB_RANGES = {
     "exploration": (0.0, 1.0),
     "entropy_bonus": (0.0, 1e6),
     "clip": (0.0, 1e6),
+    "reach": (0.0, 1.0),
+    "lookahead_rate": (0.0, 1e6),
 }
-PPO_EPOCHS, PPO_MINIBATCHES = 4, 4
 
 Sweep = dataclasses.make_dataclass(
     "Sweep",
@@ -52,24 +60,60 @@ Sweep = dataclasses.make_dataclass(
 
 
 @dataclasses.dataclass(frozen=True)
+class Final:
+    """What knobs come to, in a straight line from 30 % to 90 % of the updates."""
+
+    exploration: float | None = None  # ε; None: it stays
+    entropy_bonus: float | None = None  # likewise
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Layers of mlp and gru policies."""
+
+    encoder_layers: int = 2  # dense layers over each observation
+    readout_layers: int = 0  # dense layers after a gru
+    readout_size: int = 64  # units of those
+    critic_size: int = 0  # units of the critic's torso; 0: as many as the actor's
+    activation: Literal["tanh", "relu"] = "tanh"  # of the dense layers
+    shared: bool = False  # whether actor and critic share a torso
+    value_scale: float = 16.0  # of the critic's output: steps that a value sums up
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """A training run of small policies on an iterated matrix game."""
+    """A training run of small policies."""
 
     game: str = "ipd"  # world to play; `aajax list` names them
+    world: tuple[str, ...] = ()  # its options: name=value name=value ...
     payoff: str | None = None  # own payoff tensor: JSON, or a .json or .npy file
     policy: Literal["tabular", "mlp", "gru"] = "tabular"  # kind of policy
     hidden_size: int = 32  # units of mlp and gru policies
+    network: NetworkConfig = NetworkConfig()
+    proposals: Literal["binned", "normal"] = "binned"  # how real numbers are drawn
+    num_bins: int = 2  # values of each binned number
+    explore: Literal["soft", "greedy"] = "soft"  # is ε in log π, or only in play
     algorithm: Algorithm = "advantage_alignment"  # what a learner is credited for
     past: Past = "discounted"  # how the alignment term sums up the past
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
+    num_epochs: int = 4  # passes of ppo over a trajectory
+    num_minibatches: int = 4  # parts of a pass
     baseline: Literal["group", "critic"] = "group"  # other games' mean, or a critic
+    target_rate: float = 0.0  # τ of a target critic; 0: none
+    whiten: bool = False  # advantages to spread 1; always with a critic or ppo
     parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat
+    opponents: Opponents = Opponents()
+    replay: Replay = Replay()
     num_games: int = 512  # games in parallel
+    copies: int = 1  # games at a time that share the world's chance, compared together
     num_steps: int = 16  # steps per episode and update
     num_updates: int = 400  # updates of the policy
+    num_chunks: int = 1  # parts of a batch, one after the other, to save memory
+    max_gradient_norm: float = 0.0  # longer gradients are shortened; 0: never
     seeds: int = 10  # runs with different seeds, trained at once
     first_seed: int = 0  # seeds are first_seed, first_seed + 1, ...
     knobs: Annotated[Knobs, arg(name="")] = Knobs()
+    final: Final = Final()
     sweep: Sweep = Sweep()
 
     def __post_init__(self):
@@ -93,63 +137,88 @@ class RunConfig:
 
     @staticmethod
     def from_json(record: Mapping) -> "RunConfig":
-        knobs = Knobs(**record["knobs"])
+        parts = {"knobs": Knobs, "network": NetworkConfig, "final": Final}
+        parts |= {"opponents": Opponents, "replay": Replay}
+        nested = {name: part(**record[name]) for name, part in parts.items()}
         sweep = Sweep(**{k: tuple(v) for k, v in record["sweep"].items()})
-        return RunConfig(**{**record, "knobs": knobs, "sweep": sweep})
+        world = tuple(record["world"])
+        return RunConfig(**{**record, **nested, "sweep": sweep, "world": world})
+
+
+COUNTS = (
+    *("hidden_size", "num_games", "copies", "num_steps", "num_updates", "num_chunks"),
+    *("seeds", "num_epochs", "num_minibatches"),
+)
 
 
 def _check(config: RunConfig) -> None:
     """Raises ValueError, naming the argument, its value and what is accepted."""
-    for name in ("hidden_size", "num_games", "num_steps", "num_updates", "seeds"):
+    for name in COUNTS:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
+    for name in ("encoder_layers", "readout_layers", "critic_size"):
+        if getattr(config.network, name) < 0:
+            raise ValueError(
+                f"network.{name} is {getattr(config.network, name)}: at least 0 is "
+                "needed"
+            )
+    if config.num_bins < 2:
+        raise ValueError(f"num_bins is {config.num_bins}: at least 2 is needed")
     if not 0 <= config.first_seed < 2**32 - config.seeds:
         raise ValueError(
             f"first_seed is {config.first_seed}: a number in [0, 2^32) is needed"
         )
-    if config.baseline == "group" and config.num_games < 2:
-        raise ValueError("num_games is 1: the group baseline compares at least 2 games")
-    if config.learner == "ppo" and config.num_games % PPO_MINIBATCHES:
+    if not 0 <= config.target_rate <= 1:
         raise ValueError(
-            f"num_games is {config.num_games}: a multiple of {PPO_MINIBATCHES}, the "
-            "number of PPO's minibatches, is needed"
+            f"target_rate is {config.target_rate}: a number in [0, 1] is needed"
         )
+    if not 0 <= config.max_gradient_norm < math.inf:
+        raise ValueError(
+            f"max_gradient_norm is {config.max_gradient_norm}: a number of at least 0 "
+            "is needed"
+        )
+    config.opponents.check(config.num_games)
+    _check_games(config)
+    for name, value in dataclasses.asdict(config.final).items():
+        if value is not None:
+            _check_knob(f"final.{name}", name, value)
     for name, default in dataclasses.asdict(config.knobs).items():
         for value in (default, *getattr(config.sweep, name)):
-            low, high = KNOB_RANGES[name]
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(
-                    f"{name} is {value}: a number in [{low:g}, {high:g}] is needed"
-                )
+            _check_knob(name, name, value)
 
 
-_GRU = RunConfig(
-    policy="gru",
-    hidden_size=16,
-    baseline="critic",
-    knobs=Knobs(
-        beta=10.0, past_gamma=0.7, learning_rate=0.01, critic_learning_rate=0.01
-    ),
-)
+def _check_games(config: RunConfig) -> None:
+    """Whether games divide as they are to."""
+    num_games = config.num_games
+    if num_games % config.copies:
+        raise ValueError(
+            f"copies is {config.copies}: a divisor of the {num_games} games is needed"
+        )
+    group = num_games if config.copies == 1 else config.copies
+    if config.baseline == "group" and group < 2:
+        raise ValueError("num_games is 1: the group baseline compares at least 2 games")
+    if config.learner == "ppo" and num_games % config.num_minibatches:
+        raise ValueError(
+            f"num_games is {num_games}: a multiple of {config.num_minibatches}, the "
+            "number of PPO's minibatches, is needed"
+        )
+    parts = config.num_minibatches if config.learner == "ppo" else 1
+    if num_games % (parts * config.num_chunks):
+        raise ValueError(
+            f"num_chunks is {config.num_chunks}: a divisor of the "
+            f"{num_games // parts} games is needed"
+        )
+    config.replay.check(num_games)
+    if config.replay.games and config.copies > 1:
+        raise ValueError(
+            f"replay.games is {config.replay.games}: 0 is needed where games are "
+            "compared with their copies"
+        )
 
-PRESETS = {
-    "ipd": ("Advantage Alignment, memory-one policies", RunConfig()),
-    "ipd-critic": (
-        "Advantage Alignment, a critic with GAE in place of the group baseline",
-        RunConfig(baseline="critic"),
-    ),
-    "ipd-gru": ("Advantage Alignment, recurrent policies, a critic with GAE", _GRU),
-    "ipd-ppo": (
-        "Proximal Advantage Alignment, a critic with GAE",
-        RunConfig(learner="ppo", baseline="critic"),
-    ),
-    "ipd-naive": ("every learner for itself", RunConfig(algorithm="naive")),
-    "ipd-naive-gru": (
-        "every learner for itself, recurrent policies",
-        dataclasses.replace(_GRU, algorithm="naive"),
-    ),
-    "ipd-sum": (
-        "every learner for the sum of rewards",
-        RunConfig(algorithm="sum_of_rewards"),
-    ),
-}
+
+def _check_knob(label: str, name: str, value: float) -> None:
+    low, high = KNOB_RANGES[name]
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(
+            f"{label} is {value}: a number in [{low:g}, {high:g}] is needed"
+        )

@@ -10,9 +10,13 @@ from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
 from aajax.learners.base import Learner, LearnerState, Metrics
 from aajax.policies.base import Policy
-from aajax.policies.seating import seated
+from aajax.policies.seating import by_group, seated
 from aajax.rollout import Tables, begin, rollout
-from aajax.types import Array, PRNGKey
+from aajax.training import pool as pools
+from aajax.training import replay as replays
+from aajax.training.pool import Opponents, Pool
+from aajax.training.replay import Replay, Store
+from aajax.types import Array, PRNGKey, Trajectory
 
 
 class TrainState(NamedTuple):
@@ -23,12 +27,16 @@ class TrainState(NamedTuple):
       num_updates: i32[], updates made.
       learners: one state per learner.
       tables: games under way, or None where every update starts afresh.
+      pool: past selves, or None.
+      store: earlier games, or None.
     """
 
     key: PRNGKey
     num_updates: Array
     learners: tuple[LearnerState, ...]
     tables: Tables | None
+    pool: Pool | None = None
+    store: Store | None = None
 
 
 class Trainer(NamedTuple):
@@ -52,6 +60,8 @@ def self_play(
     num_games: int,
     num_steps: int | None = None,
     copies: int = 1,
+    opponents: Opponents | None = None,
+    replay: Replay | None = None,
 ) -> Trainer:
     """Learners that play one another, or themselves.
 
@@ -66,6 +76,9 @@ def self_play(
       num_games: B, games played in parallel.
       num_steps: T, steps per update; None for a whole episode.
       copies: games that share the world's chance, as for `rollout`.
+      opponents: with them a single learner plays its `seats` against past selves, who
+        take all other seats; None for none.
+      replay: whether some games of every update are older ones; None for none.
 
     Raises:
       ValueError: if num_steps is None and episodes vary in length, or if copies does
@@ -80,12 +93,28 @@ def self_play(
         raise ValueError(
             f"copies is {copies}: a divisor of the {num_games} games is needed"
         )
-    table = seated(policies, seats)
     fresh = env.episode_length == num_steps
+    if opponents is None:
+        table = seated(policies, seats)
+    else:
+        if len(learners) > 1 or not fresh:
+            raise ValueError(
+                f"opponents is {opponents}: a single learner and fresh games in every "
+                "update are needed"
+            )
+        rest = [seat for seat in range(env.num_agents) if seat not in seats[0]]
+        others = by_group(policies[0], opponents.groups)
+        table = seated([policies[0], others], [seats[0], rest])
     world = env if fresh else AutoReset(env)
 
     def deal(key: PRNGKey) -> Tables:
         return begin(key, world, table, num_games, copies)
+
+    def play(key: PRNGKey, params: tuple, tables: Tables) -> tuple[Tables, Trajectory]:
+        return rollout(key, world, table, params, tables, num_steps, copies)
+
+    def past_selves(key: PRNGKey, pool: Pool | None) -> tuple:
+        return () if opponents is None else (pools.draw(key, pool, opponents),)
 
     def init(key: PRNGKey) -> TrainState:
         key, learner_key, table_key = jax.random.split(key, 3)
@@ -93,17 +122,43 @@ def self_play(
         states = tuple(
             learner.init(k) for learner, k in zip(learners, keys, strict=True)
         )
-        tables = None if fresh else deal(table_key)
-        return TrainState(key, jnp.zeros((), jnp.int32), states, tables)
+        params = tuple(state.acting for state in states)
+        pool, store = None, None
+        if opponents is not None:
+            pool = pools.create(params[0], opponents.capacity)
+        tables = deal(table_key)
+        if replay is not None:
+            params += past_selves(table_key, pool)
+            _, shapes = jax.eval_shape(play, table_key, params, tables)
+            store = replays.create(shapes, replay.capacity)
+        num_updates = jnp.zeros((), jnp.int32)
+        return TrainState(
+            key, num_updates, states, None if fresh else tables, pool, store
+        )
 
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
         key, begin_key, play_key, update_key = jax.random.split(state.key, 4)
         tables = deal(begin_key) if fresh else state.tables
         params = tuple(learner.acting for learner in state.learners)
-        tables, trajectory = rollout(
-            play_key, world, table, params, tables, num_steps, copies
-        )
-        metrics = {"reward": jnp.mean(trajectory.reward)}
+        pool, num_updates = state.pool, state.num_updates + 1
+        if opponents is not None:
+            pool = pools.record(pool, params[0])
+        opponent_key, replay_key = jax.random.split(jax.random.fold_in(begin_key, 1))
+        everyone = params + past_selves(opponent_key, pool)
+        tables, trajectory = play(play_key, everyone, tables)
+        metrics = {"reward": _reward(trajectory, seats)}
+        if opponents is not None:
+            pool = pools.advance(pool, num_updates % opponents.every == 0)
+        store = state.store
+        if replay is not None:
+            store, trajectory, is_old = replays.mix(
+                replay_key, store, trajectory, replay.games
+            )
+            for i, own_seats in enumerate(seats):
+                memory = trajectory.memory[i]
+                trajectory = replays.revalue(
+                    policies[i], params[i], trajectory, memory, own_seats, is_old
+                )
         states = []
         for i, learner in enumerate(learners):
             own = trajectory._replace(memory=trajectory.memory[i])
@@ -113,10 +168,16 @@ def self_play(
             prefix = f"learner_{i}/" if len(learners) > 1 else ""
             metrics |= {prefix + name: number for name, number in numbers.items()}
         tables = None if fresh else tables
-        next_state = TrainState(key, state.num_updates + 1, tuple(states), tables)
+        next_state = TrainState(key, num_updates, tuple(states), tables, pool, store)
         return next_state, metrics
 
     return Trainer(init, update)
+
+
+def _reward(trajectory: Trajectory, seats: Sequence[Sequence[int]]) -> Array:
+    """Mean reward per step of the seats that learn."""
+    learning = jnp.asarray([seat for group in seats for seat in group])
+    return jnp.mean(trajectory.reward[:, :, learning])
 
 
 def train(

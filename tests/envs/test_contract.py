@@ -19,14 +19,15 @@ OPTIONS = {
     "ends": {"ends": True},
     "by chance": {"continuation": CONTINUATION},
 }
+ENDLESS = ("coin", "negotiation")  # worlds whose episodes are only ever cut off
 CASES = [
     (name, ending, resets)
     for name in envs.ENVIRONMENTS
-    for ending, resets in [
-        ("cut off", False),
-        ("ends", False),
-        ("by chance", True),
-    ]
+    for ending, resets in (
+        [("cut off", False), ("cut off", True)]
+        if name in ENDLESS
+        else [("cut off", False), ("ends", False), ("by chance", True)]
+    )
 ]
 
 
@@ -59,10 +60,15 @@ def play_on(env, reset_keys, keys, action):
 
 def play(env, ending):
     shape = NUM_GAMES, 2 * NUM_STEPS
-    rng = np.random.default_rng(0)
-    counts = [space.num_actions for space in env.action_spaces]
-    action = np.stack([rng.integers(0, n, shape) for n in counts], -1).astype(np.int32)
     keys = jax.random.split(jax.random.key(0), shape)
+    action_keys = jax.random.split(jax.random.key(1), env.num_agents)
+    action = np.stack(
+        [
+            space.sample(key, shape)
+            for space, key in zip(env.action_spaces, action_keys, strict=True)
+        ],
+        axis=len(shape),
+    )
     first, played = jax.device_get(play_on(env, keys[:, 0], keys, action))
     return Play(env, ending, keys, action, first, played)
 
@@ -77,6 +83,7 @@ def test_contract(name, ending, resets):
     env = envs.AutoReset(env) if resets else env
     check_types(env, resets)
     games = play(env, ending)
+    check_actions(games)
     check_beginning(games)
     check_ending(games, resets)
     check_numbers(games)
@@ -87,10 +94,10 @@ def check_types(env, resets):
     """Shapes and types as in `Environment` and `TimeStep`, the same at every step."""
     num_agents = env.num_agents
     assert num_agents == len(env.action_spaces) >= 2
-    assert all(space.num_actions >= 2 for space in env.action_spaces)
     key = jax.eval_shape(lambda: jax.random.key(0))
     reset = jax.eval_shape(env.reset, key)
-    action = jax.ShapeDtypeStruct((num_agents,), jnp.int32)
+    space = env.action_spaces[0]
+    action = jax.ShapeDtypeStruct((num_agents, *space.shape), space.dtype)
     assert jax.eval_shape(env.step, key, reset[0], action) == reset
     timestep = reset[1]
     seen = jax.ShapeDtypeStruct((num_agents, *env.observation_shape), jnp.float32)
@@ -99,6 +106,20 @@ def check_types(env, resets):
     assert timestep.reward == jax.ShapeDtypeStruct((num_agents,), jnp.float32)
     assert timestep.discount == jax.ShapeDtypeStruct((), jnp.float32)
     assert timestep.last == jax.ShapeDtypeStruct((), jnp.bool_)
+
+
+def check_actions(games):
+    """All seats act alike in kind, and have a choice."""
+    spaces = games.env.action_spaces
+    assert {(s.shape, s.dtype) for s in spaces} == {(spaces[0].shape, spaces[0].dtype)}
+    assert games.action.dtype == spaces[0].dtype
+    for seat, space in enumerate(spaces):
+        if isinstance(space, envs.Box):
+            assert space.low < space.high
+        else:
+            assert space.num_actions >= 2
+        choices = games.action[:, :, seat].reshape(-1, *space.shape)
+        assert len(np.unique(choices, axis=0)) > 1
 
 
 def check_beginning(games):
@@ -123,6 +144,9 @@ def check_ending(games, resets):
         if resets:
             lengths = np.diff(np.concatenate([[-1], stops]))
             assert lengths.max() <= NUM_STEPS
+            if env.episode_length is not None:
+                assert (lengths == env.episode_length).all()
+                assert stops[-1] == len(last) - 1
         else:
             # What follows an episode is padding.
             last, discount = last[: first_stop + 1], discount[: first_stop + 1]

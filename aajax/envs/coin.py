@@ -1,0 +1,323 @@
+"""The Coin Game: on a torus, every coin is sweet, and most are somebody else's.
+
+N agents move at once on a torus of H × W cells and may overlap. A coin belongs to one
+agent; all who step on it take it and earn `gain` each, and `loss` is added to its
+owner's reward, once, if anybody else was among them. The game has no end and is cut
+off after `num_steps` steps (discount 1). There are two sets of rules:
+
+* `coins="one"`: one coin at a time; agents move left, right, up or down. A coin that
+  is taken comes back as the next agent's, on a cell without agents. These are the
+  rules of LOQA (https://arxiv.org/abs/2405.01035), for any N. The game is from Lerer
+  and Peysakhovich (https://arxiv.org/abs/1707.01068).
+* `coins="each"`: a coin of each agent at a time; agents may also stay. A coin that is
+  taken comes back anywhere, even under an agent, who does not take it before stepping
+  or staying there. These are the rules of Pax (https://github.com/ucl-dark/pax).
+
+Code here is written game by game on single numbers, in loops over the few agents and
+coins: compiled for many games it is then all elementwise, which a CPU does best.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.envs.base import Discrete, static, world
+from aajax.types import Array, PRNGKey, TimeStep
+
+COINS = ("one", "each")
+ACTION_NAMES = ("left", "right", "up", "down", "stay")
+MAX_OUTCOMES = 2**16  # read off one random word of 32 bits
+
+
+class CoinState(NamedTuple):
+    """Where everything lies, and the time. Cells are numbered row by row.
+
+    Attributes:
+      position: i32[N], the cell of each agent.
+      coin: i32[K], the cell of each coin; K is 1 under "one", N under "each".
+      owner: i32[K], whose coin it is.
+      time: i32[], steps played.
+    """
+
+    position: Array
+    coin: Array
+    owner: Array
+    time: Array
+
+
+class Pickups(NamedTuple):
+    """How many coins each of two seats took.
+
+    Attributes:
+      own: i32[..., 2], of its own.
+      other: i32[..., 2], of the other's.
+    """
+
+    own: Array
+    other: Array
+
+
+@world
+class CoinGame:
+    """Build it with `coin_game`, which checks its arguments."""
+
+    gain: Array  # f32[], for a coin taken; a leaf
+    loss: Array  # f32[], added to the owner's reward if another took it; a leaf
+    height: int = static(default=3)
+    width: int = static(default=3)
+    num_agents: int = static(default=2)
+    num_steps: int = static(default=50)
+    coins: str = static(default="one")
+
+    @property
+    def num_cells(self) -> int:
+        return self.height * self.width
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        return ACTION_NAMES if self.coins == "each" else ACTION_NAMES[:4]
+
+    @property
+    def action_spaces(self) -> tuple[Discrete, ...]:
+        return (Discrete(len(self.action_names)),) * self.num_agents
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return (2 * self.num_agents * self.num_cells,)
+
+    @property
+    def episode_length(self) -> int:
+        return self.num_steps
+
+    @property
+    def is_symmetric(self) -> bool:
+        return True
+
+    def reset(self, key: PRNGKey) -> tuple[CoinState, TimeStep]:
+        """Agents anywhere; one coin on a cell without agents, or all coins anywhere."""
+        agents, cells = self.num_agents, self.num_cells
+        if self.coins == "one":
+            # A word for the free cell too, which is one of at most `cells`.
+            *drawn, word = random_numbers(key, [*[cells] * agents, agents, cells])
+            position, owner = drawn[:-1], drawn[-1:]
+            coin = [free_cell(word, position, cells)]
+        else:
+            drawn = _reduced(random_numbers(key, [cells] * (2 * agents)), cells)
+            position, coin = drawn[:agents], drawn[agents:]
+            owner = [jnp.int32(agent) for agent in range(agents)]
+        state = CoinState(
+            jnp.stack(position), jnp.stack(coin), jnp.stack(owner), jnp.int32(0)
+        )
+        return state, self._time_step(state, jnp.zeros(agents))
+
+    def step(
+        self, key: PRNGKey, state: CoinState, action: Array
+    ) -> tuple[CoinState, TimeStep]:
+        """Moves all, rewards them, and puts the coins that were taken elsewhere."""
+        position = self._move(state.position, action)
+        reward, taken = self._take(position, state)
+        coin, owner = self._put_back(key, position, state.owner)
+        state = CoinState(
+            position,
+            jnp.where(taken, coin, state.coin),
+            jnp.where(taken, owner, state.owner),
+            state.time + 1,
+        )
+        return state, self._time_step(state, reward)
+
+    def _move(self, position: Array, action: Array) -> Array:
+        width, cells = self.width, self.num_cells
+        column = jax.lax.rem(position, jnp.full_like(position, width))
+        left = jnp.where(column == 0, width - 1, -1)
+        right = jnp.where(column == width - 1, 1 - width, 1)
+        up = jnp.where(position < width, cells - width, -width)
+        down = jnp.where(position >= cells - width, width - cells, width)
+        sideways = jnp.where(action == 0, left, right)
+        vertical = jnp.where(action == 2, up, jnp.where(action == 3, down, 0))
+        return position + jnp.where(action < 2, sideways, vertical)
+
+    def _take(self, position: Array, state: CoinState) -> tuple[Array, Array]:
+        """Rewards f32[N], and which coins are taken, bool[K]."""
+        seat = jnp.arange(self.num_agents)
+        reward, taken = jnp.zeros(self.num_agents), []
+        for coin, owner in zip(state.coin, state.owner, strict=True):
+            takes = position == coin
+            robbed = _any(list(takes & (seat != owner))) & (seat == owner)
+            reward += jnp.where(takes, self.gain, 0.0)
+            reward += jnp.where(robbed, self.loss, 0.0)
+            taken.append(_any(list(takes)))
+        return reward, jnp.stack(taken)
+
+    def _put_back(
+        self, key: PRNGKey, position: Array, owner: Array
+    ) -> tuple[Array, Array]:
+        """Where each coin would come back, and whose it would be, i32[K] each."""
+        cells = self.num_cells
+        if self.coins == "one":
+            coin = free_cell(jax.random.bits(key), list(position), cells)
+            return coin[None], jnp.where(owner == self.num_agents - 1, 0, owner + 1)
+        coin = _reduced(random_numbers(key, [cells] * self.num_agents), cells)
+        return jnp.stack(coin), owner
+
+    def _time_step(self, state: CoinState, reward: Array) -> TimeStep:
+        return TimeStep(
+            observation=self._observe(state),
+            reward=reward,
+            discount=jnp.ones(()),
+            last=state.time >= self.num_steps,
+        )
+
+    def _observe(self, state: CoinState) -> Array:
+        """Planes of one-hot cells, f32[N, 2N · H · W].
+
+        Seat i has planes of where the agents i, i + 1, ..., i − 1 are, and then of
+        where the coins of i, i + 1, ..., i − 1 are, each H × W row by row.
+        """
+        agents, cells = self.num_agents, self.num_cells
+        seat = np.arange(agents, dtype=np.int32)[:, None]
+        entry = np.arange(2 * agents * cells, dtype=np.int32)[None]
+        lit = jnp.zeros((agents, entry.size), bool)
+        for agent, cell in enumerate(state.position):
+            plane = (agent - seat) % agents
+            lit |= plane * cells + cell == entry
+        for owner, cell in zip(state.owner, state.coin, strict=True):
+            plane = agents + owner - seat
+            plane += jnp.where(plane < agents, agents, 0)
+            lit |= plane * cells + cell == entry
+        return lit.astype(jnp.float32)
+
+
+def coin_game(
+    height: int = 3,
+    width: int = 3,
+    num_agents: int = 2,
+    num_steps: int = 50,
+    coins: str = "one",
+    *,
+    gain: Array | float = 1.0,
+    loss: Array | float = -2.0,
+) -> CoinGame:
+    """The Coin Game.
+
+    Args:
+      height: H, rows of the torus.
+      width: W, columns of the torus.
+      num_agents: N, at least 2.
+      num_steps: steps after which an episode is cut off.
+      coins: "one" or "each", the rules described above.
+      gain: reward for a coin taken, whosever it is.
+      loss: added to the owner's reward if somebody else took the coin.
+
+    Raises:
+      ValueError: if an argument is out of range, or the agents could fill the board.
+    """
+    for name, size in (("height", height), ("width", width), ("num_steps", num_steps)):
+        if size < 1:
+            raise ValueError(f"{name} is {size}: at least 1 is needed")
+    if num_agents < 2:
+        raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
+    if height * width <= num_agents:
+        raise ValueError(
+            f"height * width is {height * width}: more cells than the {num_agents} "
+            "agents are needed, so that one is always free"
+        )
+    if coins not in COINS:
+        raise ValueError(f"coins is {coins!r}: one of {', '.join(COINS)} is needed")
+    leaves = {"gain": gain, "loss": loss}
+    for name, leaf in leaves.items():
+        leaves[name] = leaf = jnp.asarray(leaf, jnp.float32)
+        # Under vmap the numbers are not known; the caller's own are checked outside.
+        if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
+            raise ValueError(f"{name} is {leaf}: a finite number is needed")
+    return CoinGame(
+        **leaves,
+        height=height,
+        width=width,
+        num_agents=num_agents,
+        num_steps=num_steps,
+        coins=coins,
+    )
+
+
+def random_numbers(key: PRNGKey, radices: Sequence[int]) -> list[Array]:
+    """Independent uniform numbers below the radices, from few random words of 32 bits.
+
+    A word is read as a number of mixed radix, of at most 2^16 outcomes unless a radix
+    alone has more; none is likelier than another by more than one part in 2^16.
+
+    Returns:
+      i32[] each, but the last, u32[], is left unreduced: it is to be taken modulo its
+      radix, or modulo anything less.
+    """
+    groups, outcomes = [[]], 1
+    for radix in radices:
+        outcomes *= radix
+        if groups[-1] and outcomes > MAX_OUTCOMES:
+            groups.append([])
+            outcomes = radix
+        groups[-1].append(radix)
+    numbers = []
+    words = jax.random.bits(key, (len(groups),))
+    for word, group in zip(words, groups, strict=True):
+        rest = word
+        for radix in group:
+            last, rest = rest, rest // radix
+            numbers.append((last % radix).astype(jnp.int32))
+    return [*numbers[:-1], last]
+
+
+def free_cell(word: Array, position: Sequence[Array], num_cells: int) -> Array:
+    """A uniform one of the cells without agents, i32[].
+
+    The word u32[], modulo the number of free cells, ranks one of them. An occupied
+    cell comes before the free cell of rank r exactly if at most r free cells come
+    before it; so that free cell is r plus the number of occupied cells of this kind.
+    """
+    first = [jnp.array(True)]  # whether an agent is the first on its cell
+    for i, cell in enumerate(position[1:], start=1):
+        first.append(~_any([other == cell for other in position[:i]]))
+    num_occupied = _count(first)
+    rank = word % (num_cells - 1)
+    for n in range(2, len(position) + 1):
+        rank = jnp.where(num_occupied == n, word % (num_cells - n), rank)
+    rank = rank.astype(jnp.int32)
+    agents = list(zip(first, position, strict=True))
+    occupied_before = [
+        _count([counts & (other < cell) for counts, other in agents])
+        for cell in position
+    ]
+    return rank + _count(
+        [
+            counts & (cell - before <= rank)
+            for (counts, cell), before in zip(agents, occupied_before, strict=True)
+        ]
+    )
+
+
+def pickups(reward: Array) -> Pickups:
+    """Who took whose coin, read off the rewards f[..., 2] of two agents and one coin.
+
+    At gain 1 and loss −2 they tell: (1, 0) is seat 0 at its own coin, (1, −2) at the
+    other's, and (1, −1) both at seat 1's.
+    """
+    other_reward = jnp.flip(reward, -1)
+    own = ((reward == 1) & (other_reward == 0)) | (reward == -1)
+    other = (reward == 1) & (other_reward < 0)
+    return Pickups(own.astype(jnp.int32), other.astype(jnp.int32))
+
+
+def _reduced(numbers: list[Array], radix: int) -> list[Array]:
+    *first, last = numbers
+    return [*first, (last % radix).astype(jnp.int32)]
+
+
+def _any(conditions: list[Array]) -> Array:
+    return functools.reduce(jnp.logical_or, conditions)
+
+
+def _count(conditions: list[Array]) -> Array:
+    return functools.reduce(jnp.add, [x.astype(jnp.int32) for x in conditions])

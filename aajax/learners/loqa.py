@@ -1,0 +1,183 @@
+"""Learning with opponent Q-learning awareness (https://arxiv.org/abs/2405.01035).
+
+An agent takes its co-players to act by a softmax of what actions are worth to them,
+
+    π̃_j(b | s) ∝ exp(Q_j(s, b) / temperature),
+
+and differentiates through that worth: the return that action b_t led to depends, by way
+of the agent's own later actions, on its policy. It climbs, besides its own advantage,
+the log-probability that co-players so give to what served it,
+
+    −E[Σ_t A_i,t (log π_i(a_i,t) + Σ_{j≠i} log π̃_j(b_j,t))],
+
+where Q̃_j,t = r_j,t + γ R̃_j,t+1 takes the place of Q_j(s_t, b_j,t), R̃ being
+`ops.dice.loaded_dice_returns`. Q_i is learned by expected SARSA.
+
+Differs from the published code: advantages A_i are not differentiated, and they are
+read, like Q_j, from the target critic that recorded them in play.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aajax.learners import advantages
+from aajax.learners.base import Learner, Metrics
+from aajax.learners.descent import gradient_descent
+from aajax.ops import dice, returns, values
+from aajax.policies.base import Policy
+from aajax.types import Array, PyTree, Trajectory
+
+
+class LoqaBatch(NamedTuple):
+    """What the loss needs, for n learned seats and the M = N − 1 others of each."""
+
+    observation: Array  # [T, B, n, ...]
+    action: Array  # [T, B, n]
+    advantage: Array  # [T, B, n]
+    target: Array  # [T, B, n], of Q_i at the action taken
+    other_action: Array  # [T, B, n, M]
+    other_reward: Array  # [T, B, n, M]
+    other_return: Array  # [T, B, n, M]
+    other_value: Array  # [T, B, n, M]
+    other_action_value: Array  # [T, B, n, M, A]
+    last: Array  # [T, B]
+    memory: PyTree  # [B, n, ...]
+
+
+def loqa(
+    policy: Policy,
+    optimizer: optax.GradientTransformation,
+    seats: Sequence[int] | None = None,
+    *,
+    gamma: Array | float,
+    reach: Array | float = 0.9,
+    weight: Array | float = 1.0,
+    temperature: Array | float = 1.0,
+    entropy_bonus: Array | float = 0.0,
+    target_rate: Array | float | None = None,
+    num_chunks: int = 1,
+) -> Learner:
+    """Descends the loss above once per trajectory.
+
+    Args:
+      policy: an `action_value_policy`, that learns and that acted in its seats; at the
+        other seats too policies must record action values.
+      optimizer: of the policy's parameters.
+      seats: those that the policy plays; None for all (self-play).
+      gamma: γ in [0, 1].
+      reach: λ of the loaded-DiCE return: how far ahead an action is held to shape the
+        co-players' returns.
+      weight: of the co-players' term; 0 is an actor-critic of its own.
+      temperature: of the co-players' softmax.
+      entropy_bonus: nats to loss.
+      target_rate: of a target critic; see `descent.gradient_descent`.
+      num_chunks: parts of a trajectory, to save memory; likewise.
+
+    Raises:
+      ValueError: for a trajectory without action values.
+    """
+
+    def loss(params: PyTree, batch: LoqaBatch) -> tuple[Array, Metrics]:
+        evaluation = policy.evaluate(
+            params, batch.observation, batch.action, batch.last, batch.memory
+        )
+        policy_loss = -jnp.mean(evaluation.log_prob * batch.advantage)
+        other_log_prob = opponent_log_prob(
+            evaluation.log_prob, batch, gamma, reach, temperature
+        )
+        opponent_loss = -jnp.mean(other_log_prob.sum(-1) * batch.advantage)
+        action_value = _at(evaluation.action_value, batch.action)
+        value_loss = jnp.mean(values.huber(action_value, batch.target))
+        entropy = jnp.mean(evaluation.entropy)
+        total = policy_loss + weight * opponent_loss - entropy_bonus * entropy
+        return total + value_loss, {
+            "policy_loss": policy_loss,
+            "opponent_loss": opponent_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+        }
+
+    init, descend = gradient_descent(
+        loss, policy, optimizer, target_rate=target_rate, num_chunks=num_chunks
+    )
+
+    def update(key, state, trajectory):
+        del key
+        return descend(state, prepare(gamma, trajectory, seats))
+
+    return Learner(init, update)
+
+
+def prepare(
+    gamma: Array | float, trajectory: Trajectory, seats: Sequence[int] | None
+) -> LoqaBatch:
+    """Advantages, targets and the co-players' returns, for the seats that learn."""
+    if trajectory.action_value is None:
+        raise ValueError(
+            "trajectory has no action values: action_value_policy in every seat is "
+            "needed"
+        )
+    num_agents = trajectory.action.shape[2]
+    seats = jnp.arange(num_agents) if seats is None else jnp.asarray(seats)
+    others = (seats[:, None] + jnp.arange(1, num_agents)) % num_agents  # [n, M]
+    advantage, target = advantages.critic(gamma, 0.0)(trajectory)
+    discount = jnp.where(trajectory.last, 0.0, gamma * trajectory.discount)
+    over_games = jax.vmap(returns.discounted_returns, (1, 1), 1)
+    return_ = jax.vmap(over_games, (2, None), 2)(trajectory.reward, discount)
+    return LoqaBatch(
+        observation=trajectory.observation[:, :, seats],
+        action=trajectory.action[:, :, seats],
+        advantage=advantage[:, :, seats],
+        target=target[:, :, seats],
+        other_action=trajectory.action[:, :, others],
+        other_reward=trajectory.reward[:, :, others],
+        other_return=return_[:, :, others],
+        other_value=trajectory.value[:, :, others],
+        other_action_value=trajectory.action_value[:, :, others],
+        last=trajectory.last,
+        memory=trajectory.memory,
+    )
+
+
+def opponent_log_prob(
+    log_prob: Array,
+    batch: LoqaBatch,
+    gamma: Array | float,
+    reach: Array | float,
+    temperature: Array | float = 1.0,
+) -> Array:
+    """log π̃_j(b_j,t), f32[T, B, n, M], differentiable by the agents' log_prob.
+
+    Args:
+      log_prob: f32[T, B, n], of the agents' own actions.
+      batch: the co-players' actions, rewards and values.
+      gamma: γ.
+      reach: λ of the loaded-DiCE return.
+      temperature: of the softmax.
+    """
+
+    def shaped_return(log_prob_t, return_t, value_t, last_t):
+        return dice.loaded_dice_returns(
+            log_prob_t, return_t, value_t, gamma, reach, last_t
+        )
+
+    over_others = jax.vmap(shaped_return, (None, 1, 1, None), 1)
+    over_seats = jax.vmap(over_others, (1, 1, 1, None), 1)
+    over_games = jax.vmap(over_seats, (1, 1, 1, 1), 1)
+    return_ = over_games(log_prob, batch.other_return, batch.other_value, batch.last)
+    following = jnp.concatenate([return_[1:], jnp.zeros_like(return_[:1])])
+    last = batch.last[..., None, None]
+    taken = batch.other_reward + gamma * jnp.where(last, 0.0, following)
+    num_actions = batch.other_action_value.shape[-1]
+    chosen = jax.nn.one_hot(batch.other_action, num_actions, dtype=bool)
+    action_value = jnp.where(chosen, taken[..., None], batch.other_action_value)
+    log_probs = jax.nn.log_softmax(action_value / temperature)
+    return _at(log_probs, batch.other_action)
+
+
+def _at(x: Array, action: Array) -> Array:
+    return jnp.take_along_axis(x, action[..., None], axis=-1)[..., 0]

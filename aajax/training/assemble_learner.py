@@ -1,0 +1,99 @@
+"""From a config to its learner: estimator, credit, surrogate, optimiser, replay."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from aajax.learners import advantages, policy_gradient, ppo, presets
+from aajax.learners.base import Learner
+from aajax.learners.loqa import loqa
+from aajax.ops import alignment, surrogate
+from aajax.policies.base import Policy
+from aajax.training.config import RunConfig
+from aajax.types import Array
+
+PASTS = {
+    "discounted": alignment.discounted_past,
+    "strict": alignment.strict_past,
+    "inclusive": alignment.inclusive_past,
+    "fading": alignment.fading_past,
+    "summed": alignment.summed_past,
+    "mean": alignment.mean_past,
+}
+
+
+def make_learner(
+    config: RunConfig, policy: Policy, knobs: dict[str, Array], seats: list[int]
+) -> Learner:
+    """The learner of some seats, for given knobs."""
+    optimizer = make_optimizer(config, knobs)
+    options = {
+        "target_rate": config.target_rate or None,
+        "num_chunks": config.num_chunks,
+    }
+    if config.algorithm == "loqa":
+        return loqa(
+            policy,
+            optimizer,
+            seats,
+            gamma=knobs["gamma"],
+            reach=knobs["reach"],
+            weight=knobs["beta"],
+            entropy_bonus=knobs["entropy_bonus"],
+            **options,
+        )
+    objective = _make_objective(config, knobs)
+    if config.learner == "ppo":
+        return ppo(
+            policy,
+            objective,
+            optimizer,
+            seats,
+            num_epochs=config.num_epochs,
+            num_minibatches=config.num_minibatches,
+            **options,
+        )
+    return policy_gradient(policy, objective, optimizer, seats, **options)
+
+
+def make_optimizer(
+    config: RunConfig, knobs: dict[str, Array]
+) -> optax.GradientTransformation:
+    """Adam, with a rate for the actor and one for the critic."""
+    optimizer = optax.partition(
+        {
+            "actor": optax.adam(knobs["learning_rate"]),
+            "critic": optax.adam(knobs["critic_learning_rate"]),
+        },
+        {"actor": "actor", "critic": "critic"},
+    )
+    if not config.max_gradient_norm:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optimizer)
+
+
+def _make_objective(config: RunConfig, knobs: dict[str, Array]):
+    group = None
+    if config.copies > 1:
+        group = jnp.arange(config.num_games) // config.copies
+    if config.baseline == "critic":
+        critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
+        advantage = advantages.centred(critic, group)
+    else:
+        advantage = advantages.group_relative(knobs["gamma"], group)
+    options: dict[str, Any] = {
+        "entropy_bonus": knobs["entropy_bonus"],
+        "whiten": config.whiten
+        or config.baseline == "critic"
+        or config.learner == "ppo",
+    }
+    if config.learner == "ppo":
+        options["surrogate"] = surrogate.clipped(knobs["clip"])
+    if config.algorithm == "advantage_alignment":
+        options |= {
+            "gamma": knobs["past_gamma"],
+            "beta": knobs["beta"],
+            "past": PASTS[config.past],
+        }
+    return getattr(presets, config.algorithm)(advantage, **options)

@@ -1,0 +1,145 @@
+"""Replay of earlier games, beside those just played.
+
+A ring of trajectories stays on the device. In every update some of the games just
+played give way to older ones, whose values are estimated anew by the present critic;
+their log-probabilities stay those of the policy that acted, for surrogates that weigh
+by importance. See appendix of https://arxiv.org/abs/2406.14662.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aajax.policies.base import Policy
+from aajax.types import Array, PRNGKey, PyTree, Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """How many games are kept and replayed."""
+
+    games: int = 0  # games of each update that are older ones; 0: none
+    capacity: int = 1024  # games kept
+
+    def check(self, num_games: int) -> None:
+        """Raises ValueError for numbers out of range."""
+        if not 0 <= self.games < num_games:
+            raise ValueError(
+                f"replay.games is {self.games}: at least 0 and fewer than the "
+                f"{num_games} games is needed"
+            )
+        if self.capacity < max(self.games, 1):
+            raise ValueError(
+                f"replay.capacity is {self.capacity}: at least {max(self.games, 1)} is "
+                "needed"
+            )
+
+
+class Store(NamedTuple):
+    """A ring of games.
+
+    Attributes:
+      games: trajectories with the ring's axis first, [C, T, ...].
+      added: i32[], games added so far.
+    """
+
+    games: PyTree
+    added: Array
+
+
+def create(like: Trajectory, capacity: int) -> Store:
+    """An empty store for trajectories of these shapes."""
+    rows = jax.eval_shape(_swap, like)
+    games = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), rows)
+    return Store(games, jnp.zeros((), jnp.int32))
+
+
+def mix(
+    key: PRNGKey, store: Store, trajectory: Trajectory, num_replayed: int
+) -> tuple[Store, Trajectory, Array]:
+    """Puts older games in the place of the last `num_replayed`, which are kept.
+
+    Games are exchangeable, so that the last are as good as any. Before the store holds
+    a game, none is replayed.
+
+    Returns:
+      The store, the trajectory, and bool[B], which games are older ones.
+    """
+    rows = _swap(trajectory)
+    num_games = trajectory.last.shape[1]
+    capacity = jax.tree.leaves(store.games)[0].shape[0]
+    index = jax.random.randint(
+        key, (num_replayed,), 0, jnp.clip(store.added, 1, capacity)
+    )
+    is_old = (jnp.arange(num_games) >= num_games - num_replayed) & (store.added > 0)
+
+    def replace(row, ring):
+        old = jnp.concatenate([row[: num_games - num_replayed], ring[index]])
+        return jnp.where(is_old.reshape(-1, *(1,) * (row.ndim - 1)), old, row)
+
+    mixed = jax.tree.map(replace, rows, store.games)
+    slots = (store.added + jnp.arange(num_replayed)) % capacity
+    games = jax.tree.map(
+        lambda ring, row: ring.at[slots].set(row[num_games - num_replayed :]),
+        store.games,
+        rows,
+    )
+    return Store(games, store.added + num_replayed), _swap(mixed), is_old
+
+
+def revalue(
+    policy: Policy,
+    params: PyTree,
+    trajectory: Trajectory,
+    memory: PyTree,
+    seats: Sequence[int],
+    is_old: Array,
+) -> Trajectory:
+    """Values of older games, bool[B], as the present critic estimates them.
+
+    The value after an episode's last step stays as it was recorded: its observation is
+    not kept.
+
+    Args:
+      policy: that plays the seats.
+      params: of the policy.
+      trajectory: of all seats.
+      memory: of these seats, [B, n, ...], before the first step.
+      seats: n of them.
+      is_old: which games.
+    """
+    seats = jnp.asarray(seats)
+    evaluation = policy.evaluate(
+        params,
+        trajectory.observation[:, :, seats],
+        trajectory.action[:, :, seats],
+        trajectory.last,
+        memory,
+    )
+    value = evaluation.value
+    recorded = trajectory.next_value[:, :, seats]
+    next_value = jnp.concatenate([value[1:], recorded[-1:]])
+    next_value = jnp.where(trajectory.last[..., None], recorded, next_value)
+    changes = {"value": value, "next_value": next_value}
+    if trajectory.action_value is not None:
+        changes["action_value"] = evaluation.action_value
+
+    def put(old, new):
+        mask = is_old.reshape(1, -1, *(1,) * (new.ndim - 2))
+        return old.at[:, :, seats].set(jnp.where(mask, new, old[:, :, seats]))
+
+    return trajectory._replace(
+        **{name: put(getattr(trajectory, name), x) for name, x in changes.items()}
+    )
+
+
+def _swap(trajectory: Trajectory) -> Trajectory:
+    """From steps first to games first, or back."""
+    # Memory is [B, ...] already.
+    swapped = jax.tree.map(
+        lambda x: jnp.swapaxes(x, 0, 1), trajectory._replace(memory=())
+    )
+    return swapped._replace(memory=trajectory.memory)
