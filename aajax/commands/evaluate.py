@@ -1,9 +1,16 @@
 """What a trained run is worth: the numbers of summary.json."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from aajax.envs.base import Environment
+from aajax.envs.coin import CoinGame, pickups
 from aajax.envs.matrix import IteratedMatrixGame
+from aajax.envs.negotiation import NegotiationGame, best_total, stakes_seen
 from aajax.league import (
     Group,
     against_copies,
@@ -11,12 +18,12 @@ from aajax.league import (
     outcome_names,
     with_itself,
 )
-from aajax.policies import matrix
+from aajax.policies.scripted import players
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import knob_values
 from aajax.training.self_play import TrainState
-from aajax.types import PyTree
+from aajax.types import Array, PyTree, Trajectory
 
 NUM_GAMES = 1024
 OPPONENTS = ("always_cooperate", "always_defect", "tit_for_tat", "random")
@@ -28,11 +35,16 @@ def trained_params(state: TrainState, num_agents: int) -> tuple[PyTree, ...]:
     return tuple(params * (num_agents // len(params)))
 
 
-def scripted_group(env: IteratedMatrixGame, names: tuple[str, ...]) -> Group:
-    """Scripted players for a game with equal action counts."""
-    counts = env.action_counts
-    tables = [matrix.scripted_table(name, len(counts), counts[0]) for name in names]
-    return Group(names, matrix.memory_one(), (np.stack(tables),) * len(counts))
+def scripted_group(env: Environment, names: tuple[str, ...]) -> Group:
+    """Scripted players of a world.
+
+    Raises:
+      ValueError: if there is no such player.
+    """
+    there = players(env)
+    params = [there.params(name) for name in names]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *params)
+    return Group(names, there.policy, (stacked,) * env.num_agents)
 
 
 def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
@@ -40,40 +52,86 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
 
     Returns:
       For each setting: `knobs`; `mean_reward` in self-play, per step and agent;
-      `p_cooperate` after each outcome; `league`, reward against scripted players.
-      Numbers are lists over seeds.
+      `measures` of self-play; `league`, reward against scripted players; in a matrix
+      game `p_cooperate` after each outcome. Numbers are lists over seeds.
     """
     env = make_env(config)
     policy = make_policy(config, env)
     key = jax.random.key(config.first_seed)
     knobs = knob_values(config)
     games = NUM_GAMES, config.num_steps
-    opponents = scripted_group(env, OPPONENTS)
-    num_steps = max(2, config.num_steps)  # an outcome, and the answer to it
-    answers = jax.jit(
-        jax.vmap(
-            lambda params: cooperation_after(
-                key, env, policy, params, NUM_GAMES, num_steps
-            )
-        )
-    )
+    names = tuple(name for name in OPPONENTS if name in players(env).names)
+    opponents = scripted_group(env, names)
+    measure = partial(MEASURES[type(env)], env)
     settings = []
     for k in range(len(next(iter(knobs.values())))):
         params = jax.tree.map(
             lambda x, k=k: x[k], trained_params(state, env.num_agents)
         )
         trained = Group(tuple(map(str, config.seed_list)), policy, params)
-        league = against_copies(key, env, trained, opponents, *games)
-        p_cooperate = np.asarray(answers(params), float).T
-        settings.append(
-            {
-                "knobs": {name: float(x[k]) for name, x in knobs.items()},
-                "mean_reward": with_itself(key, env, trained, *games).tolist(),
-                "p_cooperate": _lists(outcome_names(env), p_cooperate),
-                "league": _lists(OPPONENTS, league.T),
+        measured = with_itself(key, env, trained, *games, measure)
+        mean_reward = measured.pop("reward with itself").tolist()
+        measures = {name: x.tolist() for name, x in measured.items()}
+        setting = {
+            "knobs": {name: float(x[k]) for name, x in knobs.items()},
+            "mean_reward": mean_reward,
+        }
+        if type(env) is IteratedMatrixGame:
+            setting["p_cooperate"] = _answers(key, env, trained, config.num_steps)
+            measures |= {
+                f"P({env.action_names[0]} | {outcome})": numbers
+                for outcome, numbers in setting["p_cooperate"].items()
             }
-        )
+        league = against_copies(key, env, trained, opponents, *games)
+        setting["measures"] = measures
+        setting["league"] = _lists(names, league.T)
+        settings.append(setting)
     return settings
+
+
+def _of_reward(env: Environment, trajectory: Trajectory) -> dict[str, Array]:
+    return {"reward with itself": trajectory.reward.mean()}
+
+
+def _of_coins(env: CoinGame, trajectory: Trajectory) -> dict[str, Array]:
+    """In games of two and one coin, whose coins are taken."""
+    measures = _of_reward(env, trajectory)
+    if env.num_agents == 2 and env.coins == "one":
+        own, other = pickups(trajectory.reward / env.gain)
+        coins = (own + other).sum()
+        measures["own of the coins taken"] = own.sum() / jnp.maximum(coins, 1)
+        measures["coins per step and agent"] = (own + other).mean()
+    return measures
+
+
+def _of_deals(env: NegotiationGame, trajectory: Trajectory) -> dict[str, Array]:
+    """Where both see the stakes, how much of what there was to gain was gained."""
+    measures = _of_reward(env, trajectory)
+    if {"pool", "own_utility", "other_utility"} <= set(env.layout()):
+        stakes = stakes_seen(env, trajectory.observation[:, :, 0])
+        paid = trajectory.reward.sum()
+        measures["efficiency"] = paid / best_total(env, stakes).sum()
+    return measures
+
+
+MEASURES: dict[type, Callable[[Environment, Trajectory], dict[str, Array]]] = {
+    IteratedMatrixGame: _of_reward,
+    CoinGame: _of_coins,
+    NegotiationGame: _of_deals,
+}
+
+
+def _answers(key, env: IteratedMatrixGame, trained: Group, num_steps: int) -> dict:
+    """P(cooperate) after each outcome, name -> one number per seed."""
+
+    @jax.jit
+    @jax.vmap
+    def answers(params):
+        # An outcome, and the answer to it.
+        steps = max(2, num_steps)
+        return cooperation_after(key, env, trained.policy, params, NUM_GAMES, steps)
+
+    return _lists(outcome_names(env), np.asarray(answers(trained.params), float).T)
 
 
 def _lists(names, rows: np.ndarray) -> dict[str, list[float]]:

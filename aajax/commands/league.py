@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aajax.commands.evaluate import scripted_group, trained_params
 from aajax.league import Group, LineUp, round_robin
-from aajax.policies.matrix import SCRIPTED
+from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
@@ -25,7 +25,7 @@ class Options:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of runs, all of one game
     out: Path = Path("runs/league")  # folder for league.json and league.png
-    scripted: tuple[str, ...] = SCRIPTED  # scripted players that take part
+    scripted: tuple[str, ...] | None = None  # who else takes part; all if not given
     num_games: int = 256  # games of every line-up
 
 
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     env = make_env(config)
     groups = []
     for folder, (_, other, state) in zip(options.runs, loaded, strict=True):
-        for name in ("game", "payoff", "num_steps"):
+        for name in ("game", "world", "payoff", "num_steps"):
             if getattr(other, name) != getattr(config, name):
                 raise ValueError(
                     f"runs is {[str(run) for run in options.runs]}: runs of one game "
@@ -49,8 +49,11 @@ def main(arguments: list[str]) -> None:
                 )
         params = trained_params(state, env.num_agents)
         groups.append(_trained_group(folder.name, other, params, env))
-    if options.scripted:
-        groups.append(scripted_group(env, options.scripted))
+    scripted = options.scripted
+    if scripted is None:
+        scripted = players(env).names
+    if scripted:
+        groups.append(scripted_group(env, scripted))
     key = jax.random.key(0)
     line_ups = round_robin(key, env, groups, options.num_games, config.num_steps)
     _report(line_ups, config, env.num_agents, options.out)

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.envs.registry import ENVIRONMENTS
-from aajax.learners import presets
+from aajax.learners import lola_dice, lola_exact, loqa, presets
 from aajax.policies import matrix
+from aajax.policies.scripted import players
 from aajax.training.presets import PRESETS
 
 
@@ -22,18 +23,24 @@ def main(arguments: list[str]) -> None:
     for name, response in matrix.RESPONSES.items():
         table.add_row("scripted player", name, _first_line(response))
     table.add_row("scripted player", "random", "Every action equally often.")
+    for game in ("coin", "negotiation"):
+        names = ", ".join(players(ENVIRONMENTS[game]()).names)
+        table.add_row("scripted player", f"of {game}", names)
     table.add_section()
     for kind, about in LEARNED.items():
         table.add_row("learned policy", kind, about)
     table.add_section()
     for name in ("naive", "sum_of_rewards", "advantage_alignment"):
         table.add_row("algorithm", name, _first_line(getattr(presets, name)))
+    for name, learner in OPPONENT_AWARE.items():
+        table.add_row("algorithm", name, _first_line(learner))
     table.add_section()
     for name, (about, _) in PRESETS.items():
         table.add_row("preset", name, about)
     Console().print(table)
 
 
+OPPONENT_AWARE = {"loqa": loqa, "lola": lola_dice, "lola_exact": lola_exact}
 LEARNED = {
     "tabular": "A free probability for each last outcome.",
     "mlp": "Two layers over the last outcome.",

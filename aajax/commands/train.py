@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aajax.commands.evaluate import evaluate
 from aajax.report.tables import summary_table
-from aajax.training.assemble import make_env, make_trainer
+from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.metrics import write_text
 from aajax.training.presets import PRESETS
@@ -62,7 +62,6 @@ def run(
     preset: str, config: RunConfig, out: Path, resume: bool, console: Console
 ) -> dict:
     """Trains (on), evaluates and reports; returns the summary."""
-    env = make_env(config)
     make_trainer(config)({})  # what does not fit is refused before anything is written
     open_folder(out, preset, config, resume)
     with _progress(console) as progress:
@@ -96,7 +95,6 @@ def run(
         "algorithm": config.algorithm,
         "seeds": config.seed_list,
         "wall_seconds": round(seconds, 2),
-        "cooperative_action": env.action_names[0],
         "settings": settings,
     }
     if len(settings) == 1:

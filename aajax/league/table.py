@@ -1,15 +1,16 @@
 """Tables of who earns what against whom, with intervals over seeds."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from scipy.special import stdtrit
 
 from aajax.envs.base import Environment
 from aajax.league.match import Group, play_line_ups
-from aajax.types import PRNGKey
+from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
 MAX_LINE_UPS = 20_000
 
@@ -27,6 +28,11 @@ class LineUp(NamedTuple):
     players: tuple[str, ...]
     reward: tuple[float, ...]
     interval: tuple[float | None, ...]
+
+
+def mean_reward(trajectory: Trajectory) -> Array:
+    """Mean reward per step and seat, f32[]."""
+    return trajectory.reward.mean()
 
 
 def round_robin(
@@ -88,13 +94,21 @@ def against_copies(
 
 
 def with_itself(
-    key: PRNGKey, env: Environment, group: Group, num_games: int, num_steps: int
-) -> np.ndarray:
-    """What each member earns per step in self-play, f64[M], the mean over seats."""
+    key: PRNGKey,
+    env: Environment,
+    group: Group,
+    num_games: int,
+    num_steps: int,
+    measure: Callable[[Trajectory], PyTree] = mean_reward,
+) -> PyTree:
+    """What is measured of each member in self-play, leaves f64[M, ...].
+
+    By default its reward per step, the mean over seats, f64[M].
+    """
     members = np.tile(np.arange(len(group.names))[:, None], env.num_agents)
     seating = [group] * env.num_agents
-    reward = play_line_ups(key, env, seating, members, num_games, num_steps)
-    return np.asarray(reward, float).mean(1)
+    measured = play_line_ups(key, env, seating, members, num_games, num_steps, measure)
+    return jax.tree.map(lambda x: np.asarray(x, float), measured)
 
 
 def _by_player(reward: np.ndarray, seating: Sequence[Group]) -> list[LineUp]:

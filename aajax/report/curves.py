@@ -42,12 +42,15 @@ def training_figure(folder: Path, path: Path) -> None:
     )
     if len(settings) > 1:
         left.legend(fontsize="small", frameon=False)
-    right.set(
-        ylim=(-0.02, 1.02),
-        xlabel="last outcome, own action first",
-        ylabel=f"P({summary['cooperative_action']})",
-        title="After training: mean and seeds",
-    )
+    right.set(title="After training, without exploration: mean and seeds")
+    if "p_cooperate" in settings[0]:
+        right.set(
+            ylim=(-0.02, 1.02),
+            xlabel="last outcome, own action first",
+            ylabel=next(iter(settings[0]["measures"])).replace("start", "outcome"),
+        )
+    else:
+        right.set(xlabel="co-player", ylabel="reward per step")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -92,14 +95,17 @@ def league_figure(table: dict, path: Path) -> None:
 
 
 def _bars(axes, setting: dict, i: int, num_settings: int, colour) -> None:
-    answers = setting["p_cooperate"]
+    answers = setting.get("p_cooperate")
+    if answers is None:
+        answers = {"itself": setting["mean_reward"], **setting["league"]}
     width = 0.8 / num_settings
     x = np.arange(len(answers)) + (i - (num_settings - 1) / 2) * width
     seeds = np.asarray(list(answers.values()))  # [outcomes, seeds]
     axes.bar(x, seeds.mean(1), width, color=colour, alpha=0.55)
     jitter = np.linspace(-0.3, 0.3, seeds.shape[1]) * width
     axes.scatter(x[:, None] + jitter, seeds, s=9, color="black", linewidths=0, zorder=3)
-    axes.set_xticks(range(len(answers)), list(answers))
+    names = [name.replace("_", "\n") for name in answers]
+    axes.set_xticks(range(len(answers)), names)
 
 
 def _save(figure, path: Path) -> None:

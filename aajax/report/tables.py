@@ -36,12 +36,11 @@ def league_table(table: dict) -> Table:
     return result
 
 
-def _quantities(summary: dict, setting: dict) -> dict[str, list[float]]:
+def _quantities(setting: dict) -> dict[str, list[float]]:
     """Every quantity of a setting, name -> one number per seed."""
-    action = summary["cooperative_action"]
     return {
         "reward with itself": setting["mean_reward"],
-        **{f"P({action} | {k})": x for k, x in setting["p_cooperate"].items()},
+        **setting["measures"],
         **{f"reward against {k}": x for k, x in setting["league"].items()},
     }
 
@@ -52,7 +51,7 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
     result.add_column("")
     for name in ("mean", "sd", "min", "max"):
         result.add_column(name, justify="right")
-    for name, numbers in _quantities(summary, setting).items():
+    for name, numbers in _quantities(setting).items():
         spread = np.std(numbers, ddof=1) if num_seeds > 1 else 0.0
         cells = np.mean(numbers), spread, np.min(numbers), np.max(numbers)
         result.add_row(name, *(f"{cell:.3f}" for cell in cells))
@@ -61,17 +60,14 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
 
 def _settings_table(summary: dict, settings: list[dict]) -> Table:
     num_seeds = len(summary["seeds"])
-    action = summary["cooperative_action"]
     result = Table(
-        title=f"{summary['preset']}: means over {num_seeds} seeds. Reward with itself, "
-        f"P({action} | outcome), reward against scripted players",
+        title=f"{summary['preset']}: means over {num_seeds} seeds",
         box=box.SIMPLE_HEAD,
     )
-    outcomes, opponents = settings[0]["p_cooperate"], settings[0]["league"]
-    for name in (*settings[0]["knobs"], "itself", *outcomes, *opponents):
+    for name in (*settings[0]["knobs"], *_quantities(settings[0])):
         result.add_column(name.replace("_", " "), justify="right")
     for setting in settings:
         knobs = [f"{value:g}" for value in setting["knobs"].values()]
-        means = [np.mean(x) for x in _quantities(summary, setting).values()]
+        means = [np.mean(x) for x in _quantities(setting).values()]
         result.add_row(*knobs, *(f"{mean:.2f}" for mean in means))
     return result

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from aajax.training.config import Knobs, NetworkConfig, RunConfig
+from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig
 
 _GRU = RunConfig(
     policy="gru",
@@ -12,6 +12,29 @@ _GRU = RunConfig(
     knobs=Knobs(
         beta=10.0, past_gamma=0.7, learning_rate=0.01, critic_learning_rate=0.01
     ),
+)
+
+_NEGOTIATION = RunConfig(
+    game="negotiation",
+    world=("observation=history",),
+    policy="mlp",
+    hidden_size=64,
+    whiten=True,
+    num_games=192,
+    copies=32,
+    num_steps=50,
+    max_gradient_norm=1.0,
+    knobs=Knobs(
+        beta=2.0,
+        past_gamma=0.9,
+        learning_rate=0.001,
+        exploration=0.2,
+        entropy_bonus=0.4,
+    ),
+    final=Final(entropy_bonus=0.05),
+)
+_NEGOTIATION_PPO = dataclasses.replace(
+    _NEGOTIATION, algorithm="naive", learner="ppo", num_epochs=2, num_minibatches=2
 )
 
 PRESETS = {
@@ -33,5 +56,14 @@ PRESETS = {
     "ipd-sum": (
         "every learner for the sum of rewards",
         RunConfig(algorithm="sum_of_rewards"),
+    ),
+    "negotiation": (
+        "Advantage Alignment, policies that see the round before",
+        _NEGOTIATION,
+    ),
+    "negotiation-ppo": ("PPO, every learner for itself", _NEGOTIATION_PPO),
+    "negotiation-sum": (
+        "PPO for the sum of rewards",
+        dataclasses.replace(_NEGOTIATION_PPO, algorithm="sum_of_rewards"),
     ),
 }

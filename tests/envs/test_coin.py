@@ -1,7 +1,5 @@
 """The Coin Game, played by hand on drawn boards and against a slow game."""
 
-import string
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,22 +26,9 @@ def label(options):
     return "-".join(str(value) for value in options.values()) or "default"
 
 
-def drawn(text, time=0):
+def drawn(picture):
     """The state of a board drawn with agents A, B, ... and their coins a, b, ..."""
-    places = text.split()
-    found = {
-        letter: cell
-        for cell, letters in enumerate(places)
-        for letter in letters
-        if letter != "."
-    }
-    agents = [found[x] for x in string.ascii_uppercase if x in found]
-    coins = [
-        (found[x], owner)
-        for owner, x in enumerate(string.ascii_lowercase)
-        if x in found
-    ]
-    numbers = [agents, *zip(*coins, strict=True), time]
+    numbers = *reference.drawn(picture), 0
     return CoinState(*(jnp.array(x, jnp.int32) for x in numbers))
 
 

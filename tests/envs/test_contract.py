@@ -159,6 +159,10 @@ def check_ending(games, resets):
                 assert at_end == 0
     if ending == "by chance":
         assert {0.0, 1.0} == set(played.discount[played.last])
+    if resets:
+        goes_on = ~played.last
+        seen, final = played.observation[goes_on], played.final_observation[goes_on]
+        np.testing.assert_array_equal(seen, final)
 
 
 def check_numbers(games):

@@ -1,8 +1,24 @@
 """The Coin Game, agent by agent and cell by cell."""
 
+import string
+
 import numpy as np
 
 STEPS = {0: (0, -1), 1: (0, 1), 2: (-1, 0), 3: (1, 0), 4: (0, 0)}
+
+
+def drawn(text):
+    """Cells of agents A, B, ..., of their coins a, b, ..., and whose these are."""
+    found = {
+        letter: cell
+        for cell, letters in enumerate(text.split())
+        for letter in letters
+        if letter != "."
+    }
+    position = [found[x] for x in string.ascii_uppercase if x in found]
+    owner = [i for i, x in enumerate(string.ascii_lowercase) if x in found]
+    coin = [found[string.ascii_lowercase[i]] for i in owner]
+    return position, coin, owner
 
 
 def move(cell, action, height, width):
