@@ -13,8 +13,10 @@ the log-probability that co-players so give to what served it,
 where Q̃_j,t = r_j,t + γ R̃_j,t+1 takes the place of Q_j(s_t, b_j,t), R̃ being
 `ops.dice.loaded_dice_returns`. Q_i is learned by expected SARSA.
 
-Differs from the published code: advantages A_i are not differentiated, and they are
-read, like Q_j, from the target critic that recorded them in play.
+Differs from the published code: advantages A_i are not differentiated; they are read,
+like Q_j, from the target critic that recorded them in play; and returns count on with
+that critic's value where a game is cut off, as Q does: without it Q̃ would grow beyond
+all other values towards the end, and π̃ would be sure of itself.
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ import optax
 from aajax.learners import advantages
 from aajax.learners.base import Learner, Metrics
 from aajax.learners.descent import gradient_descent
-from aajax.ops import dice, returns, values
+from aajax.ops import dice, values
 from aajax.policies.base import Policy
 from aajax.types import Array, PyTree, Trajectory
 
@@ -43,7 +45,9 @@ class LoqaBatch(NamedTuple):
     other_reward: Array  # [T, B, n, M]
     other_return: Array  # [T, B, n, M]
     other_value: Array  # [T, B, n, M]
+    other_next_value: Array  # [T, B, n, M]
     other_action_value: Array  # [T, B, n, M, A]
+    discount: Array  # [T, B]
     last: Array  # [T, B]
     memory: PyTree  # [B, n, ...]
 
@@ -125,9 +129,7 @@ def prepare(
     seats = jnp.arange(num_agents) if seats is None else jnp.asarray(seats)
     others = (seats[:, None] + jnp.arange(1, num_agents)) % num_agents  # [n, M]
     advantage, target = advantages.critic(gamma, 0.0)(trajectory)
-    discount = jnp.where(trajectory.last, 0.0, gamma * trajectory.discount)
-    over_games = jax.vmap(returns.discounted_returns, (1, 1), 1)
-    return_ = jax.vmap(over_games, (2, None), 2)(trajectory.reward, discount)
+    _, return_ = advantages.critic(gamma, 1.0)(trajectory)
     return LoqaBatch(
         observation=trajectory.observation[:, :, seats],
         action=trajectory.action[:, :, seats],
@@ -137,7 +139,9 @@ def prepare(
         other_reward=trajectory.reward[:, :, others],
         other_return=return_[:, :, others],
         other_value=trajectory.value[:, :, others],
+        other_next_value=trajectory.next_value[:, :, others],
         other_action_value=trajectory.action_value[:, :, others],
+        discount=trajectory.discount,
         last=trajectory.last,
         memory=trajectory.memory,
     )
@@ -171,7 +175,9 @@ def opponent_log_prob(
     return_ = over_games(log_prob, batch.other_return, batch.other_value, batch.last)
     following = jnp.concatenate([return_[1:], jnp.zeros_like(return_[:1])])
     last = batch.last[..., None, None]
-    taken = batch.other_reward + gamma * jnp.where(last, 0.0, following)
+    following = jnp.where(last, batch.other_next_value, following)
+    discount = gamma * batch.discount[..., None, None]
+    taken = batch.other_reward + discount * following
     num_actions = batch.other_action_value.shape[-1]
     chosen = jax.nn.one_hot(batch.other_action, num_actions, dtype=bool)
     action_value = jnp.where(chosen, taken[..., None], batch.other_action_value)

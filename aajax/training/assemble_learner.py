@@ -20,6 +20,8 @@ PASTS = {
     "fading": alignment.fading_past,
     "summed": alignment.summed_past,
     "mean": alignment.mean_past,
+    "clipped": alignment.chain(alignment.discounted_past, alignment.clip(1.0)),
+    "sign": alignment.chain(alignment.discounted_past, alignment.sign),
 }
 
 
@@ -60,11 +62,12 @@ def make_learner(
 def make_optimizer(
     config: RunConfig, knobs: dict[str, Array]
 ) -> optax.GradientTransformation:
-    """Adam, with a rate for the actor and one for the critic."""
+    """A rate for the actor and one for the critic."""
+    make = {"adam": optax.adam, "sgd": optax.sgd}[config.optimizer]
     optimizer = optax.partition(
         {
-            "actor": optax.adam(knobs["learning_rate"]),
-            "critic": optax.adam(knobs["critic_learning_rate"]),
+            "actor": make(knobs["learning_rate"]),
+            "critic": make(knobs["critic_learning_rate"]),
         },
         {"actor": "actor", "critic": "critic"},
     )

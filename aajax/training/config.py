@@ -14,7 +14,10 @@ from aajax.training.replay import Replay
 Algorithm = Literal[
     "naive", "sum_of_rewards", "advantage_alignment", "loqa", "lola", "lola_exact"
 ]
-Past = Literal["discounted", "strict", "inclusive", "fading", "summed", "mean"]
+Past = Literal[
+    *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
+    *("clipped", "sign"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Knobs:
     gamma: float = 0.96  # discount of rewards
     past_gamma: float = 0.96  # discount of the past in the alignment term
     lambda_: float = 0.95  # λ of generalised advantages, with a critic
-    learning_rate: float = 0.1  # Adam, of the actor
-    critic_learning_rate: float = 0.1  # Adam, of the critic
+    learning_rate: float = 0.1  # of the actor
+    critic_learning_rate: float = 0.1  # of the critic
     exploration: float = 0.3  # ε, of actions taken at random while training
     entropy_bonus: float = 0.0  # weight of the policy's entropy, in nats
     clip: float = 0.2  # of PPO's probability ratio
@@ -109,6 +112,7 @@ class RunConfig:
     num_steps: int = 16  # steps per episode and update
     num_updates: int = 400  # updates of the policy
     num_chunks: int = 1  # parts of a batch, one after the other, to save memory
+    optimizer: Literal["adam", "sgd"] = "adam"  # what the learning rates are of
     max_gradient_norm: float = 0.0  # longer gradients are shortened; 0: never
     seeds: int = 10  # runs with different seeds, trained at once
     first_seed: int = 0  # seeds are first_seed, first_seed + 1, ...

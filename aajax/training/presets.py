@@ -57,6 +57,36 @@ PRESETS = {
         "every learner for the sum of rewards",
         RunConfig(algorithm="sum_of_rewards"),
     ),
+    "ipd-loqa": (
+        "LOQA, memory-one policies",
+        RunConfig(
+            algorithm="loqa",
+            explore="greedy",
+            num_steps=50,
+            knobs=Knobs(exploration=0.2, critic_learning_rate=0.1),
+        ),
+    ),
+    "ipd-lola": (
+        "LOLA from sampled games (DiCE), memory-one policies",
+        RunConfig(
+            algorithm="lola",
+            optimizer="sgd",
+            parameters="separate",
+            num_steps=50,
+            num_updates=100,
+            knobs=Knobs(learning_rate=1.0, lookahead_rate=1.0, exploration=0.0),
+        ),
+    ),
+    "ipd-lola-exact": (
+        "LOLA with exact values, memory-one policies",
+        RunConfig(
+            algorithm="lola_exact",
+            optimizer="sgd",
+            parameters="separate",
+            num_updates=100,
+            knobs=Knobs(learning_rate=1.0, lookahead_rate=1.0, exploration=0.0),
+        ),
+    ),
     "negotiation": (
         "Advantage Alignment, policies that see the round before",
         _NEGOTIATION,
