@@ -9,6 +9,7 @@ from rich.console import Console
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
     "league": "play trained runs and scripted players against one another",
+    "play": "show one game between any players, people too, step by step",
     "plot": "draw a run's figure again from its files",
     "bench": "measure speed on this machine",
     "list": "name the worlds, players, algorithms and presets",

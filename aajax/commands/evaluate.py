@@ -21,7 +21,7 @@ from aajax.league import (
 from aajax.policies.scripted import players
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
-from aajax.training.run import knob_values
+from aajax.training.run import knob_settings
 from aajax.training.self_play import TrainState
 from aajax.types import Array, PyTree, Trajectory
 
@@ -58,13 +58,12 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     env = make_env(config)
     policy = make_policy(config, env)
     key = jax.random.key(config.first_seed)
-    knobs = knob_values(config)
     games = NUM_GAMES, config.num_steps
     names = tuple(name for name in OPPONENTS if name in players(env).names)
     opponents = scripted_group(env, names)
     measure = partial(MEASURES[type(env)], env)
     settings = []
-    for k in range(len(next(iter(knobs.values())))):
+    for k, knobs in enumerate(knob_settings(config)):
         params = jax.tree.map(
             lambda x, k=k: x[k], trained_params(state, env.num_agents)
         )
@@ -73,7 +72,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
         mean_reward = measured.pop("reward with itself").tolist()
         measures = {name: x.tolist() for name, x in measured.items()}
         setting = {
-            "knobs": {name: float(x[k]) for name, x in knobs.items()},
+            "knobs": knobs,
             "mean_reward": mean_reward,
         }
         if type(env) is IteratedMatrixGame:

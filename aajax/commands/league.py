@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -10,13 +11,13 @@ import tyro
 from rich.console import Console
 
 from aajax.commands.evaluate import scripted_group, trained_params
-from aajax.league import Group, LineUp, round_robin
+from aajax.league import Group, round_robin
 from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.metrics import write_text
-from aajax.training.run import knob_values, load
+from aajax.training.run import knob_settings, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Options:
     out: Path = Path("runs/league")  # folder for league.json and league.png
     scripted: tuple[str, ...] | None = None  # who else takes part; all if not given
     num_games: int = 256  # games of every line-up
+    num_steps: int | None = None  # steps of a game; those of the runs if not given
 
 
 def main(arguments: list[str]) -> None:
@@ -36,57 +38,71 @@ def main(arguments: list[str]) -> None:
         raise ValueError("runs is empty: at least one folder of a run is needed")
     if options.num_games < 1:
         raise ValueError(f"num_games is {options.num_games}: at least 1 is needed")
-    loaded = [load(folder) for folder in options.runs]
+    if options.num_steps is not None and options.num_steps < 1:
+        raise ValueError(f"num_steps is {options.num_steps}: at least 1 is needed")
+    table = play(options.runs, options.scripted, options.num_games, options.num_steps)
+    report(table, options.out, Console())
+
+
+def play(
+    runs: Sequence[Path],
+    scripted: Sequence[str] | None = None,
+    num_games: int = 256,
+    num_steps: int | None = None,
+) -> dict:
+    """The table of a league, as league.json holds it.
+
+    Raises:
+      ValueError: for runs that cannot meet.
+    """
+    loaded = [load(folder) for folder in runs]
     config = loaded[0][1]
+    alike = ["game", "world", "payoff"]
+    if num_steps is None:
+        alike.append("num_steps")
+    else:
+        config = dataclasses.replace(config, num_steps=num_steps)
     env = make_env(config)
     groups = []
-    for folder, (_, other, state) in zip(options.runs, loaded, strict=True):
-        for name in ("game", "world", "payoff", "num_steps"):
+    for folder, (_, other, state) in zip(runs, loaded, strict=True):
+        for name in alike:
             if getattr(other, name) != getattr(config, name):
                 raise ValueError(
-                    f"runs is {[str(run) for run in options.runs]}: runs of one game "
-                    f"are needed, and {name} of {folder} is {getattr(other, name)!r}"
+                    f"runs is {[str(run) for run in runs]}: runs of one game are "
+                    f"needed, and {name} of {folder} is {getattr(other, name)!r}"
                 )
         params = trained_params(state, env.num_agents)
         groups.append(_trained_group(folder.name, other, params, env))
-    scripted = options.scripted
-    if scripted is None:
-        scripted = players(env).names
-    if scripted:
-        groups.append(scripted_group(env, scripted))
-    key = jax.random.key(0)
-    line_ups = round_robin(key, env, groups, options.num_games, config.num_steps)
-    _report(line_ups, config, env.num_agents, options.out)
+    names = players(env).names if scripted is None else tuple(scripted)
+    if names:
+        groups.append(scripted_group(env, names))
+    line_ups = round_robin(jax.random.key(0), env, groups, num_games, config.num_steps)
+    return {
+        "game": config.game,
+        "num_steps": config.num_steps,
+        "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
+        "line_ups": [line_up._asdict() for line_up in line_ups],
+    }
 
 
 def _trained_group(name: str, config: RunConfig, params, env) -> Group:
     """All seeds of all settings of a run; seeds of one setting share a name."""
-    knobs = knob_values(config)
-    num_settings = len(next(iter(knobs.values())))
+    settings = knob_settings(config)
     names = []
-    for k in range(num_settings):
-        setting = {"knobs": {knob: float(x[k]) for knob, x in knobs.items()}}
-        label = f"{name}, {setting_label(setting)}" if num_settings > 1 else name
+    for knobs in settings:
+        label = f"{name}, {setting_label(knobs)}" if len(settings) > 1 else name
         names += [label] * config.seeds
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), params)
     return Group(tuple(names), make_policy(config, env), flat)
 
 
-def _report(
-    line_ups: list[LineUp], config: RunConfig, num_agents: int, out: Path
-) -> None:
-    players = list(dict.fromkeys(line_up.players[0] for line_up in line_ups))
-    table = {
-        "game": config.game,
-        "num_steps": config.num_steps,
-        "players": players,
-        "line_ups": [line_up._asdict() for line_up in line_ups],
-    }
+def report(table: dict, out: Path, console: Console) -> None:
+    """Writes league.json and, of pairs, league.png; prints the table."""
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "league.json", json.dumps(table, indent=1) + "\n")
-    console = Console()
     console.print(league_table(table))
-    if num_agents == 2 and importlib.util.find_spec("matplotlib"):
+    is_of_pairs = len(table["line_ups"][0]["players"]) == 2
+    if is_of_pairs and importlib.util.find_spec("matplotlib"):
         from aajax.report.curves import league_figure
 
         league_figure(table, out / "league.png")

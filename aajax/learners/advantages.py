@@ -4,7 +4,7 @@ An estimator maps a trajectory to `(advantage, target)`, both f32[T, B, N]; the 
 what a critic should have said, is None where there is no critic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,23 @@ def centred(
     def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
         advantage, target = estimator(trajectory)
         return _relative(advantage, group), target
+
+    return estimate
+
+
+def chosen(
+    estimators: Sequence[AdvantageEstimator], index: Array
+) -> AdvantageEstimator:
+    """The estimator numbered `index`, i32[], known only at run time, as in a sweep.
+
+    Targets are those of the last estimator that has any: one without leaves the critic
+    to learn what nothing asks for.
+    """
+
+    def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
+        estimates, targets = zip(*(one(trajectory) for one in estimators), strict=True)
+        target = next((t for t in reversed(targets) if t is not None), None)
+        return jnp.stack(estimates)[index], target
 
     return estimate
 

@@ -11,7 +11,7 @@ See "Advantage Alignment Algorithms" (https://arxiv.org/abs/2406.14662) and "Lea
 Robust Social Strategies with LLMs" (https://arxiv.org/abs/2511.19405).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import chex
 import jax
@@ -89,6 +89,15 @@ def chain(past: Past, *functions: Callable[[Array, Array], Array]) -> Past:
     return chained
 
 
+def chosen(pasts: Sequence[Past], index: Array) -> Past:
+    """The past numbered `index`, i32[], known only at run time, as in a sweep."""
+
+    def past(a_t, gamma, last_t=None):
+        return jnp.stack([one(a_t, gamma, last_t) for one in pasts])[index]
+
+    return past
+
+
 def sign(w_t: Array, step_t: Array) -> Array:
     """Only the direction of the past: −1, 0 or 1."""
     del step_t
@@ -100,6 +109,12 @@ def clip(limit: float) -> Callable[[Array, Array], Array]:
     if not limit > 0:
         raise ValueError(f"limit is {limit}: a number above 0 is needed")
     return lambda w_t, step_t: jnp.clip(w_t, -limit, limit)
+
+
+def positive(w_t: Array, step_t: Array) -> Array:
+    """max(w_t, 0): rewards a good past, and does not take revenge for a bad one."""
+    del step_t
+    return jnp.maximum(w_t, 0.0)
 
 
 def per_step(w_t: Array, step_t: Array) -> Array:

@@ -119,7 +119,11 @@ def binned(
 
 
 def tanh_normal(
-    size: int, low: float, high: float, epsilon: Array | float | None = None
+    size: int,
+    low: float,
+    high: float,
+    epsilon: Array | float | None = None,
+    corrected: bool = True,
 ) -> Distribution:
     """`size` real numbers in (low, high), independent.
 
@@ -151,6 +155,8 @@ def tanh_normal(
         z = (x - mean) * jnp.exp(-log_std)
         normal = -0.5 * (jnp.square(z) + np.log(2 * np.pi)) - log_std
         total = jnp.sum(normal - log_slope(x), axis=-1)
+        if not corrected:
+            return total
         return _mixed(total, epsilon, -size * np.log(high - low))
 
     def sample(key, scores):

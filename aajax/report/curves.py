@@ -31,7 +31,7 @@ def training_figure(folder: Path, path: Path) -> None:
     update = [row["update"] for row in rows]
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
         reward = np.asarray([row["reward"][i] for row in rows])  # [rows, seeds]
-        label = setting_label(setting) or summary["preset"]
+        label = setting_label(setting["knobs"]) or summary["preset"]
         left.plot(update, reward, color=colour, alpha=0.25, linewidth=0.8)
         left.plot(update, reward.mean(1), color=colour, linewidth=2, label=label)
         _bars(right, setting, i, len(settings), colour)

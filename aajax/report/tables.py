@@ -5,9 +5,14 @@ from rich import box
 from rich.table import Table
 
 
-def setting_label(setting: dict) -> str:
-    """The knobs of one setting of a sweep: beta=1, exploration=0.3."""
-    return ", ".join(f"{name}={value:g}" for name, value in setting["knobs"].items())
+def setting_label(knobs: dict[str, float | str]) -> str:
+    """The knobs of one setting of a sweep: beta=1, past=mean."""
+    return ", ".join(f"{name}={number(x)}" for name, x in knobs.items())
+
+
+def number(x: float | str) -> str:
+    """A number without needless digits, or a name."""
+    return x if isinstance(x, str) else f"{x:g}"
 
 
 def summary_table(summary: dict) -> Table:
@@ -67,7 +72,7 @@ def _settings_table(summary: dict, settings: list[dict]) -> Table:
     for name in (*settings[0]["knobs"], *_quantities(settings[0])):
         result.add_column(name.replace("_", " "), justify="right")
     for setting in settings:
-        knobs = [f"{value:g}" for value in setting["knobs"].values()]
+        knobs = [number(x) for x in setting["knobs"].values()]
         means = [np.mean(x) for x in _quantities(setting).values()]
         result.add_row(*knobs, *(f"{mean:.2f}" for mean in means))
     return result

@@ -64,7 +64,7 @@ def make_policy(
             torso,
             observation_size,
             num_scores,
-            critic=config.baseline == "critic" or is_loqa,
+            critic=config.has_critic or is_loqa,
             critic_torso=_make_torso(config, critic_size) if critic_size else None,
             shared=config.network.shared,
             num_values=num_values,

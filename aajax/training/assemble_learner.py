@@ -10,7 +10,7 @@ from aajax.learners.base import Learner
 from aajax.learners.loqa import loqa
 from aajax.ops import alignment, surrogate
 from aajax.policies.base import Policy
-from aajax.training.config import RunConfig
+from aajax.training.config import CHOICES, RunConfig
 from aajax.types import Array
 
 PASTS = {
@@ -21,6 +21,9 @@ PASTS = {
     "summed": alignment.summed_past,
     "mean": alignment.mean_past,
     "clipped": alignment.chain(alignment.discounted_past, alignment.clip(1.0)),
+    "positive": alignment.chain(
+        alignment.discounted_past, alignment.clip(1.0), alignment.positive
+    ),
     "sign": alignment.chain(alignment.discounted_past, alignment.sign),
 }
 
@@ -80,16 +83,24 @@ def _make_objective(config: RunConfig, knobs: dict[str, Array]):
     group = None
     if config.copies > 1:
         group = jnp.arange(config.num_games) // config.copies
-    if config.baseline == "critic":
-        critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
-        advantage = advantages.centred(critic, group)
-    else:
-        advantage = advantages.group_relative(knobs["gamma"], group)
+    critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
+    estimators = {
+        "group": advantages.group_relative(knobs["gamma"], group),
+        "critic": advantages.centred(critic, group),
+    }
+    advantage = estimators[config.baseline]
+    if "baseline" in knobs:
+        advantage = advantages.chosen(
+            [estimators[name] for name in CHOICES["baseline"]], knobs["baseline"]
+        )
+    past = PASTS[config.past]
+    if "past" in knobs:
+        past = alignment.chosen(
+            [PASTS[name] for name in CHOICES["past"]], knobs["past"]
+        )
     options: dict[str, Any] = {
         "entropy_bonus": knobs["entropy_bonus"],
-        "whiten": config.whiten
-        or config.baseline == "critic"
-        or config.learner == "ppo",
+        "whiten": config.whiten or config.has_critic or config.learner == "ppo",
     }
     if config.learner == "ppo":
         options["surrogate"] = surrogate.clipped(knobs["clip"])
@@ -97,6 +108,6 @@ def _make_objective(config: RunConfig, knobs: dict[str, Array]):
         options |= {
             "gamma": knobs["past_gamma"],
             "beta": knobs["beta"],
-            "past": PASTS[config.past],
+            "past": past,
         }
     return getattr(presets, config.algorithm)(advantage, **options)

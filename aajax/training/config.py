@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
@@ -16,8 +16,10 @@ Algorithm = Literal[
 ]
 Past = Literal[
     *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
-    *("clipped", "sign"),
+    *("clipped", "positive", "sign"),
 ]
+Baseline = Literal["group", "critic"]
+CHOICES = {"past": get_args(Past), "baseline": get_args(Baseline)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +58,16 @@ Sweep = dataclasses.make_dataclass(
     [
         (field.name, tuple[float, ...], dataclasses.field(default=()))
         for field in dataclasses.fields(Knobs)
+    ]
+    + [
+        ("past", tuple[Past, ...], dataclasses.field(default=())),
+        ("baseline", tuple[Baseline, ...], dataclasses.field(default=())),
     ],
     frozen=True,
-    namespace={"__doc__": "Values to try of each knob; all combinations are run."},
+    namespace={
+        "__doc__": "Values to try of each knob, of past and of baseline; all "
+        "combinations are run, as one program."
+    },
 )
 
 
@@ -101,7 +110,7 @@ class RunConfig:
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     num_epochs: int = 4  # passes of ppo over a trajectory
     num_minibatches: int = 4  # parts of a pass
-    baseline: Literal["group", "critic"] = "group"  # other games' mean, or a critic
+    baseline: Baseline = "group"  # other games' mean, or a critic
     target_rate: float = 0.0  # τ of a target critic; 0: none
     whiten: bool = False  # advantages to spread 1; always with a critic or ppo
     parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat
@@ -128,8 +137,12 @@ class RunConfig:
         return list(range(self.first_seed, self.first_seed + self.seeds))
 
     @property
-    def swept(self) -> dict[str, tuple[float, ...]]:
-        """The knobs that vary, with their values; empty for a plain run."""
+    def has_critic(self) -> bool:
+        return "critic" in (self.baseline, *self.sweep.baseline)
+
+    @property
+    def swept(self) -> dict[str, tuple[float | str, ...]]:
+        """What varies, with its values; empty for a plain run."""
         return {
             name: tuple(values)
             for name, values in dataclasses.asdict(self.sweep).items()

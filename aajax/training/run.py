@@ -18,7 +18,7 @@ import numpy as np
 from aajax.learners.base import Metrics
 from aajax.training import checkpoint, metrics, sweep
 from aajax.training.assemble import make_trainer
-from aajax.training.config import RunConfig
+from aajax.training.config import CHOICES, RunConfig
 from aajax.training.self_play import TrainState
 
 CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
@@ -131,8 +131,28 @@ def train(
 
 
 def knob_values(config: RunConfig) -> sweep.Knobs:
-    """The knobs that vary, name -> f32[K]; one that does not, in a plain run."""
-    return sweep.grid(config.swept or {"beta": (config.knobs.beta,)})
+    """What varies, name -> f32[K]; one knob that does not, in a plain run.
+
+    Names, of pasts and baselines, become their numbers in CHOICES, i32[K].
+    """
+    values = config.swept or {"beta": (config.knobs.beta,)}
+    for name in CHOICES.keys() & values.keys():
+        values[name] = tuple(map(CHOICES[name].index, values[name]))
+    return sweep.grid(values)
+
+
+def knob_settings(config: RunConfig) -> list[dict[str, float | str]]:
+    """The same, setting by setting, with names as they were given."""
+    knobs = knob_values(config)
+    num_settings = len(next(iter(knobs.values())))
+
+    def read(name: str, x) -> float | str:
+        return CHOICES[name][int(x)] if name in CHOICES else float(x)
+
+    return [
+        {name: read(name, x[k]) for name, x in knobs.items()}
+        for k in range(num_settings)
+    ]
 
 
 def _template(config: RunConfig) -> TrainState:

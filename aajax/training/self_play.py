@@ -16,7 +16,7 @@ from aajax.training import pool as pools
 from aajax.training import replay as replays
 from aajax.training.pool import Opponents, Pool
 from aajax.training.replay import Replay, Store
-from aajax.types import Array, PRNGKey, Trajectory
+from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
 
 class TrainState(NamedTuple):
@@ -61,6 +61,7 @@ def self_play(
     num_steps: int | None = None,
     copies: int = 1,
     opponents: Opponents | None = None,
+    frozen: tuple[Policy, PyTree] | None = None,
     replay: Replay | None = None,
 ) -> Trainer:
     """Learners that play one another, or themselves.
@@ -78,6 +79,8 @@ def self_play(
       copies: games that share the world's chance, as for `rollout`.
       opponents: with them a single learner plays its `seats` against past selves, who
         take all other seats; None for none.
+      frozen: a policy and its parameters, that take all other seats and do not learn:
+        the learner then finds a best response to them.
       replay: whether some games of every update are older ones; None for none.
 
     Raises:
@@ -94,7 +97,10 @@ def self_play(
             f"copies is {copies}: a divisor of the {num_games} games is needed"
         )
     fresh = env.episode_length == num_steps
-    if opponents is None:
+    rest = sorted(set(range(env.num_agents)).difference(*seats))
+    if frozen is not None:
+        table = seated([*policies, frozen[0]], [*seats, rest])
+    elif opponents is None:
         table = seated(policies, seats)
     else:
         if len(learners) > 1 or not fresh:
@@ -102,7 +108,6 @@ def self_play(
                 f"opponents is {opponents}: a single learner and fresh games in every "
                 "update are needed"
             )
-        rest = [seat for seat in range(env.num_agents) if seat not in seats[0]]
         others = by_group(policies[0], opponents.groups)
         table = seated([policies[0], others], [seats[0], rest])
     world = env if fresh else AutoReset(env)
@@ -113,7 +118,9 @@ def self_play(
     def play(key: PRNGKey, params: tuple, tables: Tables) -> tuple[Tables, Trajectory]:
         return rollout(key, world, table, params, tables, num_steps, copies)
 
-    def past_selves(key: PRNGKey, pool: Pool | None) -> tuple:
+    def others_params(key: PRNGKey, pool: Pool | None) -> tuple:
+        if frozen is not None:
+            return (frozen[1],)
         return () if opponents is None else (pools.draw(key, pool, opponents),)
 
     def init(key: PRNGKey) -> TrainState:
@@ -128,7 +135,7 @@ def self_play(
             pool = pools.create(params[0], opponents.capacity)
         tables = deal(table_key)
         if replay is not None:
-            params += past_selves(table_key, pool)
+            params += others_params(table_key, pool)
             _, shapes = jax.eval_shape(play, table_key, params, tables)
             store = replays.create(shapes, replay.capacity)
         num_updates = jnp.zeros((), jnp.int32)
@@ -144,7 +151,7 @@ def self_play(
         if opponents is not None:
             pool = pools.record(pool, params[0])
         opponent_key, replay_key = jax.random.split(jax.random.fold_in(begin_key, 1))
-        everyone = params + past_selves(opponent_key, pool)
+        everyone = params + others_params(opponent_key, pool)
         tables, trajectory = play(play_key, everyone, tables)
         metrics = {"reward": _reward(trajectory, seats)}
         if opponents is not None:

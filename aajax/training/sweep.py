@@ -13,13 +13,19 @@ from aajax.types import Array
 Knobs = dict[str, Array]  # name -> f32[K]
 
 
-def grid(values: Mapping[str, Sequence[float]]) -> Knobs:
-    """All combinations of the values, the last name varying fastest: name -> f32[K]."""
+def grid(values: Mapping[str, Sequence[float | int]]) -> Knobs:
+    """All combinations of the values, the last name varying fastest: name -> f32[K].
+
+    Integers make i32[K].
+    """
     rows = list(itertools.product(*values.values()))
-    return {
-        name: jnp.asarray([row[i] for row in rows], jnp.float32)
-        for i, name in enumerate(values)
-    }
+
+    def column(i: int) -> Array:
+        numbers = [row[i] for row in rows]
+        whole = all(isinstance(number, int) for number in numbers)
+        return jnp.asarray(numbers, jnp.int32 if whole else jnp.float32)
+
+    return {name: column(i) for i, name in enumerate(values)}
 
 
 def start(

@@ -1,0 +1,204 @@
+"""`aajax play GAME`: one game between any players, step by step."""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
+from aajax.commands.views import View, seat_colour, view
+from aajax.envs.base import Environment
+from aajax.envs.coin import CoinGame
+from aajax.types import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Shows one game between scripted players, trained runs and people.
+
+    A seat is taken by a scripted player's name (`aajax list` has them), the folder of
+    a run, or `human`: FOLDER:2 is the third seed of a run, FOLDER the first, counted
+    through the settings of a sweep.
+    """
+
+    game: tyro.conf.Positional[str]  # world to play; `aajax list` names them
+    seat: tuple[str, ...] = ()  # who takes each seat, in order
+    world: tuple[str, ...] = ()  # its options: name=value ...; a run brings its own
+    steps: int | None = None  # of the game; as many as the run's, or 16, if not given
+    seed: int = 0  # of chance
+    pause: float = 0.3  # seconds between the steps on a terminal
+    out: Path | None = None  # .gif, or .png of up to 10 moments, of a Coin Game
+
+
+class Step(NamedTuple):
+    """The state before, what was done and earned, [N, ...], and the state after."""
+
+    before: PyTree
+    action: np.ndarray
+    reward: np.ndarray
+    after: PyTree
+
+
+def main(arguments: list[str]) -> None:
+    """Plays; raises ValueError for bad input, KeyboardInterrupt when left."""
+    options = tyro.cli(Options, args=arguments, prog="aajax play")
+    _check(options)
+    runs = [find_run(entry) for entry in options.seat]
+    env = make_world(
+        options.game, options.world, options.steps, [run for run in runs if run]
+    )
+    if len(options.seat) != env.num_agents:
+        raise ValueError(
+            f"seat is {list(options.seat)}: {env.num_agents} players, one per seat, "
+            "are needed"
+        )
+    words = view(env)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    table = sit_down(console, env, words, options.seat, runs)
+    if options.out:
+        _check_out(options.out, env)
+    # Nobody waits for who is asked, and people see no more than their seat does.
+    has_person = PERSON in options.seat
+    steps = []
+    try:
+        for step in _game(console, env, words, table, options.seed, not has_person):
+            steps.append(step)
+            console.print(_outcome(words, table, step))
+            if console.is_terminal and not has_person:
+                time.sleep(options.pause)
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+        if steps:
+            console.print(_totals(words, table, steps))
+        raise KeyboardInterrupt(
+            f"The game was left in step {1 + len(steps)}."
+        ) from None
+    console.print(_totals(words, table, steps))
+    if options.out:
+        _draw(options.out, env, table, steps)
+        console.print(f"wrote {options.out}")
+
+
+def _check(options: Options) -> None:
+    """Raises ValueError for what no game accepts."""
+    if options.steps is not None and options.steps < 1:
+        raise ValueError(f"steps is {options.steps}: at least 1 is needed")
+    if not 0 <= options.seed < 2**32:
+        raise ValueError(f"seed is {options.seed}: a number in [0, 2^32) is needed")
+    if not 0 <= options.pause < math.inf:
+        raise ValueError(f"pause is {options.pause}: seconds, 0 or more, are needed")
+
+
+def _check_out(path: Path, env: Environment) -> None:
+    """Before the game rather than after it, whether there can be a figure."""
+    if not isinstance(env, CoinGame):
+        raise ValueError(f"out is {str(path)!r}: only game 'coin' can be drawn")
+    if path.suffix.lower() not in (".gif", ".png"):
+        raise ValueError(f"out is {str(path)!r}: a name in .gif or .png is needed")
+    if not importlib.util.find_spec("matplotlib"):
+        raise ValueError(
+            f"out is {str(path)!r}: a figure needs matplotlib, as in "
+            "pip install 'aajax[plot]'"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not os.access(target, os.W_OK):
+        raise ValueError(f"out is {str(path)!r}: a file to write to is needed")
+
+
+def _game(
+    console: Console,
+    env: Environment,
+    words: View,
+    table: Sequence[Player],
+    seed: int,
+    show: bool,
+) -> Iterator[Step]:
+    """Plays until the world says that the episode is over."""
+    reset_key, key = jax.random.split(jax.random.key(seed))
+    state, timestep = jax.jit(env.reset)(reset_key)
+    advance = jax.jit(env.step)
+    memories = [player.memory for player in table]
+    number = 0
+    while not timestep.last:
+        number += 1
+        console.print(f"\nstep {number}")
+        if show:
+            console.print(words.show(state))
+        key, step_key, *keys = jax.random.split(key, 2 + len(table))
+        actions = []
+        for seat, player in enumerate(table):
+            action, memories[seat] = player.act(
+                keys[seat], state, timestep.observation, memories[seat]
+            )
+            actions.append(action)
+        before, action = state, np.stack(actions)
+        state, timestep = advance(step_key, before, jnp.asarray(action))
+        yield Step(before, action, np.asarray(timestep.reward), state)
+
+
+def _outcome(words: View, table: Sequence[Player], step: Step) -> Text:
+    said = [words.say(action) for action in step.action]
+    width = max(map(len, said))
+    cells = [
+        f"{act:<{width}}  {_signed(reward):>6}"
+        for act, reward in zip(said, step.reward, strict=True)
+    ]
+    return _lines(words, table, cells)
+
+
+def _totals(words: View, table: Sequence[Player], steps: Sequence[Step]) -> Text:
+    total = np.sum([step.reward for step in steps], axis=0, dtype=np.float64)
+    cells = [
+        f"{_signed(reward):>7} in all, {_signed(reward / len(steps))} per step"
+        for reward in total
+    ]
+    count = f"{len(steps)} step" + ("s" if len(steps) > 1 else "")
+    return Text(f"\nafter {count}\n") + _lines(words, table, cells)
+
+
+def _lines(words: View, table: Sequence[Player], cells: Sequence[str]) -> Text:
+    """One line per seat, after its name."""
+    width = max(len(player.name) for player in table)
+    text = Text()
+    for seat, (player, cell) in enumerate(zip(table, cells, strict=True)):
+        text.append("\n" if seat else "")
+        text.append(words.seats[seat], f"bold {seat_colour(seat)}")
+        text.append(f" {player.name:<{width}}  {cell}")
+    return text
+
+
+def _signed(number: float) -> str:
+    rounded = round(float(number), 3)
+    return f"{rounded:+g}" if rounded else "0"
+
+
+def _draw(
+    path: Path, env: CoinGame, table: Sequence[Player], steps: Sequence[Step]
+) -> None:
+    from aajax.report import boards
+
+    states = [steps[0].before, *(step.after for step in steps)]
+    reward = np.stack([step.reward for step in steps])
+    game = boards.CoinRecord(
+        height=env.height,
+        width=env.width,
+        names=tuple(player.name for player in table),
+        position=np.stack([state.position for state in states]),
+        coin=np.stack([state.coin for state in states]),
+        owner=np.stack([state.owner for state in states]),
+        reward=np.concatenate([np.zeros_like(reward[:1]), reward]),
+    )
+    draw = {".gif": boards.coin_animation, ".png": boards.coin_strip}
+    draw[path.suffix.lower()](game, path)

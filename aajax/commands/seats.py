@@ -1,0 +1,186 @@
+"""Who takes the seats of a game that is shown, and what world they play in."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from aajax.commands.evaluate import trained_params
+from aajax.commands.views import View
+from aajax.envs.base import Environment
+from aajax.policies.base import Policy
+from aajax.policies.scripted import players
+from aajax.training.assemble import make_env, make_policy
+from aajax.training.config import RunConfig
+from aajax.training.run import load
+from aajax.training.self_play import TrainState
+from aajax.types import Array, PRNGKey, PyTree
+
+PERSON = "human"
+
+
+class Run(NamedTuple):
+    """A run that takes a seat, and which of its seeds does."""
+
+    entry: str
+    index: int
+    config: RunConfig
+    state: TrainState
+
+
+class Player(NamedTuple):
+    """Who takes a seat.
+
+    Attributes:
+      name: for people.
+      memory: before the first step.
+      act: `(key, state, observation f32[N, O], memory) -> (action, memory)`.
+    """
+
+    name: str
+    memory: PyTree
+    act: Callable[[PRNGKey, PyTree, Array, PyTree], tuple[np.ndarray, PyTree]]
+
+
+def find_run(entry: str) -> Run | None:
+    """The run that an entry of `seat` names, FOLDER or FOLDER:INDEX, if it does."""
+    folder, index = entry, "0"
+    if not (Path(folder) / "config.json").exists():
+        folder, _, index = entry.rpartition(":")
+        if not folder or not (Path(folder) / "config.json").exists():
+            return None
+    _, config, state = load(Path(folder))
+    num_settings, num_seeds = jax.tree.leaves(state.learners[0].params)[0].shape[:2]
+    members = num_settings * num_seeds
+    if not index.isdecimal() or int(index) >= members:
+        raise ValueError(
+            f"seat is {entry!r}: after the colon, one of the seeds 0 to {members - 1} "
+            "is needed"
+        )
+    return Run(entry, int(index), config, state)
+
+
+def make_world(
+    game: str, world: tuple[str, ...], steps: int | None, runs: Sequence[Run]
+) -> Environment:
+    """The one world of all runs, or where there are none that of the options.
+
+    Args:
+      game: its name.
+      world: its options, name=value each; they may be left out where there are runs.
+      steps: of an episode; None: as the first run has it, or the options.
+      runs: that take seats.
+
+    Raises:
+      ValueError: if they differ, or there is no such world.
+    """
+    options = RunConfig(game=game, world=world)
+    num_steps = steps or make_env(runs[0].config if runs else options).num_steps
+
+    def build(config: RunConfig) -> Environment:
+        words = (*config.world, f"num_steps={num_steps}")
+        return make_env(dataclasses.replace(config, world=words))
+
+    asked = build(options)
+    if not runs:
+        return asked
+    env = build(runs[0].config)
+    for run in runs:
+        if run.config.game != game:
+            raise ValueError(
+                f"seat is {run.entry!r}: a run of game {game!r} is needed, and "
+                f"it is one of {run.config.game!r}"
+            )
+        if not _are_equal(build(run.config), env):
+            raise ValueError(
+                f"seat is {run.entry!r}: the world of {runs[0].entry!r} is needed, "
+                f"which is {_world_words(runs[0])} and not {_world_words(run)}"
+            )
+    if world and not _are_equal(asked, env):
+        raise ValueError(
+            f"world is {list(world)}: none is needed with {runs[0].entry!r} in "
+            f"a seat, which brings {_world_words(runs[0])}"
+        )
+    return env
+
+
+def _are_equal(one: Environment, other: Environment) -> bool:
+    same = jax.tree.structure(one) == jax.tree.structure(other)
+    return same and all(
+        map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other))
+    )
+
+
+def _world_words(run: Run) -> str:
+    payoff = [f"payoff={run.config.payoff}"] if run.config.payoff else []
+    return " ".join([*run.config.world, *payoff]) or "without options"
+
+
+def sit_down(
+    console: Console,
+    env: Environment,
+    words: View,
+    entries: Sequence[str],
+    runs: Sequence[Run | None],
+) -> list[Player]:
+    """Who takes each seat: the run that its entry names, a person, a scripted player.
+
+    Raises:
+      ValueError: if there is no such player.
+    """
+    scripted = players(env)
+    table = []
+    for seat, (entry, run) in enumerate(zip(entries, runs, strict=True)):
+        if entry == PERSON:
+            player = _person(console, words, seat)
+        elif run:
+            policy = make_policy(run.config, env)
+            player = _automaton(entry, seat, policy, _learnt(run, env, seat))
+        elif entry in scripted.names:
+            params = scripted.params(entry)
+            player = _automaton(entry, seat, scripted.policy, params)
+        else:
+            raise ValueError(
+                f"seat is {entry!r}: {PERSON}, the folder of a run or, in this world, "
+                f"one of {', '.join(scripted.names)} is needed"
+            )
+        table.append(player)
+    return table
+
+
+def _learnt(run: Run, env: Environment, seat: int) -> PyTree:
+    """The parameters of one seed for one seat."""
+    params = trained_params(run.state, env.num_agents)[seat]
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[run.index], params)
+
+
+def _automaton(name: str, seat: int, policy: Policy, params: PyTree) -> Player:
+    play = jax.jit(policy.act)
+
+    def act(key, state, observation, memory):
+        output = play(params, key, observation[None, seat : seat + 1], memory)
+        return np.asarray(output.action)[0, 0], output.memory
+
+    return Player(name, policy.initial_memory((1, 1)), act)
+
+
+def _person(console: Console, words: View, seat: int) -> Player:
+    prompt = f"{words.seats[seat]} {PERSON}, {words.question(seat)}? "
+
+    def act(key, state, observation, memory):
+        console.print(words.show_to(seat, state, np.asarray(observation)))
+        while True:
+            answer = console.input(prompt, markup=False)
+            if not sys.stdin.isatty():
+                console.print(answer)
+            try:
+                return words.read(seat, answer), memory
+            except ValueError as error:
+                console.print(str(error))
+
+    return Player(PERSON, (), act)

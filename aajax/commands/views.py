@@ -1,0 +1,204 @@
+"""How worlds look to people, and how people answer them."""
+
+import string
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.text import Text
+
+from aajax.envs.base import ActionSpace, Box, Environment
+from aajax.envs.coin import CoinGame, CoinState
+from aajax.envs.coin_board import board
+from aajax.envs.matrix import IteratedMatrixGame, MatrixState
+from aajax.envs.negotiation import NegotiationGame, NegotiationState
+from aajax.envs.negotiation_utilities import MOST, NUM_ITEMS
+from aajax.envs.negotiation_words import describe
+from aajax.types import PyTree
+
+COLOURS = ("red", "blue", "green", "magenta", "cyan", "yellow")  # of seats, in turn
+
+
+class View(NamedTuple):
+    """One world in words.
+
+    Attributes:
+      seats: what each seat is called.
+      show: `state -> text`, all that there is, for onlookers.
+      show_to: `(seat, state, observation) -> text`, what one seat may know;
+        observation is f32[N, O].
+      say: `action -> text`, of one seat.
+      question: of one seat, what it may answer.
+      read: `(seat, answer) -> action`; raises ValueError, for what is no answer.
+    """
+
+    seats: tuple[str, ...]
+    show: Callable[[PyTree], Text]
+    show_to: Callable[[int, PyTree, np.ndarray], Text]
+    say: Callable[[np.ndarray], str]
+    question: Callable[[int], str]
+    read: Callable[[int, str], np.ndarray]
+
+
+def view(env: Environment) -> View:
+    """The world in words.
+
+    Raises:
+      ValueError: if nobody has put it into words.
+    """
+    if type(env) not in VIEWS:
+        raise ValueError(
+            f"game is a {type(env).__name__}: one of "
+            f"{', '.join(kind.__name__ for kind in VIEWS)} is needed, to be shown"
+        )
+    return VIEWS[type(env)](env)
+
+
+def read_name(names: Sequence[str], answer: str) -> np.ndarray:
+    """The number of a name, i32[], from the name or a beginning that no other has.
+
+    Raises:
+      ValueError: if it is not, or not only, one of the names.
+    """
+    start = answer.strip().lower()
+    lower = [name.lower() for name in names]
+    found = [i for i, name in enumerate(lower) if name.startswith(start)]
+    if start in lower:
+        found = [lower.index(start)]
+    if not start or len(found) != 1:
+        raise ValueError(f"answer is {answer!r}: {_either(names)} is needed")
+    return np.int32(found[0])
+
+
+def read_proposal(space: ActionSpace, answer: str) -> np.ndarray:
+    """How much of each item is asked for, [3], from numbers with blanks or commas.
+
+    Raises:
+      ValueError: if they are not three numbers of the action space.
+    """
+    whole = not isinstance(space, Box)
+    try:
+        proposal = np.array(answer.replace(",", " ").split(), np.float64)
+    except ValueError:
+        proposal = np.zeros(0)
+    fits = proposal.shape == (NUM_ITEMS,)
+    fits = fits and np.all((proposal >= 0) & (proposal <= MOST))
+    if not fits or (whole and np.any(proposal != np.round(proposal))):
+        raise ValueError(f"answer is {answer!r}: {_numbers(whole)} are needed")
+    return proposal.astype(space.dtype)
+
+
+def _of_coin_game(env: CoinGame) -> View:
+    letters = string.ascii_uppercase[: env.num_agents]
+    names = env.action_names
+
+    def show(state: CoinState) -> Text:
+        text = Text(board(env, state))
+        for seat, letter in enumerate(letters):
+            text.highlight_words([letter, letter.lower()], f"bold {seat_colour(seat)}")
+        return text
+
+    def show_to(seat: int, state: CoinState, observation: np.ndarray) -> Text:
+        letter = letters[seat]
+        return show(state).append(f"\nyou are {letter}, your coins {letter.lower()}")
+
+    return View(
+        tuple(letters),
+        show,
+        show_to,
+        say=lambda action: names[int(action)],
+        question=lambda seat: _either(names),
+        read=lambda seat, answer: read_name(names, answer),
+    )
+
+
+def _of_matrix_game(env: IteratedMatrixGame) -> View:
+    names, num_agents = env.action_names, env.num_agents
+
+    def last_actions(state: MatrixState) -> list[str]:
+        joint = np.unravel_index(int(state.joint) - 1, env.action_counts)
+        return [names[action] for action in joint]
+
+    def show(state: MatrixState) -> Text:
+        return Text(
+            "last time " + " ".join(last_actions(state)) if state.joint else "the start"
+        )
+
+    def show_to(seat: int, state: MatrixState, observation: np.ndarray) -> Text:
+        if not state.joint:
+            return Text("the start")
+        actions = last_actions(state)
+        own = f"last time {actions[seat]} from you, "
+        others = [
+            f"{actions[other]} from {other}"
+            for other in ((seat + i) % num_agents for i in range(1, num_agents))
+        ]
+        return Text(own + ", ".join(others))
+
+    def own_names(seat: int) -> tuple[str, ...]:
+        return names[: env.action_counts[seat]]
+
+    return View(
+        tuple(map(str, range(num_agents))),
+        show,
+        show_to,
+        say=lambda action: names[int(action)],
+        question=lambda seat: _either(own_names(seat)),
+        read=lambda seat, answer: read_name(own_names(seat), answer),
+    )
+
+
+def _of_negotiation(env: NegotiationGame) -> View:
+    whole = not isinstance(env.action_spaces[0], Box)
+
+    def show(state: NegotiationState) -> Text:
+        return Text(describe(env, state))
+
+    def show_to(seat: int, state: NegotiationState, observation: np.ndarray) -> Text:
+        parts = env.read(observation[seat])
+        return Text(
+            "\n".join(
+                f"{name.replace('_', ' '):<19}" + _row(numbers)
+                for name, numbers in parts.items()
+            )
+        )
+
+    return View(
+        tuple(map(str, range(env.num_agents))),
+        show,
+        show_to,
+        say=lambda action: " ".join(map(_number, action)),
+        question=lambda seat: _numbers(whole),
+        read=lambda seat, answer: read_proposal(env.action_spaces[seat], answer),
+    )
+
+
+VIEWS: dict[type, Callable[[Environment], View]] = {
+    CoinGame: _of_coin_game,
+    IteratedMatrixGame: _of_matrix_game,
+    NegotiationGame: _of_negotiation,
+}
+
+
+def seat_colour(seat: int) -> str:
+    """The colour of a seat in a terminal; the seventh has that of the first again."""
+    return COLOURS[seat % len(COLOURS)]
+
+
+def _either(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _numbers(whole: bool) -> str:
+    kind = "whole numbers" if whole else "numbers"
+    return f"three {kind} from 0 to {MOST}"
+
+
+def _row(numbers: np.ndarray) -> str:
+    return "".join(f"{_number(number):>6}" for number in numbers)
+
+
+def _number(number: float) -> str:
+    # Rounded first: an observation's own units may leave 0 a little off.
+    return f"{round(float(number), 3) + 0.0:.3g}"

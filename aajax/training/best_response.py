@@ -1,0 +1,55 @@
+"""A fresh, greedy learner against a frozen policy: how far can it be exploited?"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.policies.base import Policy
+from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble_learner import make_learner
+from aajax.training.config import RunConfig
+from aajax.training.self_play import continued, self_play
+from aajax.types import Array, PRNGKey, PyTree
+
+
+def best_responses(
+    config: RunConfig, victim: Policy, params: PyTree, seed: int = 0
+) -> tuple[PyTree, Array]:
+    """Trains one best response to each of M frozen policies, all at once.
+
+    Args:
+      config: how it learns, in seat 0, for itself alone; its algorithm, opponents and
+        seeds are not used.
+      victim: in all other seats.
+      params: of the victims, [M, ...].
+      seed: of the learners.
+
+    Returns:
+      Parameters of the responses, [M, ...], and their rewards in the last update, with
+      exploration, f32[M].
+    """
+    config = dataclasses.replace(config, algorithm="naive")
+    env = make_env(config)
+    knobs = vars(config.knobs)
+    policy = make_policy(config, env, knobs["exploration"])
+    learner = make_learner(config, policy, knobs, [0])
+
+    def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
+        trainer = self_play(
+            env,
+            [policy],
+            [learner],
+            [[0]],
+            num_games=config.num_games,
+            num_steps=config.num_steps,
+            copies=config.copies,
+            frozen=(victim, params),
+        )
+        state, metrics = continued(trainer, trainer.init(key), config.num_updates)
+        return state.learners[0].params, metrics["reward"][-1]
+
+    num_victims = np.shape(jax.tree.leaves(params)[0])[0]
+    keys = jax.random.split(jax.random.key(seed), num_victims)
+    return jax.jit(jax.vmap(respond))(keys, jax.tree.map(jnp.asarray, params))
