@@ -5,14 +5,12 @@ is already in its folder is not trained again.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import tyro
-from rich.console import Console
 
-from aajax.commands.train import run
+from aajax.commands.train import trained
 from aajax.training import PRESETS
 
 
@@ -25,15 +23,6 @@ class Config:
         *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
     )
     out: Path = Path("runs/experiments")
-
-
-def train(preset: str, out: Path) -> dict:
-    """The summary of a preset's run, trained or found."""
-    folder = out / preset
-    if (folder / "summary.json").exists():
-        return json.loads((folder / "summary.json").read_text())
-    resume = (folder / "config.json").exists()
-    return run(preset, PRESETS[preset][1], folder, resume, Console(stderr=True))
 
 
 def row(summary: dict) -> str:
@@ -62,7 +51,10 @@ def main(config: Config) -> None:
         *("P(C│CC)", "P(C│CD)", "P(C│DC)", "P(C│DD)"),
         *("against always-defect", "time"),
     ]
-    rows = [row(train(preset, config.out)) for preset in config.presets]
+    rows = [
+        row(trained(preset, PRESETS[preset][1], config.out))
+        for preset in config.presets
+    ]
     print("\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]))
 
 

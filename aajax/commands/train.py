@@ -111,6 +111,25 @@ def run(
     return summary
 
 
+def trained(name: str, config: RunConfig, out: Path) -> dict:
+    """The summary of a run in `out/name`: found there, gone on with, or trained.
+
+    Progress goes to stderr. Raises ValueError if another run is there.
+    """
+    folder = out / name
+    resume = (folder / "config.json").exists()
+    if (folder / "summary.json").exists():
+        open_folder(folder, name, config, resume)
+        return json.loads((folder / "summary.json").read_text())
+    return run(name, config, folder, resume, Console(stderr=True))
+
+
+def ablation(name: str, config: RunConfig, out: Path) -> None:
+    """Trains or finds a sweep and prints its table; its figure is a heat map."""
+    summary = trained(name, config, out)
+    Console(width=160).print(summary_table(summary))
+
+
 def _progress(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description:32}"),

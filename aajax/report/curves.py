@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from aajax.report.tables import setting_label  # noqa: E402
+from aajax.report.tables import number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
 
@@ -25,6 +25,9 @@ def training_figure(folder: Path, path: Path) -> None:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     summary = json.loads((folder / "summary.json").read_text())
+    if len(summary["settings"][0]["knobs"]) > 1:
+        _sweep_heat_map(summary, path)
+        return
     settings = summary["settings"][:MAX_SETTINGS]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.8, len(settings)))
@@ -56,6 +59,50 @@ def training_figure(folder: Path, path: Path) -> None:
     _save(figure, path)
 
 
+def _sweep_heat_map(summary: dict, path: Path) -> None:
+    """The first knob against all others: reward with itself, and against defectors."""
+    settings = summary["settings"]
+    first, *others = settings[0]["knobs"]
+    rows = list(dict.fromkeys(setting["knobs"][first] for setting in settings))
+    columns = list(dict.fromkeys(_column(setting, others) for setting in settings))
+    panels = {"with itself": lambda setting: setting["mean_reward"]}
+    if "always_defect" in settings[0]["league"]:
+        panels["against always-defect"] = lambda s: s["league"]["always_defect"]
+    size = 1.6 + 0.75 * len(columns), 2.2 + 0.55 * len(rows)
+    figure, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(len(panels) * size[0], size[1]),
+        layout="constrained",
+        squeeze=False,
+    )
+    for one, (title, read) in zip(axes[0], panels.items(), strict=True):
+        means = np.full((len(rows), len(columns)), np.nan)
+        for setting in settings:
+            place = rows.index(setting["knobs"][first]), _column(setting, others)
+            means[place[0], columns.index(place[1])] = np.mean(read(setting))
+        _heat_map(one, means, np.vectorize("{:.2f}".format)(means))
+        one.set_xticks(range(len(columns)), columns, fontsize="small")
+        one.set_yticks(range(len(rows)), [number(row) for row in rows])
+        one.set(ylabel=first, title=f"Reward {title}", xlabel=", ".join(others))
+    _save(figure, path)
+
+
+def _column(setting: dict, names: list[str]) -> str:
+    return "\n".join(number(setting["knobs"][name]) for name in names)
+
+
+def _heat_map(axes, numbers: np.ndarray, text: np.ndarray):
+    image = axes.imshow(numbers, cmap="viridis", aspect="auto")
+    middle = (np.nanmin(numbers) + np.nanmax(numbers)) / 2
+    for (row, column), label in np.ndenumerate(text):
+        colour = "white" if numbers[row, column] < middle else "black"
+        axes.text(
+            column, row, label, ha="center", va="center", color=colour, fontsize=8
+        )
+    return image
+
+
 def league_figure(table: dict, path: Path) -> None:
     """Draws the heat map of a two-player league: the row player's reward.
 
@@ -79,13 +126,7 @@ def league_figure(table: dict, path: Path) -> None:
         text[row, column] = f"{round(reward[row, column], 2) + 0.0:.2f}{spread}"
     size = 2.2 + 0.75 * len(players)
     figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
-    image = axes.imshow(reward, cmap="viridis")
-    middle = (np.nanmin(reward) + np.nanmax(reward)) / 2
-    for (row, column), label in np.ndenumerate(text):
-        colour = "white" if reward[row, column] < middle else "black"
-        axes.text(
-            column, row, label, ha="center", va="center", color=colour, fontsize=8
-        )
+    image = _heat_map(axes, reward, text)
     names = [name.replace("_", " ") for name in players]
     axes.set_xticks(range(len(players)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(players)), names)
