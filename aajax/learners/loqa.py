@@ -173,7 +173,7 @@ def opponent_log_prob(
     over_seats = jax.vmap(over_others, (1, 1, 1, None), 1)
     over_games = jax.vmap(over_seats, (1, 1, 1, 1), 1)
     return_ = over_games(log_prob, batch.other_return, batch.other_value, batch.last)
-    following = jnp.concatenate([return_[1:], jnp.zeros_like(return_[:1])])
+    following = jnp.concatenate([return_[1:], batch.other_next_value[-1:]])
     last = batch.last[..., None, None]
     following = jnp.where(last, batch.other_next_value, following)
     discount = gamma * batch.discount[..., None, None]

@@ -2,7 +2,7 @@
 
 `epsilon`, where it is taken, is the ε of the ε-soft distribution (1 − ε) π + ε ·
 uniform, which is then sampled and differentiated as the mixture that it is; None for π
-itself. It is uniform over whole actions, not over each part of one.
+itself. Where not `corrected` it is sampled, but log-probabilities are those of π.
 """
 
 from collections.abc import Callable
@@ -130,7 +130,8 @@ def tanh_normal(
         a = middle + half · tanh(x),  x ~ N(3 tanh(s_0 / 3), σ²),
         log σ = s_1 within [−3, 1]
 
-    with scores (s_0, s_1), f32[..., 2 · size]. Entropy is that of π, exploration left
+    with scores (s_0, s_1), f32[..., 2 · size]. Exploration is uniform over whole
+    actions, not over each number on its own. Entropy is that of π, exploration left
     out, its E[log |da/dx|] by Gauss-Hermite quadrature.
     """
     middle, half = (low + high) / 2, (high - low) / 2
@@ -172,8 +173,9 @@ def tanh_normal(
 
     def entropy(scores):
         mean, log_std = moments(scores)
-        x = mean[..., None] + jnp.exp(log_std)[..., None] * nodes
-        stretch = jnp.sum(log_slope(x) * weights, axis=-1)
+        z, weight = (x.reshape(*(1,) * mean.ndim, -1) for x in (nodes, weights))
+        x = mean[..., None] + jnp.exp(log_std)[..., None] * z
+        stretch = jnp.sum(log_slope(x) * weight, axis=-1)
         normal = 0.5 * np.log(2 * np.pi * np.e) + log_std
         return jnp.sum(normal + stretch, axis=-1)
 

@@ -28,13 +28,18 @@ class Opponents:
         for name, low in (("capacity", 0), ("every", 1), ("groups", 1)):
             value = getattr(self, name)
             if value < low:
-                raise ValueError(f"{name} is {value}: at least {low} is needed")
+                raise ValueError(
+                    f"opponents.{name} is {value}: at least {low} is needed"
+                )
         if self.capacity and num_games % self.groups:
             raise ValueError(
-                f"groups is {self.groups}: a divisor of the {num_games} games is needed"
+                f"opponents.groups is {self.groups}: a divisor of the {num_games} "
+                "games is needed"
             )
         if not 0 <= self.current <= 1:
-            raise ValueError(f"current is {self.current}: a share in [0, 1] is needed")
+            raise ValueError(
+                f"opponents.current is {self.current}: a share in [0, 1] is needed"
+            )
 
 
 class Pool(NamedTuple):
@@ -83,7 +88,13 @@ def draw(key: PRNGKey, pool: Pool, options: Opponents) -> PyTree:
     index = jax.random.randint(key, (options.groups,), 0, size)
     meets_head = jnp.arange(options.groups) < round(options.current * options.groups)
     index = jnp.where(meets_head, pool.filled % capacity, index)
-    return jax.tree.map(lambda ring: ring[index], pool.members)
+
+    # A loop, as one gather may be fused with the writing of the head, at the price of a
+    # copy of the ring.
+    def pick(i):
+        return jax.tree.map(lambda ring: ring[i], pool.members)
+
+    return jax.lax.map(pick, index)
 
 
 def _capacity(pool: Pool) -> int:

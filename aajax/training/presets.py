@@ -3,6 +3,7 @@
 import dataclasses
 
 from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig
+from aajax.training.pool import Opponents
 
 _GRU = RunConfig(
     policy="gru",
@@ -12,6 +13,38 @@ _GRU = RunConfig(
     knobs=Knobs(
         beta=10.0, past_gamma=0.7, learning_rate=0.01, critic_learning_rate=0.01
     ),
+)
+
+_COIN = RunConfig(
+    game="coin",
+    policy="gru",
+    network=NetworkConfig(encoder_layers=1, activation="relu", value_scale=5.0),
+    baseline="critic",
+    past="positive",
+    opponents=Opponents(capacity=64, every=8, groups=16, current=0.5),
+    num_games=128,
+    num_steps=50,
+    num_updates=700,
+    max_gradient_norm=1.0,
+    knobs=Knobs(
+        beta=0.6,
+        past_gamma=0.9,
+        lambda_=0.4,
+        learning_rate=0.005,
+        critic_learning_rate=0.005,
+        exploration=0.1,
+        entropy_bonus=0.15,
+    ),
+    final=Final(entropy_bonus=0.01),
+)
+_COIN_PPO = dataclasses.replace(
+    _COIN,
+    algorithm="naive",
+    learner="ppo",
+    num_epochs=2,
+    num_minibatches=2,
+    opponents=Opponents(),
+    num_updates=300,
 )
 
 _NEGOTIATION = RunConfig(
@@ -86,6 +119,16 @@ PRESETS = {
             num_updates=100,
             knobs=Knobs(learning_rate=1.0, lookahead_rate=1.0, exploration=0.0),
         ),
+    ),
+    "coin": ("Advantage Alignment, recurrent policies", _COIN),
+    "coin-loqa": (
+        "LOQA, recurrent policies",
+        dataclasses.replace(_COIN, algorithm="loqa", target_rate=0.01),
+    ),
+    "coin-ppo": ("PPO, every learner for itself", _COIN_PPO),
+    "coin-sum": (
+        "PPO for the sum of rewards",
+        dataclasses.replace(_COIN_PPO, algorithm="sum_of_rewards"),
     ),
     "negotiation": (
         "Advantage Alignment, policies that see the round before",

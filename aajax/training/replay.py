@@ -31,10 +31,10 @@ class Replay:
                 f"replay.games is {self.games}: at least 0 and fewer than the "
                 f"{num_games} games is needed"
             )
-        if self.capacity < max(self.games, 1):
+        if self.capacity <= self.games:
             raise ValueError(
-                f"replay.capacity is {self.capacity}: at least {max(self.games, 1)} is "
-                "needed"
+                f"replay.capacity is {self.capacity}: more than the {self.games} games "
+                "that an update adds is needed"
             )
 
 
@@ -63,7 +63,7 @@ def mix(
     """Puts older games in the place of the last `num_replayed`, which are kept.
 
     Games are exchangeable, so that the last are as good as any. Before the store holds
-    a game, none is replayed.
+    a game, none is replayed; when it is full, not those that have to go now.
 
     Returns:
       The store, the trajectory, and bool[B], which games are older ones.
@@ -71,22 +71,23 @@ def mix(
     rows = _swap(trajectory)
     num_games = trajectory.last.shape[1]
     capacity = jax.tree.leaves(store.games)[0].shape[0]
-    index = jax.random.randint(
-        key, (num_replayed,), 0, jnp.clip(store.added, 1, capacity)
-    )
-    is_old = (jnp.arange(num_games) >= num_games - num_replayed) & (store.added > 0)
-
-    def replace(row, ring):
-        old = jnp.concatenate([row[: num_games - num_replayed], ring[index]])
-        return jnp.where(is_old.reshape(-1, *(1,) * (row.ndim - 1)), old, row)
-
-    mixed = jax.tree.map(replace, rows, store.games)
+    # Written before it is read: the other way round, XLA would copy the ring.
     slots = (store.added + jnp.arange(num_replayed)) % capacity
     games = jax.tree.map(
         lambda ring, row: ring.at[slots].set(row[num_games - num_replayed :]),
         store.games,
         rows,
     )
+    num_older = jnp.minimum(store.added, capacity - num_replayed)
+    back = jax.random.randint(key, (num_replayed,), 1, jnp.maximum(num_older, 1) + 1)
+    index = (store.added - back) % capacity
+    is_old = (jnp.arange(num_games) >= num_games - num_replayed) & (num_older > 0)
+
+    def replace(row, ring):
+        old = jnp.concatenate([row[: num_games - num_replayed], ring[index]])
+        return jnp.where(is_old.reshape(-1, *(1,) * (row.ndim - 1)), old, row)
+
+    mixed = jax.tree.map(replace, rows, games)
     return Store(games, store.added + num_replayed), _swap(mixed), is_old
 
 

@@ -1,0 +1,72 @@
+"""The Coin Game on a torus of 3 × 3 and larger: whose coins are taken.
+
+Trains Advantage Alignment, LOQA, PPO and PPO for the sum of rewards over 10 seeds and
+prints the README's rows. A run that is already in its folder is not trained again.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from aajax.commands.train import trained
+from aajax.training import PRESETS
+
+NAMES = {
+    "coin": "AA",
+    "coin-loqa": "LOQA",
+    "coin-ppo": "PPO",
+    "coin-sum": "PPO, sum",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is run, over how many seeds, and where it is kept."""
+
+    presets: tuple[str, ...] = tuple(NAMES)
+    size: int = 3  # rows and columns of the torus
+    seeds: int = 10
+    out: Path = Path("runs/experiments")
+
+
+def row(summary: dict, name: str, size: int) -> str:
+    """One algorithm: means and standard deviations over seeds."""
+
+    def cell(numbers: list[float]) -> str:
+        return f"{np.mean(numbers):.2f} ± {np.std(numbers, ddof=1):.2f}"
+
+    measures, against = summary["measures"], summary["league"]
+    opponents = "always_cooperate", "always_defect", "tit_for_tat"
+    cells = [
+        f"{name}, {size} × {size}",
+        cell(summary["mean_reward"]),
+        cell(measures["own of the coins taken"]),
+        cell(measures["coins per step and agent"]),
+        *(cell(against[who]) for who in opponents),
+        f"{summary['wall_seconds']:.0f} s",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main(config: Config) -> None:
+    """Prints the table."""
+    heads = [
+        *("algorithm", "reward with itself", "own of the coins", "coins per step"),
+        *("against AC", "against AD", "against tit-for-tat", "time"),
+    ]
+    print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
+    for preset in config.presets:
+        run = dataclasses.replace(PRESETS[preset][1], seeds=config.seeds)
+        name = preset
+        if config.size != 3:
+            world = f"height={config.size}", f"width={config.size}"
+            run = dataclasses.replace(run, world=world)
+            name = f"{preset}-{config.size}"
+        summary = trained(name, run, config.out)
+        print(row(summary, NAMES[preset], config.size), flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
