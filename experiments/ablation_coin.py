@@ -1,7 +1,7 @@
 """Ablation of the Coin Game: β × past × baseline, as one vmapped program.
 
 Prints the table of all settings and draws a heat map. A run that is already in its
-folder is not trained again.
+folder is not trained again. Games are fewer than the preset's, without past selves.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from aajax.commands.train import ablation
-from aajax.training import PRESETS, Sweep
+from aajax.training import PRESETS, Opponents, Sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Config:
     """What is tried, over how many seeds, and where it is kept."""
 
     sweep: Sweep = Sweep(
-        beta=(0.0, 1.0, 2.5),
-        past=("discounted", "mean", "clipped"),
+        beta=(0.0, 0.6, 1.5),
+        past=("discounted", "mean", "positive"),
         baseline=("group", "critic"),
     )
     seeds: int = 2
@@ -29,6 +29,11 @@ class Config:
 if __name__ == "__main__":
     chosen = tyro.cli(Config, description=__doc__)
     run = dataclasses.replace(
-        PRESETS["coin"][1], sweep=chosen.sweep, seeds=chosen.seeds
+        PRESETS["coin"][1],
+        sweep=chosen.sweep,
+        seeds=chosen.seeds,
+        num_games=64,
+        num_updates=400,
+        opponents=Opponents(),
     )
     ablation("ablation-coin", run, chosen.out)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from aajax.learners import advantages
@@ -126,8 +127,8 @@ def prepare(
             "needed"
         )
     num_agents = trajectory.action.shape[2]
-    seats = jnp.arange(num_agents) if seats is None else jnp.asarray(seats)
-    others = (seats[:, None] + jnp.arange(1, num_agents)) % num_agents  # [n, M]
+    seats = np.arange(num_agents) if seats is None else np.asarray(seats)
+    others = (seats[:, None] + np.arange(1, num_agents)) % num_agents  # [n, M]
     advantage, target = advantages.critic(gamma, 0.0)(trajectory)
     _, return_ = advantages.critic(gamma, 1.0)(trajectory)
     return LoqaBatch(

@@ -67,7 +67,12 @@ _NEGOTIATION = RunConfig(
     final=Final(entropy_bonus=0.05),
 )
 _NEGOTIATION_PPO = dataclasses.replace(
-    _NEGOTIATION, algorithm="naive", learner="ppo", num_epochs=2, num_minibatches=2
+    _NEGOTIATION,
+    algorithm="naive",
+    learner="ppo",
+    num_epochs=2,
+    num_minibatches=2,
+    num_updates=200,
 )
 
 PRESETS = {
@@ -94,9 +99,10 @@ PRESETS = {
         "LOQA, memory-one policies",
         RunConfig(
             algorithm="loqa",
-            explore="greedy",
+            num_games=256,
             num_steps=50,
-            knobs=Knobs(exploration=0.2, critic_learning_rate=0.1),
+            num_updates=3000,
+            knobs=Knobs(learning_rate=0.01, exploration=0.2),
         ),
     ),
     "ipd-lola": (
@@ -123,7 +129,12 @@ PRESETS = {
     "coin": ("Advantage Alignment, recurrent policies", _COIN),
     "coin-loqa": (
         "LOQA, recurrent policies",
-        dataclasses.replace(_COIN, algorithm="loqa", target_rate=0.01),
+        dataclasses.replace(
+            _COIN,
+            algorithm="loqa",
+            target_rate=0.02,
+            knobs=dataclasses.replace(_COIN.knobs, beta=1.0, entropy_bonus=0.1),
+        ),
     ),
     "coin-ppo": ("PPO, every learner for itself", _COIN_PPO),
     "coin-sum": (
