@@ -32,7 +32,7 @@ if __name__ == "__main__":
         PRESETS["coin"][1],
         sweep=chosen.sweep,
         seeds=chosen.seeds,
-        num_games=64,
+        num_games=32,
         num_updates=400,
         opponents=Opponents(),
     )

@@ -39,7 +39,7 @@ class Config:
     """Where runs are kept, and how many games each pair of seeds plays."""
 
     out: Path = Path("runs/experiments")
-    num_games: int = 64
+    num_games: int = 512
 
 
 def main(config: Config) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aajax import envs, nets
 from aajax.envs.matrix import seat_views
 from aajax.ops.memory_one import memory_one_values
-from aajax.policies import categorical_policy, seated
+from aajax.policies import categorical_policy, negotiation, seated
 from aajax.policies.matrix import memory_one, memory_one_table, scripted_table
 from aajax.rollout import begin, rollout
 
@@ -210,3 +210,52 @@ def test_long_games_are_worth_the_exact_values(game, num_agents):
     error = returns.std(0) / np.sqrt(num_games)
     assert (error < 0.1).all()
     assert (np.abs(returns.mean(0) - exact) < 4 * error).all()
+
+
+COPIES, NUM_WORLDS, NUM_TURNS = 3, 4, 5
+
+
+@functools.cache
+def shared_chance(copies):
+    """Games of negotiation, whose stakes are drawn anew in every turn."""
+    env = envs.make("negotiation", utilities="uniform", num_steps=NUM_TURNS)
+    policy = seated([negotiation.scripted(env)], [[0, 1]])
+    params = (negotiation.scripted_params("random", env),)
+    num_games = COPIES * NUM_WORLDS
+    tables = begin(jax.random.key(0), env, policy, num_games, copies)
+    run = jax.jit(rollout, static_argnames=("policy", "num_steps", "copies"))
+    trajectory = run(
+        jax.random.key(1),
+        env,
+        policy,
+        params,
+        tables,
+        num_steps=NUM_TURNS,
+        copies=copies,
+    )[1]
+    layout = env.layout()
+    observation = np.asarray(trajectory.observation)
+    seen = [observation[..., layout[name]] for name in ("pool", "own_utility")]
+    return np.concatenate(seen, -1), np.asarray(trajectory.action)
+
+
+def test_copies_share_the_worlds_chance_and_nobody_elses():
+    """At the start and after every step; consecutive games are copies."""
+    stakes, action = shared_chance(COPIES)
+    groups = stakes.reshape(NUM_TURNS, NUM_WORLDS, COPIES, -1)
+    np.testing.assert_array_equal(
+        groups, np.broadcast_to(groups[:, :, :1], groups.shape)
+    )
+    for step in groups[:, :, 0]:
+        assert len(np.unique(step, axis=0)) == NUM_WORLDS
+    assert len(np.unique(groups[:, 0, 0], axis=0)) == NUM_TURNS
+    # Policies draw for every game and seat on their own.
+    drawn = action.reshape(NUM_TURNS, -1)
+    for step in drawn:
+        assert len(np.unique(step)) > 0.9 * len(step)
+
+
+def test_without_copies_every_game_has_its_own_chance():
+    stakes, _ = shared_chance(1)
+    for step in stakes.reshape(NUM_TURNS, COPIES * NUM_WORLDS, -1):
+        assert len(np.unique(step, axis=0)) == COPIES * NUM_WORLDS

@@ -71,9 +71,10 @@ def run(
         def on_chunk(num_updates: int, row: dict) -> None:
             nonlocal done
             done = num_updates
+            text = f"reward {row['reward']:.3f}"
             entropies = [x for name, x in row.items() if name.endswith("entropy")]
-            entropy = sum(entropies) / len(entropies)
-            text = f"reward {row['reward']:.3f}  entropy {entropy:.3f}"
+            if entropies:
+                text += f"  entropy {sum(entropies) / len(entropies):.3f}"
             progress.update(task, completed=num_updates, description=text)
             if not console.is_terminal:
                 console.print(f"update {num_updates}/{config.num_updates}  {text}")

@@ -216,8 +216,8 @@ def coin_game(
       ValueError: if an argument is out of range, or the agents could fill the board.
     """
     for name, size in (("height", height), ("width", width), ("num_steps", num_steps)):
-        if size < 1:
-            raise ValueError(f"{name} is {size}: at least 1 is needed")
+        if size < 1 or size != int(size):
+            raise ValueError(f"{name} is {size}: a whole number from 1 on is needed")
     if num_agents < 2:
         raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
     if height * width <= num_agents:

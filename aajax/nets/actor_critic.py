@@ -1,11 +1,13 @@
 """An actor and a critic, with torsos of their own or one for both, for a policy."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.initializers import orthogonal
 
-from aajax.nets.torsos import GRU, Torso
+from aajax.nets.initializers import orthogonal
+from aajax.nets.torsos import Torso
 from aajax.policies.base import Network, reset_memory
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -61,48 +63,42 @@ def actor_critic(
             if torsos[name].cell is not None
         }
 
-    def read(params, memory, run):
-        """Runs every branch: outputs by name, and the new memory."""
-        memory, outputs, new_memory, features = dict(memory), {}, {}, {}
+    def step(params, observation, memory):
+        lead = observation.shape[:-1]
+        # One list of rows: a CPU is slow to differentiate products over more axes.
+        observation, memory = jax.tree.map(
+            lambda x: x.reshape(-1, x.shape[-1]), (observation, dict(memory))
+        )
+        outputs, features, carries = {}, {}, {}
         for name, head in heads.items():
-            if "encoder" in params[name]:
-                new_memory[name], features[name] = run(
-                    torsos[name], params[name], memory.get(name)
+            branch = params[name]
+            if "encoder" in branch:
+                features[name], carries[name] = _features(
+                    torsos[name], branch, observation, memory.get(name)
                 )
             else:
-                new_memory[name], features[name] = (
-                    new_memory["actor"],
-                    features["actor"],
-                )
-            outputs[name] = head.apply(params[name]["head"], features[name])
-        scores = outputs["actor"]
-        value = jnp.zeros((*scores.shape[:-1], *value_shape))
+                features[name], carries[name] = features["actor"], carries["actor"]
+            outputs[name] = head.apply(branch["head"], features[name])
+        scores = outputs["actor"].reshape(*lead, num_scores)
+        value = jnp.zeros((*lead, *value_shape))
         if critic:
             value = value_scale * outputs["critic"].reshape(value.shape)
-        new_memory = {
-            name: carry for name, carry in new_memory.items() if name in memory
-        }
-        return scores, value, new_memory
-
-    def step(params, observation, memory):
-        def run(torso, branch, carry):
-            features = torso.encoder.apply(branch["encoder"], observation)
-            if torso.cell is not None:
-                features = carry = torso.cell.apply(branch["cell"], carry, features)
-            return carry, torso.readout.apply(branch["readout"], features)
-
-        return read(params, memory, run)
+        return scores, value, {k: carries[k].reshape(*lead, -1) for k in memory}
 
     def unroll(params, observation, last: Array, memory):
-        def run(torso, branch, carry):
-            features = torso.encoder.apply(branch["encoder"], observation)
-            if torso.cell is not None:
-                carry, features = _scan_cell(
-                    torso.cell, branch["cell"], carry, features, last
-                )
-            return carry, torso.readout.apply(branch["readout"], features)
+        if not memory:
+            return step(params, observation, memory)[:2]
+        start = jax.tree.map(jnp.zeros_like, memory)
 
-        return read(params, memory, run)[:2]
+        # All layers of one step after the other, and again to differentiate it: what
+        # they compute stays in a CPU's cache, and nothing but memories is stored.
+        @partial(jax.checkpoint, prevent_cse=False)
+        def body(memory, x):
+            observation, last = x
+            scores, value, memory = step(params, observation, memory)
+            return reset_memory(memory, start, last), (scores, value)
+
+        return jax.lax.scan(body, memory, (observation, last))[1]
 
     def critic_branch(params):
         if shared and critic:
@@ -113,18 +109,13 @@ def actor_critic(
     return Network(init, initial_memory, step, unroll, critic_branch)
 
 
-def _scan_cell(
-    cell: GRU, params: PyTree, carry: Array, features: Array, last: Array
-) -> tuple[Array, Array]:
-    projected = cell.apply(params, features, method=cell.project)
-    start = jnp.zeros_like(carry)
-
-    def body(carry, x):
-        projected, last = x
-        output = cell.apply(params, carry, projected, method=cell.recur)
-        return reset_memory(output, start, last), output
-
-    return jax.lax.scan(body, carry, (projected, last))
+def _features(
+    torso: Torso, params: PyTree, observation: Array, carry: Array | None
+) -> tuple[Array, Array | None]:
+    features = torso.encoder.apply(params["encoder"], observation)
+    if torso.cell is not None:
+        features = carry = torso.cell.apply(params["cell"], carry, features)
+    return torso.readout.apply(params["readout"], features), carry
 
 
 def _init_branch(

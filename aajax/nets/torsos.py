@@ -11,8 +11,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.initializers import lecun_normal, orthogonal, zeros
+from flax.linen.initializers import lecun_normal, zeros
 
+from aajax.nets.initializers import orthogonal
 from aajax.types import Array
 
 

@@ -75,17 +75,18 @@ def multi_categorical(
     single = categorical(epsilon, corrected)
 
     def split(scores):
-        return scores.reshape(*scores.shape[:-1], size, num_actions)
+        scores = scores.reshape(*scores.shape[:-1], size, num_actions)
+        return jnp.moveaxis(scores, -2, 0)
 
     def sample(key, scores):
         action, log_prob = single.sample(key, split(scores))
-        return action, log_prob.sum(-1)
+        return jnp.moveaxis(action, 0, -1), log_prob.sum(0)
 
     def log_prob(scores, action):
-        return single.log_prob(split(scores), action).sum(-1)
+        return single.log_prob(split(scores), jnp.moveaxis(action, -1, 0)).sum(0)
 
     def entropy(scores):
-        return single.entropy(split(scores)).sum(-1)
+        return single.entropy(split(scores)).sum(0)
 
     return Distribution(size * num_actions, sample, log_prob, entropy)
 
@@ -141,7 +142,7 @@ def tanh_normal(
     weights = np.asarray(weights / weights.sum(), np.float32)
 
     def moments(scores):
-        mean, log_std = jnp.split(scores, 2, axis=-1)
+        mean, log_std = jnp.split(jnp.moveaxis(scores, -1, 0), 2)
         low, high = LOG_STD_RANGE
         squashed = jax.nn.sigmoid(log_std - (low + high) / 2)
         return MEAN_RANGE * jnp.tanh(mean / MEAN_RANGE), low + (high - low) * squashed
@@ -152,10 +153,11 @@ def tanh_normal(
 
     def log_prob(scores, action):
         mean, log_std = moments(scores)
-        x = jnp.arctanh(jnp.clip((action - middle) / half, -limit, limit))
+        inner = (jnp.moveaxis(action, -1, 0) - middle) / half
+        x = jnp.arctanh(jnp.clip(inner, -limit, limit))
         z = (x - mean) * jnp.exp(-log_std)
         normal = -0.5 * (jnp.square(z) + np.log(2 * np.pi)) - log_std
-        total = jnp.sum(normal - log_slope(x), axis=-1)
+        total = jnp.sum(normal - log_slope(x), axis=0)
         if not corrected:
             return total
         return _mixed(total, epsilon, -size * np.log(high - low))
@@ -168,23 +170,26 @@ def tanh_normal(
         if epsilon is not None:
             shape = action.shape
             uniform = jax.random.uniform(keys[1], shape, minval=low, maxval=high)
-            action = _explore(keys[2], action, uniform, epsilon)
+            explores = jax.random.bernoulli(keys[2], epsilon, shape[1:])
+            action = jnp.where(explores[None], uniform, action)
+        action = jnp.moveaxis(action, 0, -1)
         return action, log_prob(scores, action)
 
     def entropy(scores):
         mean, log_std = moments(scores)
-        z, weight = (x.reshape(*(1,) * mean.ndim, -1) for x in (nodes, weights))
-        x = mean[..., None] + jnp.exp(log_std)[..., None] * z
-        stretch = jnp.sum(log_slope(x) * weight, axis=-1)
+        std = jnp.exp(log_std)
+
+        # Node by node, and once more when differentiated: nothing is stored.
+        @jax.checkpoint
+        def add(total, node):
+            z, weight = node
+            return total + weight * log_slope(mean + std * z), None
+
+        stretch, _ = jax.lax.scan(add, jnp.zeros_like(mean), (nodes, weights))
         normal = 0.5 * np.log(2 * np.pi * np.e) + log_std
-        return jnp.sum(normal + stretch, axis=-1)
+        return jnp.sum(normal + stretch, axis=0)
 
     return Distribution(2 * size, sample, log_prob, entropy)
-
-
-def _explore(key, action, uniform, epsilon):
-    explores = jax.random.bernoulli(key, epsilon, action.shape[:-1])
-    return jnp.where(explores[..., None], uniform, action)
 
 
 def _mixed(log_prob: Array, epsilon: Array | float | None, uniform: float) -> Array:

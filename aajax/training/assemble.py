@@ -31,10 +31,20 @@ def make_env(config: RunConfig) -> Environment:
     Raises:
       ValueError: for an unknown game or option, or a payoff tensor that is none.
     """
-    options = {"num_steps": config.num_steps, **_read_options(config.world)}
-    if config.payoff is None:
-        return envs.make(config.game, **options)
-    return matrix_game(_read_payoff(config.payoff), **options)
+    options = _read_options(config.world)
+    if "num_steps" in options:
+        raise ValueError(
+            f"world is {list(config.world)}: the option num_steps of the run, not of "
+            "the world, is needed"
+        )
+    options["num_steps"] = config.num_steps
+    payoff = None if config.payoff is None else _read_payoff(config.payoff)
+    try:
+        if payoff is None:
+            return envs.make(config.game, **options)
+        return matrix_game(payoff, **options)
+    except TypeError as error:
+        raise ValueError(f"world is {list(config.world)}: {error}") from None
 
 
 def make_policy(

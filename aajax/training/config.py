@@ -173,12 +173,8 @@ def _check(config: RunConfig) -> None:
     for name in COUNTS:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
-    for name in ("encoder_layers", "readout_layers", "critic_size"):
-        if getattr(config.network, name) < 0:
-            raise ValueError(
-                f"network.{name} is {getattr(config.network, name)}: at least 0 is "
-                "needed"
-            )
+    _check_network(config.network)
+    _check_algorithm(config)
     if config.num_bins < 2:
         raise ValueError(f"num_bins is {config.num_bins}: at least 2 is needed")
     if not 0 <= config.first_seed < 2**32 - config.seeds:
@@ -202,6 +198,50 @@ def _check(config: RunConfig) -> None:
     for name, default in dataclasses.asdict(config.knobs).items():
         for value in (default, *getattr(config.sweep, name)):
             _check_knob(name, name, value)
+    for name, accepted in CHOICES.items():
+        for value in getattr(config.sweep, name):
+            if value not in accepted:
+                raise ValueError(
+                    f"{name} is {value!r}: one of {', '.join(accepted)} is needed"
+                )
+
+
+def _check_algorithm(config: RunConfig) -> None:
+    """Whether what is asked for is something that the algorithm can do."""
+    plain = {}
+    if config.algorithm in ("loqa", "lola", "lola_exact"):
+        plain["learner"] = "policy_gradient"
+    if config.algorithm in ("lola", "lola_exact"):
+        plain |= {"target_rate": 0.0, "num_chunks": 1, "copies": 1}
+        if config.replay.games:
+            raise ValueError(
+                f"replay.games is {config.replay.games}: 0 is needed with algorithm "
+                f"{config.algorithm!r}"
+            )
+    for name, value in plain.items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"{name} is {getattr(config, name)!r}: {value!r} is needed with "
+                f"algorithm {config.algorithm!r}"
+            )
+
+
+def _check_network(network: NetworkConfig) -> None:
+    least = {"encoder_layers": 0, "readout_layers": 0, "readout_size": 1}
+    for name, low in {**least, "critic_size": 0}.items():
+        if getattr(network, name) < low:
+            raise ValueError(
+                f"network.{name} is {getattr(network, name)}: at least {low} is needed"
+            )
+    if network.shared and network.critic_size:
+        raise ValueError(
+            f"network.critic_size is {network.critic_size}: 0 is needed where actor "
+            "and critic share a torso"
+        )
+    if not math.isfinite(network.value_scale):
+        raise ValueError(
+            f"network.value_scale is {network.value_scale}: a finite number is needed"
+        )
 
 
 def _check_games(config: RunConfig) -> None:

@@ -97,6 +97,8 @@ def self_play(
             f"copies is {copies}: a divisor of the {num_games} games is needed"
         )
     fresh = env.episode_length == num_steps
+    if frozen is not None and opponents is not None:
+        raise ValueError("opponents is given: None is needed with a frozen policy")
     rest = sorted(set(range(env.num_agents)).difference(*seats))
     if frozen is not None:
         table = seated([*policies, frozen[0]], [*seats, rest])

@@ -14,12 +14,33 @@ import pytest
 
 from aajax import envs, learners, nets, policies
 from aajax.learners import advantages
-from aajax.training import Knobs, RunConfig, Sweep, checkpoint, metrics, self_play
+from aajax.training import (
+    Final,
+    Knobs,
+    Opponents,
+    Replay,
+    RunConfig,
+    Sweep,
+    checkpoint,
+    metrics,
+    self_play,
+)
 from aajax.training.run import load, open_folder, train
 
 SMALL = RunConfig(num_games=8, num_steps=4, num_updates=6, seeds=2)
 RECURRENT = dataclasses.replace(SMALL, policy="gru", hidden_size=4, baseline="critic")
 SEPARATE = dataclasses.replace(SMALL, parameters="separate")
+# Past selves, earlier games, a target critic and a knob that moves, all at once.
+PAST = dataclasses.replace(
+    SMALL,
+    algorithm="loqa",
+    target_rate=0.1,
+    opponents=Opponents(capacity=3, every=2, groups=4),
+    replay=Replay(games=2, capacity=5),
+    final=Final(exploration=0.1),
+)
+LOLA = dataclasses.replace(SEPARATE, algorithm="lola", optimizer="sgd")
+EXACT_LOLA = dataclasses.replace(LOLA, algorithm="lola_exact")
 SWEPT = dataclasses.replace(SMALL, sweep=Sweep(beta=(0.0, 1.0), gamma=(0.5, 0.9)))
 
 
@@ -49,7 +70,13 @@ def stop_after(num_updates):
     return on_chunk
 
 
-@pytest.mark.parametrize("config", [SMALL, RECURRENT, SEPARATE, SWEPT])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(SMALL, RECURRENT, SEPARATE, SWEPT, PAST, EXACT_LOLA),
+        pytest.param(LOLA, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path, config):
     whole = run(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):

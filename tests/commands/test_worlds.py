@@ -1,0 +1,132 @@
+"""Training, measuring and leagues in worlds that are no matrix games."""
+
+import dataclasses
+import json
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from aajax import cli, envs
+from aajax.commands.evaluate import MEASURES, OPPONENTS, scripted_group
+from aajax.commands.train import run
+from aajax.league import with_itself
+from aajax.policies import coin, negotiation
+from aajax.training import PRESETS, NetworkConfig
+
+SMALL = dataclasses.replace(
+    PRESETS["negotiation"][1],
+    hidden_size=4,
+    network=NetworkConfig(encoder_layers=1),
+    num_games=8,
+    copies=4,
+    num_steps=4,
+    num_updates=1,
+    seeds=2,
+)
+RUNS = {
+    "coin": dataclasses.replace(SMALL, game="coin", world=("width=2",)),
+    "negotiation": SMALL,
+}
+every_world = pytest.mark.parametrize("world", RUNS)
+MEASURED = {
+    "coin": {"own of the coins taken", "coins per step and agent"},
+    "negotiation": {"efficiency"},
+}
+SCRIPTED = {"coin": coin.SCRIPTED, "negotiation": negotiation.SCRIPTED}
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A small finished run of each world."""
+    runs = tmp_path_factory.mktemp("runs")
+    with jax.numpy_dtype_promotion("standard"):
+        for world, config in RUNS.items():
+            run("negotiation", config, runs / world, False, Console(quiet=True))
+    return runs
+
+
+@every_world
+def test_a_summary_has_the_worlds_measures(folders, world):
+    summary = json.loads((folders / world / "summary.json").read_text())
+    assert set(summary["measures"]) == MEASURED[world]
+    for numbers in summary["measures"].values():
+        assert np.shape(numbers) == (2,)
+        assert 0 <= min(numbers) <= max(numbers) <= 1
+    assert set(summary["league"]) == set(OPPONENTS) & set(SCRIPTED[world])
+    assert "p_cooperate" not in summary
+    assert np.isfinite(summary["mean_reward"]).all()
+    assert (folders / world / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@every_world
+def test_a_league_has_the_scripted_players_of_its_world(folders, tmp_path, world):
+    out = tmp_path / "league"
+    arguments = ["--num-games", "8", "--out", str(out)]
+    assert cli.main(["league", str(folders / world), *arguments]) == 0
+    table = json.loads((out / "league.json").read_text())
+    assert table["players"] == [world, *SCRIPTED[world]]
+    assert len(table["line_ups"]) == len(table["players"]) ** 2
+    rewards = {tuple(row["players"]): row["reward"] for row in table["line_ups"]}
+    cooperator, defector = rewards["always_cooperate", "always_defect"]
+    assert cooperator < defector
+    assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_of_two_worlds_do_not_meet(folders, tmp_path, capsys):
+    runs = [str(folders / world) for world in RUNS]
+    assert cli.main(["league", *runs, "--out", str(tmp_path / "league")]) == 2
+    line = capsys.readouterr().err
+    assert "runs of one game are needed" in line and len(line.splitlines()) == 1
+
+
+def measured(env, *names):
+    """Of each scripted player among its like."""
+    measure = partial(MEASURES[type(env)], env)
+    group = scripted_group(env, names)
+    numbers = with_itself(jax.random.key(0), env, group, 64, env.num_steps, measure)
+    return [{name: x[i] for name, x in numbers.items()} for i in range(len(names))]
+
+
+def test_coins_are_measured():
+    env = envs.make("coin", num_steps=20)
+    fair, greedy = measured(env, "always_cooperate", "always_defect")
+    assert fair["own of the coins taken"] == 1
+    assert fair["coins per step and agent"] > 0.1
+    # Each coin taken is worth 1 to one of them, and nothing to the other.
+    np.testing.assert_allclose(
+        fair["reward with itself"], fair["coins per step and agent"], rtol=1e-5
+    )
+    assert 0.4 < greedy["own of the coins taken"] < 0.6
+    # More than one coin is not one to measure by.
+    several = envs.make("coin", num_agents=3, num_steps=2)
+    assert set(measured(several, "random")[0]) == {"reward with itself"}
+
+
+def test_deals_are_measured():
+    """Of 15 that there are to gain in a round, cooperators gain 15; defectors halve
+    each item and gain 9."""
+    env = envs.make("negotiation", num_steps=10)
+    fair, greedy = measured(env, "always_cooperate", "always_defect")
+    for numbers, reward, efficiency in [(fair, 0.5, 1.0), (greedy, 0.3, 0.6)]:
+        np.testing.assert_allclose(numbers["reward with itself"], reward, rtol=1e-5)
+        np.testing.assert_allclose(numbers["efficiency"], efficiency, rtol=1e-5)
+
+
+def test_where_stakes_are_hidden_there_is_no_efficiency():
+    env = envs.make("negotiation", observation="private", num_steps=5)
+    assert set(measured(env, "random")[0]) == {"reward with itself"}
+
+
+def test_an_unknown_player_is_named():
+    env = envs.make("coin")
+    with pytest.raises(ValueError, match="player is 'nobody'.*always_cooperate"):
+        scripted_group(env, ("nobody",))

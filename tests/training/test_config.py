@@ -1,0 +1,314 @@
+"""Configs: what they keep, what they refuse, and what becomes of them."""
+
+import dataclasses
+import json
+import math
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aajax.envs.coin import CoinGame
+from aajax.training import (
+    PRESETS,
+    Final,
+    Knobs,
+    NetworkConfig,
+    Opponents,
+    Replay,
+    RunConfig,
+    Sweep,
+    Trainer,
+    assemble,
+)
+from aajax.training.assemble import make_env, make_policy, make_trainer
+
+# Between them they set every field to something else than its default.
+ALL_SET = [
+    RunConfig(
+        game="coin",
+        world=("width=4", "coins=each"),
+        payoff="payoff.npy",
+        policy="gru",
+        hidden_size=7,
+        network=NetworkConfig(3, 1, 5, 9, "relu", False, 2.0),
+        proposals="normal",
+        num_bins=4,
+        explore="greedy",
+        algorithm="loqa",
+        past="sign",
+        num_epochs=3,
+        num_minibatches=2,
+        baseline="critic",
+        target_rate=0.01,
+        whiten=True,
+        opponents=Opponents(8, 5, 3, 0.5),
+        replay=Replay(6, 50),
+        num_games=12,
+        num_steps=9,
+        num_updates=11,
+        num_chunks=3,
+        optimizer="sgd",
+        max_gradient_norm=0.5,
+        seeds=3,
+        first_seed=4,
+        knobs=Knobs(*[0.123] * len(dataclasses.fields(Knobs))),
+        final=Final(0.01, 0.02),
+        sweep=Sweep(
+            **{field.name: (0.1, 0.2) for field in dataclasses.fields(Knobs)},
+            past=("mean", "sign"),
+            baseline=("group", "critic"),
+        ),
+    ),
+    RunConfig(
+        network=NetworkConfig(shared=True),
+        parameters="separate",
+        learner="ppo",
+        num_games=12,
+        copies=3,
+    ),
+]
+
+
+def leaves(config, prefix=""):
+    """Every field by name, those of its parts too."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value
+
+
+@pytest.mark.parametrize("config", ALL_SET)
+def test_a_config_round_trips_through_json(config):
+    record = json.loads(json.dumps(config.to_json()))
+    again = RunConfig.from_json(record)
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+def test_no_field_is_forgotten_here():
+    default = dict(leaves(RunConfig()))
+    for name, value in default.items():
+        assert any(dict(leaves(config))[name] != value for config in ALL_SET), name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_can_be_made(preset):
+    config = PRESETS[preset][1]
+    assert RunConfig.from_json(config.to_json()) == config
+    assert isinstance(make_trainer(config)({}), Trainer)
+
+
+def network(**options):
+    return {"network": NetworkConfig(**options)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *[
+            ({name: 0}, f"{name} is 0: at least 1")
+            for name in ("hidden_size", "num_games", "copies", "num_steps")
+        ],
+        *[
+            ({name: 0}, f"{name} is 0: at least 1")
+            for name in ("num_updates", "num_chunks", "num_epochs", "num_minibatches")
+        ],
+        (network(encoder_layers=-1), "network.encoder_layers is -1: at least 0"),
+        (network(readout_layers=-1), "network.readout_layers is -1: at least 0"),
+        (network(readout_size=0), "network.readout_size is 0: at least 1"),
+        (network(critic_size=-1), "network.critic_size is -1: at least 0"),
+        (network(shared=True, critic_size=2), "network.critic_size is 2: 0 is needed"),
+        (network(value_scale=math.inf), "network.value_scale is inf: a finite"),
+        ({"num_bins": 1}, "num_bins is 1: at least 2"),
+        ({"first_seed": 2**32}, "first_seed is 4294967296: a number in [0, 2^32)"),
+        ({"target_rate": 1.5}, "target_rate is 1.5: a number in [0, 1]"),
+        ({"target_rate": math.nan}, "target_rate is nan: a number in [0, 1]"),
+        ({"max_gradient_norm": -1.0}, "max_gradient_norm is -1.0: a number of at"),
+        ({"max_gradient_norm": math.inf}, "max_gradient_norm is inf: a number of at"),
+        ({"copies": 5}, "copies is 5: a divisor of the 512 games"),
+        ({"num_chunks": 3}, "num_chunks is 3: a divisor of the 512 games"),
+        (
+            {"learner": "ppo", "num_chunks": 256},
+            "num_chunks is 256: a divisor of the 128 games",
+        ),
+        ({"num_games": 3, "copies": 3, "learner": "ppo"}, "num_games is 3: a multiple"),
+        ({"opponents": Opponents(-1)}, "opponents.capacity is -1: at least 0"),
+        ({"opponents": Opponents(4, every=0)}, "opponents.every is 0: at least 1"),
+        ({"opponents": Opponents(4, groups=0)}, "opponents.groups is 0: at least 1"),
+        ({"opponents": Opponents(4, groups=5)}, "opponents.groups is 5: a divisor of"),
+        (
+            {"opponents": Opponents(current=1.5)},
+            "opponents.current is 1.5: a share in [0, 1]",
+        ),
+        ({"replay": Replay(-1)}, "replay.games is -1: at least 0 and fewer than the"),
+        ({"replay": Replay(512)}, "replay.games is 512: at least 0 and fewer than the"),
+        ({"replay": Replay(8, 8)}, "replay.capacity is 8: more than the 8 games"),
+        ({"replay": Replay(0, 0)}, "replay.capacity is 0: more than the 0 games"),
+        ({"replay": Replay(8), "copies": 2}, "replay.games is 8: 0 is needed where"),
+        ({"final": Final(exploration=1.5)}, "final.exploration is 1.5: a number in"),
+        ({"final": Final(entropy_bonus=-1.0)}, "final.entropy_bonus is -1.0: a number"),
+        ({"knobs": Knobs(reach=2.0)}, "reach is 2.0: a number in [0, 1]"),
+        ({"knobs": Knobs(lookahead_rate=-1.0)}, "lookahead_rate is -1.0: a number in"),
+        ({"sweep": Sweep(clip=(0.1, -1.0))}, "clip is -1.0: a number in"),
+        ({"sweep": Sweep(past=("sign", "bright"))}, "past is 'bright': one of disc"),
+        ({"sweep": Sweep(baseline=("none",))}, "baseline is 'none': one of group, c"),
+        (
+            {"algorithm": "loqa", "learner": "ppo"},
+            "learner is 'ppo': 'policy_gradient' is needed with algorithm 'loqa'",
+        ),
+        (
+            {"algorithm": "lola", "copies": 2},
+            "copies is 2: 1 is needed with algorithm 'lola'",
+        ),
+        (
+            {"algorithm": "lola", "replay": Replay(games=2)},
+            "replay.games is 2: 0 is needed with algorithm 'lola'",
+        ),
+    ],
+)
+def test_bad_numbers_are_named_in_one_line(options, message):
+    with pytest.raises(ValueError) as error:
+        RunConfig(**options)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+PAST_SELVES = Opponents(capacity=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"game": "chess"}, "game is 'chess': one of ipd"),
+        ({"world": ("continuation",)}, "world is 'continuation': name=value is needed"),
+        ({"world": ("=1",)}, "world is '=1': name=value is needed"),
+        ({"world": ("width=4",)}, "game 'ipd' has no such option"),
+        ({"game": "coin", "world": ("width=x",)}, "world is ['width=x']:"),
+        ({"game": "coin", "world": ("width=2.5",)}, "width is 2.5: a whole number"),
+        ({"world": ("num_steps=5",)}, "world is ['num_steps=5']: the option"),
+        (
+            {"payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]", "world": ("width=4",)},
+            "world is ['width=4']:",
+        ),
+        ({"world": ("continuation=2",)}, "continuation is 2.0: a probability in"),
+        (
+            {"game": "negotiation", "policy": "mlp", "algorithm": "loqa"},
+            "algorithm is 'loqa': a game of few actions is needed",
+        ),
+        ({"game": "negotiation"}, "policy is 'tabular': 'mlp' or 'gru' is needed"),
+        (
+            {"game": "negotiation", "world": ("proposals=discrete",)},
+            "policy is 'tabular': 'mlp' or 'gru' is needed",
+        ),
+        (
+            {"game": "public_goods", "algorithm": "lola"},
+            "algorithm is 'lola': a game of two is needed, and 'public_goods' has 3",
+        ),
+        (
+            {"algorithm": "lola_exact", "policy": "mlp"},
+            "algorithm is 'lola_exact': a tabular policy of a matrix game is needed",
+        ),
+        (
+            {"opponents": PAST_SELVES, "parameters": "separate"},
+            "opponents.capacity is 4: 0 is needed where every seat learns on its own",
+        ),
+        (
+            {"opponents": PAST_SELVES, "algorithm": "lola"},
+            "opponents.capacity is 4: 0 is needed where every seat learns on its own",
+        ),
+        (
+            {"opponents": PAST_SELVES, "world": ("continuation=0.9",)},
+            "opponents is Opponents(capacity=4",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_named_in_one_line(options, message):
+    config = RunConfig(**options)
+    with pytest.raises(ValueError) as error:
+        make_trainer(config)({})
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_options_of_a_world_are_numbers_or_words():
+    env = make_env(
+        RunConfig(
+            game="coin",
+            world=("width=4", "gain=0.5", "coins=each"),
+            num_steps=6,
+        )
+    )
+    assert isinstance(env, CoinGame)
+    assert (env.width, env.height, env.coins, env.num_steps) == (4, 3, "each", 6)
+    np.testing.assert_allclose(env.gain, 0.5)
+    assert make_env(RunConfig(game="coin", num_steps=9)).num_steps == 9
+
+
+@pytest.mark.parametrize("proposals", ["binned", "normal"])
+@pytest.mark.parametrize("explore", ["soft", "greedy"])
+def test_real_numbers_are_drawn_and_explored_as_asked(proposals, explore):
+    """All of it at random: that is in log π, or in play alone."""
+    config = RunConfig(
+        game="negotiation",
+        policy="mlp",
+        hidden_size=4,
+        proposals=proposals,
+        explore=explore,
+        num_bins=3,
+    )
+    env = make_env(config)
+    policy = make_policy(config, env, 1.0)
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(policy.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), "f"), shapes)
+    observation = jnp.ones((50, 2, *env.observation_shape))
+    output = jax.jit(policy.act)(params, jax.random.key(1), observation, {})
+    assert output.action.shape == (50, 2, 3)
+    assert np.min(output.action) >= 0 and np.max(output.action) <= 5
+    levels = np.unique(output.action)
+    if proposals == "binned":
+        np.testing.assert_allclose(levels, [0, 2.5, 5])
+    else:
+        assert len(levels) > 250
+    uniform = -3 * np.log(3 if proposals == "binned" else 5)
+    is_uniform = np.allclose(output.log_prob, uniform, rtol=1e-4)
+    assert is_uniform == (explore == "soft")
+
+
+def test_knobs_move_from_30_to_90_percent_of_a_run(monkeypatch):
+    config = RunConfig(
+        num_updates=100,
+        knobs=Knobs(exploration=0.5, entropy_bonus=1.0),
+        final=Final(exploration=0.1, entropy_bonus=0.4),
+    )
+
+    def show_knobs(env, policies, learners, seats, **options):
+        return Trainer(lambda key: learners[0], lambda state: (state, learners[0]))
+
+    monkeypatch.setattr(assemble, "make_policy", lambda config, env, epsilon: epsilon)
+    monkeypatch.setattr(
+        assemble, "make_learner", lambda config, epsilon, knobs, seats: (epsilon, knobs)
+    )
+    monkeypatch.setattr(assemble, "self_play", show_knobs)
+    trainer = make_trainer(config)({"beta": 7.0})
+    assert trainer.init(None)[0] == 0.5
+    for done, exploration, entropy_bonus in [
+        (0, 0.5, 1.0),
+        (30, 0.5, 1.0),
+        (45, 0.4, 0.85),
+        (60, 0.3, 0.7),
+        (90, 0.1, 0.4),
+        (99, 0.1, 0.4),
+    ]:
+        state = types.SimpleNamespace(num_updates=jnp.int32(done))
+        epsilon, knobs = trainer.update(state)[1]
+        np.testing.assert_allclose(epsilon, exploration, rtol=1e-6)
+        np.testing.assert_allclose(knobs["exploration"], exploration, rtol=1e-6)
+        np.testing.assert_allclose(knobs["entropy_bonus"], entropy_bonus, rtol=1e-6)
+        assert knobs["beta"] == 7.0
+        assert knobs["gamma"] == config.knobs.gamma
