@@ -133,7 +133,6 @@ PRESETS = {
             _COIN,
             algorithm="loqa",
             target_rate=0.02,
-            num_updates=500,
             knobs=dataclasses.replace(_COIN.knobs, beta=1.0, entropy_bonus=0.1),
         ),
     ),
