@@ -1,0 +1,70 @@
+"""How a measurement is taken: repeats, seconds, memory."""
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import jax
+
+
+def in_new_process(measure: Callable[[int], dict], repeats: int) -> dict:
+    """What `measure(repeats)` returns, and the most memory that it held.
+
+    Args:
+      measure: a function of a module.
+      repeats: of the measurement.
+
+    Returns:
+      Its result, with "peak_bytes": resident memory of a process that does nothing
+      else; None where the system does not tell.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_with_peak, measure, repeats).result()
+
+
+def rate(run: Callable[[int], object], repeats: int, steps: int) -> dict:
+    """Env-steps per second of `run(i)`, after one run that compiles."""
+    compile_seconds = seconds(run, 0)
+    each = [seconds(run, i + 1) for i in range(repeats)]
+    return rates(each, steps, "env-steps/s", compile_seconds)
+
+
+def rates(each: list[float], steps: int, unit: str, first: float) -> dict:
+    """The record of repeats that took `each` seconds for so many steps.
+
+    Args:
+      each: seconds per repeat.
+      steps: of a repeat.
+      unit: what is counted, per second.
+      first: seconds before the first repeat: compilation, or a run that compiles.
+    """
+    all_rates = [steps / x for x in each]
+    return {
+        "unit": unit,
+        "median": statistics.median(all_rates),
+        "all": all_rates,
+        "first_run_seconds": first,
+    }
+
+
+def seconds(run: Callable[[int], object], i: int) -> float:
+    """Wall-clock time of `run(i)`, its arrays computed."""
+    began = time.perf_counter()
+    jax.block_until_ready(run(i))
+    return time.perf_counter() - began
+
+
+def _with_peak(measure: Callable[[int], dict], repeats: int) -> dict:
+    result = measure(repeats)
+    return {**result, "peak_bytes": _peak_bytes()}
+
+
+def _peak_bytes() -> int | None:
+    # Not by getrusage: its maximum is inherited from the parent process.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else None

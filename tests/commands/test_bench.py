@@ -1,0 +1,135 @@
+"""`aajax bench`: what it measures, in small, and what it says about it."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from aajax import cli
+from aajax.commands import bench, bench_timing, bench_training, bench_worlds
+from aajax.training.assemble import make_env, make_trainer, seat_groups
+
+SMALL = {"num_games": 32, "num_steps": 4}
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def check(result, unit, repeats=2):
+    assert result["unit"] == unit
+    assert len(result["all"]) == repeats
+    assert min(result["all"]) > 0
+    assert result["median"] == pytest.approx(np.median(result["all"]))
+    assert result["first_run_seconds"] > 0
+
+
+@pytest.mark.parametrize("world", ["ipd", "coin", "negotiation"])
+def test_worlds_under_random_play(world):
+    measure = getattr(bench_worlds, f"measure_{world}")
+    check(measure(2, **SMALL), "env-steps/s")
+
+
+@pytest.mark.parametrize("num_bits", [1, 2])
+def test_random_actions_are_equally_frequent_and_independent(num_bits):
+    num_games, num_actions = 8192, 2**num_bits
+    actions = bench_worlds._random_bits(jax.random.key(0), num_games, num_bits)
+    assert actions.shape == (2, num_games)
+    joint = np.bincount(actions[0] * num_actions + actions[1])
+    chance = num_actions**-2
+    error = np.sqrt(num_games * chance * (1 - chance))
+    assert len(joint) == num_actions**2
+    assert (np.abs(joint - num_games * chance) < 4 * error).all()
+
+
+@pytest.mark.parametrize("counts_agents", [False, True])
+def test_training_in_small(counts_agents):
+    config = dataclasses.replace(bench_training.IPD, **SMALL)
+    result = bench_training._training(config, 2, 3, counts_agents)
+    check(result, "agent-steps/s" if counts_agents else "env-steps/s")
+
+
+@pytest.mark.parametrize(
+    ("name", "num_learning", "actor", "critic"),
+    [
+        ("IPD", 2, 5 * 2, 0),
+        # As published, but that our critic does not see the time.
+        ("COIN", 1, 120_580, 31_684 - 64),
+        ("COIN_POOL", 1, 120_580, 31_684 - 64),
+        ("NEGOTIATION", 2, 55_622, 54_977),
+        ("DISCRETE", 2, 2_905_618, 2_896_897),
+    ],
+)
+def test_training_is_of_published_size(name, num_learning, actor, critic):
+    config = getattr(bench_training, name)
+    trainer = make_trainer(config)({})
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    later, _ = jax.eval_shape(trainer.update, state)
+    assert jax.tree.structure(later) == jax.tree.structure(state)
+    params = state.learners[0].params
+    assert sum(x.size for x in jax.tree.leaves(params["actor"])) == actor
+    if critic:
+        assert sum(x.size for x in jax.tree.leaves(params["critic"])) == critic
+    assert len(seat_groups(config, make_env(config))[0]) == num_learning
+    assert (state.pool is None) == (num_learning == 2)
+
+
+def test_rates_are_steps_by_seconds():
+    result = bench_timing.rates([2.0, 1.0, 4.0], 8, "agent-steps/s", 3.0)
+    assert result == {
+        "unit": "agent-steps/s",
+        "median": 4.0,
+        "all": [4.0, 8.0, 2.0],
+        "first_run_seconds": 3.0,
+    }
+
+
+def test_a_new_process_tells_its_own_peak_memory():
+    held = np.ones(2**27)  # 1 GB here, of which the new process knows nothing
+    measure = functools.partial(bench_worlds.measure_ipd, num_games=16, num_steps=2)
+    result = bench_timing.in_new_process(measure, 1)
+    check(result, "env-steps/s", repeats=1)
+    assert result["peak_bytes"] is None or 2**24 < result["peak_bytes"] < held.nbytes
+
+
+def test_results_are_set_against_those_of_peers(monkeypatch, tmp_path, capsys):
+    results = {
+        "coin-env": {"unit": "env-steps/s", "median": 3.66e6, "peak_bytes": 2_500_000},
+        "ipd-job": {"unit": "s", "median": 30.0, "peak_bytes": None},
+    }
+    for result in results.values():
+        result["all"] = [0.5 * result["median"], result["median"]]
+    stub = {name: lambda repeats, r=result: r for name, result in results.items()}
+    monkeypatch.setattr(bench, "MEASUREMENTS", stub)
+    monkeypatch.setattr(bench, "in_new_process", lambda measure, n: measure(n))
+    monkeypatch.setenv("COLUMNS", "200")
+    out = tmp_path / "new" / "bench.json"
+    assert cli.main(["bench", "--only", *results, "--out", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert record["results"] == results
+    assert record["machine"]["packages"]["jax"] == jax.__version__
+    rows = {
+        cells[0]: cells[1:]
+        for line in capsys.readouterr().out.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 6
+    }
+    assert rows["coin-env"] == [
+        *("3.66e+06 env-steps/s", "1.83e+06 to 3.66e+06", "1.83e+06 (Pax)"),
+        *("2x", "0.0025 GB"),
+    ]
+    assert rows["ipd-job"][-2:] == ["1e+02x", ""]  # 50 minutes against 30 s
+
+
+def test_what_takes_minutes_is_measured_only_when_asked_for():
+    assert set(bench.Options().only) == set(bench.MEASUREMENTS) - {*bench.SLOW}
+    assert set(bench.PEERS) == set(bench.MEASUREMENTS)
+
+
+def test_no_repeats_are_refused(capsys):
+    assert cli.main(["bench", "--repeats", "0"]) == 2
+    assert "repeats is 0: at least 1 is needed" in capsys.readouterr().err
