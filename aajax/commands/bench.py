@@ -12,7 +12,7 @@ from typing import Literal
 import jax
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from aajax.commands import bench_training, bench_worlds
 from aajax.commands.bench_timing import in_new_process
@@ -23,6 +23,7 @@ Name = Literal[
     *("ipd-train", "coin-train", "coin-train-pool", "negotiation-train"),
     *("negotiation-discrete", "ipd-job"),
 ]
+COLUMNS = ("median", "range", "peer", "ratio", "peak memory")
 SLOW = ("negotiation-discrete",)  # minutes, and measured only when asked for
 
 # Peers, measured on 2 cores of a like machine: Pax's worlds under a random policy, the
@@ -102,7 +103,8 @@ def _processor() -> str:
 
 
 def _table(results: dict) -> Table:
-    table = Table("what", "median", "range", "peer", "ratio", "peak memory")
+    whole = [Column(name, no_wrap=True) for name in ("what", "unit")]
+    table = Table(*whole, *(Column(name, overflow="fold") for name in COLUMNS))
     for name, result in results.items():
         unit, peer, who = PEERS[name]
         median = result["median"]
@@ -111,7 +113,8 @@ def _table(results: dict) -> Table:
         low, high = min(result["all"]), max(result["all"])
         table.add_row(
             name,
-            f"{median:.3g} {unit}",
+            unit,
+            f"{median:.3g}",
             f"{low:.3g} to {high:.3g}",
             f"{peer:.3g} ({who})",
             f"{ratio:.2g}x",

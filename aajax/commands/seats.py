@@ -83,8 +83,7 @@ def make_world(
     num_steps = steps or make_env(runs[0].config if runs else options).num_steps
 
     def build(config: RunConfig) -> Environment:
-        words = (*config.world, f"num_steps={num_steps}")
-        return make_env(dataclasses.replace(config, world=words))
+        return make_env(dataclasses.replace(config, num_steps=num_steps))
 
     asked = build(options)
     if not runs:

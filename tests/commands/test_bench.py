@@ -116,11 +116,11 @@ def test_results_are_set_against_those_of_peers(monkeypatch, tmp_path, capsys):
     rows = {
         cells[0]: cells[1:]
         for line in capsys.readouterr().out.splitlines()
-        if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 6
+        if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 7
     }
     assert rows["coin-env"] == [
-        *("3.66e+06 env-steps/s", "1.83e+06 to 3.66e+06", "1.83e+06 (Pax)"),
-        *("2x", "0.0025 GB"),
+        *("env-steps/s", "3.66e+06", "1.83e+06 to 3.66e+06"),
+        *("1.83e+06 (Pax)", "2x", "0.0025 GB"),
     ]
     assert rows["ipd-job"][-2:] == ["1e+02x", ""]  # 50 minutes against 30 s
 
