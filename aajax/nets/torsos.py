@@ -1,8 +1,7 @@
 """Torsos: what turns observations into features, with or without memory.
 
 A torso is an encoder that sees one observation; if it remembers, a cell that carries
-features through time; and layers after the cell. Only the cell is scanned: all else
-works on all steps at once.
+features through time; and layers after the cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,8 +40,7 @@ class GRU(nn.Module):
         r = σ(W_r x + U_r h),  z = σ(W_z x + U_z h),
         n = tanh(W_n x + r ∘ (U_n h + b)),  h' = (1 − z) ∘ n + z ∘ h
 
-    `project` computes all of W x, for all steps at once; `recur` is what remains to be
-    scanned.
+    `project` computes all of W x; `recur` is what remains.
 
     Attributes:
       features: units, h.
