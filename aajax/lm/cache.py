@@ -1,0 +1,59 @@
+"""Keys and values of what a decoder has read, kept across the turns of a dialogue."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from aajax.lm.config import DecoderConfig
+from aajax.types import Array
+
+SMALLEST = 64  # tokens; sizes are powers of two from here on
+
+
+class Cache(NamedTuple):
+    """A slot is an absolute position: padding is never stored, nothing is moved.
+
+    Slots from `length` on hold what does not count (nothing yet, or what was taken
+    back): a query sees slots up to its own position only, so that taking tokens back
+    is lowering `length`.
+
+    Attributes:
+      key: [layers, B, S, kv_heads, head_dim], rotated.
+      value: [layers, B, S, kv_heads, head_dim].
+      length: i32[B], tokens stored.
+    """
+
+    key: Array
+    value: Array
+    length: Array
+
+    @property
+    def size(self) -> int:
+        """S, slots of a sequence."""
+        return self.key.shape[2]
+
+
+def bucket(length: int) -> int:
+    """The size of a cache for `length` tokens: a power of two, at least `SMALLEST`."""
+    return max(SMALLEST, 1 << (length - 1).bit_length())
+
+
+def init_cache(
+    config: DecoderConfig, batch: int, size: int, dtype: jnp.dtype = jnp.float32
+) -> Cache:
+    """An empty cache of `size` slots for each of `batch` sequences."""
+    shape = config.num_layers, batch, size, config.num_kv_heads, config.head_dim
+    return Cache(
+        key=jnp.zeros(shape, dtype),
+        value=jnp.zeros(shape, dtype),
+        length=jnp.zeros(batch, jnp.int32),
+    )
+
+
+def grow(cache: Cache, size: int) -> Cache:
+    """The same tokens in a cache of at least `size` slots."""
+    more = max(size - cache.size, 0)
+    padding = [(0, 0), (0, 0), (0, more), (0, 0), (0, 0)]
+    return cache._replace(
+        key=jnp.pad(cache.key, padding), value=jnp.pad(cache.value, padding)
+    )

@@ -1,0 +1,120 @@
+"""The shape of a decoder."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+FAMILIES = ("qwen2", "qwen3", "llama", "gemma3_text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rope:
+    """Rotary position embeddings: angle of pair k at position p is p · frequency_k.
+
+        frequency_k = theta^(−2k / head_dim), then scaled:
+        linear: divided by `factor`.
+        llama3: wavelengths longer than original / low_frequency_factor are divided by
+          `factor`, shorter than original / high_frequency_factor are kept, between
+          them the two are mixed linearly in original / wavelength.
+
+    Attributes:
+      theta: the base.
+      kind: of scaling.
+      factor: by which positions are compressed.
+      low_frequency_factor, high_frequency_factor: the band of llama3, in rotations of
+        the original context.
+      original_length: context before scaling, in tokens.
+    """
+
+    theta: float = 10_000.0
+    kind: Literal["default", "linear", "llama3"] = "default"
+    factor: float = 1.0
+    low_frequency_factor: float = 1.0
+    high_frequency_factor: float = 4.0
+    original_length: int = 8192
+
+    def frequencies(self, head_dim: int) -> np.ndarray:
+        """f32[head_dim / 2], in radians per token."""
+        plain = self.theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+        if self.kind == "default":
+            scaled = plain
+        elif self.kind == "linear":
+            scaled = plain / self.factor
+        else:
+            rotations = self.original_length * plain / (2 * np.pi)
+            width = self.high_frequency_factor - self.low_frequency_factor
+            kept = np.clip((rotations - self.low_frequency_factor) / width, 0.0, 1.0)
+            scaled = kept * plain + (1 - kept) * plain / self.factor
+        return scaled.astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """What fixes a decoder's arrays and formulas; hashable, so static under `jit`.
+
+    Attributes:
+      family: whose names and habits a checkpoint folder of it has.
+      num_heads, num_kv_heads: of queries; of keys and values, shared by groups of
+        queries.
+      attention_bias, output_bias, mlp_bias: linear layers that have one.
+      qk_norm: queries and keys are normalised per head.
+      sandwich_norm: outputs of attention and MLP are normalised too.
+      unit_offset: a norm multiplies by 1 + scale instead of scale.
+      scale_embedding: embeddings are multiplied by √hidden_size.
+      query_scale: of attention logits; head_dim^(−1/2) if not given.
+      sliding: for each layer, whether it sees only `window` positions back (its own
+        included), with `local_rope` if that is given.
+    """
+
+    family: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    norm_epsilon: float = 1e-6
+    tie_embeddings: bool = False
+    attention_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    sandwich_norm: bool = False
+    unit_offset: bool = False
+    scale_embedding: bool = False
+    activation: Literal["silu", "gelu_tanh"] = "silu"
+    query_scale: float | None = None
+    rope: Rope = Rope()
+    local_rope: Rope | None = None
+    window: int | None = None
+    sliding: tuple[bool, ...] = ()
+    max_length: int = 32_768
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise ValueError(
+                f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
+            )
+        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: at least 1 is needed"
+                )
+        if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads is {self.num_kv_heads}: a divisor of the "
+                f"{self.num_heads} query heads is needed"
+            )
+        if self.head_dim < 2 or self.head_dim % 2:
+            raise ValueError(f"head_dim is {self.head_dim}: an even number is needed")
+        if self.sliding and len(self.sliding) != self.num_layers:
+            raise ValueError(
+                f"sliding has {len(self.sliding)} entries: one for each of the "
+                f"{self.num_layers} layers is needed"
+            )
+        if any(self.sliding) and (self.window is None or self.window < 1):
+            raise ValueError(
+                f"window is {self.window}: sliding layers need a positive one"
+            )
