@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "types": set(),
     "ops": {"types"},
     "envs": {"types"},
+    "lm": {"types", "ops"},
     "policies": {"types", "ops", "envs"},
     "nets": {"types", "ops", "policies.base"},
     "rollout": {"types", *BASE},
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "report": {"types"},
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
-        *("training", "league", "report"),
+        *("training", "league", "report", "lm"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},
