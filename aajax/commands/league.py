@@ -24,7 +24,8 @@ from aajax.training.run import knob_settings, load
 class Options:
     """Plays all line-ups of trained runs and scripted players."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of runs, all of one game
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()  # folders, all of one game
+    game: str | None = None  # world of scripted players alone, where there is no run
     out: Path = Path("runs/league")  # folder for league.json and league.png
     scripted: tuple[str, ...] | None = None  # who else takes part; all if not given
     num_games: int = 256  # games of every line-up
@@ -34,13 +35,17 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Plays; raises ValueError for runs that cannot meet."""
     options = tyro.cli(Options, args=arguments, prog="aajax league")
-    if not options.runs:
-        raise ValueError("runs is empty: at least one folder of a run is needed")
+    if bool(options.runs) == (options.game is not None):
+        raise ValueError(
+            f"runs is {[str(run) for run in options.runs]} and game {options.game}: "
+            "folders of runs, or a game, are needed"
+        )
     if options.num_games < 1:
         raise ValueError(f"num_games is {options.num_games}: at least 1 is needed")
     if options.num_steps is not None and options.num_steps < 1:
         raise ValueError(f"num_steps is {options.num_steps}: at least 1 is needed")
-    table = play(options.runs, options.scripted, options.num_games, options.num_steps)
+    rules = options.scripted, options.num_games, options.num_steps
+    table = play(options.runs, *rules, game=options.game)
     report(table, options.out, Console())
 
 
@@ -49,14 +54,15 @@ def play(
     scripted: Sequence[str] | None = None,
     num_games: int = 256,
     num_steps: int | None = None,
+    game: str | None = None,
 ) -> dict:
-    """The table of a league, as league.json holds it.
+    """The table of a league, as league.json holds it; `game` is needed without runs.
 
     Raises:
       ValueError: for runs that cannot meet.
     """
     loaded = [load(folder) for folder in runs]
-    config = loaded[0][1]
+    config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
     alike = ["game", "world", "payoff"]
     if num_steps is None:
         alike.append("num_steps")

@@ -29,6 +29,7 @@ from aajax.envs.base import Discrete, static, world
 from aajax.types import Array, PRNGKey, TimeStep
 
 COINS = ("one", "each")
+OBSERVATIONS = ("board", "history")
 ACTION_NAMES = ("left", "right", "up", "down", "stay")
 MAX_OUTCOMES = 2**16  # read off one random word of 32 bits
 
@@ -41,12 +42,15 @@ class CoinState(NamedTuple):
       coin: i32[K], the cell of each coin; K is 1 under "one", N under "each".
       owner: i32[K], whose coin it is.
       time: i32[], steps played.
+      last_taken: i32[N], the last coin that each agent took: 1 its own, −1 another's,
+        0 none yet.
     """
 
     position: Array
     coin: Array
     owner: Array
     time: Array
+    last_taken: Array
 
 
 class Pickups(NamedTuple):
@@ -72,6 +76,7 @@ class CoinGame:
     num_agents: int = static(default=2)
     num_steps: int = static(default=50)
     coins: str = static(default="one")
+    observation: str = static(default="board")
 
     @property
     def num_cells(self) -> int:
@@ -87,7 +92,8 @@ class CoinGame:
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        return (2 * self.num_agents * self.num_cells,)
+        numbers = self.num_agents if self.observation == "history" else 0
+        return (2 * self.num_agents * self.num_cells + numbers,)
 
     @property
     def episode_length(self) -> int:
@@ -110,7 +116,11 @@ class CoinGame:
             position, coin = drawn[:agents], drawn[agents:]
             owner = [jnp.int32(agent) for agent in range(agents)]
         state = CoinState(
-            jnp.stack(position), jnp.stack(coin), jnp.stack(owner), jnp.int32(0)
+            position=jnp.stack(position),
+            coin=jnp.stack(coin),
+            owner=jnp.stack(owner),
+            time=jnp.int32(0),
+            last_taken=jnp.zeros(agents, jnp.int32),
         )
         return state, self._time_step(state, jnp.zeros(agents))
 
@@ -119,13 +129,14 @@ class CoinGame:
     ) -> tuple[CoinState, TimeStep]:
         """Moves all, rewards them, and puts the coins that were taken elsewhere."""
         position = self._move(state.position, action)
-        reward, taken = self._take(position, state)
+        reward, taken, last_taken = self._take(position, state)
         coin, owner = self._put_back(key, position, state.owner)
         state = CoinState(
             position,
             jnp.where(taken, coin, state.coin),
             jnp.where(taken, owner, state.owner),
             state.time + 1,
+            last_taken,
         )
         return state, self._time_step(state, reward)
 
@@ -140,17 +151,19 @@ class CoinGame:
         vertical = jnp.where(action == 2, up, jnp.where(action == 3, down, 0))
         return position + jnp.where(action < 2, sideways, vertical)
 
-    def _take(self, position: Array, state: CoinState) -> tuple[Array, Array]:
-        """Rewards f32[N], and which coins are taken, bool[K]."""
+    def _take(self, position: Array, state: CoinState) -> tuple[Array, Array, Array]:
+        """Rewards f32[N], which coins are taken, bool[K], and `last_taken`."""
         seat = jnp.arange(self.num_agents)
         reward, taken = jnp.zeros(self.num_agents), []
+        last_taken = state.last_taken
         for coin, owner in zip(state.coin, state.owner, strict=True):
             takes = position == coin
             robbed = _any(list(takes & (seat != owner))) & (seat == owner)
             reward += jnp.where(takes, self.gain, 0.0)
             reward += jnp.where(robbed, self.loss, 0.0)
             taken.append(_any(list(takes)))
-        return reward, jnp.stack(taken)
+            last_taken = jnp.where(takes, jnp.where(seat == owner, 1, -1), last_taken)
+        return reward, jnp.stack(taken), last_taken
 
     def _put_back(
         self, key: PRNGKey, position: Array, owner: Array
@@ -172,10 +185,11 @@ class CoinGame:
         )
 
     def _observe(self, state: CoinState) -> Array:
-        """Planes of one-hot cells, f32[N, 2N · H · W].
+        """Planes of one-hot cells, f32[N, 2N · H · W], or N numbers more.
 
         Seat i has planes of where the agents i, i + 1, ..., i − 1 are, and then of
-        where the coins of i, i + 1, ..., i − 1 are, each H × W row by row.
+        where the coins of i, i + 1, ..., i − 1 are, each H × W row by row. With
+        "history" they are followed by `last_taken` of i, i + 1, ..., i − 1.
         """
         agents, cells = self.num_agents, self.num_cells
         seat = np.arange(agents, dtype=np.int32)[:, None]
@@ -188,7 +202,12 @@ class CoinGame:
             plane = agents + owner - seat
             plane += jnp.where(plane < agents, agents, 0)
             lit |= plane * cells + cell == entry
-        return lit.astype(jnp.float32)
+        planes = lit.astype(jnp.float32)
+        if self.observation == "board":
+            return planes
+        turned = (seat + np.arange(agents, dtype=np.int32)[None]) % agents
+        last_taken = state.last_taken[turned].astype(jnp.float32)
+        return jnp.concatenate([planes, last_taken], axis=1)
 
 
 def coin_game(
@@ -197,6 +216,7 @@ def coin_game(
     num_agents: int = 2,
     num_steps: int = 50,
     coins: str = "one",
+    observation: str = "board",
     *,
     gain: Array | float = 1.0,
     loss: Array | float = -2.0,
@@ -209,6 +229,8 @@ def coin_game(
       num_agents: N, at least 2.
       num_steps: steps after which an episode is cut off.
       coins: "one" or "each", the rules described above.
+      observation: "board", where everything is, or "history", with that also whose coin
+        each agent took last.
       gain: reward for a coin taken, whosever it is.
       loss: added to the owner's reward if somebody else took the coin.
 
@@ -225,8 +247,11 @@ def coin_game(
             f"height * width is {height * width}: more cells than the {num_agents} "
             "agents are needed, so that one is always free"
         )
-    if coins not in COINS:
-        raise ValueError(f"coins is {coins!r}: one of {', '.join(COINS)} is needed")
+    names = {"coins": (coins, COINS), "observation": (observation, OBSERVATIONS)}
+    for name, (value, accepted) in names.items():
+        if value not in accepted:
+            known = ", ".join(accepted)
+            raise ValueError(f"{name} is {value!r}: one of {known} is needed")
     leaves = {"gain": gain, "loss": loss}
     for name, leaf in leaves.items():
         leaves[name] = leaf = jnp.asarray(leaf, jnp.float32)
@@ -240,6 +265,7 @@ def coin_game(
         num_agents=num_agents,
         num_steps=num_steps,
         coins=coins,
+        observation=observation,
     )
 
 

@@ -112,7 +112,7 @@ def scripted_params(name: str) -> Array:
 
 def _look(env: CoinGame, observation: Array) -> Sight:
     shape = (*observation.shape[:-1], 2 * env.num_agents, env.num_cells)
-    planes = observation.reshape(shape)
+    planes = observation[..., : shape[-2] * shape[-1]].reshape(shape)
     cell = jnp.argmax(planes, axis=-1).astype(jnp.int32)
     cell = jnp.where(planes.any(-1), cell, -1)
     return Sight(cell[..., : env.num_agents], cell[..., env.num_agents :])

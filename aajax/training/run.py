@@ -34,7 +34,9 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     record = {"preset": preset, **config.to_json()}
     path = folder / "config.json"
     if path.exists():
-        differences = _differences(json.loads(path.read_text()), record)
+        # An option that is younger than the folder had its default.
+        stored = _filled(json.loads(path.read_text()), RunConfig().to_json())
+        differences = _differences(stored, record)
         if differences:
             raise ValueError(
                 f"out is {str(folder)!r}: it holds another run ({differences}); "
@@ -177,6 +179,16 @@ def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]
 
 def _means(numbers: Metrics) -> dict[str, float]:
     return {name: float(np.mean(x[-1])) for name, x in numbers.items()}
+
+
+def _filled(record: dict, defaults: dict) -> dict:
+    """The record, with the defaults of what it does not mention."""
+    nested = {
+        name: _filled(record[name], value)
+        for name, value in defaults.items()
+        if isinstance(value, dict) and isinstance(record.get(name), dict)
+    }
+    return {**defaults, **record, **nested}
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> str:

@@ -28,7 +28,8 @@ def label(options):
 
 def drawn(picture):
     """The state of a board drawn with agents A, B, ... and their coins a, b, ..."""
-    numbers = *reference.drawn(picture), 0
+    position, *others = reference.drawn(picture)
+    numbers = position, *others, 0, [0] * len(position)
     return CoinState(*(jnp.array(x, jnp.int32) for x in numbers))
 
 
