@@ -130,10 +130,22 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
             replay=config.replay if config.replay.games else None,
         )
 
+    return scheduled(config, make_fixed)
+
+
+def scheduled(
+    config: RunConfig, make_fixed: Callable[[dict[str, Array]], Trainer]
+) -> Callable[[dict[str, Array]], Trainer]:
+    """Trainers whose knobs move to `config.final` as training goes on.
+
+    Args:
+      config: whose knobs hold where the given ones do not say otherwise.
+      make_fixed: a trainer for all knobs, by name.
+    """
     final = {k: v for k, v in vars(config.final).items() if v is not None}
 
-    def make(swept: dict[str, Array]) -> Trainer:
-        knobs = {**vars(config.knobs), **swept}
+    def make(given: dict[str, Array]) -> Trainer:
+        knobs = {**vars(config.knobs), **given}
         if not final:
             return make_fixed(knobs)
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.policies.base import Policy
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policy, scheduled
 from aajax.training.assemble_learner import make_learner
 from aajax.training.config import RunConfig
-from aajax.training.self_play import continued, self_play
+from aajax.training.self_play import Trainer, continued, self_play
 from aajax.types import Array, PRNGKey, PyTree
 
 
@@ -32,21 +32,22 @@ def best_responses(
     """
     config = dataclasses.replace(config, algorithm="naive")
     env = make_env(config)
-    knobs = vars(config.knobs)
-    policy = make_policy(config, env, knobs["exploration"])
-    learner = make_learner(config, policy, knobs, [0])
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
-        trainer = self_play(
-            env,
-            [policy],
-            [learner],
-            [[0]],
-            num_games=config.num_games,
-            num_steps=config.num_steps,
-            copies=config.copies,
-            frozen=(victim, params),
-        )
+        def make_fixed(knobs: dict[str, Array]) -> Trainer:
+            policy = make_policy(config, env, knobs["exploration"])
+            return self_play(
+                env,
+                [policy],
+                [make_learner(config, policy, knobs, [0])],
+                [[0]],
+                num_games=config.num_games,
+                num_steps=config.num_steps,
+                copies=config.copies,
+                frozen=(victim, params),
+            )
+
+        trainer = scheduled(config, make_fixed)({})
         state, metrics = continued(trainer, trainer.init(key), config.num_updates)
         return state.learners[0].params, metrics["reward"][-1]
 
