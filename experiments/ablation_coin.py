@@ -18,8 +18,8 @@ class Config:
     """What is tried, over how many seeds, and where it is kept."""
 
     sweep: Sweep = Sweep(
-        beta=(0.0, 0.6, 1.5),
-        past=("discounted", "mean", "positive"),
+        beta=(0.0, 0.75, 1.5),
+        past=("discounted", "mean", "clipped", "positive"),
         baseline=("group", "critic"),
     )
     seeds: int = 2

@@ -61,7 +61,7 @@ def main(config: Config) -> None:
         run = dataclasses.replace(PRESETS[preset][1], seeds=config.seeds)
         name = preset
         if config.size != 3:
-            world = f"height={config.size}", f"width={config.size}"
+            world = *run.world, f"height={config.size}", f"width={config.size}"
             run = dataclasses.replace(run, world=world)
             name = f"{preset}-{config.size}"
         summary = trained(name, run, config.out)

@@ -68,13 +68,14 @@ def make_policy(
             observation_size, num_scores, num_values=num_values, value_scale=scale
         )
     else:
-        torso = _make_torso(config, config.policy, config.hidden_size)
+        torso = _make_torso(config, config.hidden_size)
+        critic_size = config.network.critic_size
         network = nets.actor_critic(
             torso,
             observation_size,
             num_scores,
             critic=config.has_critic or is_loqa,
-            critic_torso=None if config.network.shared else _critic_torso(config),
+            critic_torso=_make_torso(config, critic_size) if critic_size else None,
             shared=config.network.shared,
             num_values=num_values,
             value_scale=scale,
@@ -185,17 +186,11 @@ def _lola_trainer(
     return joint_play(lola_dice([policy] * 2, play, optimizer, **rates))
 
 
-def _critic_torso(config: RunConfig) -> nets.Torso:
-    network = config.network
-    kind = config.policy if network.critic == "same" else network.critic
-    return _make_torso(config, kind, network.critic_size or config.hidden_size)
-
-
-def _make_torso(config: RunConfig, kind: str, size: int) -> nets.Torso:
+def _make_torso(config: RunConfig, size: int) -> nets.Torso:
     network = config.network
     activation = {"tanh": jnp.tanh, "relu": jax.nn.relu}[network.activation]
     encoder = [size] * network.encoder_layers
-    if kind == "mlp":
+    if config.policy == "mlp":
         return nets.mlp(*encoder, activation=activation)
     readout = [network.readout_size] * network.readout_layers
     return nets.gru(size, *encoder, readout_sizes=readout, activation=activation)

@@ -86,7 +86,6 @@ class NetworkConfig:
     encoder_layers: int = 2  # dense layers over each observation
     readout_layers: int = 0  # dense layers after a gru
     readout_size: int = 64  # units of those
-    critic: Literal["same", "mlp"] = "same"  # as the actor's, or it sees one step only
     critic_size: int = 0  # units of the critic's torso; 0: as many as the actor's
     activation: Literal["tanh", "relu"] = "tanh"  # of the dense layers
     shared: bool = False  # whether actor and critic share a torso
@@ -234,11 +233,6 @@ def _check_network(network: NetworkConfig) -> None:
             raise ValueError(
                 f"network.{name} is {getattr(network, name)}: at least {low} is needed"
             )
-    if network.shared and network.critic != "same":
-        raise ValueError(
-            f"network.critic is {network.critic!r}: 'same' is needed where actor and "
-            "critic share a torso"
-        )
     if network.shared and network.critic_size:
         raise ValueError(
             f"network.critic_size is {network.critic_size}: 0 is needed where actor "
