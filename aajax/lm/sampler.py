@@ -1,0 +1,319 @@
+"""Sampling from a decoder that keeps what it has read across the turns of a dialogue.
+
+A session is a value: `append` reads tokens into it, `generate` samples from it, and
+both return a new one. Every token is read once, the sampled ones included, so that no
+turn reads the history again. Sequences are ragged; each has its own temperature,
+budget, stop tokens, grammar state and key, all arrays, so that a new value of theirs
+compiles nothing. It works on token ids only and knows nothing of text.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.lm.cache import bucket, init_cache
+from aajax.lm.config import DecoderConfig
+from aajax.lm.decoder import Adapters
+from aajax.lm.decoding import decode, num_programs, read
+from aajax.lm.grammar import FREE, Grammar
+from aajax.lm.rows import fold, pad, per_row, power_of_two, row_keys
+from aajax.lm.session import Sample, Session, make_room, merge, take_back
+from aajax.types import Array, PRNGKey, PyTree
+
+__all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """How to read and sample; it holds no state.
+
+    Methods leave the session that they are given as it was. With `donate` they take
+    its memory instead of copying the cache, and it must not be used again.
+
+    Attributes:
+      config: of the decoder.
+      dtype: of the arithmetic.
+      cache_dtype: of stored keys and values; `dtype` if None.
+      top_k: sample among the k likeliest tokens (and their ties) only.
+      top_p: sample among the likeliest tokens that together have this probability.
+      max_cache: tokens that a sequence may have; `config.max_length` if None.
+      piece: longer prompts are read this many tokens at a time, a power of two, which
+        bounds the memory of attention logits.
+    """
+
+    config: DecoderConfig
+    dtype: jnp.dtype = jnp.float32
+    cache_dtype: jnp.dtype | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    max_cache: int | None = None
+    piece: int = 512
+
+    def __post_init__(self):
+        vocab = self.config.vocab_size
+        if self.top_k is not None and not 1 <= self.top_k <= vocab:
+            raise ValueError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
+        if self.piece < 1 or self.piece & (self.piece - 1):
+            raise ValueError(f"piece is {self.piece}: a power of two is needed")
+        if self.max_cache is not None and self.max_cache < 1:
+            raise ValueError(f"max_cache is {self.max_cache}: at least 1 is needed")
+
+    @property
+    def limit(self) -> int:
+        """Tokens that a sequence may have."""
+        longest = self.config.max_length
+        return longest if self.max_cache is None else min(longest, self.max_cache)
+
+    def start(self, batch: int, size: int = 1) -> Session:
+        """A session of `batch` empty sequences, with room for `size` tokens each.
+
+        The cache grows as needed, twofold at a time. Each size compiles anew, and
+        attention takes the time of all slots, used or not.
+        """
+        if batch < 1:
+            raise ValueError(f"batch is {batch}: at least 1 is needed")
+        if size > self.limit:
+            raise ValueError(f"size is {size}: at most {self.limit} is needed")
+        padded = power_of_two(batch)
+        dtype = self.dtype if self.cache_dtype is None else self.cache_dtype
+        size = min(bucket(size), self.limit)
+        last = jnp.zeros((padded, self.config.hidden_size), self.dtype)
+        return Session(init_cache(self.config, padded, size, dtype), last, batch)
+
+    def append(
+        self,
+        session: Session,
+        params: PyTree,
+        tokens: Sequence[Sequence[int]],
+        adapters: Adapters | None = None,
+        adapter_id: Array | None = None,
+        *,
+        donate: bool = False,
+    ) -> Session:
+        """The session after reading `tokens`.
+
+        Args:
+          session: left as it was, unless donated.
+          params: of the decoder.
+          tokens: ids for each of the B sequences; an empty list leaves its alone.
+          adapters: low-rank adapters.
+          adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
+          donate: whether the memory of `session` may be taken.
+
+        Raises:
+          ValueError: if a sequence would exceed the limit, an id is not in the
+            vocabulary, or the lists are not B.
+        """
+        if len(tokens) != session.batch:
+            raise ValueError(
+                f"tokens has {len(tokens)} rows: {session.batch} are needed"
+            )
+        rows = [np.asarray(row, np.int32).reshape(-1) for row in tokens]
+        for row, ids in enumerate(rows):
+            if ids.size and not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+                raise ValueError(
+                    f"tokens[{row}] has ids {ids.min()} to {ids.max()}: ids of 0 to "
+                    f"{self.config.vocab_size - 1} are needed"
+                )
+        count = np.array([len(ids) for ids in rows])
+        total = session.length + count
+        row = int(total.argmax())
+        if total[row] > self.limit:
+            raise ValueError(
+                f"tokens[{row}] has length {count[row]}, {total[row]} with what was "
+                f"read before: at most {self.limit} in all is needed"
+            )
+        longest = int(count.max())
+        if longest == 0:
+            return session
+        cache = make_room(session, int(total.max()), self.limit, donate)
+        last, padded = session.last, session.last.shape[0]
+        adapter_id = _adapter_rows(adapter_id, adapters, session)
+        for first in range(0, longest, self.piece):
+            width = min(self.piece, max(16, power_of_two(longest - first)))
+            block = np.full((padded, width), -1, np.int32)
+            for row, ids in enumerate(rows):
+                part = ids[first : first + width]
+                block[row, : len(part)] = part
+            cache, last = read(
+                self.config, self.dtype, params, cache, last, block, adapters,
+                adapter_id,
+            )  # fmt: skip
+        return Session(cache, last, session.batch)
+
+    def generate(
+        self,
+        session: Session,
+        params: PyTree,
+        key: PRNGKey,
+        *,
+        temperature: Array | float = 1.0,
+        max_tokens: Array | int,
+        stop: Array,
+        grammar: Grammar | None = None,
+        state: Array | None = None,
+        adapters: Adapters | None = None,
+        adapter_id: Array | None = None,
+        active: Array | None = None,
+        donate: bool = False,
+    ) -> tuple[Session, Sample]:
+        """Samples until every sequence has stopped or used its budget.
+
+        A sequence also ends, without a token, where its grammar allows none.
+
+        Args:
+          session: left as it was, unless donated.
+          params: of the decoder.
+          key: one key, folded with each row's number, or B typed keys, one a row: a
+            row's sample depends on no other row.
+          temperature: f32[B] or one for all; 0 takes the likeliest token.
+          max_tokens: i32[B] or one for all, stop token included.
+          stop: bool[V] or bool[B, V], tokens that end a sequence.
+          grammar: what restricts each token, by the row's state; see `grammar`.
+          state: i32[B], where in the grammar each row starts, `FREE` for all tokens
+            that are text or stop; needed with `grammar`.
+          adapters, adapter_id: as in `append`.
+          active: bool[B], rows to sample; the others stay as they are.
+          donate: whether the memory of `session` may be taken.
+
+        Returns:
+          The session with the sampled tokens read, and the sample.
+
+        Raises:
+          ValueError: if an active row has read nothing (a beginning-of-sequence token
+            is the least), or it has not the room for its budget; for a negative
+            temperature or budget; for shapes that do not fit.
+        """
+        batch, padded = session.batch, session.last.shape[0]
+        temperature = per_row("temperature", temperature, np.float32, batch)
+        budget = per_row("max_tokens", max_tokens, np.int32, batch)
+        active = per_row("active", True if active is None else active, bool, batch)
+        if not (temperature >= 0).all():
+            raise ValueError(f"temperature is {temperature.min()}: 0 or more is needed")
+        if (budget < 0).any():
+            raise ValueError(f"max_tokens is {budget.min()}: 0 or more is needed")
+        if (grammar is None) != (state is None):
+            given = "grammar" if state is None else "state"
+            raise ValueError(f"{given} is given alone: grammar and state are needed")
+        state = per_row("state", FREE if state is None else state, np.int32, batch)
+        # The same for all subsets of rows, so that their samples can be merged.
+        longest = int(budget.max())
+        budget = np.where(active, budget, 0)
+        self._check_room(session.length, budget, active)
+        length = int((session.length + budget).max())
+        cache, last, buffers, stopped = decode(
+            self.config, self.dtype, self.top_k, max(16, power_of_two(longest)),
+            params, make_room(session, length, self.limit, donate), session.last,
+            row_keys(key, batch, padded), pad(temperature, padded, 1.0),
+            pad(budget, padded, 0), self._stop_rows(stop, batch, padded), self.top_p,
+            grammar, pad(state, padded, FREE), adapters,
+            _adapter_rows(adapter_id, adapters, session),
+        )  # fmt: skip
+        buffers, stopped = jax.device_get((buffers, stopped))
+        tokens, log_prob, state, remaining = (x[:batch, :longest] for x in buffers)
+        count = (tokens >= 0).sum(1).astype(np.int32)
+        sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
+        return Session(cache, last, batch), sample
+
+    def generate_checked(
+        self,
+        session: Session,
+        params: PyTree,
+        key: PRNGKey,
+        *,
+        accepts: Callable[[int, list[int]], bool],
+        num_tries: int,
+        grammar: Grammar,
+        state: Array,
+        active: Array | None = None,
+        donate: bool = False,
+        **options,
+    ) -> tuple[Session, Sample, np.ndarray]:
+        """Samples freely, and under the grammar what is not accepted.
+
+        Each row is sampled from state `FREE` until `accepts` says so, at most
+        `num_tries` times, then once more under the grammar. Tries that failed are
+        taken back: they are neither in the session nor in the sample.
+
+        Args:
+          session, params, key: as in `generate`.
+          accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
+            stop token where there is one.
+          num_tries: free tries; with 0 all is sampled under the grammar.
+          grammar, state, active, donate: as in `generate`.
+          **options: further arguments of `generate`.
+
+        Returns:
+          The session, the sample, and i32[B], samples that each row took, 0 for a row
+          that is not active, num_tries + 1 for one that needed the grammar.
+        """
+        if num_tries < 0:
+            raise ValueError(f"num_tries is {num_tries}: 0 or more is needed")
+        batch = session.batch
+        pending = per_row("active", True if active is None else active, bool, batch)
+        state = per_row("state", state, np.int32, batch)
+        keys = row_keys(key, batch, batch)
+        start, result, tries = session, None, np.zeros(batch, np.int32)
+        before = start.length
+        for index in range(num_tries + 1):
+            free = index < num_tries
+            session, sample = self.generate(
+                session, params, fold(keys, index), grammar=grammar,
+                state=np.where(free, FREE, state), active=pending,
+                donate=donate or index > 0, **options,
+            )  # fmt: skip
+            result = sample if result is None else merge(pending, sample, result)
+            tries += pending
+            if free:
+                failed = [
+                    not accepts(row, sample.tokens[row, : sample.length[row]].tolist())
+                    for row in np.flatnonzero(pending)
+                ]
+                pending[pending] = failed
+            if not free or not pending.any():
+                break
+            session = take_back(session, pending, before, start.last)
+        return session, result, tries
+
+    def _check_room(self, length: np.ndarray, budget: np.ndarray, active: np.ndarray):
+        for row in np.flatnonzero(active):
+            if length[row] == 0:
+                raise ValueError(
+                    f"row {row} has read no token: one to start from (such as a "
+                    "beginning-of-sequence token) is needed"
+                )
+            if length[row] + budget[row] > self.limit:
+                raise ValueError(
+                    f"max_tokens[{row}] is {budget[row]}: at most "
+                    f"{self.limit - length[row]} is needed after {length[row]} tokens, "
+                    f"for {self.limit} in all"
+                )
+
+    def _stop_rows(self, stop: Array, batch: int, padded: int) -> np.ndarray:
+        """bool[1, V] or bool[P, V]."""
+        stop, vocab = np.asarray(stop, bool), self.config.vocab_size
+        if stop.shape == (vocab,):
+            return stop[None]
+        if stop.shape != (batch, vocab):
+            raise ValueError(
+                f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is "
+                "needed"
+            )
+        return pad(stop, padded, False)
+
+
+def _adapter_rows(
+    adapter_id: Array | None, adapters: Adapters | None, session: Session
+) -> np.ndarray | None:
+    """i32[P], or None without adapters."""
+    if adapters is None:
+        return None
+    if adapter_id is None:
+        raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
+    adapter_id = per_row("adapter_id", adapter_id, np.int32, session.batch)
+    return pad(adapter_id, session.last.shape[0], -1)

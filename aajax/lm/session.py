@@ -1,0 +1,89 @@
+"""What a decoder has read, as a value, and what was sampled from it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.lm.cache import Cache, bucket, grow
+from aajax.lm.rows import pad
+from aajax.types import Array
+
+
+class Session(NamedTuple):
+    """What has been read so far.
+
+    Attributes:
+      cache: of P sequences, P the power of two at or above `batch`.
+      last: [P, D], hidden state of each sequence's last token.
+      batch: B, sequences that are in use.
+    """
+
+    cache: Cache
+    last: Array
+    batch: int
+
+    @property
+    def length(self) -> np.ndarray:
+        """i32[B], tokens read."""
+        return np.array(self.cache.length)[: self.batch]
+
+
+class Sample(NamedTuple):
+    """What `generate` sampled, as NumPy arrays; L is the largest budget.
+
+    Attributes:
+      tokens: i32[B, L], padded with −1; with the stop token, where there is one.
+      length: i32[B], tokens sampled.
+      log_prob: f32[B, L], of each token under the distribution that it was drawn from
+        (after grammar, temperature, top-k and top-p); 0 where greedy, and for padding.
+      stopped: bool[B], ended with a stop token, and not for want of budget.
+      state: i32[B, L], the grammar state that each token was drawn in, and
+      remaining: i32[B, L], the budget that was left, it included; 0 for padding. With
+        both, `scoring.score` can restrict its distribution as the sampler did.
+    """
+
+    tokens: np.ndarray
+    length: np.ndarray
+    log_prob: np.ndarray
+    stopped: np.ndarray
+    state: np.ndarray
+    remaining: np.ndarray
+
+
+def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
+    """The session's cache with room for `length` tokens, not shared with `session`.
+
+    Args:
+      session: whose cache is copied unless it grows.
+      length: tokens of the longest sequence, at most `limit`.
+      limit: of the size.
+      donate: whether the session's own memory will do.
+    """
+    size = min(bucket(length), limit)
+    if size > session.cache.size:
+        cache = grow(session.cache, size)
+        return cache._replace(length=jnp.copy(cache.length))
+    return session.cache if donate else jax.tree.map(jnp.copy, session.cache)
+
+
+def take_back(
+    session: Session, rows: np.ndarray, length: np.ndarray, last: Array
+) -> Session:
+    """The session with `rows`, bool[B], as when it had `length` tokens and `last`."""
+    padded = session.last.shape[0]
+    rows, length = pad(rows, padded, False), pad(length, padded, 0)
+    cache = session.cache
+    length = jnp.where(rows, length, cache.length)
+    last = jnp.where(rows[:, None], last, session.last)
+    return session._replace(cache=cache._replace(length=length), last=last)
+
+
+def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
+    """The new sample for `rows`, bool[B], and the old one for the others."""
+
+    def choose(x, y):
+        return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return Sample(*map(choose, new, old))
