@@ -1,10 +1,35 @@
-"""Strict JAX for every test: no silent promotion of dtypes or ranks."""
+"""Strict JAX for every test: no silent promotion of dtypes or ranks.
+
+Tests run thousands of small programs once or twice each, so that compiling is what
+takes long: it is done plainly, and once for programs that are alike. What users run,
+optimised, is tested by JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from importlib.metadata import version
+
+# Before JAX reads them, and for processes that tests start.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if version("jaxlib").startswith(("0.10.", "0.11.")):  # others may not know the flags
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    )
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Of this process alone: a program that is half written would break its reader.
+_programs = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, _programs, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _programs)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "jit"])

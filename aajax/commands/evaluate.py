@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.envs import split, trust_and_split
 from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame, pickups
+from aajax.envs.harvest.env import CommonsHarvest
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.envs.negotiation import NegotiationGame, best_total, stakes_seen
 from aajax.league import (
@@ -113,10 +115,34 @@ def _of_deals(env: NegotiationGame, trajectory: Trajectory) -> dict[str, Array]:
     return measures
 
 
+def _of_splits(env: split.Split, trajectory: Trajectory) -> dict[str, Array]:
+    """How much of what there was to gain was gained."""
+    measures = _of_reward(env, trajectory)
+    values = split.values_seen(env, trajectory.observation[:, :, 0])
+    paid = trajectory.reward.sum()
+    measures["efficiency"] = paid / split.best_total(env, values).sum()
+    return measures
+
+
+def _of_trust(
+    env: trust_and_split.TrustAndSplit, trajectory: Trajectory
+) -> dict[str, Array]:
+    """Where a round came to its end, the same of those that did."""
+    measures = _of_reward(env, trajectory)
+    if trajectory.reward.shape[0] >= env.num_turns:
+        parts = env.read(trajectory.observation[:, :, 0])
+        best = parts["splits"].sum() * trust_and_split.best_total(env)
+        measures["efficiency"] = trajectory.reward.sum() / best
+    return measures
+
+
 MEASURES: dict[type, Callable[[Environment, Trajectory], dict[str, Array]]] = {
     IteratedMatrixGame: _of_reward,
     CoinGame: _of_coins,
+    CommonsHarvest: _of_reward,
     NegotiationGame: _of_deals,
+    split.Split: _of_splits,
+    trust_and_split.TrustAndSplit: _of_trust,
 }
 
 

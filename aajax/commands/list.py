@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     for name, response in matrix.RESPONSES.items():
         table.add_row("scripted player", name, _first_line(response))
     table.add_row("scripted player", "random", "Every action equally often.")
-    for game in ("coin", "negotiation"):
+    for game in ("coin", "negotiation", "split", "trust_and_split", "harvest"):
         names = ", ".join(players(ENVIRONMENTS[game]()).names)
         table.add_row("scripted player", f"of {game}", names)
     table.add_section()

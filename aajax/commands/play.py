@@ -149,7 +149,9 @@ def _game(
 
 
 def _outcome(words: View, table: Sequence[Player], step: Step) -> Text:
-    said = [words.say(action) for action in step.action]
+    said = [
+        words.say(seat, step.before, action) for seat, action in enumerate(step.action)
+    ]
     width = max(map(len, said))
     cells = [
         f"{act:<{width}}  {_signed(reward):>6}"

@@ -136,7 +136,7 @@ def sit_down(
     table = []
     for seat, (entry, run) in enumerate(zip(entries, runs, strict=True)):
         if entry == PERSON:
-            player = _person(console, words, seat)
+            player = _person(console, env, words, seat)
         elif run:
             policy = make_policy(run.config, env)
             player = _automaton(entry, seat, policy, _learnt(run, env, seat))
@@ -168,17 +168,21 @@ def _automaton(name: str, seat: int, policy: Policy, params: PyTree) -> Player:
     return Player(name, policy.initial_memory((1, 1)), act)
 
 
-def _person(console: Console, words: View, seat: int) -> Player:
-    prompt = f"{words.seats[seat]} {PERSON}, {words.question(seat)}? "
+def _person(console: Console, env: Environment, words: View, seat: int) -> Player:
+    space = env.action_spaces[seat]
 
     def act(key, state, observation, memory):
         console.print(words.show_to(seat, state, np.asarray(observation)))
+        question = words.question(seat, state)
+        if question is None:
+            return np.zeros(space.shape, space.dtype), memory
+        prompt = f"{words.seats[seat]} {PERSON}, {question}? "
         while True:
             answer = console.input(prompt, markup=False)
             if not sys.stdin.isatty():
                 console.print(answer)
             try:
-                return words.read(seat, answer), memory
+                return words.read(seat, state, answer), memory
             except ValueError as error:
                 console.print(str(error))
 

@@ -7,13 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from rich.text import Text
 
-from aajax.envs.base import ActionSpace, Box, Environment
+from aajax.envs.base import Box, Environment, MultiDiscrete
 from aajax.envs.coin import CoinGame, CoinState
 from aajax.envs.coin_board import board
+from aajax.envs.harvest.board import board as harvest_board
+from aajax.envs.harvest.env import CommonsHarvest, HarvestState
 from aajax.envs.matrix import IteratedMatrixGame, MatrixState
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
-from aajax.envs.negotiation_utilities import MOST, NUM_ITEMS
 from aajax.envs.negotiation_words import describe
+from aajax.envs.split import STOCK, Split, SplitState
+from aajax.envs.split_words import (
+    describe_split,
+    describe_to,
+    describe_trust_and_split,
+    symbol_names,
+)
+from aajax.envs.trust_and_split import TrustAndSplit, TrustAndSplitState
 from aajax.types import PyTree
 
 COLOURS = ("red", "blue", "green", "magenta", "cyan", "yellow")  # of seats, in turn
@@ -27,17 +36,18 @@ class View(NamedTuple):
       show: `state -> text`, all that there is, for onlookers.
       show_to: `(seat, state, observation) -> text`, what one seat may know;
         observation is f32[N, O].
-      say: `action -> text`, of one seat.
-      question: of one seat, what it may answer.
-      read: `(seat, answer) -> action`; raises ValueError, for what is no answer.
+      say: `(seat, state, action) -> text`, what one seat did.
+      question: `(seat, state) -> text`, what one seat may answer; None where nothing
+        that it does matters, and it is not asked.
+      read: `(seat, state, answer) -> action`; raises ValueError, for what is no answer.
     """
 
     seats: tuple[str, ...]
     show: Callable[[PyTree], Text]
     show_to: Callable[[int, PyTree, np.ndarray], Text]
-    say: Callable[[np.ndarray], str]
-    question: Callable[[int], str]
-    read: Callable[[int, str], np.ndarray]
+    say: Callable[[int, PyTree, np.ndarray], str]
+    question: Callable[[int, PyTree], str | None]
+    read: Callable[[int, PyTree, str], np.ndarray]
 
 
 def view(env: Environment) -> View:
@@ -70,21 +80,22 @@ def read_name(names: Sequence[str], answer: str) -> np.ndarray:
     return np.int32(found[0])
 
 
-def read_proposal(space: ActionSpace, answer: str) -> np.ndarray:
-    """How much of each item is asked for, [3], from numbers with blanks or commas.
+def read_proposal(space: Box | MultiDiscrete, answer: str) -> np.ndarray:
+    """How much of each item is asked for, [size], from numbers with blanks or commas.
 
     Raises:
-      ValueError: if they are not three numbers of the action space.
+      ValueError: if they are not as many numbers as the action space has, and of it.
     """
-    whole = not isinstance(space, Box)
+    whole = isinstance(space, MultiDiscrete)
     try:
         proposal = np.array(answer.replace(",", " ").split(), np.float64)
     except ValueError:
         proposal = np.zeros(0)
-    fits = proposal.shape == (NUM_ITEMS,)
-    fits = fits and np.all((proposal >= 0) & (proposal <= MOST))
+    fits = proposal.shape == space.shape
+    fits = fits and np.all((proposal >= 0) & (proposal <= _most(space)))
     if not fits or (whole and np.any(proposal != np.round(proposal))):
-        raise ValueError(f"answer is {answer!r}: {_numbers(whole)} are needed")
+        verb = "are" if space.size > 1 else "is"
+        raise ValueError(f"answer is {answer!r}: {_numbers(space)} {verb} needed")
     return proposal.astype(space.dtype)
 
 
@@ -106,9 +117,9 @@ def _of_coin_game(env: CoinGame) -> View:
         tuple(letters),
         show,
         show_to,
-        say=lambda action: names[int(action)],
-        question=lambda seat: _either(names),
-        read=lambda seat, answer: read_name(names, answer),
+        say=lambda seat, state, action: names[int(action)],
+        question=lambda seat, state: _either(names),
+        read=lambda seat, state, answer: read_name(names, answer),
     )
 
 
@@ -142,41 +153,103 @@ def _of_matrix_game(env: IteratedMatrixGame) -> View:
         tuple(map(str, range(num_agents))),
         show,
         show_to,
-        say=lambda action: names[int(action)],
-        question=lambda seat: _either(own_names(seat)),
-        read=lambda seat, answer: read_name(own_names(seat), answer),
+        say=lambda seat, state, action: names[int(action)],
+        question=lambda seat, state: _either(own_names(seat)),
+        read=lambda seat, state, answer: read_name(own_names(seat), answer),
     )
 
 
 def _of_negotiation(env: NegotiationGame) -> View:
-    whole = not isinstance(env.action_spaces[0], Box)
+    space = env.action_spaces[0]
 
     def show(state: NegotiationState) -> Text:
         return Text(describe(env, state))
 
-    def show_to(seat: int, state: NegotiationState, observation: np.ndarray) -> Text:
-        parts = env.read(observation[seat])
-        return Text(
-            "\n".join(
-                f"{name.replace('_', ' '):<19}" + _row(numbers)
-                for name, numbers in parts.items()
-            )
-        )
+    return View(
+        tuple(map(str, range(env.num_agents))),
+        show,
+        show_to=lambda seat, state, observation: _seen(env, observation[seat]),
+        say=lambda seat, state, action: " ".join(map(_number, action)),
+        question=lambda seat, state: _numbers(space),
+        read=lambda seat, state, answer: read_proposal(space, answer),
+    )
+
+
+def _of_split(env: Split) -> View:
+    space = env.action_spaces[0]
+
+    def show(state: SplitState) -> Text:
+        return Text(describe_split(env, state))
 
     return View(
         tuple(map(str, range(env.num_agents))),
         show,
+        show_to=lambda seat, state, observation: _seen(env, observation[seat]),
+        say=lambda seat, state, action: " ".join(map(_number, action)),
+        question=lambda seat, state: _numbers(space),
+        read=lambda seat, state, answer: read_proposal(space, answer),
+    )
+
+
+def _of_trust_and_split(env: TrustAndSplit) -> View:
+    symbols = symbol_names(env.num_symbols)
+    coins = MultiDiscrete(1, 1 + STOCK)
+
+    def listens(seat: int, state: TrustAndSplitState) -> bool:
+        return not env.splits(state) and seat != int(env.speaker(state))
+
+    def say(seat: int, state: TrustAndSplitState, action: np.ndarray) -> str:
+        if env.splits(state):
+            return str(int(action) % coins.num_actions)
+        return "" if listens(seat, state) else symbols[int(action) % len(symbols)]
+
+    def question(seat: int, state: TrustAndSplitState) -> str | None:
+        if env.splits(state):
+            return _numbers(coins)
+        return None if listens(seat, state) else _either(symbols)
+
+    def read(seat: int, state: TrustAndSplitState, answer: str) -> np.ndarray:
+        if env.splits(state):
+            return read_proposal(coins, answer)[0]
+        return read_name(symbols, answer)
+
+    return View(
+        tuple(map(str, range(env.num_agents))),
+        show=lambda state: Text(describe_trust_and_split(env, state)),
+        show_to=lambda seat, state, observation: Text(describe_to(env, state, seat)),
+        say=say,
+        question=question,
+        read=read,
+    )
+
+
+def _of_harvest(env: CommonsHarvest) -> View:
+    letters = string.ascii_uppercase[: env.num_agents]
+    names = env.action_names
+
+    def show(state: HarvestState) -> Text:
+        return Text(harvest_board(env, state))
+
+    def show_to(seat: int, state: HarvestState, observation: np.ndarray) -> Text:
+        return show(state).append(f"\nyou are {letters[seat]}")
+
+    return View(
+        tuple(letters),
+        show,
         show_to,
-        say=lambda action: " ".join(map(_number, action)),
-        question=lambda seat: _numbers(whole),
-        read=lambda seat, answer: read_proposal(env.action_spaces[seat], answer),
+        say=lambda seat, state, action: names[int(action)],
+        question=lambda seat, state: _either(names),
+        read=lambda seat, state, answer: read_name(names, answer),
     )
 
 
 VIEWS: dict[type, Callable[[Environment], View]] = {
     CoinGame: _of_coin_game,
+    CommonsHarvest: _of_harvest,
     IteratedMatrixGame: _of_matrix_game,
     NegotiationGame: _of_negotiation,
+    Split: _of_split,
+    TrustAndSplit: _of_trust_and_split,
 }
 
 
@@ -190,9 +263,24 @@ def _either(names: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _numbers(whole: bool) -> str:
-    kind = "whole numbers" if whole else "numbers"
-    return f"three {kind} from 0 to {MOST}"
+def _numbers(space: Box | MultiDiscrete) -> str:
+    count = ("a", "two", "three", "four")[space.size - 1]
+    kind = "whole number" if isinstance(space, MultiDiscrete) else "number"
+    plural = "s" if space.size > 1 else ""
+    return f"{count} {kind}{plural} from 0 to {_most(space):g}"
+
+
+def _most(space: Box | MultiDiscrete) -> float:
+    return space.high if isinstance(space, Box) else space.num_actions - 1
+
+
+def _seen(env: NegotiationGame | Split, observation: np.ndarray) -> Text:
+    return Text(
+        "\n".join(
+            f"{name.replace('_', ' '):<19}" + _row(numbers)
+            for name, numbers in env.read(observation).items()
+        )
+    )
 
 
 def _row(numbers: np.ndarray) -> str:

@@ -1,7 +1,8 @@
 """Worlds by name."""
 
-from aajax.envs import coin, matrix, negotiation
+from aajax.envs import coin, matrix, negotiation, split, trust_and_split
 from aajax.envs.base import Environment
+from aajax.envs.harvest import commons_harvest
 
 ENVIRONMENTS = {
     "ipd": matrix.prisoners_dilemma,
@@ -14,6 +15,9 @@ ENVIRONMENTS = {
     "public_goods": matrix.public_goods,
     "coin": coin.coin_game,
     "negotiation": negotiation.negotiation,
+    "harvest": commons_harvest,
+    "split": split.split,
+    "trust_and_split": trust_and_split.trust_and_split,
 }
 
 

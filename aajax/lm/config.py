@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma3_text")
+ROPE_KINDS = ("default", "linear", "llama3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,22 @@ class Rope:
     low_frequency_factor: float = 1.0
     high_frequency_factor: float = 4.0
     original_length: int = 8192
+
+    def __post_init__(self):
+        if self.kind not in ROPE_KINDS:
+            raise ValueError(
+                f"kind is {self.kind!r}: one of {', '.join(ROPE_KINDS)} is needed"
+            )
+        for name in ("theta", "factor", "low_frequency_factor", "original_length"):
+            if getattr(self, name) <= 0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: a number above 0 is needed"
+                )
+        if self.high_frequency_factor <= self.low_frequency_factor:
+            raise ValueError(
+                f"high_frequency_factor is {self.high_frequency_factor}: more than "
+                f"low_frequency_factor, {self.low_frequency_factor}, is needed"
+            )
 
     def frequencies(self, head_dim: int) -> np.ndarray:
         """f32[head_dim / 2], in radians per token."""

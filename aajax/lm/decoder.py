@@ -10,6 +10,7 @@ import numpy as np
 from aajax.lm.cache import Cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.layers import MLP, Attention, Norm, Route
+from aajax.lm.sharding import look_up, over_batch
 from aajax.types import Array, PRNGKey, PyTree
 
 
@@ -64,7 +65,7 @@ class _Layer(nn.Module):
         x = x + (norm("post_attention_norm")(y) if config.sandwich_norm else y)
         y = MLP(config, *types, name="mlp")(norm("mlp_norm")(x), route)
         x = x + (norm("post_mlp_norm")(y) if config.sandwich_norm else y)
-        return (x, *kept), None
+        return (over_batch(x), *kept), None
 
 
 class Decoder(nn.Module):
@@ -90,7 +91,7 @@ class Decoder(nn.Module):
         embedding = self.param("embedding", init, shape, self.param_dtype)
         if not config.tie_embeddings:
             self.param("head", init, shape, self.param_dtype)
-        x = embedding[tokens].astype(self.dtype)
+        x = look_up(embedding, tokens).astype(self.dtype)
         if config.scale_embedding:
             x = x * jnp.asarray(config.hidden_size**0.5, self.dtype)
         ropes, masks = self._ropes(positions), self._masks(positions, cache)

@@ -1,11 +1,29 @@
 """How config.json of each Hugging Face family says what a decoder is."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aajax.lm.config import FAMILIES, DecoderConfig, Rope
+from aajax.lm.config import FAMILIES, ROPE_KINDS, DecoderConfig, Rope
 
-ROPE_TYPES = ("default", "linear", "llama3")
+KINDS = ("full_attention", "sliding_attention")
+
+# The text part of a gemma3 folder leaves out what is as in transformers' config class.
+_GEMMA3_TEXT = {
+    "vocab_size": 262_208,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "max_position_embeddings": 131_072,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 6,
+    "tie_word_embeddings": True,
+}
 
 
 class _Family(NamedTuple):
@@ -23,49 +41,71 @@ def config_from_hf(hf: Mapping[str, Any]) -> DecoderConfig:
     """
     model_type = hf.get("model_type")
     if model_type == "gemma3" and "text_config" in hf:
-        inner = dict(hf["text_config"])
-        inner.setdefault("tie_word_embeddings", hf.get("tie_word_embeddings", True))
-        return config_from_hf({**inner, "model_type": "gemma3_text"})
+        outer = {k: hf[k] for k in ("tie_word_embeddings",) if k in hf}
+        inner = {**hf["text_config"], **outer, "model_type": "gemma3_text"}
+        return config_from_hf(inner)
     if model_type not in _FAMILY:
         raise ValueError(
             f"model_type is {model_type!r}: one of {', '.join(FAMILIES)} is needed"
         )
+    if model_type == "gemma3_text":
+        hf = {**_GEMMA3_TEXT, **hf}
     for name in ("attn_logit_softcapping", "final_logit_softcapping"):
         if hf.get(name) is not None:
             raise ValueError(
                 f"{name} is {hf[name]}: only models without it are supported"
             )
-    heads, hidden = _needed(hf, "num_attention_heads"), _needed(hf, "hidden_size")
-    layers = _needed(hf, "num_hidden_layers")
+    heads, hidden = _count(hf, "num_attention_heads"), _count(hf, "hidden_size")
+    layers = _count(hf, "num_hidden_layers")
     sliding, window = _sliding(hf, layers)
-    return DecoderConfig(
+    fields = {
+        "head_dim": _count(hf, "head_dim", hidden // heads),
+        "tie_embeddings": bool(hf.get("tie_word_embeddings", False)),
+        "rope": _rope(hf, "full_attention"),
+        **_FAMILY[model_type].read(hf),
+    }
+    config = DecoderConfig(
         family=model_type,
-        vocab_size=_needed(hf, "vocab_size"),
+        vocab_size=_count(hf, "vocab_size"),
         hidden_size=hidden,
-        intermediate_size=_needed(hf, "intermediate_size"),
+        intermediate_size=_count(hf, "intermediate_size"),
         num_layers=layers,
         num_heads=heads,
-        num_kv_heads=hf.get("num_key_value_heads") or heads,
-        norm_epsilon=hf.get("rms_norm_eps", 1e-6),
+        num_kv_heads=_count(hf, "num_key_value_heads", heads),
+        norm_epsilon=_number(hf, "rms_norm_eps", 1e-6),
+        activation=_activation(hf),
         window=window,
         sliding=sliding,
-        max_length=hf.get("max_position_embeddings", 32_768),
-        **{
-            "head_dim": hf.get("head_dim") or hidden // heads,
-            "tie_embeddings": bool(hf.get("tie_word_embeddings", False)),
-            "activation": _activation(hf),
-            "rope": _rope(hf, "full_attention"),
-            **_FAMILY[model_type].read(hf),
-        },
+        max_length=_count(hf, "max_position_embeddings", 32_768),
+        **fields,
     )
+    return _plain(config)
 
 
-def _needed(hf: Mapping[str, Any], name: str) -> int:
-    if not isinstance(hf.get(name), int):
-        raise ValueError(
-            f"{name} is {hf.get(name)!r}: config.json must give an integer"
-        )
-    return hf[name]
+def _plain(config: DecoderConfig) -> DecoderConfig:
+    """The one among the configs of the same decoder that leaves out what it may."""
+    changes: dict[str, Any] = {}
+    if config.query_scale == config.head_dim**-0.5:
+        changes["query_scale"] = None
+    if config.local_rope == config.rope:
+        changes["local_rope"] = None
+    if not any(config.sliding):
+        changes |= {"sliding": (), "window": None}
+    return dataclasses.replace(config, **changes)
+
+
+def _number(hf: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = default if hf.get(name) is None else hf[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ValueError(f"{name} is {value!r}: a number above 0 is needed")
+    return value
+
+
+def _count(hf: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = _number(hf, name, default)
+    if value != int(value):
+        raise ValueError(f"{name} is {value!r}: an integer is needed")
+    return int(value)
 
 
 def _activation(hf: Mapping[str, Any]) -> str:
@@ -78,52 +118,65 @@ def _activation(hf: Mapping[str, Any]) -> str:
 
 def _sliding(hf: Mapping[str, Any], layers: int) -> tuple[tuple[bool, ...], int | None]:
     """Which layers see a window only, and its width; (), None if none does."""
-    if hf["model_type"] in ("qwen2", "qwen3") and not hf.get("use_sliding_window"):
+    gemma = hf["model_type"] == "gemma3_text"
+    used = gemma or (hf["model_type"] != "llama" and hf.get("use_sliding_window"))
+    if not used or hf.get("sliding_window") is None:
         return (), None
-    window = hf.get("sliding_window")
     kinds = hf.get("layer_types")
     if kinds is not None:
         for kind in kinds:
-            if kind not in ("full_attention", "sliding_attention"):
+            if kind not in KINDS:
                 raise ValueError(
-                    f"layer_types has {kind!r}: full_attention and sliding_attention "
-                    "are supported"
+                    f"layer_types has {kind!r}: {' and '.join(KINDS)} are supported"
                 )
         sliding = tuple(kind == "sliding_attention" for kind in kinds)
-    elif hf["model_type"] == "gemma3_text":
-        pattern = hf.get("sliding_window_pattern", 6)
+    elif gemma:
+        pattern = _count(hf, "sliding_window_pattern")
         sliding = tuple(bool((layer + 1) % pattern) for layer in range(layers))
-    elif hf["model_type"] in ("qwen2", "qwen3"):
-        first = hf.get("max_window_layers", layers)
-        sliding = tuple(layer >= first for layer in range(layers))
     else:
-        return (), None
-    return (sliding, window) if any(sliding) and window else ((), None)
+        first = hf.get("max_window_layers", 28)
+        sliding = tuple(layer >= first for layer in range(layers))
+    return sliding, _count(hf, "sliding_window")
 
 
 def _rope(hf: Mapping[str, Any], kind: str) -> Rope:
     """Of full or of sliding attention, from either generation of keys."""
-    parameters = hf.get("rope_parameters") or {}
-    parameters = parameters.get(kind, parameters)
-    if not parameters:
-        local = kind == "sliding_attention"
-        scaling = None if local else hf.get("rope_scaling")
-        default = 10_000.0 if local or hf["model_type"] != "gemma3_text" else 1e6
-        theta = hf.get("rope_local_base_freq" if local else "rope_theta", default)
-        parameters = {"rope_theta": theta, **(scaling or {})}
+    local = kind == "sliding_attention"
+    default = 1e6 if hf["model_type"] == "gemma3_text" and not local else 1e4
+    given = hf.get("rope_parameters") or {}
+    if any(each in given for each in KINDS):
+        given = given.get(kind) or {}
+    elif local:
+        given = {}
+    parameters = {
+        "rope_theta": hf.get("rope_local_base_freq" if local else "rope_theta"),
+        "partial_rotary_factor": hf.get("partial_rotary_factor"),
+        **((not local and hf.get("rope_scaling")) or {}),
+        **given,
+    }
     name = parameters.get("rope_type", parameters.get("type", "default"))
-    if name not in ROPE_TYPES:
+    if name not in ROPE_KINDS:
         raise ValueError(
-            f"rope_type is {name!r}: one of {', '.join(ROPE_TYPES)} is needed"
+            f"rope_type is {name!r}: one of {', '.join(ROPE_KINDS)} is needed"
         )
-    return Rope(
-        theta=float(parameters.get("rope_theta", hf.get("rope_theta", 10_000.0))),
-        kind=name,
-        factor=float(parameters.get("factor", 1.0)),
-        low_frequency_factor=float(parameters.get("low_freq_factor", 1.0)),
-        high_frequency_factor=float(parameters.get("high_freq_factor", 4.0)),
-        original_length=int(parameters.get("original_max_position_embeddings", 8192)),
-    )
+    if parameters["partial_rotary_factor"] not in (None, 1.0):
+        raise ValueError(
+            f"partial_rotary_factor is {parameters['partial_rotary_factor']}: only "
+            "models that rotate whole heads are supported"
+        )
+    rope = Rope(theta=float(_number(parameters, "rope_theta", default)), kind=name)
+    if name != "default":
+        rope = dataclasses.replace(rope, factor=float(_number(parameters, "factor")))
+    if name == "llama3":
+        context = "original_max_position_embeddings"
+        longest = hf.get("max_position_embeddings")
+        rope = dataclasses.replace(
+            rope,
+            low_frequency_factor=float(_number(parameters, "low_freq_factor")),
+            high_frequency_factor=float(_number(parameters, "high_freq_factor")),
+            original_length=_count(parameters, context, longest),
+        )
+    return rope
 
 
 def _read_llama(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +199,7 @@ def _read_qwen3(hf: Mapping[str, Any]) -> dict[str, Any]:
         "qk_norm": True,
         "attention_bias": biased,
         "output_bias": biased,
-        "head_dim": hf.get("head_dim") or 128,
+        "head_dim": _count(hf, "head_dim", 128),
     }
 
 
@@ -163,10 +216,7 @@ def _read_gemma3(hf: Mapping[str, Any]) -> dict[str, Any]:
         "scale_embedding": True,
         "attention_bias": biased,
         "output_bias": biased,
-        "head_dim": hf.get("head_dim") or 256,
-        "tie_embeddings": bool(hf.get("tie_word_embeddings", True)),
-        "activation": _activation({"hidden_act": "gelu_pytorch_tanh", **hf}),
-        "query_scale": float(hf.get("query_pre_attn_scalar", 256)) ** -0.5,
+        "query_scale": _number(hf, "query_pre_attn_scalar") ** -0.5,
         "local_rope": _rope(hf, "sliding_attention"),
     }
 
@@ -180,7 +230,24 @@ _FAMILY = {
 
 
 def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
-    """The config.json of a decoder; `config_from_hf` of it gives the decoder back."""
+    """The config.json of a decoder; `config_from_hf` of it gives the decoder back.
+
+    Raises:
+      ValueError: if the decoder is none that its family's config.json can describe.
+    """
+    hf = _written(config)
+    wanted, found = _plain(config), config_from_hf(hf)
+    for field in dataclasses.fields(config):
+        value, known = getattr(wanted, field.name), getattr(found, field.name)
+        if value != known:
+            raise ValueError(
+                f"{field.name} is {value!r}: a config.json of {config.family} can "
+                f"only say {known!r} here"
+            )
+    return hf
+
+
+def _written(config: DecoderConfig) -> dict[str, Any]:
     activation = "silu" if config.activation == "silu" else "gelu_pytorch_tanh"
     hf = {
         "architectures": [_FAMILY[config.family].architecture],
@@ -211,9 +278,8 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
     if config.family == "llama":
         hf["mlp_bias"] = config.mlp_bias
     if any(config.sliding):
-        kinds = ("full_attention", "sliding_attention")
         hf["sliding_window"] = config.window
-        hf["layer_types"] = [kinds[sliding] for sliding in config.sliding]
+        hf["layer_types"] = [KINDS[sliding] for sliding in config.sliding]
         hf["use_sliding_window"] = True
     elif config.family == "gemma3_text":
         hf["layer_types"] = ["full_attention"] * config.num_layers

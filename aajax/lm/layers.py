@@ -49,17 +49,33 @@ class Linear(nn.Module):
             y = y + jnp.expand_dims(bias.astype(self.dtype), (0, 1))
         if route is not None and self.has_variable("lora", "a"):
             a, b = self.get_variable("lora", "a"), self.get_variable("lora", "b")
-            y = y + _low_rank(x, a, b, route).astype(self.dtype)
+            change = _low_rank(x, a, b, route).astype(self.dtype)
+            # Not y + 0 · change: what has diverged must not reach who does not use it.
+            is_plain = (route.adapter_id < 0)[:, None, None]
+            y = jnp.where(is_plain, y, y + change)
         return y
 
 
 def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
-    """s_i x A_i B_i for each sequence, [B, L, out], in the dtype of x."""
+    """s_i x A_i B_i for each sequence, [B, L, out], in the dtype of x; −1 takes any.
+
+    An i beyond the adapters gives NaN.
+    """
     chosen = jnp.maximum(route.adapter_id, 0)
-    scale = jnp.where(route.adapter_id < 0, 0.0, route.scale[chosen]).astype(x.dtype)
-    inner = jnp.einsum("bli,bir->blr", x, a[chosen].astype(x.dtype))
-    inner = inner * scale[:, None, None]
-    return jnp.einsum("blr,bro->blo", inner, b[chosen].astype(x.dtype))
+    scale = route.scale.at[chosen].get(mode="fill", fill_value=jnp.nan)
+    scale = scale.astype(x.dtype)[:, None, None]
+    if a.shape[0] == 1:
+        # No copy for each sequence; and in two dimensions, as the product over [B, L]
+        # that is the gradient is slow on CPUs, eight times measured.
+        rank = a.shape[-1]
+        inner = x.reshape(-1, x.shape[-1]) @ a[0].astype(x.dtype)
+        inner = inner.reshape(*x.shape[:-1], rank) * scale
+        y = inner.reshape(-1, rank) @ b[0].astype(x.dtype)
+        return y.reshape(*x.shape[:-1], -1)
+    # Cast once gathered, so that gradients are summed over sequences in their own type.
+    a, b = a[chosen].astype(x.dtype), b[chosen].astype(x.dtype)
+    inner = jnp.einsum("bli,bir->blr", x, a)
+    return jnp.einsum("blr,bro->blo", inner * scale, b)
 
 
 class Norm(nn.Module):
@@ -144,10 +160,12 @@ class Attention(nn.Module):
         query, key = rotate(query, *rope), rotate(key, *rope)
         key, value, kept = store(key, value)
         scale = config.query_scale or config.head_dim**-0.5
-        y = jax.nn.dot_product_attention(
-            query, key.astype(self.dtype), value.astype(self.dtype),
-            mask=mask[:, None], scale=scale,
-        )  # fmt: skip
+        # With narrow types its softmax is float32, by a promotion that is not explicit.
+        with jax.numpy_dtype_promotion("standard"):
+            y = jax.nn.dot_product_attention(
+                query, key.astype(self.dtype), value.astype(self.dtype),
+                mask=mask[:, None], scale=scale,
+            )  # fmt: skip
         y = y.reshape(batch, length, config.num_heads * config.head_dim)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept

@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
+from aajax.envs.harvest import CommonsHarvest
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.envs.negotiation import NegotiationGame
-from aajax.policies import coin, matrix, negotiation
+from aajax.envs.split import Split
+from aajax.envs.trust_and_split import TrustAndSplit
+from aajax.policies import coin, harvest, matrix, negotiation, split, trust_and_split
 from aajax.policies.base import Policy
 from aajax.types import PyTree
 
@@ -52,8 +55,27 @@ def _of_negotiation(env: NegotiationGame) -> Players:
     )
 
 
+def _of_harvest(env: CommonsHarvest) -> Players:
+    return Players(harvest.scripted(env), harvest.SCRIPTED, harvest.scripted_params)
+
+
+def _of_split(env: Split) -> Players:
+    return Players(split.scripted(env), split.SCRIPTED, split.scripted_params)
+
+
+def _of_trust_and_split(env: TrustAndSplit) -> Players:
+    return Players(
+        trust_and_split.scripted(env),
+        trust_and_split.SCRIPTED,
+        trust_and_split.scripted_params,
+    )
+
+
 PLAYERS: dict[type, Callable[[Environment], Players]] = {
     IteratedMatrixGame: _of_matrix_game,
     CoinGame: _of_coin_game,
     NegotiationGame: _of_negotiation,
+    CommonsHarvest: _of_harvest,
+    Split: _of_split,
+    TrustAndSplit: _of_trust_and_split,
 }

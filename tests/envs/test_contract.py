@@ -19,7 +19,8 @@ OPTIONS = {
     "ends": {"ends": True},
     "by chance": {"continuation": CONTINUATION},
 }
-ENDLESS = ("coin", "negotiation")  # worlds whose episodes are only ever cut off
+# Worlds whose episodes are only ever cut off, or end by an option of their own.
+ENDLESS = ("coin", "negotiation", "harvest", "split", "trust_and_split")
 CASES = [
     (name, ending, resets)
     for name in envs.ENVIRONMENTS

@@ -1,0 +1,260 @@
+"""Text and tokens, at the edge: whatever lies below sees ids alone."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import jinja2
+import tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+# Classes that say no more than that tokenizer.json holds everything.
+_PLAIN_CLASSES = {None, "PreTrainedTokenizerFast", "TokenizersBackend"}
+# Some templates write the day of the call, from which no run could be repeated.
+_DATE = "26 Jul 2024"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokens:
+    """A tokenizer as a value.
+
+    A marker is a token that stands for no text: a special one, or one that was added
+    to the model's own vocabulary and that the chat template writes (<think>). Markers
+    come from templates only; a text that spells one is read as any other text.
+
+    Attributes:
+      tokenizer: that of `transformers`, which reads markers in a text as markers.
+      plain: the same tokenizer, to which a marker in a text is text.
+      markers: id by spelling.
+      pieces: bytes by id; see `token_bytes`.
+      stop_ids: tokens after which a reply is over: the end of a text by the tokenizer
+        and by generation_config.json, and the end of a turn by the chat template.
+      end_of_turn: the marker that the chat template puts after a reply; None without
+        such a template.
+      pad_id: fills what is masked.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    plain: tokenizers.Tokenizer
+    markers: Mapping[str, int]
+    pieces: tuple[bytes | None, ...]
+    stop_ids: frozenset[int]
+    end_of_turn: str | None
+    pad_id: int
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids are below it, added tokens included; a model may have more rows."""
+        return len(self.pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text: nothing is added to it, and no marker comes out of it.
+
+        What is no Unicode text, as half of a surrogate pair, becomes "?".
+        """
+        text = text.encode(errors="replace").decode()
+        ids = self.plain.encode(text, add_special_tokens=False).ids
+        forbidden = {*self.markers.values()} - {self.tokenizer.unk_token_id}
+        if forbidden.isdisjoint(ids):
+            return ids
+        # The model's own vocabulary spells a marker, which single characters cannot.
+        encodings = self.plain.encode_batch(list(text), add_special_tokens=False)
+        return [token for encoding in encodings for token in encoding.ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids: special tokens and unknown ids are empty, and bytes that
+        are no UTF-8 become U+FFFD."""
+        known = (int(i) for i in ids if 0 <= i < self.vocab_size)
+        return b"".join(self.pieces[i] or b"" for i in known).decode(errors="replace")
+
+    def token_bytes(self) -> list[bytes | None]:
+        """The bytes that each id adds to a text; None for special tokens and holes.
+
+        A marker that is not special (<think> of Qwen3) has bytes, since it may be part
+        of what a reply says.
+        """
+        return list(self.pieces)
+
+    def render(
+        self,
+        messages: list[dict[str, str]],
+        generate: bool = False,
+        enable_thinking: bool = False,
+    ) -> str:
+        """A dialogue by the tokenizer's own chat template, as a string.
+
+        Args:
+          messages: of "role" and "content".
+          generate: whether the header of the next reply follows.
+          enable_thinking: an option that some templates know.
+
+        Raises:
+          jinja2.TemplateError: if the template refuses the messages.
+          ValueError: if there is no template.
+        """
+        return _render(self.tokenizer, messages, generate, enable_thinking)
+
+
+def load_tokenizer(folder: str | Path) -> Tokens:
+    """The tokenizer of a local folder; nothing is downloaded.
+
+    `AutoTokenizer` may choose by the model type of config.json and then replace the
+    pre-tokenizer, so that a folder that names no class of its own is read from its
+    tokenizer.json as it is.
+
+    Raises:
+      ValueError: if there is no tokenizer, or neither a byte-level one nor one in the
+        manner of sentencepiece.
+    """
+    folder = Path(folder)
+    name = _read_json(folder / "tokenizer_config.json").get("tokenizer_class")
+    if not folder.is_dir() or (
+        name in _PLAIN_CLASSES and not (folder / "tokenizer.json").is_file()
+    ):
+        raise ValueError(f"folder is {folder}: a folder with tokenizer.json is needed")
+    reader = PreTrainedTokenizerFast if name in _PLAIN_CLASSES else AutoTokenizer
+    try:
+        tokenizer = reader.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"folder is {folder}: a readable tokenizer is needed, {reason}"
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
+    return _tokens(tokenizer, folder)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
+    backend = tokenizer.backend_tokenizer
+    own = backend.get_vocab(with_added_tokens=False)
+    added = backend.get_added_tokens_decoder()
+    template = str(tokenizer.chat_template)
+
+    def is_marker(token: tokenizers.AddedToken) -> bool:
+        text = token.content
+        is_written = text not in own and text in template and not text.isspace()
+        return token.special or is_written
+
+    markers = {token.content: i for i, token in added.items() if is_marker(token)}
+    end_of_turn = _end_of_turn(tokenizer, markers)
+    stops = _as_list(tokenizer.eos_token_id)
+    generation = _read_json(folder / "generation_config.json")
+    stops += _as_list(generation.get("eos_token_id"))
+    stops += _as_list(markers.get(end_of_turn))
+    pad = tokenizer.pad_token_id
+    return Tokens(
+        tokenizer=tokenizer,
+        plain=_reading_as_text(backend, added, markers),
+        markers=markers,
+        pieces=_pieces(backend, added, folder),
+        stop_ids=frozenset(stops),
+        end_of_turn=end_of_turn,
+        pad_id=min(stops, default=0) if pad is None else pad,
+    )
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _as_list(ids: int | list[int] | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+
+
+def _render(tokenizer, messages, generate, enable_thinking) -> str:
+    return tokenizer.apply_chat_template(
+        messages,
+        tokenize=False,
+        add_generation_prompt=generate,
+        enable_thinking=enable_thinking,
+        date_string=_DATE,
+    )
+
+
+def _end_of_turn(tokenizer: PreTrainedTokenizerFast, markers: Mapping[str, int]):
+    """The marker right after a reply, or None."""
+    if not tokenizer.chat_template:
+        return None
+    messages = [
+        {"role": "user", "content": "question"},
+        {"role": "assistant", "content": "answer"},
+    ]
+    try:
+        rendered = _render(tokenizer, messages, False, False)
+    except (jinja2.TemplateError, TypeError, ValueError):
+        return None  # whoever needs the template is told why by `find_template`
+    rest = rendered.rpartition("answer")[2]
+    return max(filter(rest.startswith, markers), key=len, default=None)
+
+
+def _reading_as_text(
+    backend: tokenizers.Tokenizer,
+    added: Mapping[int, tokenizers.AddedToken],
+    markers: Mapping[str, int],
+) -> tokenizers.Tokenizer:
+    """A tokenizer on the same model that splits markers as if they were text."""
+    plain = tokenizers.Tokenizer(backend.model)
+    if backend.normalizer is not None:
+        plain.normalizer = backend.normalizer
+    if backend.pre_tokenizer is not None:
+        plain.pre_tokenizer = backend.pre_tokenizer
+    for _, token in sorted(added.items()):  # ids follow from the order
+        if token.content in markers:
+            marker = tokenizers.AddedToken(token.content, special=True)
+            plain.add_special_tokens([marker])
+        else:
+            plain.add_tokens([token])
+    plain.encode_special_tokens = True
+    return plain
+
+
+def _pieces(
+    backend: tokenizers.Tokenizer,
+    added: Mapping[int, tokenizers.AddedToken],
+    folder: Path,
+) -> tuple[bytes | None, ...]:
+    kinds = re.findall(r"(\w+)\(", repr(backend.decoder)) or ["None"]
+    is_byte_level = "ByteLevel" in kinds
+    if not is_byte_level and not {*kinds} & {"ByteFallback", "Metaspace"}:
+        raise ValueError(
+            f"folder is {folder}: a byte-level tokenizer or one in the manner of "
+            f"sentencepiece is needed, not one with the decoder {kinds[0]}"
+        )
+    read = _read_byte_level if is_byte_level else _read_sentencepiece
+    vocab = backend.get_vocab(with_added_tokens=True)
+    pieces = [None] * (max(vocab.values()) + 1)
+    for token, i in vocab.items():
+        if i not in added:
+            pieces[i] = read(token)
+        elif not added[i].special:
+            pieces[i] = str.encode(token) if is_byte_level else read(token)
+    return tuple(pieces)
+
+
+def byte_characters() -> list[str]:
+    """The character that byte-level tokenizers write for each byte: itself where it
+    can be seen, else the next one from U+0100 on."""
+    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    hidden = [byte for byte in range(256) if byte not in seen]
+    return [chr(b if b in seen else 256 + hidden.index(b)) for b in range(256)]
+
+
+_BYTE = {character: byte for byte, character in enumerate(byte_characters())}
+
+
+def _read_byte_level(token: str) -> bytes:
+    try:
+        return bytes(_BYTE[character] for character in token)
+    except KeyError:
+        return token.encode()
+
+
+def _read_sentencepiece(token: str) -> bytes:
+    if re.fullmatch("<0x[0-9A-F]{2}>", token):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("▁", " ").encode()

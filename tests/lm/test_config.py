@@ -1,0 +1,244 @@
+"""config.json of every family: read, written and read again."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aajax import lm
+from aajax.lm.config import FAMILIES
+
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+def read(model_type, **changes):
+    return lm.config_from_hf({**SMALL, "model_type": model_type, **changes})
+
+
+@st.composite
+def ropes(draw):
+    theta = draw(st.sampled_from([1e4, 5e5, 1e6, 123.5]))
+    kind = draw(st.sampled_from(["default", "linear", "llama3"]))
+    more = {} if kind == "default" else {"factor": draw(st.sampled_from([2.0, 8.5]))}
+    if kind == "llama3":
+        more |= {"high_frequency_factor": 3.0, "original_length": 4096}
+    return lm.Rope(theta, kind, **more)
+
+
+@st.composite
+def configs(draw):
+    """What a family's config.json can say, with all that it cannot left as it is."""
+    family = draw(st.sampled_from(FAMILIES))
+    biased = draw(st.booleans())
+    layers = draw(st.integers(1, 7))
+    fields = {
+        "attention_bias": family == "qwen2" or biased,
+        "output_bias": family != "qwen2" and biased,
+        "mlp_bias": family == "llama" and draw(st.booleans()),
+        "qk_norm": family in ("qwen3", "gemma3_text"),
+        "rope": draw(ropes()),
+        "activation": draw(st.sampled_from(["silu", "gelu_tanh"])),
+        "tie_embeddings": draw(st.booleans()),
+    }
+    if family != "llama":
+        sliding = draw(st.tuples(*[st.booleans()] * layers))
+        if any(sliding):
+            fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
+    if family == "gemma3_text":
+        names = ("sandwich_norm", "unit_offset", "scale_embedding")
+        fields |= dict.fromkeys(names, True)
+        scale = draw(st.sampled_from([168, 256])) ** -0.5
+        fields["query_scale"] = draw(st.sampled_from([None, scale]))
+        local = draw(ropes())
+        fields["local_rope"] = None if local == fields["rope"] else local
+    heads = draw(st.sampled_from([1, 2, 4]))
+    return lm.DecoderConfig(
+        family,
+        vocab_size=draw(st.integers(1, 300_000)),
+        hidden_size=draw(st.integers(1, 8192)),
+        intermediate_size=draw(st.integers(1, 8192)),
+        num_layers=layers,
+        num_heads=heads * draw(st.integers(1, 3)),
+        num_kv_heads=heads,
+        head_dim=draw(st.sampled_from([8, 128])),
+        norm_epsilon=draw(st.sampled_from([1e-6, 1e-5])),
+        max_length=draw(st.integers(1, 200_000)),
+        **fields,
+    )
+
+
+@given(configs())
+@settings(deadline=None, derandomize=True)
+def test_written_configs_are_read_as_they_were(config):
+    text = json.dumps(lm.config_to_hf(config))
+    assert lm.config_from_hf(json.loads(text)) == config
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_the_same_decoder_is_read_as_one(family):
+    rope = {"rope_theta": 1e4}
+    config = read(
+        family,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        sliding_window=None,
+        rope_parameters={"full_attention": rope, "sliding_attention": rope},
+    )
+    left_out = (config.query_scale, config.sliding, config.window, config.local_rope)
+    assert left_out == (None, (), None, None)
+    said = {"query_scale": 0.25, "sliding": (False,) * 3, "window": 9}
+    said["local_rope"] = config.rope
+    longer = dataclasses.replace(config, **said)
+    assert lm.config_from_hf(lm.config_to_hf(longer)) == config
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("llama", {"qk_norm": True}, "qk_norm is True: a config.json of llama"),
+        ("qwen2", {"attention_bias": False}, "attention_bias is False: "),
+        ("qwen3", {"scale_embedding": True}, "scale_embedding is True: "),
+        ("llama", {"sliding": (True,) * 3, "window": 4}, r"window is 4: .* say None"),
+        ("gemma3_text", {"query_scale": 0.3}, "query_scale is 0.3: "),
+    ],
+)
+def test_decoders_that_no_config_json_describes(family, changes, message):
+    config = dataclasses.replace(read(family), **changes)
+    with pytest.raises(ValueError, match=message):
+        lm.config_to_hf(config)
+
+
+def test_old_and_new_keys_of_rope_say_the_same():
+    scaling = {**LLAMA3, "type": LLAMA3["rope_type"]}
+    del scaling["rope_type"]
+    old = read("llama", rope_theta=5e5, rope_scaling=scaling)
+    new = read("llama", rope_parameters={**LLAMA3, "rope_theta": 5e5})
+    assert old == new
+    assert old.rope == lm.Rope(5e5, "llama3", 8.0, 1.0, 4.0, 8192)
+    linear = {"type": "linear", "factor": 8.0}
+    old = read("gemma3_text", rope_scaling=linear, rope_local_base_freq=7.0)
+    new = read(
+        "gemma3_text",
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            "sliding_attention": {"rope_theta": 7.0},
+        },
+    )
+    assert old == new
+    assert (old.rope, old.local_rope) == (lm.Rope(1e6, "linear", 8.0), lm.Rope(7.0))
+
+
+def test_gemma_with_images_gives_its_text_part():
+    # As the 4B model's folder has it: what is not said is as in the class.
+    text = {
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 34,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+        "sliding_window": 1024,
+    }
+    config = lm.config_from_hf({"model_type": "gemma3", "text_config": text})
+    assert (config.num_heads, config.num_kv_heads, config.head_dim) == (8, 4, 256)
+    assert config.vocab_size == 262_208
+    assert config.tie_embeddings
+    assert config.query_scale is None
+    assert config.activation == "gelu_tanh"
+    assert (config.window, config.sliding[:7]) == (1024, (*[True] * 5, False, True))
+    assert config.rope == lm.Rope(1e6, "linear", 8.0)
+    assert config.local_rope == lm.Rope(1e4)
+    # Tied or not is said of the whole.
+    text["tie_word_embeddings"] = True
+    untied = {"model_type": "gemma3", "text_config": text, "tie_word_embeddings": False}
+    assert not lm.config_from_hf(untied).tie_embeddings
+
+
+def test_windows_count_only_where_the_model_uses_them():
+    assert read("qwen2", sliding_window=4).sliding == ()
+    window = {"use_sliding_window": True, "sliding_window": 4}
+    assert read("qwen2", **window, max_window_layers=1).sliding == (False, True, True)
+    assert read("qwen2", **window, max_window_layers=3).window is None
+    assert read("llama", sliding_window=4).sliding == ()
+    kinds = ["sliding_attention", "full_attention", "full_attention"]
+    assert read("qwen3", **window, layer_types=kinds).sliding == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "mamba"}, "model_type is 'mamba': one of qwen2, qwen3, llama"),
+        ({"model_type": None}, "model_type is None: one of "),
+        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "rope_type is 'yarn': one"),
+        ({"rope_parameters": {"rope_type": "dynamic"}}, "rope_type is 'dynamic': one"),
+        ({"rope_scaling": {"type": "linear"}}, "factor is None: a number"),
+        ({"rope_parameters": {**LLAMA3, "low_freq_factor": None}}, "low_freq_factor"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "factor is 0.5: only"),
+        ({"rope_theta": "1e6"}, "rope_theta is '1e6': a number above 0 is needed"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu': one of silu"),
+        ({"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0: only"),
+        ({"hidden_size": None}, "hidden_size is None: a number above 0 is needed"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0: "),
+        ({"vocab_size": 2.5}, "vocab_size is 2.5: an integer is needed"),
+        ({"num_key_value_heads": 3}, "num_kv_heads is 3: a divisor of the 4"),
+        (
+            {
+                "model_type": "qwen3",
+                "use_sliding_window": True,
+                "sliding_window": 4,
+                "layer_types": ["chunked_attention"] * 3,
+            },
+            "layer_types has 'chunked_attention': full_attention and sliding",
+        ),
+        (
+            {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+            "use_bidirectional_attention is True: only causal",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_said(changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        lm.config_from_hf({**SMALL, "model_type": "llama", **changes})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "yarn"}, "kind is 'yarn': one of default"),
+        ({"factor": 0.0}, "factor is 0.0: a number above 0"),
+        ({"low_frequency_factor": 4.0}, "high_frequency_factor is 4.0: more than"),
+    ],
+)
+def test_ropes_that_are_none(changes, message):
+    with pytest.raises(ValueError, match=message):
+        lm.Rope(**changes)
+
+
+def test_frequencies_by_hand():
+    plain = np.array([1.0, 0.1, 0.01, 0.001])
+    np.testing.assert_allclose(lm.Rope(1e4).frequencies(8), plain, rtol=1e-6)
+    linear = lm.Rope(1e4, "linear", 4.0).frequencies(8)
+    np.testing.assert_allclose(linear, plain / 4, rtol=1e-6)
+    # Turns in the original 2π · 30 tokens: 30, 3, 0.3 and 0.03. Four and more keep
+    # their frequency, one and fewer are divided, and three is two thirds between.
+    scaled = lm.Rope(1e4, "llama3", 8.0, 1.0, 4.0, 2 * np.pi * 30).frequencies(8)
+    mixed = 2 / 3 * 0.1 + 1 / 3 * 0.1 / 8
+    wanted = [1.0, mixed, 0.01 / 8, 0.001 / 8]
+    np.testing.assert_allclose(scaled, wanted, rtol=1e-6)
