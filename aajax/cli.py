@@ -12,6 +12,7 @@ COMMANDS = {
     "play": "show one game between any players, people too, step by step",
     "plot": "draw a run's figure again from its files",
     "bench": "measure speed on this machine",
+    "lm": "tell whether a language model fits on a mesh",
     "list": "name the worlds, players, algorithms and presets",
 }
 

@@ -339,6 +339,10 @@ ZEROS = np.zeros((3, 16), np.float32)
             "1 not expected: model.layers.1.mlp.up_proj.lora_A.weight",
         ),
         (
+            {f"{UP}A.weight".replace("base_model.", "", 1): ZEROS},
+            "1 not expected: model.model.layers.1.mlp.up_proj.lora_A.weight",
+        ),
+        (
             {f"{UP}A.weight": np.zeros((2, 16), np.int8)},
             f"{UP}A.weight is I8, one of F32, F16, BF16 is needed",
         ),
@@ -352,6 +356,16 @@ def test_tensors_that_do_not_fit_are_named(saved, llama, tensors, message):
     assert str(caught.value).startswith(f"folder is {folder}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_tensors_with_two_names_of_the_text_part_are_refused(llama, tmp_path):
+    config = lm.DecoderConfig(**{**vars(llama), "family": "gemma3_text"})
+    one = lora.LoraConfig(rank=2, alpha=3.0, targets=("up",))
+    peft_folder.save_peft(tmp_path, config, one, numbers(config, one), "name")
+    twice = f"{UP}A.weight".replace(".model.layers", ".model.language_model.layers")
+    rewrite(tmp_path, tensors={twice: ZEROS[:2]})
+    with pytest.raises(ValueError, match=f"{UP}A.weight must be there once"):
+        peft_folder.load_peft(tmp_path, config)
 
 
 def test_folders_that_cannot_be_read_are_refused(saved, llama, tmp_path):
