@@ -1,0 +1,276 @@
+"""Pocket models: chat models that a laptop trains in less than a minute, in the folder
+format of full-sized ones, for wherever a model is needed and none is at hand."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+import optax
+
+from aajax.lm.config import DecoderConfig
+from aajax.lm.decoder import init_params
+from aajax.lm.fit import TokenBatch, make_step
+from aajax.lm.pocket_dialogues import exchange
+
+FAMILIES = ("qwen3", "llama")
+
+_FORMAT = 1  # of the cached folder; to be raised when what is written into it changes
+_TEXTS = 2000  # exchanges that a vocabulary is learned from
+_WARM_UP = 20  # steps
+_END = 0.1  # of the learning rate, at the last step
+
+
+@dataclasses.dataclass(frozen=True)
+class PocketConfig:
+    """What a pocket model is, and how it is trained.
+
+    Attributes:
+      family: whose checkpoint folder it imitates.
+      vocab_size: tokens of a learned vocabulary, markers included; 0 for bytes.
+      hidden_size, layers, heads: of the decoder.
+      text: a file to learn from, next token by next token; None for made-up dialogues,
+        of which only the answers count.
+      steps, batch, length: of the training; sequences a step, tokens a sequence.
+      learning_rate: of Adam, its highest.
+      seed: of weights and texts.
+    """
+
+    family: Literal["qwen3", "llama"] = "qwen3"
+    vocab_size: int = 0
+    hidden_size: int = 96
+    layers: int = 2
+    heads: int = 4
+    text: Path | None = None
+    steps: int = 300
+    batch: int = 16
+    length: int = 320
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise ValueError(
+                f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
+            )
+        for name in ("hidden_size", "layers", "heads", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: at least 1 is needed"
+                )
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}: an even number for each of "
+                f"{self.heads} heads is needed"
+            )
+        if self.vocab_size < 0:
+            raise ValueError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: 0 or more is needed")
+        # Shorter pieces of a dialogue may have no answer in them.
+        least = 256 if self.text is None else 2
+        if self.length < least:
+            raise ValueError(f"length is {self.length}: at least {least} is needed")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}: a number above 0 is needed"
+            )
+
+
+def train_pocket(
+    folder: str | os.PathLike,
+    config: PocketConfig = PocketConfig(),
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> float:
+    """Trains a pocket model and saves it: weights, tokenizer, chat template.
+
+    The folder appears when it is complete. It is the same for the same config on the
+    same machine. `load_params`, `load_tokenizer` and the Auto classes of transformers
+    read it.
+
+    Args:
+      folder: must not be there, or be empty.
+      config: of the model and its training.
+      on_step: called with the number of steps done and the loss of the last, in nats
+        per token.
+
+    Returns:
+      The mean loss of the last tenth of the steps, on texts not seen before unless
+      they are those of a file.
+
+    Raises:
+      ValueError: if the folder has files, for a vocabulary too small for all bytes, and
+        for a text that is no UTF-8 or too short.
+      OSError: if the text cannot be read or the folder not written.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"folder is {folder}: one that is new or empty is needed")
+    text = None if config.text is None else _read_text(config.text)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rmdir()  # now, since it cannot be replaced where it is a mount point
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=f".{folder.name}-"
+    ) as name:
+        made = Path(name) / folder.name
+        loss = _train(made, config, text, on_step)
+        os.rename(made, folder)
+    return loss
+
+
+def pocket_folder(
+    cache_dir: str | os.PathLike | None = None, config: PocketConfig = PocketConfig()
+) -> Path:
+    """The folder of a pocket model, trained at the first call.
+
+    Args:
+      cache_dir: where such folders are kept; aajax in $XDG_CACHE_HOME or ~/.cache if
+        None.
+      config: of the model; each has a folder of its own.
+    """
+    if cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache_dir = Path(home) / "aajax"
+    folder = Path(cache_dir) / f"pocket-{_digest(config)}"
+    if not folder.exists():
+        try:
+            train_pocket(folder, config)
+        except OSError:
+            # Another process may have been faster: what it made is as good.
+            if not folder.exists():
+                raise
+    return folder
+
+
+def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:
+    """The decoder of a pocket model whose tokenizer has so many tokens."""
+    return DecoderConfig(
+        family=config.family,
+        vocab_size=vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=3 * config.hidden_size,
+        num_layers=config.layers,
+        num_heads=config.heads,
+        num_kv_heads=config.heads,
+        head_dim=config.hidden_size // config.heads,
+        tie_embeddings=True,
+        qk_norm=config.family == "qwen3",
+    )
+
+
+def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> float:
+    # Heavy libraries, not needed to say what a pocket model is.
+    from aajax.lm.chat import find_template
+    from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
+    from aajax.lm.weights import save_params
+
+    rng = np.random.default_rng(config.seed)
+    texts = None
+    if config.vocab_size:
+        texts = _exchange_texts(rng) if text is None else text.splitlines(True)
+    size = config.vocab_size or SMALLEST
+    tokens = pocket_tokenizer(folder, texts, size)
+    if text is None:
+        rows = _dialogue_rows(rng, find_template(tokens), config.length)
+    else:
+        rows = _text_rows(rng, text, tokens, config.length)
+    decoder = decoder_config(config, tokens.vocab_size)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(_WARM_UP, config.steps // 2),
+        config.steps, _END * config.learning_rate,
+    )  # fmt: skip
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    step = make_step(decoder, optimizer)
+    state = step.init(init_params(decoder, jax.random.key(config.seed)))
+    losses = []
+    for done in range(1, config.steps + 1):
+        batch = _batch([next(rows) for _ in range(config.batch)], config.length)
+        state, metrics = step.update(state, batch)
+        losses.append(float(metrics["loss"]))
+        on_step(done, losses[-1])
+    save_params(folder, decoder, state.weights)
+    generation = {
+        "eos_token_id": sorted(tokens.stop_ids),
+        "pad_token_id": tokens.pad_id,
+        "do_sample": True,
+    }
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2))
+    return float(np.mean(losses[-math.ceil(config.steps / 10) :]))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"text is {path}: UTF-8 is needed ({error})") from error
+    if len(text) < 2:
+        raise ValueError(f"text is {path}: at least two characters are needed")
+    return text
+
+
+def _exchange_texts(rng: np.random.Generator) -> Iterator[str]:
+    for _ in range(_TEXTS):
+        each = exchange(rng)
+        yield each.request
+        yield each.answer
+
+
+# A row is ids and, for each, whether it counts as a target: length + 1 at most, since
+# the last has none.
+_Row = tuple[list[int], list[bool]]
+
+
+def _dialogue_rows(rng, template, length: int) -> Iterator[_Row]:
+    """Dialogues of as many exchanges as fit, the last one being cut off."""
+    while True:
+        ids, counts = [], []
+        while len(ids) <= length:
+            each = exchange(rng)
+            if ids:
+                asked = template.next_turn(each.request, stopped=True)
+            else:
+                asked = template.opening(each.request)
+            answer = template.tokens.encode(each.answer) + [template.end_of_turn]
+            ids += asked + answer
+            counts += [False] * len(asked) + [True] * len(answer)
+        yield ids[: length + 1], counts[: length + 1]
+
+
+def _text_rows(rng, text: str, tokens, length: int) -> Iterator[_Row]:
+    """Pieces of a text from anywhere in it."""
+    last = max(len(text) - length, 1)
+    while True:
+        start = rng.integers(last)
+        # Of a learned vocabulary, few tokens have more than 8 characters.
+        ids = tokens.encode(text[start : start + 8 * (length + 1)])[: length + 1]
+        yield ids, [True] * len(ids)
+
+
+def _batch(rows: list[_Row], length: int) -> TokenBatch:
+    shape = len(rows), length
+    tokens, targets = np.zeros((2, *shape), np.int32)
+    positions = np.full(shape, -1, np.int32)
+    weights = np.zeros(shape, np.float32)
+    for row, (ids, counts) in enumerate(rows):
+        size = len(ids) - 1
+        tokens[row, :size], targets[row, :size] = ids[:-1], ids[1:]
+        positions[row, :size] = np.arange(size)
+        weights[row, :size] = counts[1:]
+    which = np.full(len(rows), -1, np.int32)
+    return TokenBatch(tokens, positions, targets, weights, which)
+
+
+def _digest(config: PocketConfig) -> str:
+    fields = dataclasses.asdict(config)
+    if config.text is not None:
+        fields["text"] = hashlib.sha256(Path(config.text).read_bytes()).hexdigest()
+    key = json.dumps([_FORMAT, fields], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -1,0 +1,147 @@
+"""Short made-up dialogues in the formats that games ask for, with random answers.
+
+A model that has read them answers in the right format and prefers nothing yet, so that
+whatever it comes to prefer was learned from rewards. Text only: no game is played.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+MESSAGE_START, MESSAGE_END = "<<message_start>>", "<<message_end>>"
+PROPOSAL_START, PROPOSAL_END = "<<proposal_start>>", "<<proposal_end>>"
+ITEMS = ("hats", "books", "balls")
+HANDS = ("rock", "paper", "scissors")
+MOST = 10  # of each item, and coins
+
+_NUMBER = f"({'|'.join(map(str, range(MOST + 1)))})"
+_BEFORE = (
+    "A new round begins.",
+    "Here is the next round.",
+    "The game goes on.",
+    "Both of you are asked at the same time.",
+    "Whatever you answer is shown to the other player.",
+)
+_CLAIMS = ("My hand is", "I hold", "This time I have", "I was given")
+_WISHES = ("I would keep", "let me take", "I ask for", "my share could be")
+
+
+class Exchange(NamedTuple):
+    """A request and one of the answers to it, each of which is as likely as any other.
+
+    Attributes:
+      request, answer: text.
+      pattern: regular expression of all well-formed answers.
+      nats: log of the number of answers that could have been drawn.
+    """
+
+    request: str
+    answer: str
+    pattern: str
+    nats: float
+
+
+def two_choices(rng: np.random.Generator) -> Exchange:
+    """A round in which both players name a letter."""
+    letter = _pick(rng, "AB")
+    news = (
+        f"Last time the other player chose <{_pick(rng, 'AB')}>.",
+        f"You have {rng.integers(100)} points, the other player {rng.integers(100)}.",
+        "Two equal letters pay the same to both.",
+    )
+    asks = (
+        "Answer <A> or <B>.",
+        "Your letter, <A> or <B>?",
+        "Choose between <A> and <B>, and say nothing else.",
+    )
+    request = _join(rng, news, asks)
+    return Exchange(request, f"<{letter}>", "<A>|<B>", math.log(2))
+
+
+def item_split(rng: np.random.Generator) -> Exchange:
+    """A round in which each player says how many of each item to keep."""
+    items = ITEMS[: rng.integers(2, len(ITEMS) + 1)]
+    worth, other = (
+        ", ".join(f"{item}={_pick(rng, (1, MOST))}" for item in items) for _ in range(2)
+    )
+    stock = ", ".join(f"{MOST} {item}" for item in items)
+    blanks = ", ".join(
+        f"{blank} {item}" for blank, item in zip("xyz", items, strict=False)
+    )
+    news = (
+        f"On the table are {stock}.",
+        f"Your values: {worth}.",
+        f"The other player's values: {other}.",
+    )
+    asks = (
+        f"Write what you keep as Proposal: {blanks}",
+        f"Of {stock} you keep a part. Answer in the form Proposal: {blanks}",
+    )
+    kept = ", ".join(f"{rng.integers(MOST + 1)} {item}" for item in items)
+    pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in items)
+    request = _join(rng, news, asks)
+    nats = len(items) * math.log(MOST + 1)
+    return Exchange(request, f"Proposal: {kept}", pattern, nats)
+
+
+def coin_split(rng: np.random.Generator) -> Exchange:
+    """A round in which each player says how many coins to keep."""
+    news = (
+        f"{MOST} coins are to be shared.",
+        f"Your hand is {_pick(rng, HANDS)}.",
+        f"A coin is worth {_pick(rng, (1, 10))} to you.",
+        f"Last time the other player kept {rng.integers(MOST + 1)} coins.",
+        f"The other player said: {_talk(rng)}",
+    )
+    form = f"{PROPOSAL_START} x {PROPOSAL_END}"
+    asks = (
+        f"How many of the {MOST} coins do you keep? Write {form}",
+        f"Say how many coins are yours, 0 to {MOST}, as {form}",
+    )
+    answer = f"{PROPOSAL_START} {rng.integers(MOST + 1)} {PROPOSAL_END}"
+    pattern = f"{PROPOSAL_START} {_NUMBER} {PROPOSAL_END}"
+    return Exchange(_join(rng, news, asks), answer, pattern, math.log(MOST + 1))
+
+
+def message(rng: np.random.Generator) -> Exchange:
+    """A message that is asked for before coins are split."""
+    news = (
+        f"Your hand is {_pick(rng, HANDS)}.",
+        f"{MOST} coins will be shared after you have talked.",
+        f"The other player said: {_talk(rng)}",
+    )
+    asks = (
+        f"Send a message between {MESSAGE_START} and {MESSAGE_END}",
+        f"Speak first: {MESSAGE_START}, a sentence or two, {MESSAGE_END}",
+    )
+    answer = f"{MESSAGE_START}{_talk(rng)}{MESSAGE_END}"
+    pattern = f"{MESSAGE_START}[^<>]{{1,120}}{MESSAGE_END}"
+    count = len(_CLAIMS) * len(HANDS) * len(_WISHES) * (MOST + 1)
+    return Exchange(_join(rng, news, asks), answer, pattern, math.log(count))
+
+
+KINDS = (two_choices, item_split, coin_split, message)
+
+
+def exchange(rng: np.random.Generator) -> Exchange:
+    """One of any kind."""
+    return _pick(rng, KINDS)(rng)
+
+
+def _talk(rng: np.random.Generator) -> str:
+    coins = rng.integers(MOST + 1)
+    claim = f"{_pick(rng, _CLAIMS)} {_pick(rng, HANDS)}"
+    return f"{claim}, {_pick(rng, _WISHES)} {coins} coins."
+
+
+def _join(rng: np.random.Generator, news: Sequence[str], asks: Sequence[str]) -> str:
+    """None, one or two sentences of news after an opening, and a request."""
+    order = rng.permutation(len(news))[: rng.integers(3)]
+    told = [news[i] for i in order]
+    return " ".join([_pick(rng, _BEFORE), *told, _pick(rng, asks)])
+
+
+def _pick(rng: np.random.Generator, options: Sequence):
+    return options[rng.integers(len(options))]
