@@ -12,7 +12,7 @@ COMMANDS = {
     "play": "show one game between any players, people too, step by step",
     "plot": "draw a run's figure again from its files",
     "bench": "measure speed on this machine",
-    "lm": "tell whether a language model fits on a mesh",
+    "lm": "make a pocket language model; tell whether one fits on a mesh",
     "list": "name the worlds, players, algorithms and presets",
 }
 

@@ -1,14 +1,18 @@
-"""`aajax lm dry-run NAME`: whether a decoder fits on a mesh, without its weights."""
+"""`aajax lm`: whether a decoder fits on a mesh, without its weights; pocket models."""
 
 import dataclasses
+import importlib.util
+import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
+from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
 
 PARTS = (
@@ -36,11 +40,64 @@ class DryRun:
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of arithmetic and frozen base
 
 
+@dataclasses.dataclass(frozen=True)
+class Pocket:
+    """Trains a small chat model in a minute or so, in the folder format of large ones.
+
+    Without --text it learns from made-up dialogues to answer in the formats that games
+    ask for, with random choices.
+    """
+
+    config: Annotated[PocketConfig, tyro.conf.arg(name="")]
+    out: Path  # folder for the model, new or empty
+
+
 def main(arguments: list[str]) -> None:
-    """Prints the table; raises ValueError for a model that is not known."""
+    """Runs a subcommand; raises ValueError for bad input."""
     options = tyro.extras.subcommand_cli_from_dict(
-        {"dry-run": DryRun}, args=arguments, prog="aajax lm"
+        {"dry-run": DryRun, "pocket": Pocket}, args=arguments, prog="aajax lm"
     )
+    _dry_run(options) if isinstance(options, DryRun) else _pocket(options)
+
+
+def _pocket(options: Pocket) -> None:
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+    errors, began = Console(stderr=True), time.monotonic()
+    num_steps = options.config.steps
+    with _progress(errors) as progress:
+        task = progress.add_task("compiling", total=num_steps)
+
+        def on_step(step: int, loss: float) -> None:
+            text = f"loss {loss:.4f}"
+            progress.update(task, completed=step, description=text)
+            if not errors.is_terminal and step % max(1, num_steps // 10) == 0:
+                errors.print(f"step {step}/{num_steps}  {text}")
+
+        try:
+            loss = train_pocket(options.out, options.config, on_step)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Nothing was saved.") from None
+    seconds = time.monotonic() - began
+    Console(soft_wrap=True).print(
+        f"loss {loss:.4f} nats per token; {seconds:.1f} s; the model is in "
+        f"{options.out}/"
+    )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+        TimeElapsedColumn(),
+    )
+    # Where it is no terminal, it would leave an empty line.
+    hidden = not console.is_terminal
+    return Progress(*columns, console=console, transient=True, disable=hidden)
+
+
+def _dry_run(options: DryRun) -> None:
     mesh = {name: getattr(options, name) for name in ("data", "fsdp", "tensor")}
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()

@@ -21,8 +21,7 @@ _BEFORE = (
     "A new round begins.",
     "Here is the next round.",
     "The game goes on.",
-    "Both of you are asked at the same time.",
-    "Whatever you answer is shown to the other player.",
+    "Both players answer now.",
 )
 _CLAIMS = ("My hand is", "I hold", "This time I have", "I was given")
 _WISHES = ("I would keep", "let me take", "I ask for", "my share could be")
@@ -137,10 +136,9 @@ def _talk(rng: np.random.Generator) -> str:
 
 
 def _join(rng: np.random.Generator, news: Sequence[str], asks: Sequence[str]) -> str:
-    """None, one or two sentences of news after an opening, and a request."""
-    order = rng.permutation(len(news))[: rng.integers(3)]
-    told = [news[i] for i in order]
-    return " ".join([_pick(rng, _BEFORE), *told, _pick(rng, asks)])
+    """A sentence or two, and a request."""
+    told = [_pick(rng, sentences) for sentences in (_BEFORE, news) if rng.integers(2)]
+    return " ".join([*told, _pick(rng, asks)])
 
 
 def _pick(rng: np.random.Generator, options: Sequence):

@@ -3,6 +3,7 @@
 import pytest
 
 from aajax import cli
+from aajax.lm import pocket
 
 
 def test_a_dry_run_says_what_fits(capsys):
@@ -24,3 +25,49 @@ def test_bad_input_is_one_line(capsys, arguments, message):
     assert cli.main(["lm", "dry-run", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+TINY = ["--hidden-size", "16", "--layers", "1", "--heads", "1", "--batch", "2"]
+STEPS = ["--length", "256", "--steps", "10"]
+
+
+def test_a_pocket_model_is_made_once(tmp_path, capsys):
+    out = tmp_path / "model"
+    command = ["lm", "pocket", "--out", str(out), *TINY, *STEPS]
+    assert cli.main(command) == 0
+    printed = capsys.readouterr()
+    assert "nats per token" in printed.out and f"{out}/" in printed.out
+    assert "step 10/10  loss" in printed.err
+    names = {path.name for path in out.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert f"aajax lm: folder is {out}: one that is new or empty" in error
+    assert error.count("\n") == 1
+
+
+def test_an_interrupted_pocket_model_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pocket, "_batch", interrupt)
+    assert cli.main(["lm", "pocket", "--out", str(tmp_path / "model"), *TINY]) == 130
+    assert "interrupted. Nothing was saved." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--vocab-size", "100"], "vocab_size is 100: at least 261"),
+        (["--text", "nowhere.txt"], "No such file or directory: nowhere.txt"),
+    ],
+)
+def test_a_pocket_model_that_cannot_be(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["lm", "pocket", "--out", "model", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,35 +1,277 @@
-"""A pocket model is a checkpoint folder like any other."""
+"""A pocket model is a checkpoint folder like any other, and learns what it is shown."""
+
+import math
+import re
 
 import jax
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from aajax import lm
+from aajax.lm import pocket
 from aajax.lm.chat import find_template
-from aajax.lm.pocket import PocketConfig, train_pocket
+from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
+from aajax.lm.pocket_dialogues import KINDS, exchange
+from aajax.lm.pocket_tokenizer import pocket_tokenizer
+from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer
 from aajax.lm.weights import load_params, read_config
 
-TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "batch": 4, "length": 320}
+TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "batch": 4, "steps": 12}
+DIALOGUES = PocketConfig(**TINY, length=256, learning_rate=0.03)
+TEXT = "you ask, I answer; you keep, I keep. " * 9
+MESSAGES = [{"role": "user", "content": "Answer <A> or <B>."}]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pocket") / "model"
-    with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix types
-        return folder, train_pocket(folder, PocketConfig(**TINY, steps=20))
+def book(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "book.txt"
+    path.write_text(TEXT)
+    return path
 
 
-def test_it_learns_and_loads(trained):
-    folder, loss = trained
+@pytest.fixture(scope="module")
+def dialogues(tmp_path_factory):
+    """A folder, and (step, loss) as reported, and the loss at the end."""
+    folder, seen = tmp_path_factory.mktemp("pocket") / "new" / "dialogues", []
+    loss = train_pocket(folder, DIALOGUES, lambda *report: seen.append(report))
+    return folder, seen, loss
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory, book):
+    """The other family, a learned vocabulary, and a text."""
+    folder = tmp_path_factory.mktemp("llama")  # there, and empty
+    config = PocketConfig(
+        **{**TINY, "steps": 80},
+        **{"family": "llama", "vocab_size": 280, "length": 32},
+        **{"text": book, "learning_rate": 0.03},
+    )
+    return folder, config, train_pocket(folder, config)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_losses_are_reported_and_fall(dialogues):
+    _, seen, loss = dialogues
+    steps, losses = zip(*seen, strict=True)
+    assert steps == tuple(range(1, 13))
+    assert losses[0] == pytest.approx(math.log(261), abs=0.1)  # of the bytes, any
+    assert loss == pytest.approx(np.mean(losses[-2:]))
+    assert loss < 0.8 * losses[0]
+
+
+def test_a_text_is_learned(llama):
+    """Better than by any model that knows how frequent tokens are, and no more."""
+    folder, _, loss = llama
+    tokens = load_tokenizer(folder)
+    assert 261 < tokens.vocab_size <= 280
+    count = np.unique(tokens.encode(TEXT), return_counts=True)[1]
+    share = count / count.sum()
+    assert loss < -np.sum(share * np.log(share))
+
+
+def test_the_same_config_gives_the_same_files_even_after_an_interrupt(
+    llama, tmp_path, monkeypatch
+):
+    folder, config, loss = llama
+    with monkeypatch.context() as patch:
+        patch.setattr(pocket, "_batch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_pocket(tmp_path / "again", config)
+    assert list(tmp_path.iterdir()) == []
+    assert train_pocket(tmp_path / "again", config) == loss
+    assert contents(tmp_path / "again") == contents(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["dialogues", "llama"])
+def test_transformers_reads_the_same_model(request, name):
+    folder = request.getfixturevalue(name)[0]
     tokens, config = load_tokenizer(folder), read_config(folder)
-    assert 0 < loss < np.log(tokens.vocab_size)
-    assert config.hidden_size == 16
+    ids = find_template(tokens).opening(MESSAGES[0]["content"])
+    theirs = AutoTokenizer.from_pretrained(folder)
+    assert ids == theirs.apply_chat_template(
+        MESSAGES, add_generation_prompt=True, return_dict=False
+    )
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert type(model).__name__.lower().startswith(config.family)
+    assert {*model.generation_config.eos_token_id} == tokens.stop_ids
+    with torch.no_grad():
+        expected = model(torch.tensor([ids])).logits.numpy()
     params = load_params(folder)
-    assert params["embedding"].shape[0] >= tokens.vocab_size
-    assert find_template(tokens).opening("A or B?")
+    batch, positions = np.array([ids], np.int32), np.arange(len(ids), dtype=np.int32)
+    hidden, _ = lm.forward(config, params, batch, positions[None])
+    logits = lm.logits(config, params, hidden)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_there_is_not_overwritten(trained):
-    folder, _ = trained
-    with pytest.raises(ValueError, match="model"):
-        train_pocket(folder, PocketConfig(**TINY, steps=1))
+def test_answers_alone_are_targets(tmp_path):
+    """Where the weight is 1 the targets are an answer's bytes and its end of turn."""
+    tokens = pocket_tokenizer(tmp_path)
+    template = find_template(tokens)
+    rows = pocket._dialogue_rows(np.random.default_rng(3), template, 400)
+    batch = pocket._batch([next(rows) for _ in range(8)], 400)
+    assert batch.tokens.shape == (8, 400)
+    np.testing.assert_array_equal(batch.targets[:, :-1], batch.tokens[:, 1:])
+    assert (np.diff(batch.positions) >= 1).all()
+    rng = np.random.default_rng(3)
+    for row in range(8):
+        said, read = [], tokens.tokenizer.decode(batch.tokens[row])
+        whole = ""
+        while len(whole) < len(read):
+            each = exchange(rng)
+            rng.integers(2), rng.integers(pocket._GAP)  # of the positions
+            asked = f"<|user|>{each.request}<|done|><|assistant|>"
+            whole += f"{asked}{each.answer}<|done|>"
+            said.append(f"{each.answer}<|done|>")
+        assert whole.startswith(read)
+        targets = batch.targets[row][batch.weights[row] == 1]
+        assert "".join(said).startswith(tokens.tokenizer.decode(targets))
+        assert len(targets) == batch.weights[row].sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_answers_are_well_formed_and_equally_likely(kind):
+    rng = np.random.default_rng(0)
+    drawn = [kind(rng) for _ in range(12_000)]
+    assert all(re.fullmatch(each.pattern, each.answer) for each in drawn)
+    assert len({each.request for each in drawn}) > 20
+    assert max(len(each.request) for each in drawn) < 250  # what a row has room for
+    for nats in {each.nats for each in drawn}:
+        answers = [each.answer for each in drawn if each.nats == nats]
+        counts = np.unique(answers, return_counts=True)[1]
+        size = round(math.exp(nats))
+        # Chi-square with size - 1 degrees of freedom, answers never seen included.
+        mean = len(answers) / size
+        square = (counts**2).sum() / mean - len(answers)
+        assert abs(square - (size - 1)) < 4 * math.sqrt(2 * (size - 1))
+
+
+def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
+    made = []
+
+    def train(folder, config):
+        folder.mkdir(parents=True)
+        made.append((folder, config))
+
+    monkeypatch.setattr(pocket, "train_pocket", train)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = pocket_folder()
+    assert pocket_folder() == pocket_folder(tmp_path / "aajax") == folder
+    assert folder.parent == tmp_path / "aajax"
+    assert pocket_folder(tmp_path / "own").parent == tmp_path / "own"
+    other = pocket_folder(config=PocketConfig(seed=1))
+    assert other != folder
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pocket_folder().parent == tmp_path / ".cache" / "aajax"
+    assert [config.seed for _, config in made] == [0, 0, 1, 0]
+
+
+def test_a_cached_model_of_a_text_is_that_of_its_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(pocket, "train_pocket", lambda folder, config: folder.mkdir())
+    folders = []
+    for text in ("one", "two", "one"):
+        (tmp_path / "text").write_text(text)
+        config = PocketConfig(text=tmp_path / "text")
+        folders.append(pocket_folder(tmp_path, config))
+    assert folders[0] == folders[2] != folders[1]
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_another_process_may_be_faster(tmp_path, monkeypatch, is_made):
+    def train(folder, config):
+        if is_made:
+            folder.mkdir()
+        raise OSError("not empty")
+
+    monkeypatch.setattr(pocket, "train_pocket", train)
+    if is_made:
+        assert pocket_folder(tmp_path).is_dir()
+    else:
+        with pytest.raises(OSError, match="not empty"):
+            pocket_folder(tmp_path)
+
+
+def test_what_is_there_is_not_overwritten(dialogues, tmp_path):
+    folder, _, _ = dialogues
+    before = contents(folder)
+    with pytest.raises(ValueError, match=f"folder is {folder}: one that is new"):
+        train_pocket(folder, DIALOGUES)
+    assert contents(folder) == before
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="file: one that is new or empty"):
+        train_pocket(tmp_path / "file", DIALOGUES)
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"caf\xe9"])
+def test_a_text_must_be_one(tmp_path, content):
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"text is {path}: ") as caught:
+        train_pocket(tmp_path / "model", PocketConfig(text=path, length=8))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"family": "gpt2"}, "family is 'gpt2': one of qwen3, llama"),
+        ({"layers": 0}, "layers is 0: at least 1"),
+        ({"hidden_size": 62, "heads": 3}, "hidden_size is 62: an even number for each"),
+        ({"vocab_size": -1}, "vocab_size is -1: 0 or more"),
+        ({"seed": -1}, "seed is -1: 0 or more"),
+        ({"length": 255}, "length is 255: at least 256"),
+        ({"length": 1, "text": "book"}, "length is 1: at least 2"),
+        ({"learning_rate": math.nan}, "learning_rate is nan: a number above 0"),
+    ],
+)
+def test_bad_configs(options, message):
+    with pytest.raises(ValueError, match=message):
+        PocketConfig(**options)
+
+
+@pytest.mark.slow
+def test_the_default_answers_in_the_right_format(tmp_path):
+    """95 in 100 sampled answers, in each of four turns, at a loss near the entropy."""
+    loss = train_pocket(tmp_path / "model")
+    tokens, config = load_tokenizer(tmp_path / "model"), read_config(tmp_path / "model")
+    params, template = load_params(tmp_path / "model"), find_template(tokens)
+    rng, batch = np.random.default_rng(1), 200
+    stop = np.isin(np.arange(config.vocab_size), [*tokens.stop_ids])
+    sampler = Sampler(config)
+    session, stopped, asked = sampler.start(batch), None, []
+    for turn in range(4):
+        exchanges = [exchange(rng) for _ in range(batch)]
+        asked += exchanges
+        requests = [
+            template.opening(each.request)
+            if turn == 0
+            else template.next_turn(each.request, bool(stopped[row]))
+            for row, each in enumerate(exchanges)
+        ]
+        session = sampler.append(session, params, requests)
+        session, sample = sampler.generate(
+            session, params, jax.random.key(turn), max_tokens=130, stop=stop
+        )
+        stopped = sample.stopped
+        fits = [
+            sample.stopped[row]
+            and re.fullmatch(each.pattern, tokens.decode(sample.tokens[row]))
+            is not None
+            for row, each in enumerate(exchanges)
+        ]
+        assert np.mean(fits) > 0.95
+    num_tokens = sum(len(each.answer) + 1 for each in asked)
+    entropy = sum(each.nats for each in asked) / num_tokens
+    assert entropy - 0.01 < loss < entropy + 0.02
