@@ -44,17 +44,19 @@ class TokenBatch(NamedTuple):
     Attributes:
       tokens: i32[B, L].
       positions: i32[B, L], −1 for padding.
-      targets: i32[B, L], the token that follows each.
+      targets: i32[B, L], the token that follows each; −1 for padding.
       weights: f32[B, L], of each target; 0 leaves it out.
       adapter_id: i32[B], which adapter a sequence takes, −1 for none; only read with
         adapters.
+      state: of [B, L, ...], for `allowed` of `scoring.score`.
     """
 
     tokens: Array
     positions: Array
     targets: Array
     weights: Array
-    adapter_id: Array
+    adapter_id: Array | None = None
+    state: PyTree = None
 
 
 class FitState(NamedTuple):
@@ -115,8 +117,10 @@ def token_loss(
         config, params, batch.tokens, batch.positions, None, adapters, adapter_id,
         dtype=dtype, remat=remat,
     )  # fmt: skip
-    scores = scoring.score(config, params, hidden, batch.targets, **options)
-    # Padding may score anything, even −∞ where nothing is allowed, and 0 · ∞ is NaN.
+    scores = scoring.score(
+        config, params, hidden, batch.targets, state=batch.state, **options
+    )
+    # A target that is left out may be a forbidden one, and 0 · −∞ is NaN.
     kept = batch.weights != 0
     log_prob = jnp.where(kept, scores.log_prob, 0.0)
     entropy = jnp.where(kept, jax.lax.stop_gradient(scores.entropy), 0.0)

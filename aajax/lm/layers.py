@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aajax.lm.config import DecoderConfig
+from aajax.lm.sharding import everywhere
 from aajax.types import Array
 
 _INIT = nn.initializers.normal(0.02)
@@ -72,6 +73,7 @@ def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
         inner = inner.reshape(*x.shape[:-1], rank) * scale
         y = inner.reshape(-1, rank) @ b[0].astype(x.dtype)
         return y.reshape(*x.shape[:-1], -1)
+    a, b = everywhere(a), everywhere(b)
     # Cast once gathered, so that gradients are summed over sequences in their own type.
     a, b = a[chosen].astype(x.dtype), b[chosen].astype(x.dtype)
     inner = jnp.einsum("bli,bir->blr", x, a)

@@ -76,7 +76,7 @@ def _gemma3(
         unit_offset=True,
         scale_embedding=True,
         activation="gelu_tanh",
-        query_scale=query_scalar**-0.5,
+        query_scale=None if query_scalar == head_dim else query_scalar**-0.5,
         rope=rope,
         local_rope=Rope(theta=1e4),
         window=1024 if large else 512,

@@ -5,6 +5,7 @@ splits weights and the batch; `tensor` splits heads, hidden units and vocabulary
 puts in the communication (GSPMD, https://arxiv.org/abs/2105.04663).
 """
 
+import importlib.util
 import logging
 import math
 import os
@@ -31,10 +32,11 @@ PARTITION_RULES = (
     (r"(output|down)/bias$", P(None, None)),  # [layers, out]
     (r"bias$", P(None, "tensor")),
     (r"scale$", P()),  # norms; scales of adapters
-    (r"(output|down)/a$", P(None, None, "tensor", None)),  # [layers, n, in, r]
+    # Of adapters: as their kernels are, and over fsdp in either case.
+    (r"(output|down)/a$", P(None, None, ("tensor", "fsdp"), None)),  # [..., in, r]
     (r"(output|down)/b$", P(None, None, None, "fsdp")),  # [layers, n, r, out]
     (r"(^|/)a$", P(None, None, "fsdp", None)),
-    (r"(^|/)b$", P(None, None, None, "tensor")),
+    (r"(^|/)b$", P(None, None, None, ("tensor", "fsdp"))),
 )
 
 _log = logging.getLogger(__name__)
@@ -46,11 +48,14 @@ def start_distributed(**options) -> None:
     To be called in every process before anything touches a device. SLURM, Open MPI,
     Cloud TPU pods and GKE say by themselves who belongs together:
 
-        srun --nodes 4 --ntasks-per-node 1 --gpus-per-node 8 python train.py
+        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 python train.py
         gcloud compute tpus tpu-vm ssh NAME --worker all --command "python train.py"
         GKE: a JobSet of TPU pods whose command is python train.py
 
-    Elsewhere three variables do, the same command on each machine i of n:
+    SLURM and Open MPI need a task for each GPU: JAX gives a task the one GPU of its
+    number on the machine, unless JAX_LOCAL_DEVICE_IDS=0,1,... says otherwise.
+    Elsewhere, as in Kubernetes jobs with GPUs, three variables do, the same command in
+    each process i of n:
 
         JAX_COORDINATOR_ADDRESS=HOST:PORT JAX_NUM_PROCESSES=n JAX_PROCESS_ID=i \
             python train.py
@@ -99,12 +104,19 @@ def _from_variables(environ: Mapping[str, str]) -> dict[str, str | int]:
 
 
 def _is_cluster(environ: Mapping[str, str]) -> bool:
-    """Whether there is more than one process, by what schedulers set."""
-    for name in ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
+    """Whether there may be more than one process, by what schedulers set."""
+    # Not SLURM_NTASKS, which a batch script sees too before it has called srun.
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
         if name in environ:
             return int(environ[name]) > 1
-    # Of TPU pods and GKE; a single machine names itself alone.
-    return len(environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
+    # GKE and hosted notebooks name a TPU's machines; a single one itself alone.
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):
+        if name in environ:
+            slices = int(environ.get("MEGASCALE_NUM_SLICES") or 1)
+            return slices * len(environ[name].split(",")) > 1
+    # Cloud TPU machines ask their metadata server; JAX forbids it where no TPU is.
+    has_tpu = importlib.util.find_spec("libtpu") is not None
+    return has_tpu and "TPU_SKIP_MDS_QUERY" not in environ
 
 
 def mesh_shape(num_devices: int, data: int, fsdp: int, tensor: int) -> tuple[int, ...]:
@@ -217,6 +229,11 @@ def look_up(table: Array, tokens: Array) -> Array:
     return over_batch(_constrained(rows, P("data", None, "fsdp")))
 
 
+def everywhere(x: Array) -> Array:
+    """An array that each device has all of, where a mesh is in use."""
+    return _constrained(x, P())
+
+
 def _constrained(x: Array, spec: P) -> Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or not set(AXES) <= set(mesh.axis_names):
@@ -245,18 +262,24 @@ def shard(params: PyTree, mesh: Mesh) -> PyTree:
 def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     """A batch over the whole mesh from the rows [B, ...] that each process has.
 
-    With one process, all rows; with n, each gives its n-th of them, in order.
+    With one process, all rows; with n, each gives an n-th of them, for its own devices.
 
     Raises:
-      ValueError: if the rows of a process do not divide among its devices.
+      ValueError: with many processes, if data and fsdp do not split the rows among all
+        of them evenly.
     """
     count = jax.process_count()
     if count == 1:
         return jax.tree.map(_place, batch, batch_shardings(mesh, batch))
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if parts % count:
+        raise ValueError(
+            f"mesh is data x fsdp = {parts}: a multiple of the {count} processes is "
+            "needed, each of which has rows of its own"
+        )
 
     def place(rows: Array) -> Array:
         shape = (count * len(rows), *rows.shape[1:])
-        parts = mesh.shape["data"] * mesh.shape["fsdp"]
         if shape[0] % parts:
             raise ValueError(
                 f"batch is {shape[0]} sequences: a multiple of data x fsdp = {parts} "

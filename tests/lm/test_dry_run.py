@@ -1,44 +1,185 @@
-"""Whether published sizes fit, from their shapes alone."""
+"""Published sizes, and whether they fit, from their shapes alone."""
 
 import dataclasses
+import math
+from functools import partial
 
+import jax
+import jax.numpy as jnp
+import optax
 import pytest
 
-from aajax.lm import dry_run, shapes
+from aajax import lm
+from aajax.lm import dry_run, fit, lora, shapes
 
-SEVEN = "qwen2.5-7b"
+SEVEN = shapes.find_shape("qwen2.5-7b")
+JOB = dry_run.Job(batch=8, length=1024)
+
+# Of the checkpoints' tensors, tied embeddings once; Gemma's without the image tower.
+PARAMETERS = {
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-3b": 3_085_938_688,
+    "qwen2.5-7b": 7_615_616_512,
+    "qwen2.5-14b": 14_770_033_664,
+    "qwen2.5-32b": 32_763_876_352,
+    "qwen2.5-72b": 72_706_203_648,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "qwen3-4b": 4_022_468_096,
+    "qwen3-8b": 8_190_735_360,
+    "qwen3-14b": 14_768_307_200,
+    "qwen3-32b": 32_762_123_264,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-3.2-3b": 3_212_749_824,
+    "gemma-3-1b": 999_885_952,
+    "gemma-3-4b": 3_880_263_168,
+    "gemma-3-12b": 11_766_034_176,
+    "gemma-3-27b": 27_009_346_304,
+}
 
 
-def test_seven_billion_parameters_are_counted():
-    config = shapes.find_shape(SEVEN)
-    job = dry_run.Job(batch=8, length=1024)
-    found = dry_run.estimate(config, job)
-    assert found.num_params == pytest.approx(7.616e9, rel=1e-3)
-    assert found.params.each == 2 * found.num_params
+@pytest.fixture(scope="module")
+def one():
+    return dry_run.estimate(SEVEN, JOB)
 
 
-def test_a_mesh_divides_what_it_splits():
-    config = shapes.find_shape(SEVEN)
-    job = dry_run.Job(batch=8, length=1024)
-    one = dry_run.estimate(config, job)
-    eight = dry_run.estimate(config, job, fsdp=8)
-    assert eight.params.each == pytest.approx(one.params.each / 8, rel=0.01)
-    assert dry_run.fits(one.training, 141)
+@pytest.fixture(scope="module")
+def eight():
+    return dry_run.estimate(SEVEN, JOB, fsdp=8)
+
+
+def test_published_sizes_have_as_many_parameters_as_published():
+    found = {}
+    for name, config in shapes.SHAPES.items():
+        params = jax.eval_shape(partial(lm.init_params, config), jax.random.key(0))
+        found[name] = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    assert found == PARAMETERS
+
+
+def test_published_sizes_survive_their_config_files():
+    for name, config in shapes.SHAPES.items():
+        again = lm.config_from_hf(lm.config_to_hf(config))
+        assert again == config, name
+
+
+def test_parts_are_counted_by_hand(one):
+    assert one.num_params == PARAMETERS["qwen2.5-7b"]
+    assert one.params == (2 * one.num_params, 2 * one.num_params)
+    # Rank 32: inputs and outputs of each linear layer.
+    sums = 2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18_944)
+    assert one.num_trained == 28 * 32 * sums
+    assert one.adapters.each == one.gradient.each == 4 * one.num_trained
+    assert one.optimizer.each == 8 * one.num_trained + 4  # two moments and a count
+    lengths = 4 * 8
+    assert one.cache.each == 2 * 2 * 28 * 8 * 1024 * 4 * 128 + lengths
+    # The input of every layer in bfloat16, and little besides.
+    kept = 2 * 28 * 8 * 1024 * 3584
+    assert kept < one.activations.each < 1.3 * kept
+
+
+def test_a_mesh_divides_what_it_splits(one, eight):
+    for name in ("params", "adapters", "optimizer", "activations", "cache"):
+        whole, each = getattr(one, name).each, getattr(eight, name).each
+        assert each == pytest.approx(whole / 8, rel=0.01), name
+    assert eight.activations.whole == pytest.approx(one.activations.whole)
+    two = dry_run.estimate(SEVEN, JOB, fsdp=4, tensor=2)
+    assert two.params.each == pytest.approx(one.params.each / 8, rel=0.01)
+    assert two.cache.each == pytest.approx(one.cache.each / 8)
+    # What layers keep is copied along tensor.
+    assert two.activations.each == pytest.approx(2 * eight.activations.each, rel=0.02)
+
+
+def test_a_mesh_that_does_not_divide_the_batch_copies_it(one):
+    found = dry_run.estimate(SEVEN, JOB, data=3)
+    assert found.activations.each == one.activations.each
+
+
+def test_what_fits(one, eight):
     assert not dry_run.fits(one.training, 16)
+    assert dry_run.fits(one.training, 141)
     assert dry_run.fits(eight.training, 16)
+    assert dry_run.fits(eight.playing, 16)
+    # Weights, moments and gradients in float32 are 15 GB for each of eight devices.
+    all_params = dataclasses.replace(JOB, train="params")
+    found = dry_run.estimate(SEVEN, all_params, fsdp=8)
+    assert found.num_trained == found.num_params and found.adapters.each == 0
+    assert not dry_run.fits(found.training, 16)
+    assert dry_run.fits(90 * 10**8, 10) and not dry_run.fits(91 * 10**8, 10)
 
 
-def test_recomputation_saves_memory():
-    config = shapes.find_shape(SEVEN)
-    job = dry_run.Job(batch=8, length=1024)
-    plain = dataclasses.replace(job, remat=False)
-    less = dry_run.estimate(config, job, fsdp=8)
-    more = dry_run.estimate(config, plain, fsdp=8)
-    assert less.training < more.training
+def test_recomputation_and_parts_save_memory(eight):
+    plain = dataclasses.replace(JOB, remat=False)
+    assert dry_run.estimate(SEVEN, plain, fsdp=8).training > 2 * eight.training
+    large = dataclasses.replace(JOB, batch=32)
+    parts = dataclasses.replace(large, num_microbatches=4)
+    whole = dry_run.estimate(SEVEN, large, fsdp=8)
+    found = dry_run.estimate(SEVEN, parts, fsdp=8)
+    assert found.activations == eight.activations
+    assert whole.activations.each == pytest.approx(4 * found.activations.each, rel=0.01)
+    assert found.cache == whole.cache
 
 
-def test_bad_jobs_are_named():
-    with pytest.raises(ValueError, match="rank is 0"):
-        dry_run.Job(rank=0)
-    with pytest.raises(ValueError, match="num_microbatches is 3"):
-        dry_run.Job(batch=8, num_microbatches=3)
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["params", "adapters"])
+@pytest.mark.parametrize("remat", [True, False])
+def test_estimates_are_close_to_what_is_allotted(train, remat):
+    config = lm.DecoderConfig("qwen2", 4096, 256, 1024, 8, 8, 4, 32)
+    job = dry_run.Job(
+        batch=4,
+        length=256,
+        train=train,
+        rank=8,
+        remat=remat,
+        dtype="float32",
+        chunk_size=128,
+    )
+    found = dry_run.estimate(config, job)
+
+    def loss(*arguments, **options):
+        return fit.token_loss(*arguments, **options, chunk_size=job.chunk_size)
+
+    tuned = train == "adapters"
+    step = fit.make_step(config, optax.adam(1e-3), loss, adapters=tuned, remat=remat)
+    key = jax.random.key(0)
+    params = jax.eval_shape(partial(lm.init_params, config), key)
+    adapters = jax.eval_shape(
+        lambda: lora.init_adapters(config, lora.LoraConfig(rank=8), key)
+    )
+    state = jax.eval_shape(step.init, adapters.weights if tuned else params)
+    ids = jax.ShapeDtypeStruct((4, 256), jnp.int32)
+    floats = jax.ShapeDtypeStruct((4, 256), jnp.float32)
+    which = jax.ShapeDtypeStruct((4,), jnp.int32)
+    batch = fit.TokenBatch(ids, ids, ids, floats, which)
+    base = (params, adapters.scale) if tuned else ()
+    with jax.numpy_dtype_promotion("standard"):  # of optax
+        compiled = step.update.lower(state, batch, *base).compile()
+    memory = compiled.memory_analysis()
+    moment = found.gradient.each + found.activations.each + found.working.each
+    assert moment == pytest.approx(memory.temp_size_in_bytes, rel=0.25)
+    resident = found.training - moment
+    assert resident == pytest.approx(memory.argument_size_in_bytes, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 0}, "rank is 0"),
+        ({"batch": -1}, "batch is -1"),
+        ({"batch": 8, "num_microbatches": 3}, "num_microbatches is 3: a divisor"),
+    ],
+)
+def test_bad_jobs_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        dry_run.Job(**options)
+
+
+def test_unknown_names_and_meshes_are_refused():
+    with pytest.raises(ValueError, match="name is 'gpt-9': one of qwen2.5-0.5b"):
+        shapes.find_shape("gpt-9")
+    with pytest.raises(ValueError, match="fsdp is 0"):
+        dry_run.estimate(SEVEN, JOB, fsdp=0)
+    with pytest.raises(ValueError, match="tensor is -1"):
+        dry_run.estimate(SEVEN, JOB, tensor=-1)

@@ -1,8 +1,10 @@
 """Runs in a folder: resumed bit for bit, refused when they do not fit."""
 
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from aajax.learners import advantages
 from aajax.training import (
     Final,
     Knobs,
+    NetworkConfig,
     Opponents,
     Replay,
     RunConfig,
@@ -24,11 +27,19 @@ from aajax.training import (
     checkpoint,
     metrics,
     self_play,
+    sweep,
 )
+from aajax.training import run as runs
 from aajax.training.run import load, open_folder, train
 
 SMALL = RunConfig(num_games=8, num_steps=4, num_updates=6, seeds=2)
-RECURRENT = dataclasses.replace(SMALL, policy="gru", hidden_size=4, baseline="critic")
+RECURRENT = dataclasses.replace(
+    SMALL,
+    policy="gru",
+    hidden_size=4,
+    network=NetworkConfig(encoder_layers=0),
+    baseline="critic",
+)
 SEPARATE = dataclasses.replace(SMALL, parameters="separate")
 # Past selves, earlier games, a target critic and a knob that moves, all at once.
 PAST = dataclasses.replace(
@@ -42,6 +53,31 @@ PAST = dataclasses.replace(
 LOLA = dataclasses.replace(SEPARATE, algorithm="lola", optimizer="sgd")
 EXACT_LOLA = dataclasses.replace(LOLA, algorithm="lola_exact")
 SWEPT = dataclasses.replace(SMALL, sweep=Sweep(beta=(0.0, 1.0), gamma=(0.5, 0.9)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """Runs of one config and their continuations share their programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in [
+            (runs, "make_trainer"),
+            (runs, "_template"),
+            (sweep, "advance"),
+        ]:
+            patch.setattr(module, name, functools.cache(getattr(module, name)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """`finished(config)`: the folder of an uninterrupted run, and its last state."""
+
+    @functools.cache
+    def finish(config):
+        folder = tmp_path_factory.mktemp("runs") / "whole"
+        return folder, run(folder, config)
+
+    return finish
 
 
 def run(folder, config, resume=False, **options):
@@ -77,8 +113,8 @@ def stop_after(num_updates):
         pytest.param(LOLA, marks=pytest.mark.slow),
     ],
 )
-def test_interrupted_and_resumed_is_uninterrupted(tmp_path, config):
-    whole = run(tmp_path / "whole", config)
+def test_interrupted_and_resumed_is_uninterrupted(finished, tmp_path, config):
+    _, whole = finished(config)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", config, on_chunk=stop_after(3))
     assert updates_of(tmp_path / "parts")[-1] == 3
@@ -88,8 +124,8 @@ def test_interrupted_and_resumed_is_uninterrupted(tmp_path, config):
     assert_same(load(tmp_path / "parts")[2], whole)
 
 
-def test_killed_between_chunks_and_resumed_is_uninterrupted(tmp_path):
-    whole = run(tmp_path / "whole", SMALL)
+def test_killed_between_chunks_and_resumed_is_uninterrupted(finished, tmp_path):
+    _, whole = finished(SMALL)
     program = (
         "import sys; from pathlib import Path\n"
         "from test_runs import SMALL, run\n"
@@ -113,8 +149,9 @@ def test_killed_between_chunks_and_resumed_is_uninterrupted(tmp_path):
     assert updates_of(tmp_path / "killed") == list(range(1, 7))
 
 
-def test_half_written_checkpoints_are_never_picked_up(tmp_path):
-    whole = run(tmp_path / "run", SMALL)
+def test_half_written_checkpoints_are_never_picked_up(finished, tmp_path):
+    folder, whole = finished(SMALL)
+    shutil.copytree(folder, tmp_path / "run")
     saves = tmp_path / "run" / "checkpoints"
     # Cut short inside a step, and before orbax's closing rename.
     (saves / "7" / "default").mkdir(parents=True)
@@ -135,8 +172,8 @@ def test_rows_that_a_crash_cut_short_or_left_ahead_are_dropped(tmp_path):
     assert metrics.read_rows(path) == [{"update": 1}, {"update": 2}]
 
 
-def test_a_sweep_equals_its_runs_one_by_one(tmp_path):
-    swept = run(tmp_path / "swept", SWEPT)
+def test_a_sweep_equals_its_runs_one_by_one(finished, tmp_path):
+    _, swept = finished(SWEPT)
     for k, (beta, gamma) in enumerate([(0, 0.5), (0, 0.9), (1, 0.5), (1, 0.9)]):
         knobs = dataclasses.replace(SMALL.knobs, beta=float(beta), gamma=gamma)
         alone = run(tmp_path / str(k), dataclasses.replace(SMALL, knobs=knobs))
@@ -148,8 +185,8 @@ def test_a_sweep_equals_its_runs_one_by_one(tmp_path):
             np.testing.assert_allclose(x[k], y[0], rtol=2e-3, atol=2e-3)
 
 
-def test_seeds_are_reproducible_and_independent_of_their_company(tmp_path):
-    both = run(tmp_path / "both", SMALL)
+def test_seeds_are_reproducible_and_independent_of_their_company(finished, tmp_path):
+    _, both = finished(SMALL)
     second = run(tmp_path / "second", dataclasses.replace(SMALL, seeds=1, first_seed=1))
     logits = both.learners[0].params["actor"]
     np.testing.assert_allclose(
@@ -158,8 +195,8 @@ def test_seeds_are_reproducible_and_independent_of_their_company(tmp_path):
     assert not np.allclose(logits[0, 0], logits[0, 1], atol=1e-3)
 
 
-def test_a_folder_that_does_not_fit_is_refused_and_left_alone(tmp_path):
-    run(tmp_path / "run", SMALL)
+def test_a_folder_that_does_not_fit_is_refused_and_left_alone(finished, tmp_path):
+    shutil.copytree(finished(SMALL)[0], tmp_path / "run")
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     other = dataclasses.replace(SMALL, knobs=Knobs(beta=3.0))
     with pytest.raises(ValueError, match=r"knobs\.beta is 1\.0 there and 3\.0 here"):
