@@ -262,6 +262,19 @@ def test_saved_adapters_are_read_back(saved, llama, dtype):
         np.testing.assert_array_equal(leaf, np.asarray(narrow).astype(np.float32))
 
 
+def test_a_save_that_is_cut_off_leaves_no_mixture(saved, llama, monkeypatch):
+    folder, one, adapters = saved
+
+    def fail(source, target):
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        peft_folder.save_peft(folder, llama, one, adapters, "name")
+    # Without its config, old weights are not taken for the new ones.
+    assert [path.name for path in folder.iterdir()] == [peft_folder.WEIGHTS]
+
+
 @pytest.mark.parametrize("targets", ["all-linear", r"model\.language_model\..*"])
 def test_the_text_part_of_a_gemma_that_sees(llama, targets, tmp_path):
     config = lm.DecoderConfig(**{**vars(llama), "family": "gemma3_text"})
