@@ -13,9 +13,9 @@ from aajax.envs.coin_board import board
 from aajax.envs.harvest.board import board as harvest_board
 from aajax.envs.harvest.env import CommonsHarvest, HarvestState
 from aajax.envs.matrix import IteratedMatrixGame, MatrixState
-from aajax.envs.negotiation import NegotiationGame, NegotiationState
+from aajax.envs.negotiation import NegotiationGame
 from aajax.envs.negotiation_words import describe
-from aajax.envs.split import STOCK, Split, SplitState
+from aajax.envs.split import STOCK, Split
 from aajax.envs.split_words import (
     describe_split,
     describe_to,
@@ -101,7 +101,6 @@ def read_proposal(space: Box | MultiDiscrete, answer: str) -> np.ndarray:
 
 def _of_coin_game(env: CoinGame) -> View:
     letters = string.ascii_uppercase[: env.num_agents]
-    names = env.action_names
 
     def show(state: CoinState) -> Text:
         text = Text(board(env, state))
@@ -113,8 +112,13 @@ def _of_coin_game(env: CoinGame) -> View:
         letter = letters[seat]
         return show(state).append(f"\nyou are {letter}, your coins {letter.lower()}")
 
+    return _of_named_actions(letters, env.action_names, show, show_to)
+
+
+def _of_named_actions(seats, names, show, show_to) -> View:
+    """A world in which every action of every seat has a name."""
     return View(
-        tuple(letters),
+        tuple(seats),
         show,
         show_to,
         say=lambda seat, state, action: names[int(action)],
@@ -159,31 +163,11 @@ def _of_matrix_game(env: IteratedMatrixGame) -> View:
     )
 
 
-def _of_negotiation(env: NegotiationGame) -> View:
+def _of_proposals(env: NegotiationGame | Split, describe_state) -> View:
     space = env.action_spaces[0]
-
-    def show(state: NegotiationState) -> Text:
-        return Text(describe(env, state))
-
     return View(
         tuple(map(str, range(env.num_agents))),
-        show,
-        show_to=lambda seat, state, observation: _seen(env, observation[seat]),
-        say=lambda seat, state, action: " ".join(map(_number, action)),
-        question=lambda seat, state: _numbers(space),
-        read=lambda seat, state, answer: read_proposal(space, answer),
-    )
-
-
-def _of_split(env: Split) -> View:
-    space = env.action_spaces[0]
-
-    def show(state: SplitState) -> Text:
-        return Text(describe_split(env, state))
-
-    return View(
-        tuple(map(str, range(env.num_agents))),
-        show,
+        show=lambda state: Text(describe_state(env, state)),
         show_to=lambda seat, state, observation: _seen(env, observation[seat]),
         say=lambda seat, state, action: " ".join(map(_number, action)),
         question=lambda seat, state: _numbers(space),
@@ -225,7 +209,6 @@ def _of_trust_and_split(env: TrustAndSplit) -> View:
 
 def _of_harvest(env: CommonsHarvest) -> View:
     letters = string.ascii_uppercase[: env.num_agents]
-    names = env.action_names
 
     def show(state: HarvestState) -> Text:
         return Text(harvest_board(env, state))
@@ -233,22 +216,15 @@ def _of_harvest(env: CommonsHarvest) -> View:
     def show_to(seat: int, state: HarvestState, observation: np.ndarray) -> Text:
         return show(state).append(f"\nyou are {letters[seat]}")
 
-    return View(
-        tuple(letters),
-        show,
-        show_to,
-        say=lambda seat, state, action: names[int(action)],
-        question=lambda seat, state: _either(names),
-        read=lambda seat, state, answer: read_name(names, answer),
-    )
+    return _of_named_actions(letters, env.action_names, show, show_to)
 
 
 VIEWS: dict[type, Callable[[Environment], View]] = {
     CoinGame: _of_coin_game,
     CommonsHarvest: _of_harvest,
     IteratedMatrixGame: _of_matrix_game,
-    NegotiationGame: _of_negotiation,
-    Split: _of_split,
+    NegotiationGame: lambda env: _of_proposals(env, describe),
+    Split: lambda env: _of_proposals(env, describe_split),
     TrustAndSplit: _of_trust_and_split,
 }
 

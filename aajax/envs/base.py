@@ -99,6 +99,18 @@ class Environment(Protocol):
         ...
 
 
+def in_window(
+    observation: Array, reward: Array, time: Array, num_steps: int
+) -> TimeStep:
+    """A time step of a game without end that is cut off after `num_steps` steps."""
+    return TimeStep(
+        observation=observation,
+        reward=reward,
+        discount=jnp.ones(()),
+        last=time >= num_steps,
+    )
+
+
 def world(cls: type) -> type:
     """Makes a class a frozen dataclass and a pytree without its `static()` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)

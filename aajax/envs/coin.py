@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Discrete, static, world
+from aajax.envs.base import Discrete, in_window, static, world
 from aajax.types import Array, PRNGKey, TimeStep
 
 COINS = ("one", "each")
@@ -177,12 +177,7 @@ class CoinGame:
         return jnp.stack(coin), owner
 
     def _time_step(self, state: CoinState, reward: Array) -> TimeStep:
-        return TimeStep(
-            observation=self._observe(state),
-            reward=reward,
-            discount=jnp.ones(()),
-            last=state.time >= self.num_steps,
-        )
+        return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def _observe(self, state: CoinState) -> Array:
         """Planes of one-hot cells, f32[N, 2N · H · W], or N numbers more.

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Box, MultiDiscrete, static, world
+from aajax.envs.base import Box, MultiDiscrete, in_window, static, world
 from aajax.envs.negotiation_rules import RULES
 from aajax.envs.negotiation_utilities import (
     MOST,
@@ -141,12 +141,7 @@ class NegotiationGame:
             num_turns=self._draw_turns(words[num_words]),
             time=zero,
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=state.previous.reward,
-            discount=jnp.ones(()),
-            last=jnp.zeros((), bool),
-        )
+        return state, self._time_step(state, state.previous.reward)
 
     def step(
         self, key: PRNGKey, state: NegotiationState, action: Array
@@ -170,12 +165,10 @@ class NegotiationGame:
             num_turns=state.num_turns,
             time=time,
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=reward,
-            discount=jnp.ones(()),
-            last=time >= self.num_steps,
-        )
+        return state, self._time_step(state, reward)
+
+    def _time_step(self, state: NegotiationState, reward: Array) -> TimeStep:
+        return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def layout(self) -> dict[str, slice]:
         """Where in an observation each of its parts is, by name (see OBSERVATIONS)."""

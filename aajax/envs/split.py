@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs import centred
-from aajax.envs.base import MultiDiscrete, static, world
+from aajax.envs.base import MultiDiscrete, in_window, static, world
 from aajax.envs.split_values import MOST_ITEMS, SAMPLERS, Sampler
 from aajax.types import Array, PRNGKey, TimeStep
 
@@ -112,12 +112,7 @@ class Split:
             previous=Round(nothing, nothing, jnp.zeros(NUM_AGENTS)),
             time=jnp.zeros((), jnp.int32),
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=state.previous.points,
-            discount=jnp.ones(()),
-            last=jnp.zeros((), bool),
-        )
+        return state, self._time_step(state, state.previous.points)
 
     def step(
         self, key: PRNGKey, state: SplitState, action: Array
@@ -129,12 +124,10 @@ class Split:
             previous=Round(state.values, action, points),
             time=time,
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=points / self.unit,
-            discount=jnp.ones(()),
-            last=time >= self.num_steps,
-        )
+        return state, self._time_step(state, points / self.unit)
+
+    def _time_step(self, state: SplitState, reward: Array) -> TimeStep:
+        return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def layout(self) -> dict[str, slice]:
         """Where in an observation each of its parts is, by name."""

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs import centred
-from aajax.envs.base import Discrete, static, world
+from aajax.envs.base import Discrete, in_window, static, world
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
 from aajax.types import Array, PRNGKey, TimeStep
 
@@ -139,12 +139,7 @@ class TrustAndSplit:
             alternating=uniform < self.alternating,
             time=zero,
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=state.previous.points,
-            discount=jnp.ones(()),
-            last=jnp.zeros((), bool),
-        )
+        return state, self._time_step(state, state.previous.points)
 
     def step(
         self, key: PRNGKey, state: TrustAndSplitState, action: Array
@@ -176,12 +171,10 @@ class TrustAndSplit:
             alternating=state.alternating,
             time=time,
         )
-        return state, TimeStep(
-            observation=self._observe(state),
-            reward=reward,
-            discount=jnp.ones(()),
-            last=time >= self.num_steps,
-        )
+        return state, self._time_step(state, reward)
+
+    def _time_step(self, state: TrustAndSplitState, reward: Array) -> TimeStep:
+        return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def splits(self, state: TrustAndSplitState) -> Array:
         """Whether the coins are divided on this step, bool[]."""

@@ -1,7 +1,9 @@
 """How config.json of each Hugging Face family says what a decoder is."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aajax.lm.config import FAMILIES, ROPE_KINDS, DecoderConfig, Rope
@@ -31,6 +33,27 @@ class _Family(NamedTuple):
 
     read: Callable[[Mapping[str, Any]], dict[str, Any]]
     architecture: str
+
+
+def read_json(folder: Path, name: str) -> Mapping[str, Any]:
+    """The object in a JSON file of a checkpoint folder.
+
+    Raises:
+      ValueError: if it is not there, or is no object.
+    """
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"folder is {folder}: {name} is needed in it ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"folder is {folder}: {name} must be JSON ({error})"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"folder is {folder}: {name} must be a JSON object")
+    return content
 
 
 def config_from_hf(hf: Mapping[str, Any]) -> DecoderConfig:

@@ -1,12 +1,12 @@
 """adapter_config.json of the PEFT library: which linear layers have which adapter."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aajax.lm.config import DecoderConfig
+from aajax.lm.hf_config import read_json
 from aajax.lm.hf_names import stored
 from aajax.lm.lora import BLOCKS, LoraConfig
 
@@ -82,18 +82,7 @@ def read_options(folder: Path) -> Mapping[str, Any]:
       ValueError: if it cannot be read, or asks for more than low-rank adapters of
         linear layers.
     """
-    try:
-        options = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"folder is {folder}: an {CONFIG} in it is needed ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"folder is {folder}: {CONFIG} must be JSON ({error})"
-        ) from error
-    if not isinstance(options, dict):
-        raise ValueError(f"folder is {folder}: {CONFIG} must be a JSON object")
+    options = read_json(folder, CONFIG)
     _check(options)
     return options
 

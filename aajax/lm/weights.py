@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
-from aajax.lm.hf_config import config_from_hf, config_to_hf
+from aajax.lm.hf_config import config_from_hf, config_to_hf, read_json
 from aajax.lm.hf_names import EMBEDDING, HEAD, Stored, stored, text_name
 from aajax.types import Array, PyTree
 
@@ -36,7 +36,7 @@ def read_config(folder: str | os.PathLike) -> DecoderConfig:
     Raises:
       ValueError: without a config.json of a decoder that is known.
     """
-    return config_from_hf(_read_json(Path(folder), CONFIG))
+    return config_from_hf(read_json(Path(folder), CONFIG))
 
 
 def load_params(
@@ -126,22 +126,6 @@ def save_params(
             os.replace(made / file, folder / file)
 
 
-def _read_json(folder: Path, name: str) -> Mapping[str, Any]:
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"folder is {folder}: a {name} in it is needed ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"folder is {folder}: {name} must be JSON ({error})"
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"folder is {folder}: {name} must be a JSON object")
-    return content
-
-
 @functools.lru_cache(maxsize=8)
 def _like(config: DecoderConfig) -> PyTree:
     """Parameters without their numbers."""
@@ -156,7 +140,7 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
     """Slices of all tensors by their plain names; nothing is read yet."""
     files = [SINGLE]
     if (folder / INDEX).exists():
-        index = _read_json(folder, INDEX).get("weight_map")
+        index = read_json(folder, INDEX).get("weight_map")
         if not isinstance(index, dict):
             raise ValueError(f"folder is {folder}: {INDEX} must have a weight_map")
         files = sorted(set(index.values()))

@@ -5,7 +5,7 @@ batched by nature: `observation` and `memory` carry any leading axes, usually [B
 so that one matrix product and one key serve all games and seats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -64,6 +64,34 @@ class Policy(NamedTuple):
     value: Callable[[PyTree, Array, PyTree], Array]
     evaluate: Callable[[PyTree, Array, Array, Array, PyTree], Evaluation] | None = None
     critic_branch: Callable[[PyTree], PyTree] | None = None
+
+
+def scripted_policy(
+    act: Callable[[PyTree, PRNGKey, Array, PyTree], PolicyOutput],
+    initial_memory: Callable[[tuple[int, ...]], PyTree] = lambda batch_shape: (),
+) -> Policy:
+    """A policy that does not learn: its parameters say who plays, its value is 0."""
+
+    def init(key: PRNGKey) -> PyTree:
+        raise ValueError(
+            "params of scripted players are not drawn: scripted_params are needed"
+        )
+
+    def value(params: PyTree, observation: Array, memory: PyTree) -> Array:
+        return jnp.zeros(observation.shape[:-1])
+
+    return Policy(init, initial_memory, act, value)
+
+
+def player_number(name: str, names: Sequence[str]) -> Array:
+    """Where a scripted player stands among those of its world, i32[].
+
+    Raises:
+      ValueError: if there is no such player.
+    """
+    if name not in names:
+        raise ValueError(f"player is {name!r}: one of {', '.join(names)} is needed")
+    return jnp.int32(names.index(name))
 
 
 class Network(NamedTuple):

@@ -11,7 +11,12 @@ import jax.numpy as jnp
 
 from aajax.envs.coin import CoinGame
 from aajax.ops import categorical
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import (
+    Policy,
+    PolicyOutput,
+    player_number,
+    scripted_policy,
+)
 from aajax.types import Array
 
 SCRIPTED = ("always_cooperate", "always_defect", "tit_for_tat", "random")
@@ -90,13 +95,7 @@ def scripted(env: CoinGame) -> Policy:
             robbed=jnp.zeros((*batch_shape, agents - 1), bool),
         )
 
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("scripted has no parameters to draw: pass it scripted_params")
-
-    return Policy(init, initial_memory, act, value)
+    return scripted_policy(act, initial_memory)
 
 
 def scripted_params(name: str) -> Array:
@@ -105,9 +104,7 @@ def scripted_params(name: str) -> Array:
     Raises:
       ValueError: if there is no such player.
     """
-    if name not in SCRIPTED:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
-    return jnp.int32(SCRIPTED.index(name))
+    return player_number(name, SCRIPTED)
 
 
 def _look(env: CoinGame, observation: Array) -> Sight:

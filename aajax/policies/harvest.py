@@ -15,7 +15,12 @@ from aajax.envs.harvest import CommonsHarvest, rules
 from aajax.envs.harvest.layout import REACH
 from aajax.envs.harvest.observe import PLANES
 from aajax.ops import categorical
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import (
+    Policy,
+    PolicyOutput,
+    player_number,
+    scripted_policy,
+)
 from aajax.types import Array
 
 SCRIPTED = ("greedy", "pacifist", "sustainable", "random")
@@ -94,13 +99,7 @@ def scripted(env: CommonsHarvest) -> Policy:
         log_prob = categorical.log_prob(logits, action)
         return PolicyOutput(action, log_prob, jnp.zeros_like(log_prob), memory)
 
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("scripted has no parameters to draw: pass it scripted_params")
-
-    return Policy(init, lambda batch_shape: (), act, value)
+    return scripted_policy(act)
 
 
 def scripted_params(name: str) -> Array:
@@ -109,9 +108,7 @@ def scripted_params(name: str) -> Array:
     Raises:
       ValueError: if there is no such player.
     """
-    if name not in SCRIPTED:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
-    return jnp.int32(SCRIPTED.index(name))
+    return player_number(name, SCRIPTED)
 
 
 def _look(env: CommonsHarvest, observation: Array) -> Sight:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.ops import categorical
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import Policy, PolicyOutput, scripted_policy
 from aajax.types import Array
 
 
@@ -26,13 +26,7 @@ def memory_one() -> Policy:
         log_prob = categorical.log_prob(logits, action)
         return PolicyOutput(action, log_prob, jnp.zeros_like(log_prob), memory)
 
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("memory_one has no parameters to draw: pass it a table")
-
-    return Policy(init, lambda batch_shape: (), act, value)
+    return scripted_policy(act)
 
 
 def memory_one_table(p_cooperate: Array) -> Array:

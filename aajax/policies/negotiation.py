@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from aajax.envs.base import ActionSpace, Box
 from aajax.envs.negotiation import NegotiationGame
 from aajax.envs.negotiation_utilities import MOST, NUM_ITEMS
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import Policy, PolicyOutput, scripted_policy
 from aajax.types import Array
 
 
@@ -170,13 +170,7 @@ def scripted(env: NegotiationGame) -> Policy:
         action = proposal.astype(view.space.dtype)
         return PolicyOutput(action, log_prob, jnp.zeros_like(log_prob), memory)
 
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("scripted has no parameters to draw: pass it a player")
-
-    return Policy(init, initial_memory, act, value)
+    return scripted_policy(act, initial_memory)
 
 
 def _preference(env: NegotiationGame, observation: Array) -> Array | None:

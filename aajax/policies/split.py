@@ -14,7 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from aajax.envs.split import STOCK, Split
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import (
+    Policy,
+    PolicyOutput,
+    player_number,
+    scripted_policy,
+)
 from aajax.types import Array
 
 HALF = STOCK // 2
@@ -75,9 +80,7 @@ def scripted_params(name: str) -> Array:
     Raises:
       ValueError: if there is no such player.
     """
-    if name not in SCRIPTED:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
-    return jnp.int32(SCRIPTED.index(name))
+    return player_number(name, SCRIPTED)
 
 
 def scripted(env: Split) -> Policy:
@@ -106,14 +109,5 @@ def scripted(env: Split) -> Policy:
         log_prob = jnp.full(action.shape[:-1], log_prob)
         return PolicyOutput(action, log_prob, jnp.zeros_like(log_prob), memory)
 
-    def initial_memory(batch_shape):
-        del batch_shape  # all that they go by is in the last round, which they see
-        return ()
-
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("scripted has no parameters to draw: pass it a player")
-
-    return Policy(init, initial_memory, act, value)
+    # All that they go by is in the last round, which they see.
+    return scripted_policy(act)

@@ -17,7 +17,12 @@ import jax.numpy as jnp
 
 from aajax.envs.split import STOCK
 from aajax.envs.trust_and_split import HANDS, SILENT, TrustAndSplit
-from aajax.policies.base import Policy, PolicyOutput
+from aajax.policies.base import (
+    Policy,
+    PolicyOutput,
+    player_number,
+    scripted_policy,
+)
 from aajax.types import Array
 
 HALF = STOCK // 2
@@ -106,9 +111,7 @@ def scripted_params(name: str) -> Array:
     Raises:
       ValueError: if there is no such player.
     """
-    if name not in SCRIPTED:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
-    return jnp.int32(SCRIPTED.index(name))
+    return player_number(name, SCRIPTED)
 
 
 def scripted(env: TrustAndSplit) -> Policy:
@@ -141,13 +144,7 @@ def scripted(env: TrustAndSplit) -> Policy:
     def initial_memory(batch_shape):
         return jnp.ones(batch_shape, bool)
 
-    def value(params, observation, memory):
-        return jnp.zeros(observation.shape[:-1])
-
-    def init(key):
-        raise ValueError("scripted has no parameters to draw: pass it a player")
-
-    return Policy(init, initial_memory, act, value)
+    return scripted_policy(act, initial_memory)
 
 
 def _heard(env: TrustAndSplit, said: Array) -> Array:

@@ -398,7 +398,7 @@ def test_folders_that_cannot_be_read_are_refused(saved, llama, tmp_path):
     (folder / peft_folder.CONFIG).write_text("{")
     refused("adapter_config.json must be JSON (")
     (folder / peft_folder.CONFIG).unlink()
-    refused("an adapter_config.json in it is needed (No such file")
+    refused("adapter_config.json is needed in it (No such file")
 
 
 def test_adapters_that_are_not_as_said_are_not_saved(saved, llama):

@@ -261,7 +261,7 @@ def test_tensors_of_another_decoder(tmp_path, change, message):
 
 
 def test_folders_that_cannot_be_read(tmp_path):
-    assert "a config.json in it is needed" in fails(weights.read_config, tmp_path)
+    assert "config.json is needed in it" in fails(weights.read_config, tmp_path)
     file = tmp_path / "config.json"
     file.write_text('{"model_type": ')
     assert "config.json must be JSON" in fails(weights.read_config, tmp_path)

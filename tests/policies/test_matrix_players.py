@@ -124,7 +124,7 @@ def test_scripted_players_have_nothing_to_learn():
     assert POLICY.initial_memory((4, 2)) == ()
     value = POLICY.value(jnp.ones((5, 2)), jnp.zeros((4, 2, 5)), ())
     np.testing.assert_array_equal(value, np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="table"):
+    with pytest.raises(ValueError, match="not drawn"):
         POLICY.init(jax.random.key(0))
 
 
