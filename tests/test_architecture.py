@@ -19,14 +19,16 @@ MAY_IMPORT = {
     "nets": {"types", "ops", "policies.base"},
     "rollout": {"types", *BASE},
     "learners": {"types", "ops", "policies.base", "nets"},
+    "dialogue": {"types", "ops", "envs", "lm", "policies"},
     "training": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
+        *("lm", "dialogue"),
     },
-    "league": {"types", "envs", "policies", "rollout"},
+    "league": {"types", "envs", "policies", "rollout", "dialogue"},
     "report": {"types"},
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
-        *("training", "league", "report", "lm"),
+        *("training", "league", "report", "lm", "dialogue"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},

@@ -35,7 +35,7 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     path = folder / "config.json"
     if path.exists():
         # An option that is younger than the folder had its default.
-        stored = _filled(json.loads(path.read_text()), RunConfig().to_json())
+        stored = _filled(json.loads(path.read_text()), type(config)().to_json())
         differences = _differences(stored, record)
         if differences:
             raise ValueError(
@@ -116,7 +116,7 @@ def train(
     lengths = {chunk, config.num_updates % chunk or chunk}
     advance = {length: sweep.advance(trainer, length) for length in lengths}
     every = max(1, config.num_updates // LOGGED)
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
             state, numbers = advance[length](knobs, state)
@@ -203,7 +203,7 @@ def _differences(old: dict, new: dict, prefix: str = "") -> str:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Notes the first SIGINT or SIGTERM instead of stopping at once.
 
     Outside of the main thread signals cannot be caught and go their usual way.

@@ -1,0 +1,111 @@
+"""Who plays whom in an iteration: learners, their past selves, and guests."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from aajax.dialogue.play import Fixture, Seat
+
+LEARNER = "model"  # the player whose adapter 0 learns; past selves are its others
+GUEST = "guest"  # a player that does not learn
+NUM_SEATS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Seating:
+    """How seats are filled.
+
+    Attributes:
+      learners: "both": learners sit in both seats and learn from both. "alternate":
+        the learner's seat is 0 in every other group and 1 in the others, and nobody
+        learns from the opposite one, in which the learner, a past self or a guest
+        sits. "first": seat 0 always.
+      past_share: how often a past self sits opposite, where there is one; with "both"
+        nobody learns from that seat then.
+      past_per: whether that is drawn for each match, or once for each group, so that
+        returns that are compared were earned against the same.
+      guest_share: how often a guest sits opposite, before past selves are thought of.
+    """
+
+    learners: Literal["both", "alternate", "first"] = "both"
+    past_share: float = 0.0
+    past_per: Literal["match", "group"] = "match"
+    guest_share: float = 0.0
+
+    def __post_init__(self):
+        for name in ("past_share", "guest_share"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}: a number from 0 to 1 is needed")
+
+
+def fixtures(
+    seating: Seating,
+    rng: np.random.Generator,
+    num_matches: int,
+    group_size: int,
+    num_past: int,
+    first_number: int = 0,
+) -> list[Fixture]:
+    """The matches of an iteration.
+
+    Args:
+      seating: rules.
+      rng: consumed.
+      num_matches: M.
+      group_size: matches with equal worlds, in a row.
+      num_past: past selves, which adapters 1 to num_past are.
+      first_number: of the matches.
+
+    Raises:
+      ValueError: if groups do not add up to the matches.
+    """
+    if group_size < 1 or num_matches % group_size:
+        raise ValueError(
+            f"group_size is {group_size}: a divisor of the {num_matches} matches is "
+            "needed"
+        )
+    num_groups = num_matches // group_size
+    seeds = rng.integers(0, 2**31, num_groups)
+    drawn = _opponents(seating, rng, num_matches, num_past)
+    if seating.past_per == "group":
+        of_group = _opponents(seating, rng, num_groups, num_past)
+        drawn = [of_group[m // group_size] for m in range(num_matches)]
+    matches = []
+    for m, opponent in enumerate(drawn):
+        group = m // group_size
+        mine = group % 2 if seating.learners != "first" else 0
+        seats = [Seat(LEARNER, 0)] * NUM_SEATS
+        trained = [True] * NUM_SEATS
+        if opponent is not None or seating.learners != "both":
+            seats[1 - mine] = opponent or Seat(LEARNER, 0)
+            trained[1 - mine] = False
+        matches.append(
+            Fixture(
+                first_number + m, group, int(seeds[group]), tuple(seats), tuple(trained)
+            )
+        )
+    return matches
+
+
+def _opponents(
+    seating: Seating, rng: np.random.Generator, count: int, num_past: int
+) -> list[Seat | None]:
+    """Who sits opposite instead of the learner itself; None for nobody."""
+    guests = rng.random(count) < seating.guest_share
+    past = rng.random(count) < seating.past_share
+    which = rng.integers(1, max(num_past, 1) + 1, count)
+    return [
+        Seat(GUEST)
+        if guests[i]
+        else Seat(LEARNER, int(which[i]))
+        if past[i] and num_past
+        else None
+        for i in range(count)
+    ]
+
+
+def num_rows(seating: Seating, num_matches: int) -> int:
+    """Seats that can be learned from in an iteration, at most."""
+    return num_matches * (NUM_SEATS if seating.learners == "both" else 1)

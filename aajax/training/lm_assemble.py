@@ -1,0 +1,198 @@
+"""The parts of a language model's training run, from its config."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from aajax.dialogue import registry
+from aajax.dialogue.critic import Critic, CriticState, make_critic
+from aajax.dialogue.games import TextGame
+from aajax.dialogue.language_model import LanguageModel, load_language_model
+from aajax.dialogue.learner import SpeechLoss, make_learner
+from aajax.dialogue.players import Player
+from aajax.dialogue.scripted import scripted_player
+from aajax.dialogue.seating import GUEST, LEARNER
+from aajax.lm import lora
+from aajax.lm.decoder import Adapters
+from aajax.lm.fit import Fit, FitState
+from aajax.lm.peft_folder import load_peft
+from aajax.lm.pocket import pocket_folder
+from aajax.lm.sharding import make_mesh, param_shardings
+from aajax.lm.weights import load_params, read_config
+from aajax.training.lm_config import LmConfig
+from aajax.types import PRNGKey
+
+
+class LmState(NamedTuple):
+    """What an iteration changes.
+
+    Attributes:
+      policy: the adapter, its optimiser, and iterations done.
+      critic: None without one.
+    """
+
+    policy: FitState
+    critic: CriticState | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LmParts:
+    """What does not change in a run.
+
+    Attributes:
+      config: of the run.
+      game: that is played.
+      model: the base, without adapters.
+      players: those that are not the model, by name.
+      fit: the policy's training step.
+      critic: None without one.
+      scale: f32[1], of the adapter.
+      mesh: None for one device.
+    """
+
+    config: LmConfig
+    game: TextGame
+    model: LanguageModel
+    players: dict[str, Player]
+    fit: Fit
+    critic: Critic | None
+    scale: jax.Array
+    mesh: Mesh | None
+
+    def init(self, key: PRNGKey) -> LmState:
+        """A state whose adapter changes nothing yet, or is the initial one."""
+        config = self.config
+        decoder = self.model.sampler.config
+        keys = jax.random.split(key)
+        adapter = lora.init_adapters(decoder, config.lora_config, keys[0])
+        if config.initial_adapter is not None:
+            found, initial = load_peft(config.initial_adapter, decoder)
+            if abs(found.scale - config.lora_config.scale) > 1e-6:
+                raise ValueError(
+                    f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
+                    f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
+                )
+            adapter = lora.put(adapter, 0, initial)
+        critic = None
+        if self.critic is not None:
+            critic = self.critic.init(
+                lora.init_adapters(decoder, config.lora_config, keys[1]).weights
+            )
+        return LmState(self.fit.init(adapter.weights), critic)
+
+    def line_up(self, adapters: Adapters) -> dict[str, Player]:
+        """Everybody, the model with these adapters."""
+        model = dataclasses.replace(self.model, adapters=adapters)
+        return {LEARNER: model, **self.players}
+
+
+def make_game(config: LmConfig) -> TextGame:
+    """The game of a run; raises ValueError if there is no such game."""
+    return registry.make(config.game, config.prompts, **read_options(config.options))
+
+
+def read_options(words: tuple[str, ...]) -> dict[str, object]:
+    """name=value words as arguments: numbers where they look like it, else strings.
+
+    Raises:
+      ValueError: for a word without an equals sign.
+    """
+    options: dict[str, object] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"options has {word!r}: name=value is needed")
+        options[name] = _number(value)
+    return options
+
+
+def _number(value: str) -> object:
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def assemble(
+    config: LmConfig, make_guest: Callable[[str, TextGame], Player] | None = None
+) -> LmParts:
+    """All parts of a run; the model is read, or a pocket model trained.
+
+    Args:
+      config: of the run.
+      make_guest: `(name, game) -> Player`, of `config.guest`; None for scripted ones.
+
+    Raises:
+      ValueError: for what the config names and is not there.
+    """
+    game = make_game(config)
+    players: dict[str, Player] = {}
+    if config.guest is not None:
+        players[GUEST] = (make_guest or _scripted)(config.guest, game)
+    mesh = _mesh(config)
+    model = _model(config, game, mesh)
+    decoder, stop = model.sampler.config, jnp.asarray(model.stop)
+    shared = {
+        "num_microbatches": config.num_microbatches,
+        "dtype": jnp.dtype(config.dtype),
+        "remat": config.remat,
+    }
+    weights = SpeechLoss(
+        config.ratio_cap, config.kl, config.entropy_bonus, config.speaking.temperature
+    )
+    fit = make_learner(
+        decoder, _optimizer(config, config.learning_rate), weights, model.grammar, stop,
+        mesh=mesh, **shared,
+    )  # fmt: skip
+    scale = jnp.full(1, config.lora_config.scale, jnp.float32)
+    critic = None
+    if config.baseline == "critic":
+        optimizer = _optimizer(config, config.critic_learning_rate)
+        critic = make_critic(decoder, optimizer, scale, **shared)
+    return LmParts(config, game, model, players, fit, critic, scale, mesh)
+
+
+def _scripted(name: str, game: TextGame) -> Player:
+    return scripted_player(game, name)
+
+
+def _mesh(config: LmConfig) -> Mesh | None:
+    axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
+    return None if set(axes.values()) == {1} else make_mesh(**axes)
+
+
+def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
+    folder = (
+        pocket_folder(config=config.pocket) if config.model is None else config.model
+    )
+    dtype, speaking = jnp.dtype(config.dtype), config.speaking
+    params = None
+    if mesh is not None:
+        decoder = read_config(folder)
+        like = jax.eval_shape(lambda: load_params(folder, decoder, dtype=dtype))
+        shardings = param_shardings(mesh, like)
+        params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
+    return load_language_model(
+        folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
+        params=params, system=config.system, max_cache=speaking.max_cache,
+        temperature=speaking.temperature, max_tokens=speaking.max_tokens,
+        free_tries=speaking.free_tries,
+    )  # fmt: skip
+
+
+def _optimizer(config: LmConfig, rate: float) -> optax.GradientTransformation:
+    clip = optax.clip_by_global_norm(config.max_gradient_norm)
+    return optax.chain(clip, optax.adam(rate))
+
+
+def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:
+    """What draws the worlds and opponents of an iteration."""
+    return np.random.default_rng([config.seed, iteration])

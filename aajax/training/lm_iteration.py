@@ -1,0 +1,156 @@
+"""One iteration of a language model's training: play, credit, one step."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.dialogue import credit as credits
+from aajax.dialogue.batch import SpeechBatch, places_of, speech_batch
+from aajax.dialogue.matches import Match
+from aajax.dialogue.play import play
+from aajax.dialogue.seating import fixtures, num_rows
+from aajax.lm import lora
+from aajax.lm.decoder import Adapters
+from aajax.training.lm_assemble import LmParts, LmState, random_numbers
+from aajax.types import Array
+
+
+class Iteration(NamedTuple):
+    """What an iteration leaves.
+
+    Attributes:
+      state: after it.
+      matches: that were played, with advantages and credits.
+      metrics: name → number.
+    """
+
+    state: LmState
+    matches: list[Match]
+    metrics: dict[str, float]
+
+
+def iterate(
+    parts: LmParts, state: LmState, past: Sequence[Adapters], number: int
+) -> Iteration:
+    """Plays the matches of an iteration, and makes one step.
+
+    Everything random follows from the run's seed and `number`.
+
+    Args:
+      parts: of the run.
+      state: consumed.
+      past: adapters of one each, those of all earlier selves that are kept.
+      number: of the iteration, from 0.
+    """
+    config, began = parts.config, time.monotonic()
+    rng = random_numbers(config, number)
+    if len(past) > config.past_selves.most:
+        drawn = rng.choice(len(past), config.past_selves.most, replace=False)
+        past = [past[i] for i in sorted(drawn)]
+    planned = fixtures(
+        config.seating, rng, config.num_matches, config.group_size, len(past),
+        number * config.num_matches,
+    )  # fmt: skip
+    adapters = _stacked(parts, state, past)
+    key = jax.random.fold_in(jax.random.key(config.seed), number)
+    matches = play(parts.game, parts.line_up(adapters), planned, key)
+    played = time.monotonic()
+    state, matches, metrics = learn(parts, state, matches)
+    metrics["seconds_playing"] = played - began
+    metrics["seconds_learning"] = time.monotonic() - played
+    return Iteration(state, matches, metrics)
+
+
+def learn(
+    parts: LmParts, state: LmState, matches: list[Match]
+) -> tuple[LmState, list[Match], dict[str, float]]:
+    """One step along the credits of matches.
+
+    Returns:
+      The state, the matches with their advantages and credits, and metrics.
+    """
+    config = parts.config
+    critic, advantage, metrics = _advantages(parts, state, matches)
+    credit = np.asarray(jax.vmap(config.goal.credit)(jnp.asarray(advantage)))
+    rows = num_rows(config.seating, config.num_matches)
+    batch = padded(speech_batch(matches, places_of(matches), credit), rows)
+    policy, numbers = parts.fit.update(
+        state.policy, batch, parts.model.params, parts.scale
+    )
+    numbers = jax.device_get(numbers)
+    metrics |= {name: float(x) for name, x in numbers.items()}
+    metrics["tokens"] = float((batch.positions >= 0).sum())
+    matches = [
+        dataclasses.replace(
+            match, advantages=advantage[m].tolist(), credits=credit[m].tolist()
+        )
+        for m, match in enumerate(matches)
+    ]
+    return LmState(policy, critic), matches, metrics
+
+
+def _advantages(
+    parts: LmParts, state: LmState, matches: list[Match]
+) -> tuple[object, np.ndarray, dict[str, float]]:
+    """The critic after its own step, and advantages f32[M, T, N]."""
+    config = parts.config
+    reward = config.goal.share(jnp.asarray(credits.reward_array(matches)))
+    baseline = "batch" if config.baseline == "batch" else "group"
+    compared = credits.comparable(matches, baseline)
+    advantage = np.asarray(
+        credits.group_advantages(reward, compared, config.gamma, config.reward_scale)
+    )
+    if parts.critic is None:
+        return None, advantage, {}
+    # Who has no tokens has no value either, and keeps the advantage of its group.
+    places = places_of(matches, trained_only=False)
+    rows = 2 * config.num_matches
+    batch = padded(speech_batch(matches, places), rows)
+    found = np.asarray(parts.critic.value(state.critic, parts.model.params, batch))
+    value = np.zeros(advantage.shape, np.float32)
+    for s, (m, i) in enumerate(places):
+        value[m, :, i] = found[s]
+    estimated = np.asarray(
+        credits.critic_advantages(
+            reward, jnp.asarray(value), config.gamma, config.lambda_,
+            config.reward_scale,
+        )
+    )  # fmt: skip
+    target = np.zeros(found.shape, np.float32)
+    advantage = advantage.copy()
+    for s, (m, i) in enumerate(places):
+        advantage[m, :, i] = estimated[m, :, i]
+        target[s] = estimated[m, :, i] + found[s]
+        if not matches[m].trained[i]:
+            batch.decisions[s] = -1
+    critic, loss = parts.critic.update(state.critic, parts.model.params, batch, target)
+    return critic, advantage, {"critic_loss": float(loss)}
+
+
+def padded(batch: SpeechBatch, rows: int) -> SpeechBatch:
+    """The batch with empty rows up to `rows`, so that its shape stays."""
+    missing = rows - len(batch.tokens)
+    if missing == 0:
+        return batch
+    empty = {"positions": -1, "targets": -1, "decisions": -1}
+
+    def fill(name: str, x: Array) -> np.ndarray:
+        widths = [(0, missing)] + [(0, 0)] * (x.ndim - 1)
+        return np.pad(x, widths, constant_values=empty.get(name, 0))
+
+    return SpeechBatch(*(fill(name, x) for name, x in batch._asdict().items()))
+
+
+def _stacked(parts: LmParts, state: LmState, past: Sequence[Adapters]) -> Adapters:
+    """The learner's adapter and, after it, past selves, with room for the most."""
+    now = Adapters(state.policy.weights, parts.scale)
+    if not parts.config.has_past_selves:
+        return now
+    most = parts.config.past_selves.most
+    empty = jax.tree.map(jnp.zeros_like, now)
+    return lora.stack([now, *past, *[empty] * (most - len(past))])

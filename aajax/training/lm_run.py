@@ -1,0 +1,104 @@
+"""A language model's training run in a folder.
+
+config.json                 what was asked for
+metrics.jsonl               one row per iteration
+matches/iteration_N.jsonl.gz   what was said, some iterations
+past/N/                     earlier adapters, as PEFT folders
+checkpoints/                the two latest states, by orbax
+adapter/                    the latest adapter, as a PEFT folder
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from aajax.dialogue.matches import save_matches
+from aajax.lm.decoder import Adapters
+from aajax.lm.peft_folder import load_peft, save_peft
+from aajax.training import checkpoint, metrics
+from aajax.training.lm_assemble import LmParts, LmState
+from aajax.training.lm_iteration import iterate
+from aajax.training.run import interruptible
+
+OnIteration = Callable[[int, dict], None]
+
+
+def train_lm(
+    folder: Path, parts: LmParts, on_iteration: OnIteration = lambda done, row: None
+) -> tuple[LmState, float]:
+    """Trains on from the latest checkpoint in the folder.
+
+    Whatever stops a run, it goes on to the very numbers of an uninterrupted one: all
+    that is random follows from the seed and the number of the iteration. An interrupt
+    (SIGINT, SIGTERM) saves first; a second one stops at once.
+
+    Args:
+      folder: opened by `open_folder`.
+      parts: of the run.
+      on_iteration: called with the iterations made so far and the last row of metrics.
+
+    Returns:
+      The final state, and the seconds that all of it took.
+
+    Raises:
+      KeyboardInterrupt: after an interrupt.
+      OSError: if the folder cannot be written.
+    """
+    began, config = time.monotonic(), parts.config
+    log, saves = folder / "metrics.jsonl", folder / "checkpoints"
+    key = jax.random.key(config.seed)
+    restored = checkpoint.restore_latest(saves, jax.eval_shape(parts.init, key))
+    done, state = restored if restored else (0, parts.init(key))
+    rows = metrics.drop_rows_after(log, done)
+    began -= rows[-1]["seconds"] if rows else 0.0
+    past = _load_past(folder, parts, done)
+    (folder / "matches").mkdir(exist_ok=True)
+    with interruptible() as interrupted:
+        while done < config.num_iterations:
+            state, matches, numbers = iterate(parts, state, past, done)
+            if done % config.matches_every == 0 or done == config.num_iterations - 1:
+                save_matches(folder / "matches" / _matches_name(done), matches)
+            done += 1
+            row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
+            metrics.append_rows(log, [row | numbers])
+            every = config.past_selves.every
+            if config.has_past_selves and done % every == 0:
+                past.append(_save_adapter(_past_folder(folder, done), parts, state))
+            last = done == config.num_iterations or interrupted()
+            if done % config.save_every == 0 or last:
+                checkpoint.save(saves, done, state)
+            on_iteration(done, numbers)
+            if interrupted() and done < config.num_iterations:
+                raise KeyboardInterrupt
+    _save_adapter(folder / "adapter", parts, state)
+    return state, time.monotonic() - began
+
+
+def _save_adapter(folder: Path, parts: LmParts, state: LmState) -> Adapters:
+    adapter = jax.device_get(Adapters(state.policy.weights, parts.scale))
+    decoder, lora = parts.model.sampler.config, parts.config.lora_config
+    name = str(parts.config.model or "pocket")
+    save_peft(folder, decoder, lora, adapter, name)
+    return adapter
+
+
+def _load_past(folder: Path, parts: LmParts, done: int) -> list[Adapters]:
+    """Past selves of the first `done` iterations."""
+    every = parts.config.past_selves.every
+    if not parts.config.has_past_selves:
+        return []
+    decoder = parts.model.sampler.config
+    return [
+        jax.device_get(load_peft(_past_folder(folder, number), decoder)[1])
+        for number in range(every, done + 1, every)
+    ]
+
+
+def _past_folder(folder: Path, done: int) -> Path:
+    return folder / "past" / f"{done:06d}"
+
+
+def _matches_name(number: int) -> str:
+    return f"iteration_{number:06d}.jsonl.gz"
