@@ -11,6 +11,7 @@ COMMANDS = {
     "league": "play trained runs and scripted players against one another",
     "play": "show one game between any players, people too, step by step",
     "plot": "draw a run's figure again from its files",
+    "transcript": "make one page of what was said in a run's matches",
     "bench": "measure speed on this machine",
     "lm": "make a pocket language model; tell whether one fits on a mesh",
     "list": "name the worlds, players, algorithms and presets",
@@ -56,7 +57,7 @@ def _names() -> str:
 
 
 def _help() -> str:
-    lines = [f"  {name:8}{about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:12}{about}" for name, about in COMMANDS.items()]
     return "\n".join(
         ["usage: aajax COMMAND ...", "", *lines, "", "aajax COMMAND --help tells more."]
     )

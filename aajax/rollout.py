@@ -69,7 +69,12 @@ def rollout(
         )
         memory, final_value = output.memory, None
         if resets:
-            final_value = policy.value(params, timestep.final_observation, memory)
+            # Read only where an episode stops: in most steps, none does.
+            final_value = jax.lax.cond(
+                timestep.last.any(),
+                lambda: policy.value(params, timestep.final_observation, memory),
+                lambda: jnp.zeros_like(output.value),
+            )
             memory = reset_memory(memory, initial_memory, timestep.last)
         step = (
             observation,

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from aajax.commands.bench_timing import rates, seconds
-from aajax.training import Knobs, NetworkConfig, Opponents, RunConfig
+from aajax.training import PRESETS, Knobs, NetworkConfig, Opponents, RunConfig
 from aajax.training.assemble import make_trainer
 from aajax.training.self_play import continued
 
@@ -78,6 +78,9 @@ DISCRETE = dataclasses.replace(
 )
 
 
+HARVEST = PRESETS["harvest"][1]
+
+
 def measure_ipd(repeats: int, config: RunConfig = IPD) -> dict:
     """Tabular Advantage Alignment."""
     return _training(config, repeats, iterations=20)
@@ -102,6 +105,15 @@ def measure_discrete(repeats: int, config: RunConfig = DISCRETE) -> dict:
     """Large networks and discrete proposals, once: an iteration takes minutes."""
     del repeats
     return _training(config, 1, iterations=1, counts_agents=True)
+
+
+def measure_harvest(repeats: int, config: RunConfig = HARVEST) -> dict:
+    """Proximal Advantage Alignment in Commons Harvest, and how long a run of it is."""
+    result = _training(config, repeats, iterations=2)
+    steps = config.num_updates * config.num_games * config.num_steps
+    hours = steps / result["median"] / 3600
+    note = f"{hours:.3g} h for {config.num_updates} updates"
+    return {**result, "note": note}
 
 
 def measure_job(repeats: int) -> dict:

@@ -107,6 +107,39 @@ def measure_negotiation(
     return rate(lambda i: play(jax.random.key(i)), repeats, num_games * num_steps)
 
 
+def measure_harvest(repeats: int, num_games: int = 64, num_steps: int = 200) -> dict:
+    """Commons Harvest of seven on the published map, with all observations.
+
+    Games are the first axis here: to paint and to look is to index, one game after the
+    other.
+    """
+    env = envs.make("harvest")
+    reset, step = jax.vmap(env.reset), jax.vmap(env.step)
+    num_actions = env.action_spaces[0].num_actions
+    shape = num_games, env.num_agents
+
+    def seen(timestep):
+        return timestep.reward, timestep.observation.sum(0)
+
+    @jax.jit
+    def play(key):
+        reset_key, key = jax.random.split(key)
+        state, first = reset(jax.random.split(reset_key, num_games))
+
+        def body(carry, key):
+            state, totals = carry
+            action_key, step_key = jax.random.split(key)
+            action = jax.random.randint(action_key, shape, 0, num_actions, jnp.int32)
+            keys = jax.random.split(step_key, num_games)
+            state, timestep = step(keys, state, action)
+            return (state, jax.tree.map(jnp.add, totals, seen(timestep))), None
+
+        start = state, seen(first)
+        return jax.lax.scan(body, start, jax.random.split(key, num_steps))[0]
+
+    return rate(lambda i: play(jax.random.key(i)), repeats, num_games * num_steps)
+
+
 def _random_bits(key, num_games: int, num_bits: int):
     """Actions of two agents, i32[2, B], each of so many bits: 1, 2, 4 or 8."""
     per_word = 32 // num_bits

@@ -11,6 +11,7 @@ from aajax.envs import split, trust_and_split
 from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame, pickups
 from aajax.envs.harvest.env import CommonsHarvest
+from aajax.envs.harvest.measures import measures as harvest_measures
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.envs.negotiation import NegotiationGame, best_total, stakes_seen
 from aajax.league import (
@@ -23,12 +24,17 @@ from aajax.league import (
 from aajax.policies.scripted import players
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
+from aajax.training.measures import step_numbers
 from aajax.training.run import knob_settings
 from aajax.training.self_play import TrainState
 from aajax.types import Array, PyTree, Trajectory
 
 NUM_GAMES = 1024
-OPPONENTS = ("always_cooperate", "always_defect", "tit_for_tat", "random")
+FEWER_GAMES = {CommonsHarvest: 64}  # in worlds whose observations fill the memory
+OPPONENTS = (
+    *("always_cooperate", "always_defect", "tit_for_tat", "random"),
+    *("greedy", "pacifist", "sustainable"),
+)
 
 
 def trained_params(state: TrainState, num_agents: int) -> tuple[PyTree, ...]:
@@ -60,7 +66,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     env = make_env(config)
     policy = make_policy(config, env)
     key = jax.random.key(config.first_seed)
-    games = NUM_GAMES, config.num_steps
+    games = FEWER_GAMES.get(type(env), NUM_GAMES), config.steps_per_episode
     names = tuple(name for name in OPPONENTS if name in players(env).names)
     opponents = scripted_group(env, names)
     measure = partial(MEASURES[type(env)], env)
@@ -105,6 +111,15 @@ def _of_coins(env: CoinGame, trajectory: Trajectory) -> dict[str, Array]:
     return measures
 
 
+def _of_harvest(env: CommonsHarvest, trajectory: Trajectory) -> dict[str, Array]:
+    """Of whole episodes: apples, when they are eaten, and zaps."""
+    time = step_numbers(jnp.zeros(trajectory.last.shape[1], jnp.int32), trajectory.last)
+    numbers = harvest_measures(env, trajectory, time)
+    names = {"apples": "apples per agent", "zaps": "zaps per agent"}
+    numbers = {names.get(name, name): x for name, x in numbers.items()}
+    return {**_of_reward(env, trajectory), **numbers}
+
+
 def _of_deals(env: NegotiationGame, trajectory: Trajectory) -> dict[str, Array]:
     """Where both see the stakes, how much of what there was to gain was gained."""
     measures = _of_reward(env, trajectory)
@@ -139,7 +154,7 @@ def _of_trust(
 MEASURES: dict[type, Callable[[Environment, Trajectory], dict[str, Array]]] = {
     IteratedMatrixGame: _of_reward,
     CoinGame: _of_coins,
-    CommonsHarvest: _of_reward,
+    CommonsHarvest: _of_harvest,
     NegotiationGame: _of_deals,
     split.Split: _of_splits,
     trust_and_split.TrustAndSplit: _of_trust,

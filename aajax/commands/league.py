@@ -22,7 +22,11 @@ from aajax.training.run import knob_settings, load
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Plays all line-ups of trained runs and scripted players."""
+    """Plays all line-ups of trained runs and scripted players.
+
+    Language models, scripted players, endpoints and people meet in a game of words by
+    `aajax league --text PLAYER ...`, of which `aajax league --text --help` tells more.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()  # folders, all of one game
     game: str | None = None  # world of scripted players alone, where there is no run
@@ -34,6 +38,9 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Plays; raises ValueError for runs that cannot meet."""
+    if "--text" in arguments:
+        _play_in_words([word for word in arguments if word != "--text"])
+        return
     options = tyro.cli(Options, args=arguments, prog="aajax league")
     if bool(options.runs) == (options.game is not None):
         raise ValueError(
@@ -47,6 +54,14 @@ def main(arguments: list[str]) -> None:
     rules = options.scripted, options.num_games, options.num_steps
     table = play(options.runs, *rules, game=options.game)
     report(table, options.out, Console())
+
+
+def _play_in_words(arguments: list[str]) -> None:
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+    from aajax.commands import league_text
+
+    league_text.main(arguments)
 
 
 def play(
@@ -65,9 +80,9 @@ def play(
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
     alike = ["game", "world", "payoff"]
     if num_steps is None:
-        alike.append("num_steps")
+        alike.append("steps_per_episode")
     else:
-        config = dataclasses.replace(config, num_steps=num_steps)
+        config = dataclasses.replace(config, num_steps=num_steps, episode_steps=0)
     env = make_env(config)
     groups = []
     for folder, (_, other, state) in zip(runs, loaded, strict=True):
@@ -82,10 +97,11 @@ def play(
     names = players(env).names if scripted is None else tuple(scripted)
     if names:
         groups.append(scripted_group(env, names))
-    line_ups = round_robin(jax.random.key(0), env, groups, num_games, config.num_steps)
+    num_steps = config.steps_per_episode
+    line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {
         "game": config.game,
-        "num_steps": config.num_steps,
+        "num_steps": num_steps,
         "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
         "line_ups": [line_up._asdict() for line_up in line_ups],
     }

@@ -20,6 +20,7 @@ from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
 from aajax.commands.views import View, seat_colour, view
 from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
+from aajax.envs.harvest.env import CommonsHarvest
 from aajax.types import PyTree
 
 
@@ -38,7 +39,7 @@ class Options:
     steps: int | None = None  # of the game; as many as the run's, or 16, if not given
     seed: int = 0  # of chance
     pause: float = 0.3  # seconds between the steps on a terminal
-    out: Path | None = None  # .gif, or .png of up to 10 moments, of a Coin Game
+    out: Path | None = None  # .gif, or .png of up to 10 moments; of coin and harvest
 
 
 class Step(NamedTuple):
@@ -102,8 +103,10 @@ def _check(options: Options) -> None:
 
 def _check_out(path: Path, env: Environment) -> None:
     """Before the game rather than after it, whether there can be a figure."""
-    if not isinstance(env, CoinGame):
-        raise ValueError(f"out is {str(path)!r}: only game 'coin' can be drawn")
+    if not isinstance(env, CoinGame | CommonsHarvest):
+        raise ValueError(
+            f"out is {str(path)!r}: only games 'coin' and 'harvest' can be drawn"
+        )
     if path.suffix.lower() not in (".gif", ".png"):
         raise ValueError(f"out is {str(path)!r}: a name in .gif or .png is needed")
     if not importlib.util.find_spec("matplotlib"):
@@ -187,20 +190,53 @@ def _signed(number: float) -> str:
 
 
 def _draw(
-    path: Path, env: CoinGame, table: Sequence[Player], steps: Sequence[Step]
+    path: Path,
+    env: CoinGame | CommonsHarvest,
+    table: Sequence[Player],
+    steps: Sequence[Step],
 ) -> None:
-    from aajax.report import boards
-
     states = [steps[0].before, *(step.after for step in steps)]
     reward = np.stack([step.reward for step in steps])
+    states = jax.tree.map(lambda *moments: np.stack(moments), *states)
+    names = tuple(player.name for player in table)
+    reward = np.concatenate([np.zeros_like(reward[:1]), reward])
+    draw = _draw_coins if isinstance(env, CoinGame) else _draw_harvest
+    draw(path, env, states, names, reward)
+
+
+def _draw_coins(path: Path, env: CoinGame, states: PyTree, names, reward) -> None:
+    from aajax.report import boards
+
     game = boards.CoinRecord(
         height=env.height,
         width=env.width,
-        names=tuple(player.name for player in table),
-        position=np.stack([state.position for state in states]),
-        coin=np.stack([state.coin for state in states]),
-        owner=np.stack([state.owner for state in states]),
-        reward=np.concatenate([np.zeros_like(reward[:1]), reward]),
+        names=names,
+        position=states.position,
+        coin=states.coin,
+        owner=states.owner,
+        reward=reward,
     )
     draw = {".gif": boards.coin_animation, ".png": boards.coin_strip}
+    draw[path.suffix.lower()](game, path)
+
+
+def _draw_harvest(
+    path: Path, env: CommonsHarvest, states: PyTree, names, reward
+) -> None:
+    from aajax.report import harvest_boards as boards
+
+    game = boards.HarvestRecord(
+        height=env.layout.height,
+        width=env.layout.width,
+        names=names,
+        wall=env.layout.wall,
+        site=env.layout.site,
+        apple=states.apple,
+        grass=states.grass,
+        position=states.position,
+        heading=states.heading,
+        beam=states.beam.reshape(len(states.beam), -1),
+        reward=reward,
+    )
+    draw = {".gif": boards.harvest_animation, ".png": boards.harvest_strip}
     draw[path.suffix.lower()](game, path)

@@ -83,7 +83,8 @@ def make_world(
     num_steps = steps or make_env(runs[0].config if runs else options).num_steps
 
     def build(config: RunConfig) -> Environment:
-        return make_env(dataclasses.replace(config, num_steps=num_steps))
+        steps = {"num_steps": num_steps, "episode_steps": 0}
+        return make_env(dataclasses.replace(config, **steps))
 
     asked = build(options)
     if not runs:

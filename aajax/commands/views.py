@@ -25,6 +25,13 @@ from aajax.envs.split_words import (
 from aajax.envs.trust_and_split import TrustAndSplit, TrustAndSplitState
 from aajax.types import PyTree
 
+HARVEST_STYLES = {  # of what agents do not move, as `harvest.board` draws it
+    "#": "bright_black",
+    "o": "red",
+    ",": "green",
+    "_": "yellow",
+    r"\*": "bold yellow",
+}
 COLOURS = ("red", "blue", "green", "magenta", "cyan", "yellow")  # of seats, in turn
 
 
@@ -211,7 +218,12 @@ def _of_harvest(env: CommonsHarvest) -> View:
     letters = string.ascii_uppercase[: env.num_agents]
 
     def show(state: HarvestState) -> Text:
-        return Text(harvest_board(env, state))
+        text = Text(harvest_board(env, state))
+        for things, style in HARVEST_STYLES.items():
+            text.highlight_regex(things, style)
+        for seat, letter in enumerate(letters):
+            text.highlight_regex(rf"{letter}[\^>v<]", f"bold {seat_colour(seat)}")
+        return text
 
     def show_to(seat: int, state: HarvestState, observation: np.ndarray) -> Text:
         return show(state).append(f"\nyou are {letters[seat]}")

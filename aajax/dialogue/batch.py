@@ -81,7 +81,8 @@ def speech_batch(
       places: which seats.
       credit: f32[M, T, N], of each round; 0 if None.
       length: L is at least so large, and
-      num_targets: K; both are powers of two, so that few programs are compiled.
+      num_targets: K; both are rounded up to 64, 96, 128, 192, 256, ..., so that few
+        programs are compiled.
     """
     rows = [_Row(matches[b].turns[i], len(matches[b].rewards)) for b, i in places]
     longest = max(length, *(len(row.tokens) for row in rows))

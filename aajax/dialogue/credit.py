@@ -11,6 +11,7 @@ Source: https://arxiv.org/abs/2511.19405.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -80,6 +81,7 @@ def comparable(
     return (2 * group[:, None] + trained).astype(np.int32)
 
 
+@functools.partial(jax.jit, static_argnames=("discount", "scale"))
 def group_advantages(
     reward: Array, compared: Array, discount: float, scale: float
 ) -> Array:
@@ -101,6 +103,7 @@ def group_advantages(
     return jax.vmap(leave_one_out, (2, 1), 2)(returns, jnp.asarray(compared))
 
 
+@functools.partial(jax.jit, static_argnames=("discount", "lambda_", "scale"))
 def critic_advantages(
     reward: Array, value: Array, discount: float, lambda_: float, scale: float
 ) -> Array:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import gzip
+import itertools
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -80,16 +82,26 @@ def load_matches(file: Path) -> Iterator[Match]:
     """The matches of `save_matches`.
 
     Raises:
-      ValueError: for a line that is no match.
+      ValueError: for a line that is no match, and for a file that is none of these or
+        was cut short.
     """
     with gzip.open(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
+        for number in itertools.count(1):
             try:
-                yield _match(json.loads(line))
-            except (TypeError, KeyError, ValueError) as error:
+                line = next(lines, None)
+            except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
                 raise ValueError(
-                    f"file is {file}: line {number + 1} is no match ({error})"
+                    f"file is {file}: a whole file of matches is needed ({error})"
                 ) from error
+            if line is None:
+                return
+            try:
+                match = _match(json.loads(line))
+            except (AttributeError, TypeError, KeyError, ValueError) as error:
+                raise ValueError(
+                    f"file is {file}: line {number} is no match ({error!r})"
+                ) from error
+            yield match
 
 
 def _match(record: dict) -> Match:

@@ -37,10 +37,17 @@ def exact_split(stakes: Stakes, proposal: Array) -> Array:
     return jnp.where(fits, _total((stakes.utility * proposal).T), 0.0)
 
 
+def exact_match(stakes: Stakes, proposal: Array) -> Array:
+    """Σ_j u_ij p_ij if Σ_k p_kj = pool_j for every item j, else 0 for everyone."""
+    agree = functools.reduce(jnp.logical_and, _total(proposal) == stakes.pool)
+    return jnp.where(agree, _total((stakes.utility * proposal).T), 0.0)
+
+
 RULES = {
     "divide_when_above": divide_when_above,
     "proportion": proportion,
     "exact_split": exact_split,
+    "exact_match": exact_match,
 }
 
 

@@ -16,6 +16,7 @@ from aajax.lm import lora as low_rank
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
 from aajax.lm.hf_names import text_name
+from aajax.lm.hosts import gathered, writer
 from aajax.lm.lora import BLOCKS, LoraConfig
 from aajax.lm.peft_config import (
     CONFIG,
@@ -46,6 +47,9 @@ def save_peft(
     The files are complete before they get their names, adapter_config.json being the
     last. Other files in the folder are left alone.
 
+    Where adapters lie on devices of many processes, all of them call this, and process
+    0 writes; all return once the folder is whole.
+
     Args:
       folder: made if it is not there.
       config: of the base.
@@ -62,10 +66,14 @@ def save_peft(
     tensors = {}
     for target, pair in low_rank.pairs_of(adapters).items():
         for part, end in _PARTS.items():
-            stacked = np.asarray(pair[part])[:, 0]
+            stacked = gathered(pair[part])[:, 0]
             for name, matrix in zip(modules(config, target), stacked, strict=True):
                 tensors[f"{_OUTER}{name}.{end}"] = np.ascontiguousarray(matrix.T)
     options = write_options(config, lora, str(base_model_name))
+    writer(adapters)(lambda: _write(folder, tensors, options))
+
+
+def _write(folder: Path, tensors: dict[str, np.ndarray], options: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
         made = Path(name)
@@ -149,7 +157,7 @@ def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) 
                 f"adapters has rank {pair['a'].shape[-1]} in {name}: that of lora, "
                 f"{lora.rank}, is needed"
             )
-    scale = float(adapters.scale[0])
+    scale = float(gathered(adapters.scale)[0])
     if not np.isclose(scale, lora.scale, rtol=1e-6, atol=0.0):
         raise ValueError(
             f"adapters has scale {scale}: alpha / rank of lora, {lora.scale}, is needed"

@@ -21,23 +21,44 @@ def pad(x: np.ndarray, rows: int, fill: float) -> np.ndarray:
     return np.pad(x, widths, constant_values=fill)
 
 
-def row_keys(key: PRNGKey, batch: int, padded: int) -> PRNGKey:
-    """key[P]: one key folded with each row's number, or B keys as they are."""
+def row_keys(key: PRNGKey, batch: int, padded: int, first: int = 0) -> PRNGKey:
+    """key[P]: one key folded with each row's number, or B keys as they are.
+
+    Rows are numbered from `first` on.
+    """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     row = np.arange(padded, dtype=np.int32)
     if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, row)
+        return _numbered(key, first + row)
     if key.shape != (batch,):
         raise ValueError(f"key has shape {key.shape}: () or ({batch},) is needed")
     return key[np.minimum(row, batch - 1)]
 
 
+@jax.jit
 def fold(keys: PRNGKey, number: int) -> PRNGKey:
     """Each row's key folded with the same number."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
+@jax.jit
+def _numbered(key: PRNGKey, numbers: Array) -> PRNGKey:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+
+
 def power_of_two(number: int) -> int:
     """The least one that is not below `number`."""
     return 1 << max(number - 1, 0).bit_length()
+
+
+def stop_rows(stop: Array, batch: int, vocab: int) -> np.ndarray:
+    """bool[1, V] or bool[B, V] of tokens that end all sequences, or each."""
+    stop = np.asarray(stop, bool)
+    if stop.shape == (vocab,):
+        return stop[None]
+    if stop.shape != (batch, vocab):
+        raise ValueError(
+            f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is needed"
+        )
+    return stop

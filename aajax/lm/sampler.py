@@ -5,22 +5,31 @@ both return a new one. Every token is read once, the sampled ones included, so t
 turn reads the history again. Sequences are ragged; each has its own temperature,
 budget, stop tokens, grammar state and key, all arrays, so that a new value of theirs
 compiles nothing. It works on token ids only and knows nothing of text.
+
+On a mesh rows are split over data and fsdp, heads over tensor. Where it spans
+processes, each has rows of its own and gives and gets those alone, but all call the
+same methods with as many rows and the same kinds of arguments: the longest of all
+decides what runs. One key is folded with numbers that go on from process to process.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from aajax.lm.cache import bucket, init_cache
+from aajax.lm.cache import bucket
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
 from aajax.lm.decoding import decode, num_programs, read
 from aajax.lm.grammar import FREE, Grammar
-from aajax.lm.rows import fold, pad, per_row, power_of_two, row_keys
+from aajax.lm.hosts import first_row, largest, own_rows, padded_rows, place_rows
+from aajax.lm.rows import fold, pad, per_row, power_of_two, row_keys, stop_rows
 from aajax.lm.session import Sample, Session, make_room, merge, take_back
+from aajax.lm.session_mesh import empty_session, run
+from aajax.lm.sharding import AXES
 from aajax.types import Array, PRNGKey, PyTree
 
 __all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
@@ -42,6 +51,8 @@ class Sampler:
       max_cache: tokens that a sequence may have; `config.max_length` if None.
       piece: longer prompts are read this many tokens at a time, a power of two, which
         bounds the memory of attention logits.
+      mesh: of `sharding.make_mesh`; params, adapters and grammar lie on it, placed by
+        `sharding.shard` and the same in all processes. None for one device.
     """
 
     config: DecoderConfig
@@ -51,6 +62,7 @@ class Sampler:
     top_p: float | None = None
     max_cache: int | None = None
     piece: int = 512
+    mesh: Mesh | None = None
 
     def __post_init__(self):
         vocab = self.config.vocab_size
@@ -62,6 +74,11 @@ class Sampler:
             raise ValueError(f"piece is {self.piece}: a power of two is needed")
         if self.max_cache is not None and self.max_cache < 1:
             raise ValueError(f"max_cache is {self.max_cache}: at least 1 is needed")
+        if self.mesh is not None and self.mesh.axis_names != AXES:
+            raise ValueError(
+                f"mesh has axes {', '.join(self.mesh.axis_names)}: {', '.join(AXES)} "
+                "are needed"
+            )
 
     @property
     def limit(self) -> int:
@@ -79,11 +96,9 @@ class Sampler:
             raise ValueError(f"batch is {batch}: at least 1 is needed")
         if size > self.limit:
             raise ValueError(f"size is {size}: at most {self.limit} is needed")
-        padded = power_of_two(batch)
         dtype = self.dtype if self.cache_dtype is None else self.cache_dtype
         size = min(bucket(size), self.limit)
-        last = jnp.zeros((padded, self.config.hidden_size), self.dtype)
-        return Session(init_cache(self.config, padded, size, dtype), last, batch)
+        return empty_session(self.config, batch, size, dtype, self.dtype, self.mesh)
 
     def append(
         self,
@@ -128,21 +143,21 @@ class Sampler:
                 f"tokens[{row}] has length {count[row]}, {total[row]} with what was "
                 f"read before: at most {self.limit} in all is needed"
             )
-        longest = int(count.max())
+        longest, length = largest(self.mesh, count.max(), total.max())
         if longest == 0:
             return session
-        cache = make_room(session, int(total.max()), self.limit, donate)
-        last, padded = session.last, session.last.shape[0]
-        adapter_id = _adapter_rows(adapter_id, adapters, session)
+        cache = make_room(session, length, self.limit, donate)
+        last, padded = session.last, padded_rows(self.mesh, session.batch)
+        adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
         for first in range(0, longest, self.piece):
             width = min(self.piece, max(16, power_of_two(longest - first)))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
-            cache, last = read(
-                self.config, self.dtype, params, cache, last, block, adapters,
-                adapter_id,
+            cache, last = run(
+                self.mesh, read, self.config, self.dtype, params, cache, last,
+                place_rows(self.mesh, block), adapters, adapter_id,
             )  # fmt: skip
         return Session(cache, last, session.batch)
 
@@ -189,7 +204,7 @@ class Sampler:
             is the least), or it has not the room for its budget; for a negative
             temperature or budget; for shapes that do not fit.
         """
-        batch, padded = session.batch, session.last.shape[0]
+        batch = session.batch
         temperature = per_row("temperature", temperature, np.float32, batch)
         budget = per_row("max_tokens", max_tokens, np.int32, batch)
         active = per_row("active", True if active is None else active, bool, batch)
@@ -201,21 +216,28 @@ class Sampler:
             given = "grammar" if state is None else "state"
             raise ValueError(f"{given} is given alone: grammar and state are needed")
         state = per_row("state", FREE if state is None else state, np.int32, batch)
+        stop = stop_rows(stop, batch, self.config.vocab_size)
         # The same for all subsets of rows, so that their samples can be merged.
-        longest = int(budget.max())
+        columns = int(budget.max())
         budget = np.where(active, budget, 0)
         self._check_room(session.length, budget, active)
-        length = int((session.length + budget).max())
-        cache, last, buffers, stopped = decode(
-            self.config, self.dtype, self.top_k, max(16, power_of_two(longest)),
-            params, make_room(session, length, self.limit, donate), session.last,
-            row_keys(key, batch, padded), pad(temperature, padded, 1.0),
-            pad(budget, padded, 0), self._stop_rows(stop, batch, padded), self.top_p,
-            grammar, pad(state, padded, FREE), adapters,
-            _adapter_rows(adapter_id, adapters, session),
+        total = (session.length + budget).max()
+        longest, length = largest(self.mesh, columns, total)
+        rows = functools.partial(self._rows, batch)
+        keys = row_keys(
+            key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
+        )
+        cache, last, *buffers = run(
+            self.mesh, decode, self.config, self.dtype, self.top_k,
+            max(16, power_of_two(longest)), params,
+            make_room(session, length, self.limit, donate), session.last,
+            place_rows(self.mesh, keys), rows(temperature, 1.0), rows(budget, 0),
+            stop if len(stop) == 1 else rows(stop, False), self.top_p, grammar,
+            rows(state, FREE), adapters,
+            self._adapter_rows(batch, adapter_id, adapters),
         )  # fmt: skip
-        buffers, stopped = jax.device_get((buffers, stopped))
-        tokens, log_prob, state, remaining = (x[:batch, :longest] for x in buffers)
+        record, stopped = own_rows(buffers)
+        tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
         sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
         return Session(cache, last, batch), sample
@@ -257,7 +279,7 @@ class Sampler:
         batch = session.batch
         pending = per_row("active", True if active is None else active, bool, batch)
         state = per_row("state", state, np.int32, batch)
-        keys = row_keys(key, batch, batch)
+        keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
         for index in range(num_tries + 1):
@@ -275,9 +297,12 @@ class Sampler:
                     for row in np.flatnonzero(pending)
                 ]
                 pending[pending] = failed
-            if not free or not pending.any():
+            if not free or not largest(self.mesh, pending.any())[0]:
                 break
-            session = take_back(session, pending, before, start.last)
+            session = take_back(
+                session, self._rows(batch, pending, False),
+                self._rows(batch, before, 0), start.last,
+            )  # fmt: skip
         return session, result, tries
 
     def _check_room(self, length: np.ndarray, budget: np.ndarray, active: np.ndarray):
@@ -294,26 +319,17 @@ class Sampler:
                     f"for {self.limit} in all"
                 )
 
-    def _stop_rows(self, stop: Array, batch: int, padded: int) -> np.ndarray:
-        """bool[1, V] or bool[P, V]."""
-        stop, vocab = np.asarray(stop, bool), self.config.vocab_size
-        if stop.shape == (vocab,):
-            return stop[None]
-        if stop.shape != (batch, vocab):
-            raise ValueError(
-                f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is "
-                "needed"
-            )
-        return pad(stop, padded, False)
+    def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
+        """[P, ...] of this process's [B, ...]."""
+        return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
 
-
-def _adapter_rows(
-    adapter_id: Array | None, adapters: Adapters | None, session: Session
-) -> np.ndarray | None:
-    """i32[P], or None without adapters."""
-    if adapters is None:
-        return None
-    if adapter_id is None:
-        raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
-    adapter_id = per_row("adapter_id", adapter_id, np.int32, session.batch)
-    return pad(adapter_id, session.last.shape[0], -1)
+    def _adapter_rows(
+        self, batch: int, adapter_id: Array | None, adapters: Adapters | None
+    ) -> Array | None:
+        """i32[P], or None without adapters."""
+        if adapters is None:
+            return None
+        if adapter_id is None:
+            raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
+        adapter_id = per_row("adapter_id", adapter_id, np.int32, batch)
+        return self._rows(batch, adapter_id, -1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.lm.cache import Cache, bucket, grow
-from aajax.lm.rows import pad
+from aajax.lm.hosts import own_rows
 from aajax.types import Array
 
 
@@ -15,9 +15,10 @@ class Session(NamedTuple):
     """What has been read so far.
 
     Attributes:
-      cache: of P sequences, P the power of two at or above `batch`.
+      cache: of P sequences, P the power of two at or above `batch`; on a mesh of many
+        processes, of those of all of them.
       last: [P, D], hidden state of each sequence's last token.
-      batch: B, sequences that are in use.
+      batch: B, sequences that are in use, of this process.
     """
 
     cache: Cache
@@ -27,7 +28,7 @@ class Session(NamedTuple):
     @property
     def length(self) -> np.ndarray:
         """i32[B], tokens read."""
-        return np.array(self.cache.length)[: self.batch]
+        return own_rows(self.cache.length)[: self.batch]
 
 
 class Sample(NamedTuple):
@@ -68,12 +69,8 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
     return session.cache if donate else jax.tree.map(jnp.copy, session.cache)
 
 
-def take_back(
-    session: Session, rows: np.ndarray, length: np.ndarray, last: Array
-) -> Session:
-    """The session with `rows`, bool[B], as when it had `length` tokens and `last`."""
-    padded = session.last.shape[0]
-    rows, length = pad(rows, padded, False), pad(length, padded, 0)
+def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
+    """The session with `rows`, bool[P], as when it had `length`, i32[P], and `last`."""
     cache = session.cache
     length = jnp.where(rows, length, cache.length)
     last = jnp.where(rows[:, None], last, session.last)

@@ -268,7 +268,7 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
       ValueError: with many processes, if data and fsdp do not split the rows among all
         of them evenly.
     """
-    count = jax.process_count()
+    count = len({device.process_index for device in mesh.devices.flat})
     if count == 1:
         return jax.tree.map(_place, batch, batch_shardings(mesh, batch))
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -285,10 +285,17 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
                 f"batch is {shape[0]} sequences: a multiple of data x fsdp = {parts} "
                 "is needed with many processes"
             )
+        if _is_key(rows):
+            numbers = place(jax.random.key_data(rows))
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(rows))
         sharding = NamedSharding(mesh, P(BATCH))
         return jax.make_array_from_process_local_data(sharding, np.asarray(rows), shape)
 
     return jax.tree.map(place, batch)
+
+
+def _is_key(x: Array) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _place(x: Array, sharding: NamedSharding) -> Array:

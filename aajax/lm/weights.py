@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.hf_config import config_from_hf, config_to_hf, read_json
 from aajax.lm.hf_names import EMBEDDING, HEAD, Stored, stored, text_name
+from aajax.lm.hosts import gathered, writer
 from aajax.types import Array, PyTree
 
 CONFIG = "config.json"
@@ -97,6 +98,10 @@ def save_params(
     folder that has one holds all its weights. Other files in it are left alone;
     weights that were there are replaced.
 
+    Where params lie on devices of many processes, all of them call this: each tensor in
+    turn is gathered on all, and process 0 writes. It alone holds a file's worth at a
+    time. All return once the folder is whole.
+
     Args:
       folder: made if it is not there.
       config: of the decoder.
@@ -105,7 +110,8 @@ def save_params(
 
     Raises:
       ValueError: if params are not of this decoder or cannot be stored.
-      OSError: if the files cannot be written; what was there before stays.
+      OSError: if the files cannot be written, in all processes; what was there before
+        stays.
     """
     folder = Path(folder)
     if max_shard_bytes < 1:
@@ -113,17 +119,28 @@ def save_params(
     _check_params(config, params)
     parts = list(_parts(config, params))
     hf = {**config_to_hf(config), "dtype": np.dtype(parts[0].leaf.dtype).name}
+    write = writer(params)
+    with contextlib.ExitStack() as stack:
+        made = write(lambda: _make_inside(folder, stack))
+        files = _write_parts(made, parts, max_shard_bytes, write)
+
+        def publish():
+            (made / CONFIG).write_text(json.dumps(hf, indent=2) + "\n")
+            (folder / CONFIG).unlink(missing_ok=True)
+            several = folder.glob("model-*-of-*.safetensors")
+            for file in [folder / INDEX, folder / SINGLE, *several]:
+                file.unlink(missing_ok=True)
+            for file in [*files, CONFIG]:
+                os.replace(made / file, folder / file)
+
+        write(publish)
+
+
+def _make_inside(folder: Path, stack: contextlib.ExitStack) -> Path:
+    """A folder in `folder` that is gone when the stack is left."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-        made = Path(name)
-        files = _write_parts(made, parts, max_shard_bytes)
-        (made / CONFIG).write_text(json.dumps(hf, indent=2) + "\n")
-        (folder / CONFIG).unlink(missing_ok=True)
-        several = folder.glob("model-*-of-*.safetensors")
-        for file in [folder / INDEX, folder / SINGLE, *several]:
-            file.unlink(missing_ok=True)
-        for file in [*files, CONFIG]:
-            os.replace(made / file, folder / file)
+    made = tempfile.TemporaryDirectory(dir=folder, prefix=".saving-")
+    return Path(stack.enter_context(made))
 
 
 @functools.lru_cache(maxsize=8)
@@ -277,7 +294,7 @@ class _Part(NamedTuple):
         return self.leaf.size * np.dtype(self.leaf.dtype).itemsize // count
 
     def fetch(self) -> np.ndarray:
-        x = np.asarray(self.leaf if self.layer is None else self.leaf[self.layer])
+        x = gathered(self.leaf if self.layer is None else self.leaf[self.layer])
         return np.ascontiguousarray(x.T if self.is_transposed else x)
 
 
@@ -289,8 +306,13 @@ def _parts(config: DecoderConfig, params: PyTree) -> Iterator[_Part]:
             yield _Part(name, leaf, at, source.is_transposed)
 
 
-def _write_parts(folder: Path, parts: list[_Part], limit: float) -> list[str]:
-    """Writes weights and, for several files, their index; returns the files' names."""
+def _write_parts(
+    folder: Path | None, parts: list[_Part], limit: float, write: Callable
+) -> list[str]:
+    """Writes weights and, for several files, their index; returns the files' names.
+
+    In processes that do not write, where `folder` is None, it takes part in gathering.
+    """
     groups, room = [], 0.0
     for part in parts:
         if not groups or part.nbytes > room:
@@ -302,11 +324,12 @@ def _write_parts(folder: Path, parts: list[_Part], limit: float) -> list[str]:
     files = [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
     files = [SINGLE] if count == 1 else files
     for file, group in zip(files, groups, strict=True):
-        arrays = {part.name: part.fetch() for part in group}
-        try:
-            save_file(arrays, folder / file, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(errno.EIO, str(error), str(folder / file)) from error
+        arrays = {}
+        for part in group:
+            array = part.fetch()
+            if folder is not None:
+                arrays[part.name] = array
+        write(functools.partial(_write_file, folder, file, arrays))
     if count == 1:
         return files
     pairs = zip(files, groups, strict=True)
@@ -316,5 +339,12 @@ def _write_parts(folder: Path, parts: list[_Part], limit: float) -> list[str]:
         "metadata": {"total_size": size},
         "weight_map": dict(sorted(where.items())),
     }
-    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    write(lambda: (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n"))
     return [*files, INDEX]
+
+
+def _write_file(folder: Path, file: str, arrays: dict[str, np.ndarray]) -> None:
+    try:
+        save_file(arrays, folder / file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(folder / file)) from error

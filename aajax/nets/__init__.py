@@ -1,7 +1,8 @@
 """Small networks as policies."""
 
 from aajax.nets.actor_critic import actor_critic
+from aajax.nets.planes import Planes
 from aajax.nets.tabular import tabular
-from aajax.nets.torsos import Torso, gru, mlp
+from aajax.nets.torsos import Torso, gru, mlp, transformer
 
-__all__ = ["Torso", "actor_critic", "gru", "mlp", "tabular"]
+__all__ = ["Planes", "Torso", "actor_critic", "gru", "mlp", "tabular", "transformer"]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from aajax.nets.initializers import orthogonal
 from aajax.nets.torsos import Torso
+from aajax.nets.transformer import Transformer
 from aajax.policies.base import Network, reset_memory
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -58,7 +59,7 @@ def actor_critic(
 
     def initial_memory(batch_shape: tuple[int, ...]) -> PyTree:
         return {
-            name: jnp.zeros((*batch_shape, torsos[name].cell.features))
+            name: torsos[name].cell.initial_memory(batch_shape)
             for name in heads
             if torsos[name].cell is not None
         }
@@ -66,28 +67,36 @@ def actor_critic(
     def step(params, observation, memory):
         lead = observation.shape[:-1]
         # One list of rows: a CPU is slow to differentiate products over more axes.
-        observation, memory = jax.tree.map(
-            lambda x: x.reshape(-1, x.shape[-1]), (observation, dict(memory))
-        )
-        outputs, features, carries = {}, {}, {}
-        for name, head in heads.items():
-            branch = params[name]
-            if "encoder" in branch:
+        observation, memory = _as_rows((observation, dict(memory)), len(lead))
+        features, carries = {}, {}
+        for name in heads:
+            if "encoder" in params[name]:
                 features[name], carries[name] = _features(
-                    torsos[name], branch, observation, memory.get(name)
+                    torsos[name], params[name], observation, memory.get(name)
                 )
             else:
                 features[name], carries[name] = features["actor"], carries["actor"]
-            outputs[name] = head.apply(branch["head"], features[name])
+        carries = {name: carries[name] for name in memory}
+        carries = jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), carries)
+        return *read(params, features, lead), carries
+
+    def read(params, features, lead):
+        outputs = {
+            name: head.apply(params[name]["head"], features[name])
+            for name, head in heads.items()
+        }
         scores = outputs["actor"].reshape(*lead, num_scores)
         value = jnp.zeros((*lead, *value_shape))
         if critic:
             value = value_scale * outputs["critic"].reshape(value.shape)
-        return scores, value, {k: carries[k].reshape(*lead, -1) for k in memory}
+        return scores, value
 
     def unroll(params, observation, last: Array, memory):
         if not memory:
             return step(params, observation, memory)[:2]
+        cells = [torsos[name].cell for name in heads]
+        if all(cell is None or isinstance(cell, Transformer) for cell in cells):
+            return at_once(params, observation, last, memory)
         start = jax.tree.map(jnp.zeros_like, memory)
 
         # All layers of one step after the other, and again to differentiate it: what
@@ -100,6 +109,22 @@ def actor_critic(
 
         return jax.lax.scan(body, memory, (observation, last))[1]
 
+    def at_once(params, observation, last: Array, memory):
+        lead = observation.shape[:-1]
+        last = last.reshape(*last.shape, *(1,) * (len(lead) - last.ndim))
+        last = jnp.broadcast_to(last, lead).reshape(lead[0], -1)
+        observation = _as_rows(observation, len(lead))
+        memory = _as_rows(dict(memory), len(lead) - 1)
+        features = {}
+        for name in heads:
+            if "encoder" in params[name]:
+                features[name] = _all_features(
+                    torsos[name], params[name], observation, last, memory.get(name)
+                )
+            else:
+                features[name] = features["actor"]
+        return read(params, features, lead)
+
     def critic_branch(params):
         if shared and critic:
             actor = params["actor"]
@@ -109,25 +134,49 @@ def actor_critic(
     return Network(init, initial_memory, step, unroll, critic_branch)
 
 
+def _as_rows(x: PyTree, num_axes: int) -> PyTree:
+    """Arrays with their first axes, so many, as one."""
+    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[num_axes:]), x)
+
+
 def _features(
-    torso: Torso, params: PyTree, observation: Array, carry: Array | None
-) -> tuple[Array, Array | None]:
+    torso: Torso, params: PyTree, observation: Array, carry: PyTree
+) -> tuple[Array, PyTree]:
+    """Features of rows [R, O], and what the cell carries on."""
     features = torso.encoder.apply(params["encoder"], observation)
     if torso.cell is not None:
-        features = carry = torso.cell.apply(params["cell"], carry, features)
+        carry, features = torso.cell.apply(
+            params["cell"], carry, features, method="step"
+        )
     return torso.readout.apply(params["readout"], features), carry
+
+
+def _all_features(
+    torso: Torso, params: PyTree, observation: Array, last: Array, carry: PyTree
+) -> Array:
+    """Features of all steps at once, rows [T · R, O]; last is bool[T, R]."""
+    features = torso.encoder.apply(params["encoder"], observation)
+    if torso.cell is not None:
+        features = features.reshape(*last.shape, -1)
+        features = torso.cell.apply(
+            params["cell"], carry, features, last, method="unroll"
+        )
+        features = features.reshape(last.size, -1)
+    return torso.readout.apply(params["readout"], features)
 
 
 def _init_branch(
     key: PRNGKey, torso: Torso, head: nn.Module, observation_size: int
 ) -> PyTree:
     encoder_key, cell_key, readout_key, head_key = jax.random.split(key, 4)
-    observation = jnp.zeros(observation_size)
+    observation = jnp.zeros((1, observation_size))
     features, encoder = torso.encoder.init_with_output(encoder_key, observation)
     cell = {}
     if torso.cell is not None:
-        carry = jnp.zeros(torso.cell.features)
-        features, cell = torso.cell.init_with_output(cell_key, carry, features)
+        carry = torso.cell.initial_memory((1,))
+        (_, features), cell = torso.cell.init_with_output(
+            cell_key, carry, features, method="step"
+        )
     features, readout = torso.readout.init_with_output(readout_key, features)
     head = head.init(head_key, features)
     return {"encoder": encoder, "cell": cell, "readout": readout, "head": head}

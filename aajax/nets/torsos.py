@@ -1,7 +1,7 @@
 """Torsos: what turns observations into features, with or without memory.
 
 A torso is an encoder that sees one observation; if it remembers, a cell that carries
-features through time; and layers after the cell.
+something through time; and layers after the cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax.linen.initializers import lecun_normal, zeros
 
 from aajax.nets.initializers import orthogonal
+from aajax.nets.planes import Planes
+from aajax.nets.transformer import Transformer
 from aajax.types import Array
 
 
@@ -73,6 +75,16 @@ class GRU(nn.Module):
     def __call__(self, h: Array, x: Array) -> Array:
         return self.recur(h, self.project(x))
 
+    def step(self, h: Array, x: Array) -> tuple[Array, Array]:
+        """h' twice: as what is remembered, and as features."""
+        h = self(h, x)
+        return h, h
+
+    @nn.nowrap
+    def initial_memory(self, batch_shape: tuple[int, ...]) -> Array:
+        """Zeros, f32[..., h]."""
+        return jnp.zeros((*batch_shape, self.features))
+
 
 def _three_orthogonal(key, shape, dtype=jnp.float32):
     size = shape[0]
@@ -91,13 +103,23 @@ class Torso(NamedTuple):
     """
 
     encoder: nn.Module
-    cell: GRU | None = None
+    cell: GRU | Transformer | None = None
     readout: nn.Module = MLP(())
 
 
-def mlp(*sizes: int, activation: Callable[[Array], Array] = jnp.tanh) -> Torso:
-    """Sees the present observation alone."""
-    return Torso(MLP(sizes, activation))
+def mlp(
+    *sizes: int,
+    activation: Callable[[Array], Array] = jnp.tanh,
+    planes: Planes | None = None,
+) -> Torso:
+    """Sees the present observation alone.
+
+    Args:
+      *sizes: dense layers.
+      activation: of them.
+      planes: convolutions before them, for observations that are planes.
+    """
+    return Torso(_encoder(sizes, activation, planes))
 
 
 def gru(
@@ -105,6 +127,7 @@ def gru(
     *encoder_sizes: int,
     readout_sizes: Sequence[int] = (),
     activation: Callable[[Array], Array] = jnp.tanh,
+    planes: Planes | None = None,
 ) -> Torso:
     """Remembers the whole history in `size` gated units.
 
@@ -113,6 +136,51 @@ def gru(
       *encoder_sizes: dense layers before it.
       readout_sizes: dense layers after it.
       activation: of the dense layers.
+      planes: convolutions before all, as for `mlp`.
     """
-    encoder, readout = MLP(encoder_sizes, activation), MLP(readout_sizes, activation)
-    return Torso(encoder, GRU(size), readout)
+    encoder = _encoder(encoder_sizes, activation, planes)
+    return Torso(encoder, GRU(size), MLP(readout_sizes, activation))
+
+
+def transformer(
+    size: int,
+    *encoder_sizes: int,
+    num_blocks: int,
+    num_heads: int,
+    context: int,
+    readout_sizes: Sequence[int] = (),
+    activation: Callable[[Array], Array] = jnp.tanh,
+    planes: Planes | None = None,
+) -> Torso:
+    """Attends to the history, as long as it is not longer than `context` steps.
+
+    Args:
+      size: units of the transformer, an even number.
+      *encoder_sizes: dense layers before it.
+      num_blocks: of attention and dense layers.
+      num_heads: of attention; must divide the size.
+      context: steps after which it forgets all and begins anew.
+      readout_sizes: dense layers after it.
+      activation: of the dense layers before and after it.
+      planes: convolutions before all, as for `mlp`.
+
+    Raises:
+      ValueError: for a size that is odd or no multiple of the heads.
+    """
+    if size % 2 or size % num_heads:
+        raise ValueError(
+            f"size is {size}: an even multiple of {num_heads}, the number of heads, "
+            "is needed"
+        )
+    encoder = _encoder(encoder_sizes, activation, planes)
+    cell = Transformer(size, num_blocks, num_heads, context)
+    return Torso(encoder, cell, MLP(readout_sizes, activation))
+
+
+def _encoder(
+    sizes: Sequence[int],
+    activation: Callable[[Array], Array],
+    planes: Planes | None,
+) -> nn.Module:
+    dense = MLP(sizes, activation)
+    return dense if planes is None else nn.Sequential([planes, dense])

@@ -9,10 +9,17 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 from aajax.report.tables import number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
+MEASURED = {  # of play, where metrics have them: a panel each
+    "apples": "apples per agent",
+    "sustainability": "mean step at which an apple is eaten",
+    "zaps": "zaps per agent",
+}
 
 
 def training_figure(folder: Path, path: Path) -> None:
@@ -29,15 +36,20 @@ def training_figure(folder: Path, path: Path) -> None:
         _sweep_heat_map(summary, path)
         return
     settings = summary["settings"][:MAX_SETTINGS]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    measured = {name: text for name, text in MEASURED.items() if name in rows[0]}
+    figure, (left, right, *below) = _panels(len(measured))
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.8, len(settings)))
     update = [row["update"] for row in rows]
+    curves = dict(zip(("reward", *measured), (left, *below), strict=True))
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
-        reward = np.asarray([row["reward"][i] for row in rows])  # [rows, seeds]
         label = setting_label(setting["knobs"]) or summary["preset"]
-        left.plot(update, reward, color=colour, alpha=0.25, linewidth=0.8)
-        left.plot(update, reward.mean(1), color=colour, linewidth=2, label=label)
+        for name, axes in curves.items():
+            numbers = np.asarray([row[name][i] for row in rows])  # [rows, seeds]
+            axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
+            axes.plot(update, numbers.mean(1), color=colour, linewidth=2, label=label)
         _bars(right, setting, i, len(settings), colour)
+    for name, axes in zip(measured, below, strict=True):
+        axes.set(xlabel="update", ylabel=measured[name])
     left.set(
         xlabel="update",
         ylabel="reward per step and agent",
@@ -54,9 +66,19 @@ def training_figure(folder: Path, path: Path) -> None:
         )
     else:
         right.set(xlabel="co-player", ylabel="reward per step")
-    for axes in (left, right):
+    for axes in (left, right, *below):
         axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
+
+
+def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
+    """Two panels side by side, and so many in a row below them."""
+    size = 11, 7.5 if num_below else 4
+    figure = plt.figure(figsize=size, layout="constrained")
+    if not num_below:
+        return figure, list(figure.subplots(1, 2))
+    above, below = figure.subfigures(2, 1, height_ratios=(4, 3.5))
+    return figure, [*above.subplots(1, 2), *np.atleast_1d(below.subplots(1, num_below))]
 
 
 def _sweep_heat_map(summary: dict, path: Path) -> None:
@@ -130,7 +152,9 @@ def league_figure(table: dict, path: Path) -> None:
     names = [name.replace("_", " ") for name in players]
     axes.set_xticks(range(len(players)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(players)), names)
-    axes.set(xlabel="against", title="Reward per step of the row player, 95 % interval")
+    per = table.get("per", "step")
+    title = f"Reward per {per} of the row player, 95 % interval"
+    axes.set(xlabel="against", title=title)
     figure.colorbar(image, shrink=0.8)
     _save(figure, path)
 

@@ -26,7 +26,8 @@ def summary_table(summary: dict) -> Table:
 def league_table(table: dict) -> Table:
     """One row per line-up: who sits where, and what each seat earns."""
     num_agents = len(table["line_ups"][0]["players"])
-    result = Table(title="Reward per step, with 95 % intervals over seeds")
+    per, over = table.get("per", "step"), table.get("over", "seeds")
+    result = Table(title=f"Reward per {per}, with 95 % intervals over {over}")
     for seat in range(num_agents):
         result.add_column(f"seat {seat}")
     for seat in range(num_agents):

@@ -13,12 +13,14 @@ from aajax import envs, nets
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.envs.matrix import matrix_game
 from aajax.learners.lola import lola_dice, lola_exact
+from aajax.nets.planes import KERNEL
 from aajax.policies import distributions
 from aajax.policies.base import Policy, action_value_policy, network_policy
 from aajax.policies.distributions import Distribution
 from aajax.training.assemble_learner import make_learner, make_optimizer
 from aajax.training.config import RunConfig
 from aajax.training.joint_play import fresh_games, joint_play
+from aajax.training.measures import measure_of
 from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
 
@@ -37,7 +39,7 @@ def make_env(config: RunConfig) -> Environment:
             f"world is {list(config.world)}: the option num_steps of the run, not of "
             "the world, is needed"
         )
-    options["num_steps"] = config.num_steps
+    options["num_steps"] = config.steps_per_episode
     payoff = None if config.payoff is None else _read_payoff(config.payoff)
     try:
         if payoff is None:
@@ -63,19 +65,22 @@ def make_policy(
     num_values = space.num_actions if is_loqa else None
     (observation_size,) = env.observation_shape
     scale = config.network.value_scale
+    planes = _plane_shape(config, env)
     if config.policy == "tabular":
         network = nets.tabular(
             observation_size, num_scores, num_values=num_values, value_scale=scale
         )
     else:
-        torso = _make_torso(config, config.hidden_size)
+        torso = _make_torso(config, config.hidden_size, planes)
         critic_size = config.network.critic_size
         network = nets.actor_critic(
             torso,
             observation_size,
             num_scores,
             critic=config.has_critic or is_loqa,
-            critic_torso=_make_torso(config, critic_size) if critic_size else None,
+            critic_torso=(
+                _make_torso(config, critic_size, planes) if critic_size else None
+            ),
             shared=config.network.shared,
             num_values=num_values,
             value_scale=scale,
@@ -105,7 +110,14 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
             "parameters is 'shared': 'separate' is needed in a game whose seats earn "
             "differently"
         )
-    return [seats[:1] if config.opponents.capacity else seats]
+    if not config.opponents.capacity:
+        return [seats]
+    past = config.opponents.seats
+    if past >= len(seats):
+        raise ValueError(
+            f"opponents.seats is {past}: fewer than the {len(seats)} seats are needed"
+        )
+    return [seats[: len(seats) - past] if past else seats[:1]]
 
 
 def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
@@ -129,6 +141,8 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
             copies=config.copies,
             opponents=config.opponents if config.opponents.capacity else None,
             replay=config.replay if config.replay.games else None,
+            forget=config.memory == "update",
+            measure=measure_of(env),
         )
 
     return scheduled(config, make_fixed)
@@ -186,14 +200,46 @@ def _lola_trainer(
     return joint_play(lola_dice([policy] * 2, play, optimizer, **rates))
 
 
-def _make_torso(config: RunConfig, size: int) -> nets.Torso:
+def _plane_shape(config: RunConfig, env: Environment) -> tuple[int, int, int] | None:
+    """C, H, W where convolutions are to read an observation, or None.
+
+    Raises:
+      ValueError: if there is no cell left to the last convolution.
+    """
+    shape = getattr(env, "plane_shape", None)
+    if shape is None or not config.network.channels:
+        return None
+    most = (min(shape[1:]) - 1) // (KERNEL - 1)
+    if len(config.network.channels) > most:
+        raise ValueError(
+            f"network.channels is {config.network.channels}: at most {most} numbers "
+            f"are needed for planes of {shape[1]} x {shape[2]} cells"
+        )
+    return shape
+
+
+def _make_torso(
+    config: RunConfig, size: int, plane_shape: tuple[int, int, int] | None
+) -> nets.Torso:
     network = config.network
     activation = {"tanh": jnp.tanh, "relu": jax.nn.relu}[network.activation]
     encoder = [size] * network.encoder_layers
+    options = {"activation": activation}
+    if plane_shape is not None:
+        options["planes"] = nets.Planes(plane_shape, network.channels, activation)
     if config.policy == "mlp":
-        return nets.mlp(*encoder, activation=activation)
-    readout = [network.readout_size] * network.readout_layers
-    return nets.gru(size, *encoder, readout_sizes=readout, activation=activation)
+        return nets.mlp(*encoder, **options)
+    options["readout_sizes"] = [network.readout_size] * network.readout_layers
+    if config.policy == "gru":
+        return nets.gru(size, *encoder, **options)
+    return nets.transformer(
+        size,
+        *encoder,
+        num_blocks=network.blocks,
+        num_heads=network.heads,
+        context=config.num_steps,
+        **options,
+    )
 
 
 def _make_distribution(

@@ -44,6 +44,7 @@ def best_responses(
                 num_games=config.num_games,
                 num_steps=config.num_steps,
                 copies=config.copies,
+                forget=config.memory == "update",
                 frozen=(victim, params),
             )
 

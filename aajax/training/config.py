@@ -11,6 +11,7 @@ from tyro.conf import arg
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
+PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
 Algorithm = Literal[
     "naive", "sum_of_rewards", "advantage_alignment", "loqa", "lola", "lola_exact"
 ]
@@ -81,7 +82,7 @@ class Final:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """Layers of mlp and gru policies."""
+    """Layers of mlp, gru and transformer policies."""
 
     encoder_layers: int = 2  # dense layers over each observation
     readout_layers: int = 0  # dense layers after a gru
@@ -90,6 +91,9 @@ class NetworkConfig:
     activation: Literal["tanh", "relu"] = "tanh"  # of the dense layers
     shared: bool = False  # whether actor and critic share a torso
     value_scale: float = 16.0  # of the critic's output: steps that a value sums up
+    channels: tuple[int, ...] = (16, 16)  # of convolutions, if planes are seen
+    blocks: int = 3  # of a transformer: attention and dense layers
+    heads: int = 4  # of attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +103,8 @@ class RunConfig:
     game: str = "ipd"  # world to play; `aajax list` names them
     world: tuple[str, ...] = ()  # its options: name=value name=value ...
     payoff: str | None = None  # own payoff tensor: JSON, or a .json or .npy file
-    policy: Literal["tabular", "mlp", "gru"] = "tabular"  # kind of policy
-    hidden_size: int = 32  # units of mlp and gru policies
+    policy: PolicyKind = "tabular"  # kind of policy
+    hidden_size: int = 32  # units of mlp, gru and transformer policies
     network: NetworkConfig = NetworkConfig()
     proposals: Literal["binned", "normal"] = "binned"  # how real numbers are drawn
     num_bins: int = 2  # values of each binned number
@@ -118,7 +122,9 @@ class RunConfig:
     replay: Replay = Replay()
     num_games: int = 512  # games in parallel
     copies: int = 1  # games at a time that share the world's chance, compared together
-    num_steps: int = 16  # steps per episode and update
+    num_steps: int = 16  # steps per update, and per episode
+    episode_steps: int = 0  # steps per episode, if it spans updates; 0: it does not
+    memory: Literal["episode", "update"] = "episode"  # with which it begins anew
     num_updates: int = 400  # updates of the policy
     num_chunks: int = 1  # parts of a batch, one after the other, to save memory
     optimizer: Literal["adam", "sgd"] = "adam"  # what the learning rates are of
@@ -135,6 +141,11 @@ class RunConfig:
     @property
     def seed_list(self) -> list[int]:
         return list(range(self.first_seed, self.first_seed + self.seeds))
+
+    @property
+    def steps_per_episode(self) -> int:
+        """Steps after which an episode is cut off."""
+        return self.episode_steps or self.num_steps
 
     @property
     def has_critic(self) -> bool:
@@ -156,10 +167,15 @@ class RunConfig:
     def from_json(record: Mapping) -> "RunConfig":
         parts = {"knobs": Knobs, "network": NetworkConfig, "final": Final}
         parts |= {"opponents": Opponents, "replay": Replay}
-        nested = {name: part(**record[name]) for name, part in parts.items()}
-        sweep = Sweep(**{k: tuple(v) for k, v in record["sweep"].items()})
+        nested = {name: part(**_tuples(record[name])) for name, part in parts.items()}
+        sweep = Sweep(**_tuples(record["sweep"]))
         world = tuple(record["world"])
         return RunConfig(**{**record, **nested, "sweep": sweep, "world": world})
+
+
+def _tuples(record: Mapping) -> dict:
+    """With tuples in place of the lists that JSON made of them."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
 
 
 COUNTS = (
@@ -174,6 +190,13 @@ def _check(config: RunConfig) -> None:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
     _check_network(config.network)
+    if config.policy == "transformer" and config.hidden_size % (
+        2 * config.network.heads
+    ):
+        raise ValueError(
+            f"hidden_size is {config.hidden_size}: a multiple of twice the "
+            f"{config.network.heads} heads is needed"
+        )
     _check_algorithm(config)
     if config.num_bins < 2:
         raise ValueError(f"num_bins is {config.num_bins}: at least 2 is needed")
@@ -228,11 +251,15 @@ def _check_algorithm(config: RunConfig) -> None:
 
 def _check_network(network: NetworkConfig) -> None:
     least = {"encoder_layers": 0, "readout_layers": 0, "readout_size": 1}
-    for name, low in {**least, "critic_size": 0}.items():
+    for name, low in {**least, "critic_size": 0, "blocks": 1, "heads": 1}.items():
         if getattr(network, name) < low:
             raise ValueError(
                 f"network.{name} is {getattr(network, name)}: at least {low} is needed"
             )
+    if min(network.channels, default=1) < 1:
+        raise ValueError(
+            f"network.channels is {network.channels}: numbers of at least 1 are needed"
+        )
     if network.shared and network.critic_size:
         raise ValueError(
             f"network.critic_size is {network.critic_size}: 0 is needed where actor "
@@ -250,6 +277,11 @@ def _check_games(config: RunConfig) -> None:
     if num_games % config.copies:
         raise ValueError(
             f"copies is {config.copies}: a divisor of the {num_games} games is needed"
+        )
+    if config.episode_steps and config.episode_steps < config.num_steps:
+        raise ValueError(
+            f"episode_steps is {config.episode_steps}: 0, or at least the "
+            f"{config.num_steps} steps of an update, is needed"
         )
     group = num_games if config.copies == 1 else config.copies
     if config.baseline == "group" and group < 2:

@@ -54,6 +54,7 @@ class LmParts:
       critic: None without one.
       scale: f32[1], of the adapter.
       mesh: None for one device.
+      credit: advantages f[M, T, N] → credits f[M, T, N].
     """
 
     config: LmConfig
@@ -64,6 +65,7 @@ class LmParts:
     critic: Critic | None
     scale: jax.Array
     mesh: Mesh | None
+    credit: Callable[[jax.Array], jax.Array]
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
@@ -135,7 +137,9 @@ def assemble(
     """
     game = make_game(config)
     players: dict[str, Player] = {}
-    if config.guest is not None:
+    if config.seating.guest_share > 0:
+        if config.guest is None:
+            raise ValueError("guest is None: a player is needed, see guest_share")
         players[GUEST] = (make_guest or _scripted)(config.guest, game)
     mesh = _mesh(config)
     model = _model(config, game, mesh)
@@ -157,7 +161,8 @@ def assemble(
     if config.baseline == "critic":
         optimizer = _optimizer(config, config.critic_learning_rate)
         critic = make_critic(decoder, optimizer, scale, **shared)
-    return LmParts(config, game, model, players, fit, critic, scale, mesh)
+    credit = jax.jit(jax.vmap(config.goal.credit))
+    return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
 
 
 def _scripted(name: str, game: TextGame) -> Player:

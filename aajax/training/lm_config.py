@@ -198,8 +198,6 @@ def _check(config: LmConfig) -> None:
             f"group_size is {config.group_size}: a divisor of num_matches "
             f"({config.num_matches}) is needed"
         )
-    if config.seating.guest_share > 0 and config.guest is None:
-        raise ValueError("guest is None: with guest_share above 0, a player is needed")
     if config.past_selves.every < 0 or config.past_selves.most < 1:
         raise ValueError(
             f"past_selves is {config.past_selves}: every of 0 or more and most of 1 or "

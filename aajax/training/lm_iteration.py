@@ -12,6 +12,7 @@ import numpy as np
 from aajax.dialogue import credit as credits
 from aajax.dialogue.batch import SpeechBatch, places_of, speech_batch
 from aajax.dialogue.matches import Match
+from aajax.dialogue.measures import measure
 from aajax.dialogue.play import play
 from aajax.dialogue.seating import fixtures, num_rows
 from aajax.lm import lora
@@ -61,9 +62,22 @@ def iterate(
     matches = play(parts.game, parts.line_up(adapters), planned, key)
     played = time.monotonic()
     state, matches, metrics = learn(parts, state, matches)
+    metrics |= _measures(parts, matches)
     metrics["seconds_playing"] = played - began
     metrics["seconds_learning"] = time.monotonic() - played
     return Iteration(state, matches, metrics)
+
+
+def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
+    """What learners did with themselves, and against others where there were any."""
+    own = np.array([[a == 0 for a in match.adapters] for match in matches])
+    trained = np.array([match.trained for match in matches])
+    mirror = own.all(1, keepdims=True)
+    found = measure(parts.game, matches, trained & mirror, by_seat=False)
+    if not mirror.all():
+        against = measure(parts.game, matches, trained & ~mirror, by_seat=False)
+        found |= {f"{name}_against_others": x for name, x in against.items()}
+    return found
 
 
 def learn(
@@ -76,7 +90,7 @@ def learn(
     """
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
-    credit = np.asarray(jax.vmap(config.goal.credit)(jnp.asarray(advantage)))
+    credit = np.asarray(parts.credit(advantage))
     rows = num_rows(config.seating, config.num_matches)
     batch = padded(speech_batch(matches, places_of(matches), credit), rows)
     policy, numbers = parts.fit.update(

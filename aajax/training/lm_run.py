@@ -66,11 +66,13 @@ def train_lm(
             every = config.past_selves.every
             if config.has_past_selves and done % every == 0:
                 past.append(_save_adapter(_past_folder(folder, done), parts, state))
-            last = done == config.num_iterations or interrupted()
-            if done % config.save_every == 0 or last:
-                checkpoint.save(saves, done, state)
             on_iteration(done, numbers)
-            if interrupted() and done < config.num_iterations:
+            # Asked once: whoever comes later is heard after the next iteration.
+            stops = interrupted()
+            last = done == config.num_iterations
+            if done % config.save_every == 0 or last or stops:
+                checkpoint.save(saves, done, state)
+            if stops and not last:
                 raise KeyboardInterrupt
     _save_adapter(folder / "adapter", parts, state)
     return state, time.monotonic() - began

@@ -22,10 +22,12 @@ class Opponents:
     every: int = 10  # updates between two of them
     groups: int = 16  # groups of games, each against one of them
     current: float = 0.0  # share of groups against the present self
+    seats: int = 0  # last seats, which they take; 0: all but the first
 
     def check(self, num_games: int) -> None:
         """Raises ValueError for numbers out of range."""
-        for name, low in (("capacity", 0), ("every", 1), ("groups", 1)):
+        least = {"capacity": 0, "every": 1, "groups": 1, "seats": 0}
+        for name, low in least.items():
             value = getattr(self, name)
             if value < low:
                 raise ValueError(

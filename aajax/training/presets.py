@@ -4,6 +4,7 @@ import dataclasses
 
 from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig
 from aajax.training.pool import Opponents
+from aajax.training.presets_harvest import HARVEST_PRESETS
 
 _GRU = RunConfig(
     policy="gru",
@@ -155,4 +156,5 @@ PRESETS = {
         "PPO for the sum of rewards",
         dataclasses.replace(_NEGOTIATION_PPO, algorithm="sum_of_rewards"),
     ),
+    **HARVEST_PRESETS,
 }

@@ -39,6 +39,9 @@ class TrainState(NamedTuple):
     store: Store | None = None
 
 
+Measure = Callable[[Tables, Trajectory], Metrics]
+
+
 class Trainer(NamedTuple):
     """A pair of pure functions around a whole training state.
 
@@ -63,6 +66,8 @@ def self_play(
     opponents: Opponents | None = None,
     frozen: tuple[Policy, PyTree] | None = None,
     replay: Replay | None = None,
+    forget: bool = False,
+    measure: Measure | None = None,
 ) -> Trainer:
     """Learners that play one another, or themselves.
 
@@ -82,6 +87,8 @@ def self_play(
       frozen: a policy and its parameters, that take all other seats and do not learn:
         the learner then finds a best response to them.
       replay: whether some games of every update are older ones; None for none.
+      forget: whether memories begin anew with every update, in games that go on too.
+      measure: what else is measured of every update's play.
 
     Raises:
       ValueError: if num_steps is None and episodes vary in length, or if copies does
@@ -105,10 +112,10 @@ def self_play(
     elif opponents is None:
         table = seated(policies, seats)
     else:
-        if len(learners) > 1 or not fresh:
+        if len(learners) > 1 or not (fresh or forget):
             raise ValueError(
-                f"opponents is {opponents}: a single learner and fresh games in every "
-                "update are needed"
+                f"opponents is {opponents}: a single learner, and fresh games or "
+                "memories in every update, are needed"
             )
         others = by_group(policies[0], opponents.groups)
         table = seated([policies[0], others], [seats[0], rest])
@@ -148,14 +155,19 @@ def self_play(
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
         key, begin_key, play_key, update_key = jax.random.split(state.key, 4)
         tables = deal(begin_key) if fresh else state.tables
+        if forget:
+            memory = table.initial_memory((num_games, env.num_agents))
+            tables = tables._replace(memory=memory)
         params = tuple(learner.acting for learner in state.learners)
         pool, num_updates = state.pool, state.num_updates + 1
         if opponents is not None:
             pool = pools.record(pool, params[0])
         opponent_key, replay_key = jax.random.split(jax.random.fold_in(begin_key, 1))
         everyone = params + others_params(opponent_key, pool)
-        tables, trajectory = play(play_key, everyone, tables)
+        before, (tables, trajectory) = tables, play(play_key, everyone, tables)
         metrics = {"reward": _reward(trajectory, seats)}
+        if measure is not None:
+            metrics |= measure(before, trajectory)
         if opponents is not None:
             pool = pools.advance(pool, num_updates % opponents.every == 0)
         store = state.store

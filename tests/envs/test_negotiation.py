@@ -61,6 +61,10 @@ def as_action(env, proposal):
         ("exact_split", [[0, 0, 1], [0, 1, 1]], (2, 4 + 2)),
         # 2 + 2 of item 2, of which there are 3.
         ("exact_split", [[1, 0, 2], [0, 2, 2]], (0, 0)),
+        ("exact_match", [[1, 0, 2], [0, 2, 1]], (5 + 4, 8 + 2)),
+        ("exact_match", [[1, 0, 2], [0, 2, 2]], (0, 0)),
+        # An item 2 is left.
+        ("exact_match", [[1, 0, 1], [0, 2, 1]], (0, 0)),
     ],
 )
 def test_rounds_by_hand(rule, proposal, worth, proposals):
@@ -95,6 +99,8 @@ def test_rules_agree_with_loops(rule, maybe_jit):
     proposal = rng.uniform(0, 5, (60, 2, 3)).astype(np.float32)
     # Half of them small enough to fit, many of them to the item.
     proposal[::2] = np.floor(proposal[::2] / 3)
+    # And of these some that leave nothing.
+    proposal[:40:2, 1] = pool[:40:2] - proposal[:40:2, 0]
     rule_of_all = maybe_jit(jax.vmap(RULES[rule]))
     actual = rule_of_all(Stakes(jnp.array(pool), jnp.array(utility)), proposal)
     expected = [
@@ -104,7 +110,7 @@ def test_rules_agree_with_loops(rule, maybe_jit):
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     paid = np.any(np.array(expected) != 0, axis=1)
     assert paid[::2].sum() >= 10
-    assert rule != "exact_split" or not paid.all()
+    assert not rule.startswith("exact") or not paid.all()
 
 
 OBSERVED = {

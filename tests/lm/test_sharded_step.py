@@ -24,7 +24,7 @@ params = jax.tree_util.tree_map_with_path(
     lambda path, x: x if path[-1].key == "scale" else 10 * x,
     lm.init_params(config, jax.random.key(0)),
 )
-tuned = lora.init_adapters(config, lora.LoraConfig(rank=2), jax.random.key(1), 2)
+tuned = lora.init_adapters(config, lora.LoraConfig(rank=2), jax.random.key(1), 3)
 tuned = tuned._replace(weights=jax.tree.map(lambda x: x + 0.01, tuned.weights))
 tokens = np.asarray(jax.random.randint(jax.random.key(2), (8, 12), 0, 64, jnp.int32))
 rows = np.tile(np.arange(12, dtype=np.int32), (8, 1))
@@ -32,7 +32,7 @@ rows[1, 7:] = -1
 weights = np.where(rows < 0, 0, 1 + np.arange(8)[:, None]).astype(np.float32)
 batch = fit.TokenBatch(
     tokens, rows, np.roll(tokens, -1, 1), weights,
-    np.array([0, 1, -1, 1, 0, 0, -1, 1], np.int32),
+    np.array([0, 1, -1, 2, 0, 0, -1, 1], np.int32),
 )
 
 
@@ -90,8 +90,12 @@ def numbers(tree):
 
 
 def same(found, wanted):
+    # Against the largest number of each array, of momenta too, which are gradients:
+    # float32 sums in another order differ by 1e-7 of it, and near 0 by more of itself.
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+        lambda x, y: np.testing.assert_allclose(
+            x, y, rtol=0, atol=1e-5 * min(np.max(np.abs(y)), 1)
+        ),
         numbers(found), numbers(wanted),
     )
 

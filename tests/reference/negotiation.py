@@ -22,6 +22,15 @@ def exact_split(pool, utility, proposal):
     return np.array([np.dot(utility[i], proposal[i]) for i in range(num_agents)])
 
 
+def exact_match(pool, utility, proposal):
+    """All get what they asked for if that is all there is of everything."""
+    num_agents, num_items = np.shape(proposal)
+    for item in range(num_items):
+        if sum(proposal[agent][item] for agent in range(num_agents)) != pool[item]:
+            return np.zeros(num_agents)
+    return np.array([np.dot(utility[i], proposal[i]) for i in range(num_agents)])
+
+
 def _shared(pool, utility, proposal, whole):
     num_agents, num_items = np.shape(proposal)
     result = np.zeros(num_agents)

@@ -13,6 +13,7 @@ apples grow back, at once eaten by who stands there. The chance of an apple to g
 in a step goes by the apples around it two steps ago, once eaten: its `label`.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -90,8 +91,12 @@ class CommonsHarvest:
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        height, width = observe.window(self.view)
-        return (len(observe.PLANES) * height * width,)
+        return (math.prod(self.plane_shape),)
+
+    @property
+    def plane_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the planes that an observation holds."""
+        return (len(observe.PLANES), *observe.window(self.view))
 
     @property
     def episode_length(self) -> int | None:
@@ -192,8 +197,7 @@ class CommonsHarvest:
 
     def unflatten(self, observation: Array) -> Array:
         """Planes f32[..., C, H, W], named `observe.PLANES`, from flat ones."""
-        shape = (len(observe.PLANES), *observe.window(self.view))
-        return observation.reshape(*observation.shape[:-1], *shape)
+        return observation.reshape(*observation.shape[:-1], *self.plane_shape)
 
     def _ready(self, state: HarvestState) -> Array:
         """1 for who can zap, less the longer it has yet to wait, 0 for who is out."""
@@ -233,8 +237,10 @@ def commons_harvest(
     """Commons Harvest: Open.
 
     Args:
-      map: "open", Melting Pot's; "small"; or another, drawn as in `harvest.layout`.
-      num_agents: N, at least 2; 7 on "open" and 4 on "small" unless given.
+      map: "open", Melting Pot's; "small"; "tiny"; or another, drawn as in
+        `harvest.layout`.
+      num_agents: N, at least 2; 7 on "open", 4 on "small" and 3 on "tiny" unless
+        given.
       num_steps: steps after which an episode is cut off; unless given, 1000, or 5000
         where it ends by chance.
       probabilities: of an apple to grow back, f32[4], beside 0, 1, 2, and 3 or more.

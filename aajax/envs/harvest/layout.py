@@ -53,8 +53,20 @@ SMALL = """
 ##############
 """
 
-MAPS = {"open": OPEN, "small": SMALL}
-SEATS = {"open": 7, "small": 4}
+# One patch for three, to learn on in minutes.
+TINY = """
+#########
+#...o...#
+#..ooo..#
+#.ooooo.#
+#..ooo..#
+#...o...#
+#sssssss#
+#########
+"""
+
+MAPS = {"open": OPEN, "small": SMALL, "tiny": TINY}
+SEATS = {"open": 7, "small": 4, "tiny": 3}
 
 
 class Layout(NamedTuple):

@@ -1,0 +1,245 @@
+"""`aajax league --text PLAYER ...`: all against all in a game of words."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from aajax.commands import text_players
+from aajax.commands.text_players import HUMAN, Endpoints
+from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
+from aajax.report.tables import league_table
+from aajax.training.lm_assemble import make_game
+from aajax.training.lm_config import LmConfig
+from aajax.training.metrics import write_text
+
+# Measures that a terminal has room for, and what heads their columns.
+HEADINGS = {
+    "reward": "reward",
+    "cooperation": "C",
+    "mutual_cooperation": "both",
+    "cooperation_after_start": "C|-",
+    "cooperation_after_cc": "C|CC",
+    "cooperation_after_cd": "C|CD",
+    "cooperation_after_dc": "C|DC",
+    "cooperation_after_dd": "C|DD",
+    "proposal_where_higher": "asks high",
+    "proposal_where_lower": "asks low",
+    "split_efficiency": "of best",
+    "deals": "deals",
+    "messages_naming_a_hand": "names hand",
+    "honest_messages": "true hand",
+    "invalid_answers": "not in form",
+    "retried_answers": "tried again",
+    "answer_tokens": "tokens",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Plays all ordered pairs of players in a game of words.
+
+    A player is the folder of a run of `aajax train lm-...`, a PEFT folder of an
+    adapter, base (the model without one), a scripted player such as tit_for_tat or
+    greedy, api:URL#MODEL, or human. What is None here is as in the runs among them.
+    Stopped, the same command goes on where it was.
+    """
+
+    players: tyro.conf.Positional[tuple[str, ...]] = ()
+    game: str | None = None  # in words; needed where there is no run
+    options: tuple[str, ...] | None = None  # of the game: name=value name=value ...
+    prompts: str | None = None  # wording: full, short, or a folder
+    model: Path | None = None  # Hugging Face folder of the base
+    system: str | None = None  # what the system says in every dialogue
+    dtype: str | None = None  # float32 or bfloat16
+    temperature: float | None = None  # of sampling
+    max_tokens: int | None = None  # of an answer
+    max_cache: int | None = None  # tokens of the longest dialogue
+    free_tries: int = 0  # answers without the grammar, before one under it
+    num_matches: int = 64  # of each pair
+    seed: int = 0  # of worlds, which all pairs share, and of answers
+    out: Path = Path("runs/league")  # folder of the league
+    data: int = 1  # mesh axis that copies weights
+    fsdp: int = 1  # mesh axis that splits weights and batch
+    tensor: int = 1  # mesh axis that splits heads and hidden units
+    api: Endpoints = Endpoints()
+
+
+def main(arguments: list[str]) -> None:
+    """Plays; raises ValueError for players that cannot meet."""
+    options = tyro.cli(Options, args=arguments, prog="aajax league --text")
+    table = play(options, Console(stderr=True))
+    report(table, options.out, Console())
+
+
+def play(options: Options, errors: Console) -> dict:
+    """The table of a league, as league.json holds it, played or gone on with.
+
+    Raises:
+      ValueError: for players that cannot meet, or a folder of another league.
+      KeyboardInterrupt: when stopped.
+    """
+    config = _config(options)
+    game, names = make_game(config), options.players
+    entrants = text_players.entrants(names, game)
+    pairs = pairs_of(entrants, options.num_matches, options.seed)
+    _open_folder(options, config)
+
+    def line_up():
+        # What a model read is gone once all is played.
+        return text_players.line_up(names, config, game, options.out, options.api)
+
+    played = play_pairs(game, line_up, pairs, options.seed, options.out)
+    hidden = not errors.is_terminal or HUMAN in names
+    with _progress(errors, hidden) as progress:
+        task = progress.add_task("", total=len(pairs))
+        done = 0
+
+        def counted():
+            nonlocal done
+            progress.update(task, description=_versus(pairs[0]))
+            for pair, matches in played:
+                done += 1
+                coming = pairs[min(done, len(pairs) - 1)]
+                progress.update(task, completed=done, description=_versus(coming))
+                yield pair, matches
+
+        try:
+            table = text_table(game, counted())
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{done} of {len(pairs)} pairs are played; the same command goes on."
+            ) from None
+    return {**table, "seed": options.seed}
+
+
+def report(table: dict, out: Path, console: Console) -> None:
+    """Writes league.json and league.png; prints the tables."""
+    write_text(out / "league.json", json.dumps(table, indent=1) + "\n")
+    console.print(league_table(table))
+    console.print(behaviour_table(table))
+    if importlib.util.find_spec("matplotlib"):
+        from aajax.report.curves import league_figure
+
+        league_figure(_of_either_seat(table), out / "league.png")
+    console.print(f"everything is in {out}/")
+
+
+def behaviour_table(table: dict) -> Table:
+    """One row per player and opponent: the player's measures in either seat.
+
+    Without those that are nothing or zero throughout.
+    """
+    measured = [face_off["measures"] for face_off in table["face_offs"]]
+    shown = {
+        name: heading
+        for name, heading in HEADINGS.items()
+        if any(measures.get(name, (None,))[0] for measures in measured)
+    }
+    result = Table(
+        title="The player in either seat, over matches",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("player", "against"):
+        result.add_column(heading, overflow="fold")
+    for heading in shown.values():
+        result.add_column(heading, justify="right")
+    for face_off, measures in zip(table["face_offs"], measured, strict=True):
+        cells = [_cell(measures[name][0]) for name in shown]
+        result.add_row(face_off["player"], face_off["opponent"], *cells)
+    return result
+
+
+def _cell(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:.1f}"
+
+
+def _of_either_seat(table: dict) -> dict:
+    """What each earns against each, in the form of a league's line-ups."""
+    line_ups = []
+    for face_off in table["face_offs"]:
+        reward, interval = face_off["measures"]["reward"]
+        players = [face_off["player"], face_off["opponent"]]
+        line_ups.append(
+            {"players": players, "reward": [reward], "interval": [interval]}
+        )
+    return {**table, "line_ups": line_ups}
+
+
+def _config(options: Options) -> LmConfig:
+    def given(names: tuple[str, ...]) -> dict[str, object]:
+        values = {name: getattr(options, name, None) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    config = text_players.find_config(
+        options.players,
+        given(text_players.ALIKE),
+        given(text_players.SPOKEN_ALIKE),
+    )
+    return dataclasses.replace(
+        config,
+        data=options.data,
+        fsdp=options.fsdp,
+        tensor=options.tensor,
+        speaking=dataclasses.replace(config.speaking, free_tries=options.free_tries),
+    )
+
+
+def _open_folder(options: Options, config: LmConfig) -> None:
+    """Makes the folder, or checks that it holds this very league.
+
+    Raises:
+      ValueError: if it holds something else.
+    """
+    record = {
+        "players": list(options.players),
+        "adapters": text_players.digests(options.players),
+        "num_matches": options.num_matches,
+        "seed": options.seed,
+        **{
+            name: value
+            for name, value in config.to_json().items()
+            if name in (*text_players.ALIKE, "speaking")
+        },
+    }
+    path = options.out / "config.json"
+    if path.exists():
+        there = json.loads(path.read_text())
+        for name in record.keys() | there.keys():
+            if there.get(name) != record.get(name):
+                raise ValueError(
+                    f"out is {str(options.out)!r}: it holds another league or run "
+                    f"({name} is {there.get(name)!r} there and {record.get(name)!r} "
+                    "here); choose another folder"
+                )
+        return
+    if options.out.exists() and any(options.out.iterdir()):
+        raise ValueError(
+            f"out is {str(options.out)!r}: it holds files that are no league of words; "
+            "an empty or new folder is needed"
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def _progress(console: Console, hidden: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description:32}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} pairs"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=hidden)
+
+
+def _versus(pair: Pair) -> str:
+    return " - ".join(pair.names)

@@ -1,0 +1,113 @@
+"""`aajax train lm-...`: a language model learns a game in words."""
+
+import dataclasses
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from aajax.training.lm_config import LmConfig
+from aajax.training.metrics import read_rows, write_text
+from aajax.training.run import open_folder
+
+LAST = 0.1  # part of a run that its summary is about
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `aajax train`, for a language model."""
+
+    config: Annotated[LmConfig, tyro.conf.arg(name="")]
+    out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
+    resume: bool = False  # go on with the run in that folder
+
+
+def main(
+    preset: str, about: str, config: LmConfig, rest: list[str], console: Console
+) -> None:
+    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped."""
+    options = tyro.cli(
+        Options,
+        args=rest,
+        prog=f"aajax train {preset}",
+        description=about,
+        default=Options(config, Path("runs") / preset),
+    )
+    run_lm(preset, options.config, options.out, options.resume, console)
+
+
+def run_lm(
+    preset: str, config: LmConfig, out: Path, resume: bool, console: Console
+) -> dict:
+    """Trains (on) and reports; returns the summary."""
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+    from aajax.commands.text_players import make_guest
+    from aajax.training.lm_assemble import assemble
+    from aajax.training.lm_run import train_lm
+
+    with console.status("reading the model"):
+        # What does not fit is refused before anything is written.
+        parts = assemble(config, make_guest(config))
+    open_folder(out, preset, config, resume)
+    with _progress(console) as progress:
+        task = progress.add_task("compiling", total=config.num_iterations)
+        done = 0
+        shown = time.monotonic()
+
+        def on_iteration(number: int, row: dict) -> None:
+            nonlocal done, shown
+            done = number
+            text = f"reward {row['reward']:.3f}"
+            progress.update(task, completed=number, description=text)
+            late = time.monotonic() - shown > 10 or number == config.num_iterations
+            if not console.is_terminal and late:
+                shown = time.monotonic()
+                console.print(f"iteration {number}/{config.num_iterations}  {text}")
+
+        try:
+            _, seconds = train_lm(out, parts, on_iteration)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Saved after {done} of {config.num_iterations} iterations; go on with "
+                "the same command and --resume."
+            ) from None
+    summary = {
+        "preset": preset,
+        "game": config.game,
+        "algorithm": config.algorithm,
+        "seed": config.seed,
+        "wall_seconds": round(seconds, 2),
+        "last": _last(out),
+    }
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _last(out: Path) -> dict[str, float]:
+    """Means over the last iterations."""
+    rows = read_rows(out / "metrics.jsonl")
+    rows = rows[-max(1, round(LAST * len(rows))) :]
+    names = [name for name in rows[-1] if name not in ("update", "seconds")]
+    values = {name: [row.get(name) for row in rows] for name in names}
+    return {
+        name: float(np.mean([x for x in found if x is not None]))
+        for name, found in values.items()
+        if any(x is not None for x in found)
+    }
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} iterations"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)

@@ -1,0 +1,170 @@
+"""`aajax transcript RUN`: what was said in a run's matches, as one page."""
+
+import dataclasses
+import gzip
+import importlib.util
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from aajax.report.transcript import page
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Makes one HTML page of what was said in a run's or a league's matches."""
+
+    run: tyro.conf.Positional[Path]  # folder with matches/ or matches.jsonl.gz
+    out: Path | None = None  # HTML to write; transcript.html in the folder if not given
+    iterations: str = "3"  # the last so many that were written down, or FROM:TO
+    matches: int = 200  # at most so many, spread evenly
+    model: Path | None = None  # with the tokenizer; config.json's if not given
+
+
+def main(arguments: list[str]) -> None:
+    """Writes the page; raises ValueError for a folder without matches."""
+    options = tyro.cli(Options, args=arguments, prog="aajax transcript")
+    if options.matches < 1:
+        raise ValueError(f"matches is {options.matches}: at least 1 is needed")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    saved = _saved(options.run)
+    chosen = _chosen(saved, options.iterations)
+    records = _records(chosen, options.matches)
+    folder = options.model or _model_folder(options.run)
+    has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
+    spelling = {}
+    if has_tokens and folder is not None and importlib.util.find_spec("transformers"):
+        spelling = _spelling(folder)
+    elif has_tokens:
+        console.print("no tokenizer was found: answers are coloured as a whole")
+    out = options.out or options.run / "transcript.html"
+    out.write_text(page(records, _title(options.run), **spelling), encoding="utf-8")
+    console.print(f"wrote {out}: {_counts(records, saved)}")
+
+
+def _saved(run: Path) -> dict[int | None, Path]:
+    """Files of matches by iteration; a league's has none."""
+    found = {
+        int(name[1]): path
+        for path in (run / "matches").glob("*")
+        if (name := re.fullmatch(r"iteration_(\d+)\.jsonl\.gz", path.name))
+    }
+    if found:
+        return dict(sorted(found.items()))
+    if (run / "matches.jsonl.gz").is_file():
+        return {None: run / "matches.jsonl.gz"}
+    raise ValueError(
+        f"run is {str(run)!r}: a folder with matches/iteration_N.jsonl.gz of a run, or "
+        "with matches.jsonl.gz of a league, is needed"
+    )
+
+
+def _chosen(saved: Mapping, iterations: str) -> dict[int | None, Path]:
+    """Those of "3", the last three, or of "10:20", from 10 to 20."""
+    pattern = re.fullmatch(r"0*([1-9]\d*)|(\d*):(\d*)", iterations)
+    if pattern is None:
+        raise ValueError(
+            f"iterations is {iterations!r}: a number above 0, for the last so many, or "
+            "FROM:TO is needed"
+        )
+    last, first, final = pattern.groups()
+    if last is not None or None in saved:
+        return dict(list(saved.items())[-int(last or 1) :])
+    low, high = int(first or 0), int(final or max(saved))
+    chosen = {number: path for number, path in saved.items() if low <= number <= high}
+    if not chosen:
+        numbers = f"{min(saved)} to {max(saved)}"
+        raise ValueError(
+            f"iterations is {iterations!r}: some of those from {numbers} that were "
+            "written down are needed"
+        )
+    return chosen
+
+
+def _records(files: Mapping[int | None, Path], most: int) -> list[dict]:
+    """At most so many records, evenly from all files and from all of a file."""
+    chosen = _spread(list(files.items()), most)
+    records = []
+    for place, (iteration, path) in enumerate(chosen):
+        share = most // len(chosen) + (place < most % len(chosen))
+        for line_number, line in _spread(_lines(path), share):
+            try:
+                record = json.loads(line)
+                _tokens_of(record)  # the rest is for the page to check
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(
+                    f"file is {path}: line {line_number} is no match ({error})"
+                ) from error
+            records.append({"iteration": iteration, **record})
+    if not records:
+        paths = ", ".join(str(path) for path in files.values())
+        raise ValueError(f"run has {paths}: at least one match in it is needed")
+    return records
+
+
+def _tokens_of(record: Mapping) -> list:
+    """The tokens of all turns; raises KeyError or TypeError for what is no match."""
+    return [turn["tokens"] for seat in record["turns"] for turn in seat]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return list(enumerate(lines, start=1))
+    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"file is {path}: matches are needed ({error})") from error
+
+
+def _spread(items: Sequence, most: int) -> Sequence:
+    """At most so many of them, evenly, in their order; the last is among them."""
+    if len(items) <= most:
+        return items
+    places = np.linspace(0, len(items) - 1, most) if most > 1 else [len(items) - 1]
+    return [items[round(place)] for place in places]
+
+
+def _model_folder(run: Path) -> Path | None:
+    """The folder of the run's own tokenizer, if it is there."""
+    config = run / "config.json"
+    named = json.loads(config.read_text()).get("model") if config.is_file() else None
+    places = [run / "model"]
+    if isinstance(named, str):
+        places = [Path(named), run / named, *places]
+    return next((place for place in places if _has_tokenizer(place)), None)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    names = "tokenizer.json", "tokenizer_config.json", "tokenizer.model"
+    return any((folder / name).is_file() for name in names)
+
+
+def _spelling(folder: Path) -> dict[str, Callable | Mapping]:
+    """How `page` spells tokens."""
+    from aajax.lm.tokens import load_tokenizer  # of the extra `lm`
+
+    tokens = load_tokenizer(folder)
+    pieces = tokens.token_bytes()
+
+    def token_bytes(token: int) -> bytes | None:
+        return pieces[token] if 0 <= token < len(pieces) else None
+
+    markers = {number: marker for marker, number in tokens.markers.items()}
+    return {"token_bytes": token_bytes, "markers": markers}
+
+
+def _title(run: Path) -> str:
+    return f"{run.resolve().name}: what was said"
+
+
+def _counts(records: Sequence[Mapping], saved: Mapping) -> str:
+    matches = f"{len(records)} match" + ("es" if len(records) > 1 else "")
+    if None in saved:
+        return matches
+    num_shown = len({record["iteration"] for record in records})
+    return f"{matches} of {num_shown} of {len(saved)} iterations"

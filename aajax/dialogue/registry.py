@@ -1,0 +1,41 @@
+"""Games in words by name."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from aajax.dialogue.games import TextGame
+from aajax.dialogue.matrix_words import MATRIX_GAMES, matrix_words
+from aajax.dialogue.negotiation import deal_or_no_deal
+from aajax.dialogue.split import split_words
+from aajax.dialogue.trust_and_split import trust_and_split_words
+
+_GAMES: dict[str, Callable[..., TextGame]] = {
+    **{name: functools.partial(matrix_words, name) for name in MATRIX_GAMES},
+    "split": split_words,
+    "trust-and-split": trust_and_split_words,
+    "deal-or-no-deal": deal_or_no_deal,
+}
+GAMES = tuple(_GAMES)
+
+
+def make(name: str, wording: str | Path = "full", **options) -> TextGame:
+    """The game in words called `name`, built with its constructor's options.
+
+    Args:
+      name: one of GAMES.
+      wording: "full", "short" or a folder of templates; see `load_wording`.
+      **options: of the game.
+
+    Raises:
+      ValueError: if there is no such game, it has no such option, or an option is not
+        what it needs to be.
+    """
+    if name not in _GAMES:
+        raise ValueError(f"game is {name!r}: one of {', '.join(GAMES)} is needed")
+    try:
+        return _GAMES[name](wording=wording, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"game {name!r} has no such option: {error}") from None

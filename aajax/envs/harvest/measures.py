@@ -1,0 +1,48 @@
+"""What agents did to the apples and to one another, of played games."""
+
+import jax.numpy as jnp
+
+from aajax.envs.harvest import rules
+from aajax.envs.harvest.env import CommonsHarvest
+from aajax.envs.harvest.observe import PLANES
+from aajax.types import Array, Trajectory
+
+
+def measures(
+    env: CommonsHarvest, trajectory: Trajectory, time: Array
+) -> dict[str, Array]:
+    """Numbers of games [T, B, N, ...], each f32[].
+
+    * apples: eaten by an agent in these T steps, the mean over games and agents.
+    * sustainability: the mean step of the episode, from 1, at which an apple is eaten,
+      by Perolat et al. (https://arxiv.org/abs/1707.06600) but that apples count alike
+      whoever eats them; 0 if none is.
+    * zaps: beams that an agent fires in these T steps.
+
+    Args:
+      env: where apples are worth something.
+      trajectory: of all seats.
+      time: i32[T, B], steps of the episode played before each step.
+    """
+    eaten = (trajectory.reward != 0).astype(jnp.float32)
+    apples = eaten.sum()
+    when = (time + 1).astype(jnp.float32)[..., None]
+    _, num_games, num_agents = trajectory.reward.shape
+    fired = shots(env, trajectory.observation, trajectory.action)
+    return {
+        "apples": apples / (num_games * num_agents),
+        "sustainability": (when * eaten).sum() / jnp.maximum(apples, 1),
+        "zaps": fired.astype(jnp.float32).sum() / (num_games * num_agents),
+    }
+
+
+def shots(env: CommonsHarvest, observation: Array, action: Array) -> Array:
+    """Who fires a beam, bool[...]: who zaps and can.
+
+    Args:
+      env: the world.
+      observation: f32[..., C · H · W].
+      action: i32[...].
+    """
+    ready = env.unflatten(observation)[..., PLANES.index("ready"), 0, 0]
+    return (action == rules.ZAP) & (ready == 1)

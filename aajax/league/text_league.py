@@ -1,0 +1,257 @@
+"""Games in words, all against all: who earns what, and does what, against whom.
+
+pairs/P.jsonl.gz     matches of each pair that is finished, while others are not
+matches.jsonl.gz     those of all pairs
+"""
+
+import dataclasses
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.special import stdtrit
+
+from aajax.dialogue.games import TextGame
+from aajax.dialogue.matches import Match, load_matches, save_matches
+from aajax.dialogue.measures import Tally, tallies
+from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.players import Player
+
+NUM_SEATS = 2
+ALL_MATCHES = "matches.jsonl.gz"
+
+
+class Entrant(NamedTuple):
+    """Who takes part.
+
+    Attributes:
+      name: in tables; unique.
+      seat: which player speaks for it, and with which adapter.
+    """
+
+    name: str
+    seat: Seat
+
+
+class Pair(NamedTuple):
+    """Two entrants, the first of them in seat 0.
+
+    Attributes:
+      number: from 0.
+      entrants: who sits in each seat.
+      fixtures: their matches.
+    """
+
+    number: int
+    entrants: tuple[Entrant, Entrant]
+    fixtures: tuple[Fixture, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(entrant.name for entrant in self.entrants)
+
+
+def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[Pair]:
+    """All ordered pairs, those with oneself too, in the same worlds.
+
+    Match m of every pair is in group m, whose world it shares with match m of all
+    others (common random numbers); matches have numbers of their own over all pairs.
+
+    Args:
+      entrants: E of them.
+      num_matches: of each pair.
+      seed: of the worlds.
+
+    Raises:
+      ValueError: for entrants of one name, or less than one match.
+    """
+    names = [entrant.name for entrant in entrants]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"players is {names}: one or more, each once, are needed")
+    if num_matches < 1:
+        raise ValueError(f"num_matches is {num_matches}: at least 1 is needed")
+    worlds = np.random.default_rng(seed).integers(0, 2**31, num_matches)
+    pairs = []
+    for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
+        seats = tuple(entrant.seat for entrant in both)
+        first = number * num_matches
+        fixtures = tuple(
+            Fixture(first + m, m, int(world), seats) for m, world in enumerate(worlds)
+        )
+        pairs.append(Pair(number, both, fixtures))
+    return pairs
+
+
+def play_pairs(
+    game: TextGame,
+    line_up: Callable[[], Mapping[str, Player]],
+    pairs: Sequence[Pair],
+    seed: int,
+    folder: Path,
+) -> Iterator[tuple[Pair, list[Match]]]:
+    """The matches of each pair in turn, as they were played or are now.
+
+    A pair is on the disk before it is yielded, and is not played again: whatever stops
+    a league, it goes on to the very numbers of an uninterrupted one. After the last
+    pair all matches are in one file.
+
+    Args:
+      game: that is played.
+      line_up: who speaks, by name; called once there is somebody to play.
+      pairs: of `pairs_of`.
+      seed: of the players' chance.
+      folder: of this league alone.
+
+    Raises:
+      ValueError: if the folder has matches of another league.
+    """
+    whole, parts = folder / ALL_MATCHES, folder / "pairs"
+    if whole.exists():
+        matches = load_matches(whole)
+        for pair in pairs:
+            own = list(itertools.islice(matches, len(pair.fixtures)))
+            yield pair, _checked(pair, own, whole)
+        return
+    parts.mkdir(parents=True, exist_ok=True)
+    players, key = None, jax.random.key(seed)
+    for pair in pairs:
+        file = _pair_file(parts, pair)
+        if file.exists():
+            yield pair, _checked(pair, list(load_matches(file)), file)
+            continue
+        players = line_up() if players is None else players
+        played = [
+            dataclasses.replace(match, players=pair.names)
+            for match in play(game, players, pair.fixtures, key)
+        ]
+        partial = file.with_name(file.name + ".partial")
+        save_matches(partial, played)
+        partial.replace(file)
+        yield pair, played
+    partial = whole.with_name(whole.name + ".partial")
+    with partial.open("wb") as joined:
+        for pair in pairs:
+            # Compressed files one after the other are one compressed file.
+            joined.write(_pair_file(parts, pair).read_bytes())
+    partial.replace(whole)
+    shutil.rmtree(parts)
+
+
+def text_table(
+    game: TextGame, played: Iterable[tuple[Pair, Sequence[Match]]]
+) -> dict[str, object]:
+    """What came of a league, as league.json holds it.
+
+    Args:
+      game: that was played.
+      played: pairs and their matches, all of a league.
+
+    Returns:
+      `players`; `line_ups`, for each pair what each seat earned per round, its 95 %
+      interval over matches, and all measures of each seat and of `both`; `face_offs`,
+      for each player and opponent the measures of the player in either seat. A measure
+      is a number and the half-width of its 95 % interval, each None where there is
+      nothing to have it from; intervals are over worlds.
+    """
+    found = {pair.names: tallies(game, matches) for pair, matches in played}
+    first_pair = next(iter(found.values()))
+    return {
+        "game": game.name,
+        "num_rounds": game.num_rounds,
+        "num_matches": len(first_pair["reward"].total),
+        "per": "round",
+        "over": "matches",
+        "players": list(dict.fromkeys(first for first, _ in found)),
+        "line_ups": [_line_up(names, measures) for names, measures in found.items()],
+        "face_offs": [
+            {
+                "player": first,
+                "opponent": second,
+                "measures": {
+                    name: _face_off(tally, found[second, first][name])
+                    for name, tally in measures.items()
+                },
+            }
+            for (first, second), measures in found.items()
+        ],
+    }
+
+
+def mean_and_interval(
+    total: np.ndarray, count: np.ndarray
+) -> tuple[float | None, float | None]:
+    """Σ total / Σ count over worlds, and the half-width of its 95 % interval.
+
+    Of the ratio R the variance is K / (K − 1) Σ_k (total_k − R count_k)² / (Σ count)²
+    over the K worlds that count, and t_{K−1} its distribution; where all count alike
+    it is the interval of a mean.
+
+    Args:
+      total, count: f64[worlds].
+
+    Returns:
+      Both, None where no world counts; the interval None where only one does.
+    """
+    counts = count > 0
+    num = int(counts.sum())
+    if num == 0:
+        return None, None
+    size = count[counts].sum()
+    ratio = total[counts].sum() / size
+    if num == 1:
+        return float(ratio), None
+    rest = total[counts] - ratio * count[counts]
+    error = np.sqrt(num / (num - 1) * (rest**2).sum()) / size
+    return float(ratio), float(stdtrit(num - 1, 0.975) * error)
+
+
+def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:
+    seats = {
+        name: [
+            mean_and_interval(tally.total[:, seat], tally.count[:, seat])
+            for seat in range(NUM_SEATS)
+        ]
+        for name, tally in measures.items()
+    }
+    both = {
+        name: mean_and_interval(tally.total.sum(1), tally.count.sum(1))
+        for name, tally in measures.items()
+    }
+    return {
+        "players": list(names),
+        "reward": [mean for mean, _ in seats["reward"]],
+        "interval": [interval for _, interval in seats["reward"]],
+        "measures": {
+            name: {"seats": seats[name], "both": both[name]} for name in measures
+        },
+    }
+
+
+def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
+    """Of who sits in seat 0 of one pair and in seat 1 of the opposite one.
+
+    The two matches of a world are not independent, and count as one.
+    """
+    return mean_and_interval(
+        first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]
+    )
+
+
+def _pair_file(folder: Path, pair: Pair) -> Path:
+    return folder / f"{pair.number:06d}.jsonl.gz"
+
+
+def _checked(pair: Pair, matches: list[Match], file: Path) -> list[Match]:
+    """The matches, if they are those of the pair."""
+    there = [(match.number, match.world_seed, match.players) for match in matches]
+    own = [(x.number, x.world_seed, pair.names) for x in pair.fixtures]
+    if there != own:
+        raise ValueError(
+            f"folder is {str(file.parent)!r}: {file.name} has other matches than those "
+            f"of {' and '.join(pair.names)}; an empty or new folder is needed"
+        )
+    return matches

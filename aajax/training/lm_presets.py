@@ -1,0 +1,185 @@
+"""Runs of language models by name: GAME-VARIANT of a pocket model, and of large ones.
+
+The large ones have the published settings (https://arxiv.org/abs/2511.19405); `--model`
+says where their checkpoint folder is.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from aajax.dialogue.seating import Seating
+from aajax.lm.pocket import PocketConfig
+from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+
+Change = Callable[[LmConfig], LmConfig]
+
+
+def _with(**changes) -> Change:
+    return lambda config: dataclasses.replace(config, **changes)
+
+
+_BUFFER = Seating(learners="alternate", past_share=0.5)
+
+# Name → what it is, and how it differs from Advantage Alignment with a buffer.
+VARIANTS: dict[str, tuple[str, Change]] = {
+    "aa": ("Advantage Alignment against itself and past selves", _with()),
+    "naive": (
+        "each for its own reward",
+        _with(algorithm="naive", seating=Seating(), entropy_bonus=0.0),
+    ),
+    "sum": (
+        "all for the sum of rewards",
+        _with(algorithm="sum_of_rewards", seating=Seating(), entropy_bonus=0.0),
+    ),
+    "aa-no-buffer": (
+        "Advantage Alignment against itself alone",
+        _with(seating=Seating()),
+    ),
+    "aa-no-group": (
+        "Advantage Alignment, all matches compared with each other",
+        _with(baseline="batch"),
+    ),
+    "vs-frozen": (
+        "naive, in seat 0 against a frozen adapter (--guest FOLDER)",
+        _with(
+            algorithm="naive",
+            seating=Seating(learners="first", guest_share=1.0),
+            entropy_bonus=0.0,
+        ),
+    ),
+    "vs-api": (
+        "naive, in seat 0 against an HTTP endpoint (--guest api:URL#MODEL)",
+        _with(
+            algorithm="naive",
+            seating=Seating(learners="first", guest_share=1.0),
+            entropy_bonus=0.0,
+        ),
+    ),
+}
+
+_PUBLISHED = LmConfig(
+    dtype="bfloat16",
+    seating=_BUFFER,
+    num_iterations=3000,
+    speaking=Speaking(max_tokens=400, free_tries=1, max_cache=10_240),
+    learning_rate=3e-6,
+    critic_learning_rate=3e-6,
+)
+PUBLISHED: dict[str, LmConfig] = {
+    "ipd": dataclasses.replace(
+        _PUBLISHED,
+        game="ipd",
+        num_matches=128,
+        group_size=1,
+        baseline="batch",
+        reward_scale=5.0,
+        gamma=0.9,
+        past_gamma=0.9,
+        beta=0.5,
+        entropy_bonus=0.01,
+        num_microbatches=32,
+        remat=True,
+    ),
+    "split": dataclasses.replace(
+        _PUBLISHED,
+        game="split",
+        num_matches=64,
+        group_size=8,
+        reward_scale=100.0,
+        gamma=0.9,
+        past_gamma=0.9,
+        beta=1.0,
+        kl=0.001,
+        num_microbatches=64,
+        speaking=dataclasses.replace(_PUBLISHED.speaking, free_tries=3),
+    ),
+    "trust-and-split": dataclasses.replace(
+        _PUBLISHED,
+        game="trust-and-split",
+        num_matches=64,
+        group_size=8,
+        reward_scale=100.0,
+        gamma=0.96,
+        past_gamma=0.96,
+        beta=2.0,
+        kl=0.001,
+        num_microbatches=64,
+        remat=True,
+    ),
+}
+
+# Sizes that were published, and what they need besides.
+_SHORT = {"split": _with(speaking=Speaking(max_tokens=20, max_cache=10_240))}
+MODELS: dict[str, tuple[str, dict[str, Change]]] = {
+    "qwen2.5-7b": ("Qwen2.5-7B-Instruct", {}),
+    "llama3.1-8b": ("Llama-3.1-8B-Instruct", _SHORT),
+    "qwen3-8b": ("Qwen3-8B", _SHORT),
+    "gemma3-4b": ("gemma-3-4b-it", _SHORT),
+}
+_FIRST, _VARIANTS_OF_OTHERS = "qwen2.5-7b", ("naive",)
+
+_POCKET = LmConfig(
+    prompts="short",
+    pocket=PocketConfig(vocab_size=512),
+    seating=_BUFFER,
+    lora=Lora(rank=16, alpha=32.0),
+    past_selves=PastSelves(every=10, most=10),
+    num_matches=64,
+    learning_rate=3e-3,
+    critic_learning_rate=3e-3,
+    speaking=Speaking(max_tokens=32),
+    save_every=25,
+    matches_every=25,
+)
+POCKET: dict[str, LmConfig] = {
+    "ipd": dataclasses.replace(
+        _POCKET,
+        game="ipd",
+        group_size=1,
+        baseline="batch",
+        reward_scale=5.0,
+        beta=1.0,
+        entropy_bonus=0.01,
+        num_iterations=200,
+        speaking=Speaking(max_tokens=8),
+    ),
+    "split": dataclasses.replace(
+        _POCKET,
+        game="split",
+        reward_scale=100.0,
+        num_iterations=300,
+    ),
+    "trust-and-split": dataclasses.replace(
+        _POCKET,
+        game="trust-and-split",
+        options=("messages=hands",),
+        reward_scale=100.0,
+        gamma=0.96,
+        past_gamma=0.96,
+        num_iterations=300,
+    ),
+}
+
+
+def _presets() -> dict[str, tuple[str, LmConfig]]:
+    presets = {}
+    for game, config in POCKET.items():
+        for variant, (about, change) in VARIANTS.items():
+            name = f"lm-{game}" if variant == "aa" else f"lm-{game}-{variant}"
+            presets[name] = (
+                f"{game} in words, a pocket model: {about}",
+                change(config),
+            )
+    for game, config in PUBLISHED.items():
+        for model, (folder, needs) in MODELS.items():
+            needed = needs.get(game, _with())
+            for variant, (about, change) in VARIANTS.items():
+                if model == _FIRST or variant in _VARIANTS_OF_OTHERS:
+                    whole = change(needed(_with(model=Path(folder))(config)))
+                    name = f"lm-{game}-{variant}-{model}"
+                    presets[name] = (f"{game} in words, {folder}: {about}", whole)
+    return presets
+
+
+LM_PRESETS = _presets()

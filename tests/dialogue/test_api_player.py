@@ -1,0 +1,384 @@
+"""Players behind an endpoint, against one that fails in every way."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import fake_endpoint as fake
+import jax
+import pytest
+from tiny_words import CHOICE, TinyWords
+
+from aajax.dialogue.api import api_player, reminder
+from aajax.dialogue.api_config import ApiConfig
+from aajax.dialogue.budget import Budget
+from aajax.dialogue.completions import most_tokens, read_completion
+from aajax.dialogue.endpoint import EndpointError
+from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.players import Reply, Request, Row
+from aajax.dialogue.scripted import scripted_player
+
+KEY = "sk-very-secret"
+ONE_FAILURE = {"408": 408, "409": 409, "429": 429, "500": 500, "503": 503}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def serve():
+    """Starts an endpoint: `(behave, **config) -> endpoint, config`."""
+    open_ = []
+
+    def start(behave, **options):
+        server = fake.serving(behave)
+        open_.append(server)
+        endpoint, url = server.__enter__()
+        options = {"backoff": 0.001, "timeout": 5.0, "retries": 2} | options
+        return endpoint, ApiConfig(url, "some-model", **options)
+
+    yield start
+    for server in open_:
+        server.__exit__(None, None, None)
+
+
+def always(response):
+    return lambda number, request: response
+
+
+def first(response, then=None):
+    then = then or fake.answer("<A>")
+    return lambda number, request: response if number == 0 else then
+
+
+def choice(text="choose"):
+    return Request(text, "choice", CHOICE, None)
+
+
+def listen(text):
+    return Request(text, None, None, None)
+
+
+def keys(num_rows, seed=0):
+    return jax.random.split(jax.random.key(seed), num_rows)
+
+
+def ask(config, requests=None, **options):
+    """The replies of a new player to a first step."""
+    requests = requests or [choice()]
+    player = api_player(config, **options)
+    memory = player.start([Row(number, 0) for number in range(len(requests))])
+    return player.reply(memory, requests, keys(len(requests)))[1]
+
+
+def said(request):
+    return [message["content"] for message in request["messages"]]
+
+
+def test_a_dialogue(serve):
+    answers = ["<A>", "<B>"]
+    endpoint, config = serve(lambda number, request: fake.answer(answers[number]))
+    player = api_player(config)
+    memory = start = player.start([Row(0, 1)])
+    replies = []
+    for request in [listen("rules"), choice("one"), listen("news"), choice("two")]:
+        memory, reply = player.reply(memory, [request], keys(1))
+        replies += reply
+    assert replies == [None, Reply("<A>"), None, Reply("<B>")]
+    assert endpoint.requests[1] == {
+        "model": "some-model",
+        "max_tokens": 1024,
+        "messages": [
+            {"role": "user", "content": "rules\n\none"},
+            {"role": "assistant", "content": "<A>"},
+            {"role": "user", "content": "news\n\ntwo"},
+        ],
+    }
+    assert endpoint.headers["path"] == "/v1/chat/completions"
+    assert endpoint.headers["Authorization"] == f"Bearer {KEY}"
+    assert start == player.start([Row(0, 1)])  # memory is a value
+
+
+def test_options_that_are_sent(serve):
+    options = {"reasoning_effort": "low", "max_tokens": 7, "temperature": 0.5}
+    endpoint, config = serve(always(fake.answer("<A>")), key_variable=None, **options)
+    ask(config)
+    assert "Authorization" not in endpoint.headers
+    sent = endpoint.requests[0]
+    assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
+    assert sent["temperature"] == 0.5 and "max_tokens" not in sent
+
+
+def test_answers_of_another_form_are_asked_for_again(serve):
+    answers = ["I choose <A>", "", "<B>", "<A>"]
+    endpoint, config = serve(lambda number, request: fake.answer(answers[number]))
+    player = api_player(config)
+    memory, replies = player.reply(player.start([Row(0, 0)]), [choice("one")], keys(1))
+    assert replies == [Reply("<B>", tries=3)]
+    again = f"one\n\n{reminder(CHOICE)}"
+    assert [said(request) for request in endpoint.requests] == [
+        ["one"], [again], [f"{again}\n\n{reminder(CHOICE)}"],
+    ]  # fmt: skip
+    assert CHOICE in again
+    player.reply(memory, [choice("two")], keys(1))
+    assert said(endpoint.requests[3]) == ["one", "<B>", "two"]
+
+
+@pytest.mark.parametrize("text", ["<C>", ""])
+def test_the_last_answer_is_returned_whatever_it_is(serve, text):
+    endpoint, config = serve(always(fake.answer(text)), tries=2)
+    player = api_player(config)
+    memory, replies = player.reply(player.start([Row(0, 0)]), [choice("one")], keys(1))
+    assert replies == [Reply(text, tries=2)] and len(endpoint.requests) == 2
+    player.reply(memory, [choice("two")], keys(1))
+    # Who answered nothing has said nothing: endpoints refuse messages without text.
+    assert said(endpoint.requests[2]) == (
+        ["one", "<C>", "two"] if text else ["one\n\ntwo"]
+    )
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [*map(fake.status, ONE_FAILURE.values()), fake.cut, fake.drop,
+     fake.status(200, b"no JSON"), fake.status(200, {"choices": []}),
+     fake.status(200, b"[" * 100_000)],
+    ids=[*ONE_FAILURE, "cut", "drop", "garbage", "no choice", "deep"],
+)  # fmt: skip
+def test_what_may_pass_is_tried_again(serve, failure):
+    endpoint, config = serve(first(failure))
+    assert ask(config) == [Reply("<A>")]
+    assert len(endpoint.requests) == 2
+    assert endpoint.requests[0] == endpoint.requests[1]
+
+
+@pytest.mark.parametrize("failure", [fake.hang, fake.trickle])
+def test_time_runs_out(serve, failure):
+    _, config = serve(first(failure), timeout=0.3, retries=9)
+    assert ask(config) == [Reply("<A>")]
+    _, config = serve(always(failure), timeout=0.1, retries=1)
+    with pytest.raises(EndpointError, match="no answer within 0.1 s; 2 requests"):
+        ask(config)
+
+
+@pytest.mark.parametrize("code", [302, 307, 400, 401, 404, 422])
+def test_what_does_not_pass_is_one_clear_error(serve, code):
+    body = {"error": {"message": f"no, {KEY}\nis wrong"}}
+    endpoint, config = serve(always(fake.status(code, body, Location="/elsewhere")))
+    with pytest.raises(EndpointError) as error:
+        ask(config)
+    assert error.value.strerror == f"it answers {code}: no, [key] is wrong"
+    assert error.value.filename == f"{config.url}/chat/completions"
+    assert len(endpoint.requests) == 1
+    shown = [error.value, error.value.__context__, error.value.__cause__]
+    assert not any(KEY in str(e) + repr(e) for e in shown)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [(fake.status(500, b"<html>\n oh"), "it answers 500: <html> oh"),
+     (fake.status(200, {"error": {"message": "busy"}}), "no message: busy"),
+     (fake.status(200, b"?"), "no JSON: '?'")],
+)  # fmt: skip
+def test_what_does_not_pass_in_time_is_one_clear_error(serve, failure, reason):
+    endpoint, config = serve(always(failure))
+    with pytest.raises(EndpointError) as error:
+        ask(config)
+    assert f"{reason}; 3 requests failed" in error.value.strerror
+    assert len(endpoint.requests) == 3
+
+
+def test_nobody_is_there():
+    with fake.serving(always(fake.drop)) as (_, url):
+        pass
+    config = ApiConfig(url, "some-model", retries=1, backoff=0.001)
+    with pytest.raises(EndpointError, match="ConnectionRefusedError.*2 requests"):
+        ask(config)
+
+
+def test_waits_as_long_as_the_server_asks(serve):
+    _, config = serve(first(fake.status(429, Retry_After="0.3")))
+    began = time.monotonic()
+    assert ask(config) == [Reply("<A>")]
+    assert time.monotonic() - began > 0.3
+    day = "Fri, 31 Dec 2100 23:59:59 GMT"
+    endpoint, config = serve(always(fake.status(503, Retry_After=day)))
+    with pytest.raises(EndpointError, match="it answers 503; it asks to wait [0-9]+ s"):
+        ask(config)
+    assert len(endpoint.requests) == 1
+    _, config = serve(first(fake.status(429, Retry_After="soon")))
+    assert ask(config) == [Reply("<A>")]
+
+
+def test_waits_double(serve):
+    _, config = serve(always(fake.status(500)), retries=3, backoff=0.04)
+    began = time.monotonic()
+    with pytest.raises(EndpointError, match="4 requests"):
+        ask(config)
+    assert time.monotonic() - began > (0.04 + 0.08 + 0.16) / 2
+
+
+def test_few_at_once_and_in_order(serve):
+    barrier = threading.Barrier(3)
+
+    def behave(number, request):
+        barrier.wait(5)  # until there are three
+        return fake.answer("<A>" if "even" in said(request)[0] else "<B>")
+
+    endpoint, config = serve(behave, concurrency=3)
+    endpoint.pause = 0.03
+    requests = [choice(("even", "odd")[i % 2]) for i in range(9)]
+    replies = ask(config, [*requests[:4], listen("even"), *requests[4:]])
+    assert endpoint.most_at_once == 3
+    assert replies.pop(4) is None
+    assert [reply.text for reply in replies] == [*["<A>", "<B>"] * 4, "<A>"]
+
+
+def test_an_error_stops_all_others(serve):
+    def behave(number, request):
+        return fake.status(401 if said(request) == ["bad"] else 500)
+
+    endpoint, config = serve(behave, concurrency=2, backoff=30.0, retries=9)
+    began = time.monotonic()
+    with pytest.raises(EndpointError, match="it answers 401"):
+        ask(config, [choice("good"), choice("bad"), *[choice("later")] * 20])
+    assert time.monotonic() - began < 5
+    assert len(endpoint.requests) <= 2
+
+
+def test_an_interrupt_stops_all(serve):
+    def behave(number, request):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fake.status(500)
+
+    endpoint, config = serve(behave, concurrency=2, backoff=30.0)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ask(config, [choice()] * 9)
+    assert time.monotonic() - began < 5
+    assert len(endpoint.requests) == 2
+
+
+def test_no_more_requests_than_allowed(serve):
+    endpoint, config = serve(always(fake.answer("<A>")), max_requests=4)
+    with pytest.raises(ValueError, match="^max_requests is 4: all were sent"):
+        ask(config, [choice()] * 6)
+    assert len(endpoint.requests) == 4
+    endpoint, config = serve(always(fake.status(500)), max_requests=2)
+    with pytest.raises(ValueError, match="^max_requests is 2"):
+        ask(config)
+    assert len(endpoint.requests) == 2
+
+
+def test_no_more_tokens_than_allowed(serve):
+    message = [{"role": "user", "content": "choose"}]
+    most = most_tokens(ApiConfig("http://a", "b", max_tokens=100), message)
+    assert most > 100 + len("choose")
+    # Room for one at a time, and for five that turn out to cost 10.
+    endpoint, config = serve(
+        always(fake.answer("<A>", tokens=10)),
+        max_tokens=100, max_total_tokens=most + 45,
+    )  # fmt: skip
+    endpoint.pause = 0.02
+    with pytest.raises(ValueError, match="^max_total_tokens is [0-9]+: 50 were spent"):
+        ask(config, [choice()] * 7)
+    assert (len(endpoint.requests), endpoint.most_at_once) == (5, 1)
+    # What may have been written and got lost counts in full.
+    endpoint, config = serve(first(fake.cut), max_tokens=100, max_total_tokens=most)
+    with pytest.raises(ValueError, match=f": {most} were spent"):
+        ask(config)
+    endpoint, config = serve(
+        first(fake.status(500)), max_tokens=100, max_total_tokens=most
+    )
+    assert ask(config) == [Reply("<A>")]
+
+
+def test_a_budget_without_limits():
+    budget = Budget(requests=3, tokens=100)
+    budget.take(10**9, None)
+    budget.settle(10**9, 7)
+    assert (budget.requests, budget.tokens) == (4, 107)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [({"content": " <A>\n"}, "<A>", ""),
+     ({"content": None, "reasoning_content": "hm"}, "", "hm"),
+     ({"reasoning": " hm", "content": "<A>"}, "<A>", "hm"),
+     ({}, "", ""),
+     ({"content": "<think>a\nb</think>\n\n<A>"}, "<A>", "a\nb"),
+     ({"content": "a</think><A>", "reasoning": 3}, "<A>", "a"),
+     ({"content": "<think>cut off"}, "", "cut off"),
+     ({"content": [{"type": "text", "text": "<A"}, {"text": ">"}, 1]}, "<A>", ""),
+     ({"content": "\ud83d<A>"}, "?<A>", "")],
+)  # fmt: skip
+def test_messages_of_all_kinds(message, text, reasoning):
+    body = json.dumps({"choices": [{"message": message}], "usage": None})
+    completion = read_completion(body)
+    assert completion == (text, reasoning, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "null", "[]", "{}", '{"choices": [{"message": "hi"}]}', '{"choices": 1}'],
+)
+def test_what_is_no_completion(body):
+    with pytest.raises(ValueError, match="^its answer (is no JSON|has no message)"):
+        read_completion(body)
+
+
+def test_a_pattern_that_is_none_costs_nothing(serve):
+    endpoint, config = serve(always(fake.answer("<A>")))
+    with pytest.raises(ValueError, match="a regular expression in the syntax"):
+        ask(config, [choice(), Request("", "choice", "(", None)])
+    assert endpoint.requests == []
+
+
+def test_at_the_table(serve):
+    def behave(number, request):
+        word = said(request)[-1].startswith("word")
+        return fake.answer("<m>hi</m>" if word else "<B>")
+
+    endpoint, config = serve(behave)
+    game = TinyWords()
+    at_table = {"api": api_player(config), "nice": scripted_player(game, "tit_for_tat")}
+    seats = (Seat("api"), Seat("nice"))
+    fixtures = [Fixture(number, 0, 0, seats) for number in range(2)]
+    matches = play(game, at_table, fixtures, jax.random.key(0))
+    assert [match.rewards for match in matches] == [[[5, 0], [1, 1]]] * 2
+    assert len(endpoint.requests) == 8
+    texts = "word 0 <m>hi</m> choice 1 <B> word 2 <m>hi</m> choice 3"
+    longest = max((said(request) for request in endpoint.requests), key=len)
+    assert " ".join(longest) == texts
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"url": "ftp://a"}, "url is 'ftp://a'"), ({"url": "http://"}, "url is"),
+     ({"concurrency": 0}, "concurrency is 0"), ({"tries": 0}, "tries is 0"),
+     ({"timeout": 0.0}, "timeout is 0.0"), ({"backoff": -1.0}, "backoff is -1.0"),
+     ({"temperature": float("nan")}, "temperature is nan"),
+     ({"max_tokens": None, "max_total_tokens": 9}, "max_tokens is None")],
+)  # fmt: skip
+def test_what_is_no_configuration(options, reason):
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        ApiConfig(**{"url": "http://a", "model": "b", **options})
+
+
+def test_no_secret_in_an_address():
+    with pytest.raises(ValueError, match="^url has more") as error:
+        ApiConfig(f"http://me:{KEY}@a", "b")
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["", " \n", "a\nb", "ключ"])
+def test_a_key_that_is_none(monkeypatch, key):
+    monkeypatch.setenv("OTHER_KEY", key)
+    config = ApiConfig("http://a", "b", key_variable="OTHER_KEY")
+    with pytest.raises(ValueError, match="^key_variable is 'OTHER_KEY'"):
+        api_player(config)

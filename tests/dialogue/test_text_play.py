@@ -1,0 +1,359 @@
+"""Tables in lockstep: what is told, answered and noted, alone and among others."""
+
+import dataclasses
+import gzip
+import json
+
+import jax
+import numpy as np
+import pytest
+from tiny_words import CHOICE, WORD, TinyWords
+
+from aajax.dialogue import registry
+from aajax.dialogue.batch import places_of, speech_batch
+from aajax.dialogue.language_model import load_language_model
+from aajax.dialogue.learner import score_speech
+from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
+from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.players import Reply, Row, Tokens
+from aajax.dialogue.scripted import scripted_player
+
+KEY = jax.random.key(5)
+DONE, ASSISTANT = 257, 260  # ids of the markers
+
+
+class Scribe:
+    """Answers what the test says, and notes all that it is given."""
+
+    def __init__(self, say):
+        self.say, self.heard = say, {}
+
+    def start(self, rows):
+        return [(row, 0) for row in rows]
+
+    def reply(self, memory, requests, keys):
+        assert len(memory) == len(requests) == len(keys)
+        replies = []
+        for (row, step), request, key in zip(memory, requests, keys, strict=True):
+            chance = jax.random.key_data(key).tolist()
+            self.heard[row.match, row.seat, step] = request, chance
+            text = self.say(row, step)
+            replies.append(None if request.kind is None else Reply(text, 1 + step))
+        return [(row, step + 1) for row, step in memory], replies
+
+
+def word_or_choice(row, step):
+    return "<m>hi</m>" if step % 2 == 0 else "<A>" if row.match == step else "<B>"
+
+
+def fixture(number, *seats, **options):
+    seats = tuple(Seat(*seat) if isinstance(seat, tuple) else Seat(seat)
+                  for seat in seats)  # fmt: skip
+    return Fixture(number, number // 2, 7 + number // 2, seats, **options)
+
+
+def test_a_match_by_hand():
+    game = TinyWords()
+    scribe, other = Scribe(word_or_choice), Scribe(lambda row, step: "<A> and more")
+    fixtures = [
+        fixture(3, "scribe", "other", trained=(True, False)),
+        fixture(1, ("other", 4), "scribe"),
+    ]
+    first, second = play(game, {"scribe": scribe, "other": other}, fixtures, KEY)
+    assert first == Match(
+        game="tiny", number=3, group=1, world_seed=8, players=("scribe", "other"),
+        adapters=(-1, -1), trained=(True, False), facts=[{}, {}],
+        turns=(
+            (
+                Turn(0, "word 0", "word", "<m>hi</m>", True, 1),
+                Turn(1, "choice 1", "choice", "<B>", True, 2),
+                Turn(2, "word 2", "word", "<m>hi</m>", True, 3),
+                Turn(3, "choice 3", "choice", "<A>", True, 4),
+            ),
+            (
+                Turn(0, "word 0"),
+                Turn(1, "choice 1", "choice", "<A> and more", False, 2),
+                Turn(2, "word 2"),
+                Turn(3, "choice 3", "choice", "<A> and more", False, 4),
+            ),
+        ),
+        actions=[[0, 0], [1, 1], [0, 0], [0, 1]],
+        rewards=[[1.0, 1.0], [0.0, 5.0]],
+    )  # fmt: skip
+    assert second.players == ("other", "scribe")
+    assert (second.adapters, second.trained) == ((4, -1), (False, False))
+    # The first choice of match 1 is <A>.
+    assert second.actions == [[0, 0], [1, 0], [0, 0], [1, 1]]
+    assert second.rewards == [[5.0, 0.0], [1.0, 1.0]]
+    request, _ = scribe.heard[3, 0, 0]
+    assert (request.text, request.kind, request.pattern) == ("word 0", "word", WORD)
+    request, _ = other.heard[3, 1, 2]
+    assert (request.text, request.kind, request.pattern) == ("word 2", None, None)
+    assert scribe.heard[1, 1, 3][0].pattern == CHOICE
+    # Seats see the world: it moved in step 1, and not for words alone.
+    sight = [other.heard[3, 1, step][0].observation for step in range(4)]
+    np.testing.assert_array_equal(sight[0], sight[1])
+    np.testing.assert_array_equal(sight[2], sight[3])
+    assert not np.array_equal(sight[1], sight[2])
+
+
+def test_chance_of_a_row_follows_from_its_match_seat_and_step_alone():
+    heard = []
+    for numbers in ([4, 0, 2], [2], [0, 4]):
+        scribe = Scribe(word_or_choice)
+        fixtures = [fixture(number, "scribe", "scribe") for number in numbers]
+        play(TinyWords(), {"scribe": scribe}, fixtures, KEY)
+        heard.append({place: chance for place, (_, chance) in scribe.heard.items()})
+    together, alone, two = heard
+    assert together == alone | two
+    assert len(set(map(tuple, together.values()))) == len(together) == 3 * 2 * 4
+    scribe = Scribe(word_or_choice)
+    fixtures = [fixture(2, "scribe", "scribe")]
+    play(TinyWords(), {"scribe": scribe}, fixtures, jax.random.key(6))
+    assert all(chance != alone[place] for place, (_, chance) in scribe.heard.items())
+
+
+@pytest.mark.parametrize("name", ["split", "trust-and-split"])
+def test_equal_seeds_are_equal_worlds_whatever_is_done(name):
+    game = registry.make(name, "short", num_rounds=4)
+    players = {"random": scripted_player(game, "random")}
+    fixtures = [fixture(number, "random", "random") for number in range(4)]
+    matches = play(game, players, fixtures, KEY)
+    facts = [match.facts for match in matches]
+    assert [len(one) for one in facts] == [4] * 4
+    assert facts[0] == facts[1] != facts[2] == facts[3]
+    assert matches[0].actions != matches[1].actions
+    # Nor does it matter who plays.
+    greedy = {"random": scripted_player(game, "always_defect")}
+    others = play(game, greedy, fixtures[1:2], jax.random.key(6))
+    assert others[0].facts == facts[1]
+    assert others[0].actions != matches[1].actions
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "reason"),
+    [
+        ([], "fixtures is empty: at least one match is needed"),
+        (
+            [fixture(1, "scribe", "scribe")] * 2,
+            "fixtures has numbers [1, 1]: each once is needed",
+        ),
+        (
+            [fixture(1, "scribe")],
+            "fixtures has a match with 1 seats: 2 are needed",
+        ),
+        (
+            [fixture(1, "scribe", "nobody")],
+            "fixtures has player 'nobody': one of scribe is needed",
+        ),
+    ],
+)
+def test_matches_that_cannot_be_played(fixtures, reason):
+    with pytest.raises(ValueError) as error:
+        play(TinyWords(), {"scribe": Scribe(word_or_choice)}, fixtures, KEY)
+    assert str(error.value) == reason
+
+
+MIXED = [
+    fixture(0, ("model", 0), ("model", 2), trained=(True, False)),
+    fixture(1, ("model", -1), ("model", 1)),
+    fixture(2, ("model", 1), ("model", 1), trained=(True, True)),
+    fixture(3, ("model", 0), "script", trained=(True, False)),
+]
+
+
+@pytest.fixture(scope="module")
+def spoken(model, dilemma):
+    """`spoken(fixtures, **options)`: matches of the model and a scripted player."""
+    script = scripted_player(dilemma, "tit_for_tat")
+
+    def of(fixtures, **options):
+        at_table = {"model": model(**options), "script": script}
+        return play(dilemma, at_table, fixtures, KEY)
+
+    return of
+
+
+FREE = {"free_tries": 3, "temperature": 0.8}
+
+
+def assert_alike(left, right):
+    """Equal in all but the last digits of log-probabilities."""
+
+    def without(match):
+        turns = tuple(
+            tuple(
+                dataclasses.replace(
+                    turn, tokens=turn.tokens and turn.tokens._replace(log_prob=[])
+                )
+                for turn in seat
+            )
+            for seat in match.turns
+        )
+        return dataclasses.replace(match, turns=turns)
+
+    assert list(map(without, left)) == list(map(without, right))
+    for x, y in zip(log_probs(left), log_probs(right), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+
+
+def spoken_turns(matches):
+    return [
+        turn
+        for match in matches
+        for seat in match.turns
+        for turn in seat
+        if turn.tokens is not None
+    ]
+
+
+def log_probs(matches):
+    return [turn.tokens.log_prob for turn in spoken_turns(matches)]
+
+
+@pytest.mark.parametrize("options", [{}, FREE], ids=["grammar", "free"])
+def test_a_match_is_the_same_alone_and_among_others(spoken, options):
+    together = spoken(MIXED, **options)
+    for fixtures in ([MIXED[0]], MIXED[1:], MIXED[::-1]):
+        apart = spoken(fixtures, **options)
+        order = [MIXED.index(one) for one in fixtures]
+        assert_alike(apart, [together[b] for b in order])
+    rows = [seat for match in together for seat in match.turns if seat[0].tokens]
+    assert len({tuple(turn.answer for turn in row) for row in rows}) >= 3
+    tries = {turn.tries for turn in spoken_turns(together)}
+    assert tries == {1} if not options else len(tries & {1, 2, 3}) >= 2 and 4 in tries
+
+
+def test_who_speaks_matters(spoken):
+    """The adapter that a fixture names is the one that speaks."""
+    (match,) = spoken([MIXED[0]])
+    swapped = fixture(0, ("model", 1), ("model", 2), trained=(True, False))
+    (other,) = spoken([swapped])
+    first, again = log_probs([match])[0], log_probs([other])[0]
+    assert abs(first[1] - again[1]) > 1e-3  # of the letter
+    # The other seat was told and said the same in its first turn.
+    assert other.turns[1][0].answer == match.turns[1][0].answer
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1.7}, FREE])
+def test_log_probs_are_those_of_the_tokens_in_the_whole_dialogue(
+    spoken, model, options
+):
+    player = model(**options)
+    matches = spoken(MIXED, **options)
+    places = places_of(matches, trained_only=False)
+    assert len(places) == 7
+    batch = speech_batch(matches, places)
+    ids = [matches[place.match].adapters[place.seat] for place in places]
+    batch = batch._replace(adapter_id=np.array(ids, np.int32))
+    scores = rescored(player, batch, options["temperature"])
+    real = batch.targets >= 0
+    assert real.sum() == sum(map(len, log_probs(matches)))
+    np.testing.assert_allclose(
+        np.asarray(scores.log_prob)[real], batch.log_prob[real], rtol=0, atol=1e-5
+    )
+    # A choice is a chance, and free letters are too.
+    assert (batch.log_prob[real] < -0.1).sum() >= real.sum() // 4
+    free = (batch.state == 0)[real]
+    assert free.any() == ("free_tries" in options)
+    with_other = batch._replace(adapter_id=(batch.adapter_id + 2) % 3)
+    moved = np.asarray(rescored(player, with_other, options["temperature"]).log_prob)
+    assert np.abs(moved - batch.log_prob)[real].max() > 0.01
+
+
+def rescored(player, batch, temperature):
+    return score(
+        player.sampler.config, player.params, batch, player.adapters, player.grammar,
+        player.stop, temperature=np.float32(temperature),
+    )  # fmt: skip
+
+
+score = jax.jit(score_speech, static_argnums=0)
+
+
+def test_what_is_read_is_what_the_template_writes(spoken, model):
+    template = model().template
+    for match in spoken(MIXED, **FREE):
+        for seat in match.turns:
+            if seat[0].tokens is None:
+                continue
+            prompts = [turn.tokens.prompt for turn in seat]
+            assert prompts[0] == template.opening(seat[0].text)
+            for before, turn in zip(seat, seat[1:], strict=False):
+                stopped = before.tokens.ids[-1] == DONE
+                assert turn.tokens.prompt == template.next_turn(turn.text, stopped)
+            for turn in seat:
+                text = bytes(i for i in turn.tokens.ids if i < 256)
+                assert turn.answer == text.decode(errors="replace")
+                assert turn.valid == (turn.answer in ("<A>", "<B>"))
+
+
+def test_answers_that_are_cut_off(spoken, dilemma):
+    """Two tokens are too few for an answer: it is none, and counts as <B>."""
+    (match,) = spoken([MIXED[0]], max_tokens=2)
+    for seat in match.turns:
+        for turn in seat:
+            assert not turn.valid
+            assert len(turn.tokens.ids) == 2
+            assert turn.tokens.remaining == [2, 1]
+        # What ends the answer is read, as nobody sampled it.
+        assert all(turn.tokens.prompt[0] == DONE for turn in seat[1:])
+    assert match.actions == [[1, 1]] * 3
+    assert match.turns[0][1].text == match.turns[1][0].answer
+
+
+def test_a_seat_that_listened_reads_all_that_it_was_told(folder):
+    game = TinyWords()
+    player = load_language_model(
+        folder, list(game.patterns.values()), max_tokens=16, cache_size=128
+    )
+    (match,) = play(game, {"model": player}, [fixture(0, "model", "model")], KEY)
+    speaker, listener = match.turns
+    assert [turn.tokens is None for turn in listener] == [True, False] * 2
+    assert listener[1].tokens.prompt == player.template.opening(("word 0", "choice 1"))
+    assert listener[3].tokens.prompt == player.template.next_turn(
+        ("word 2", "choice 3"), stopped=True
+    )
+    assert [turn.kind for turn in speaker] == ["word", "choice"] * 2
+    assert all(turn.valid for turn in speaker)
+    with pytest.raises(ValueError, match="^adapter is 0: −1 to -1 is needed$"):
+        player.start([Row(0, 0, 0)])
+
+
+def test_an_adapter_that_is_not_there(spoken):
+    with pytest.raises(ValueError, match="^adapter is 3: −1 to 2 is needed$"):
+        spoken([fixture(0, ("model", 3), "script")])
+
+
+def test_matches_on_disk_are_the_very_matches(spoken, tmp_path):
+    matches = spoken(MIXED, **FREE)
+    matches[1] = dataclasses.replace(
+        matches[1], advantages=[[0.1, 1e-30]] * 3, credits=[[1 / 3, -0.0]] * 3
+    )
+    save_matches(tmp_path / "matches.jsonl.gz", matches)
+    again = list(load_matches(tmp_path / "matches.jsonl.gz"))
+    assert again == matches
+    assert all(isinstance(turn.tokens, Tokens) for turn in spoken_turns(again))
+    # Not a digit is lost: they are float32 still.
+    for values in log_probs(again):
+        assert np.array(values, np.float32).tolist() == values
+    games = registry.make("split", "short", num_rounds=2)
+    players = {"random": scripted_player(games, "random")}
+    split = play(games, players, [fixture(0, "random", "random")], KEY)
+    save_matches(tmp_path / "split.jsonl.gz", split)
+    assert list(load_matches(tmp_path / "split.jsonl.gz")) == split
+
+
+def test_files_that_are_no_matches(spoken, tmp_path):
+    file = tmp_path / "matches.jsonl.gz"
+    for line in ["{}", "[]", "3", "{", json.dumps({"turns": [], "players": []})]:
+        with gzip.open(file, "wt") as lines:
+            lines.write(line + "\n")
+        with pytest.raises(ValueError, match="^file is .*: line 1 is no match"):
+            list(load_matches(file))
+    save_matches(file, spoken(MIXED))
+    whole = file.read_bytes()
+    for content in [whole[: len(whole) // 2], b"no gzip at all", whole[:-8]]:
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match="^file is .*: a whole file of matches"):
+            list(load_matches(file))

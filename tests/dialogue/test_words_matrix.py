@@ -1,0 +1,90 @@
+"""Prisoner's dilemma, chicken and stag hunt in words, by hand."""
+
+import numpy as np
+import pytest
+from words_by_hand import ByHand
+
+from aajax.dialogue.matrix_words import LONGEST_SHOWN
+from aajax.dialogue.registry import make
+
+
+def test_a_match_in_few_words():
+    by_hand = ByHand(make("ipd", "short"))
+    assert by_hand.kinds() == ["choice", "choice"]
+    assert by_hand.texts() == ["<A> or <B>? AA 3, AB 0, BA 5, BB 1."] * 2
+    assert by_hand.say("<A>", "<A>") == [3, 3]
+    assert by_hand.texts() == ["<A>", "<A>"]
+    assert by_hand.say("<A>", "<B>") == [0, 5]
+    assert by_hand.texts() == ["<B>", "<A>"]
+    assert by_hand.say("<B>", "<A>") == [5, 0]
+    assert by_hand.say("<B>", "<B>") == [1, 1]
+    assert by_hand.say(1, 0) == [5, 0]
+    assert by_hand.texts() == ["<A>", "<B>"]
+
+
+@pytest.mark.parametrize("wrong", ["", "<a>", " <A>", "<A>\n", "A", "<A><A>", "<C>"])
+def test_anything_else_counts_as_b_and_is_shown(wrong):
+    by_hand = ByHand(make("ipd", "short"))
+    assert by_hand.say(wrong, "<A>") == [5, 0]
+    assert by_hand.texts() == ["<A>", wrong]
+    assert not by_hand.game.parse("choice", wrong).valid
+
+
+def test_a_long_answer_is_shown_in_part():
+    by_hand = ByHand(make("ipd", "short"))
+    by_hand.say("<A>" * 1000, "{other}")
+    assert by_hand.texts() == ["{other}", ("<A>" * 1000)[:LONGEST_SHOWN] + "…"]
+
+
+def test_in_full_both_are_told_what_they_earned():
+    by_hand = ByHand(make("ipd"))
+    opening, same = by_hand.texts()
+    assert opening == same
+    for line in [
+        "- You both choose A: 3 for each of you.",
+        "- You both choose B: 1 for each of you.",
+        "- You choose A and the other player B: 0 for you, 5 for the other player.",
+        "- You choose B and the other player A: 5 for you, 0 for the other player.",
+    ]:
+        assert line in opening.splitlines()
+    by_hand.say("<A>", "<B>")
+    loser, winner = by_hand.texts()
+    assert "answer was: <B>\n" in loser
+    assert "gave you 0 and the other player 5 points" in loser
+    assert "answer was: <A>\n" in winner
+    assert "gave you 5 and the other player 0 points" in winner
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "points"),
+    [
+        ("chicken", {}, "AA 0, AB -1, BA 1, BB -10"),
+        ("stag-hunt", {}, "AA 4, AB 0, BA 3, BB 3"),
+        ("ipd", {"payoff": [[2, -1.5], [3, 0.25]]}, "AA 2, AB -1.5, BA 3, BB 0.25"),
+    ],
+)
+def test_points_are_those_of_the_world(name, options, points):
+    game = make(name, "short", num_rounds=4, **options)
+    by_hand = ByHand(game)
+    assert points in by_hand.texts()[0]
+    told = dict(part.split() for part in points.split(", "))
+    for answers, pair in [("<A><A>", "AA"), ("<A><B>", "AB"), ("<B><B>", "BB")]:
+        earned = by_hand.say(answers[:3], answers[3:])
+        assert earned == [float(told[pair]), float(told[pair[::-1]])]
+    assert game.env.num_steps == game.num_rounds == 4
+    assert game.name == name
+    assert game.facts(by_hand.table.state) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"payoff": [3, 0, 5, 1]}, r"^payoff has shape \(4,\): two rows"),
+        ({"payoff": np.full((2, 2), np.nan)}, "^payoff is .*finite"),
+        ({"num_rounds": 0}, "^num_rounds is 0: a whole number from 1 on is needed$"),
+        ({"num_rounds": 2.5}, "^num_rounds is 2.5: "),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        make("ipd", **options)
