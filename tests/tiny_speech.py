@@ -1,4 +1,4 @@
-"""A checkpoint folder of a tiny chat model that mostly answers <A> or <B>, untrained."""
+"""A checkpoint folder of a tiny chat model that mostly answers <A> or <B>."""
 
 import jax
 import numpy as np
@@ -45,6 +45,15 @@ def tiny_params(tokens, habit=_HABIT):
             # A norm makes the last hidden state √32 long.
             head[token] += habit / np.sqrt(32) * embedding[before]
     return {**params, "layers": layers, "embedding": embedding, "head": head}
+
+
+@jax.jit
+def tiny_hidden(params, batch, adapters=None):
+    """[S, L, D], what a `SpeechBatch` leaves before the head."""
+    adapter_id = None if adapters is None else batch.adapter_id
+    return lm.forward(
+        TINY, params, batch.tokens, batch.positions, None, adapters, adapter_id
+    )[0]
 
 
 def tiny_folder(folder, **options):

@@ -1,21 +1,17 @@
 """`aajax bench`: speed on this machine, as a table and a JSON file."""
 
 import dataclasses
-import importlib.metadata
 import json
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import jax
 import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-from aajax.commands import bench_training, bench_worlds
-from aajax.commands.bench_timing import in_new_process
+from aajax.commands import bench_lm, bench_training, bench_worlds
+from aajax.commands.bench_timing import in_new_process, machine
 from aajax.training.metrics import write_text
 
 Name = Literal[
@@ -52,7 +48,10 @@ PEERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measures speed; quotes medians over repeats."""
+    """Measures speed; quotes medians over repeats.
+
+    `aajax bench lm` measures language models; `aajax bench lm --help` tells more.
+    """
 
     only: tuple[Name, ...] = tuple(n for n in PEERS if n not in SLOW)  # what to measure
     repeats: int = 5  # of each measurement
@@ -61,6 +60,9 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises ValueError for fewer than one repeat."""
+    if arguments[:1] == ["lm"]:
+        bench_lm.main(arguments[1:])
+        return
     options = tyro.cli(Options, args=arguments, prog="aajax bench")
     if options.repeats < 1:
         raise ValueError(f"repeats is {options.repeats}: at least 1 is needed")
@@ -70,7 +72,7 @@ def main(arguments: list[str]) -> None:
     for name in options.only:
         with console.status(f"measuring {name}"):
             results[name] = in_new_process(MEASUREMENTS[name], options.repeats)
-    record = {"machine": _machine(), "results": results}
+    record = {"machine": machine(), "results": results}
     write_text(options.out, json.dumps(record, indent=1) + "\n")
     console.print(_table(results))
     console.print(f"wrote {options.out}")
@@ -89,26 +91,6 @@ MEASUREMENTS: dict[str, Callable[[int], dict]] = {
     "harvest-train": bench_training.measure_harvest,
     "ipd-job": bench_training.measure_job,
 }
-
-
-def _machine() -> dict:
-    packages = ("aajax", "jax", "jaxlib", "flax", "optax", "numpy")
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_at_end": os.getloadavg()[0],
-        "devices": [str(device) for device in jax.devices()],
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
-    return names[0].strip() if names else platform.processor()
 
 
 def _table(results: dict) -> Table:

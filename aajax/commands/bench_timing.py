@@ -1,5 +1,8 @@
-"""How a measurement is taken: repeats, seconds, memory."""
+"""How a measurement is taken: repeats, seconds, memory; and where."""
 
+import importlib.metadata
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -55,6 +58,27 @@ def seconds(run: Callable[[int], object], i: int) -> float:
     began = time.perf_counter()
     jax.block_until_ready(run(i))
     return time.perf_counter() - began
+
+
+def machine() -> dict:
+    """Processor, devices, load and versions, as values for JSON."""
+    packages = ("aajax", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_at_end": os.getloadavg()[0],
+        "devices": [str(device) for device in jax.devices()],
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor()
 
 
 def _with_peak(measure: Callable[[int], dict], repeats: int) -> dict:

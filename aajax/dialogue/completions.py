@@ -46,7 +46,9 @@ def payload(config: ApiConfig, messages: Sequence[dict]) -> dict:
 
 def most_tokens(config: ApiConfig, messages: Sequence[dict]) -> int:
     """As many tokens as a request can cost, or more: no token is less than a byte."""
-    read = sum(_PER_MESSAGE + len(m["content"].encode()) for m in messages)
+    read = sum(
+        _PER_MESSAGE + len(m["content"].encode(errors="replace")) for m in messages
+    )
     return _PER_REQUEST + read + (config.max_tokens or 0)
 
 

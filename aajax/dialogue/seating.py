@@ -1,7 +1,7 @@
 """Who plays whom in an iteration: learners, their past selves, and guests."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,6 +10,10 @@ from aajax.dialogue.play import Fixture, Seat
 LEARNER = "model"  # the player whose adapter 0 learns; past selves are its others
 GUEST = "guest"  # a player that does not learn
 NUM_SEATS = 2
+
+Learners = Literal["both", "alternate", "first"]
+PastPer = Literal["match", "group"]
+_CHOICES = {"learners": get_args(Learners), "past_per": get_args(PastPer)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +27,23 @@ class Seating:
         sits. "first": seat 0 always.
       past_share: how often a past self sits opposite, where there is one; with "both"
         nobody learns from that seat then.
-      past_per: whether that is drawn for each match, or once for each group, so that
-        returns that are compared were earned against the same.
+      past_per: whether who sits opposite is drawn for each match, or once for each
+        group, so that returns that are compared were earned against the same.
       guest_share: how often a guest sits opposite, before past selves are thought of.
     """
 
-    learners: Literal["both", "alternate", "first"] = "both"
+    learners: Learners = "both"
     past_share: float = 0.0
-    past_per: Literal["match", "group"] = "match"
+    past_per: PastPer = "match"
     guest_share: float = 0.0
 
     def __post_init__(self):
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(
+                    f"{name} is {value!r}: one of {', '.join(choices)} is needed"
+                )
         for name in ("past_share", "guest_share"):
             share = getattr(self, name)
             if not 0 <= share <= 1:

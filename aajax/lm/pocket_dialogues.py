@@ -1,7 +1,8 @@
 """Short made-up dialogues in the formats that games ask for, with random answers.
 
-A model that has read them answers in the right format and prefers nothing yet, so that
-whatever it comes to prefer was learned from rewards. Text only: no game is played.
+A model that has read them answers in the right format, does as it is told, and prefers
+nothing yet, so that whatever it comes to prefer was learned from rewards. Text only: no
+game is played.
 """
 
 import math
@@ -124,9 +125,22 @@ def message(rng: np.random.Generator) -> Exchange:
 KINDS = (two_choices, item_split, coin_split, message)
 
 
+def told(rng: np.random.Generator, each: Exchange) -> Exchange:
+    """The same, but the request says which answer is wanted.
+
+    A model for which answers never depend on requests does not learn to tell letters
+    or numbers apart, and can hardly be taught to by an adapter.
+    """
+    order = _pick(rng, ("Say", "Now say", "The answer is", "Repeat"))
+    # On a line of its own, where it is spelled with the tokens of an answer.
+    request = f"{each.request} {order}\n{each.answer}"
+    return each._replace(request=request, nats=0.0)
+
+
 def exchange(rng: np.random.Generator) -> Exchange:
-    """One of any kind."""
-    return _pick(rng, KINDS)(rng)
+    """One of any kind, every other time with an order."""
+    each = _pick(rng, KINDS)(rng)
+    return told(rng, each) if rng.integers(2) else each
 
 
 def _talk(rng: np.random.Generator) -> str:

@@ -103,13 +103,16 @@ def read_options(words: tuple[str, ...]) -> dict[str, object]:
     """name=value words as arguments: numbers where they look like it, else strings.
 
     Raises:
-      ValueError: for a word without an equals sign.
+      ValueError: for a word without an equals sign, or a name that says which game or
+        wording it is.
     """
     options: dict[str, object] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"options has {word!r}: name=value is needed")
+        if name in ("name", "wording"):
+            raise ValueError(f"options has {name!r}: it is none of the game's")
         options[name] = _number(value)
     return options
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from tyro.conf import arg
 
 from aajax.dialogue import credit
-from aajax.dialogue.seating import Seating
+from aajax.dialogue.seating import Seating, num_rows
 from aajax.lm.lora import BLOCKS, LoraConfig
 from aajax.lm.pocket import PocketConfig
 from aajax.ops import alignment
@@ -36,6 +36,16 @@ class Speaking:
     free_tries: int = 0  # without the grammar, before one under it
     max_cache: int | None = None  # tokens of the longest dialogue; None: the model's
 
+    def __post_init__(self):
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature is {self.temperature}: a number above 0 is needed"
+            )
+        for name, least in (("max_tokens", 1), ("free_tries", 0), ("max_cache", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}: at least {least} is needed")
+
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
@@ -44,6 +54,9 @@ class Lora:
     rank: int = 32
     alpha: float = 64.0
     targets: tuple[Literal[tuple(BLOCKS)], ...] = tuple(BLOCKS)  # linear layers
+
+    def __post_init__(self):
+        LoraConfig(self.rank, self.alpha, tuple(self.targets))  # refuses what is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +150,13 @@ _PATHS = ("model", "initial_adapter", "text")
 
 
 def _from_json(cls: type, record: dict[str, Any]):
+    known = [field.name for field in dataclasses.fields(cls)]
     values = {}
     for name, value in record.items():
+        if name not in known:
+            raise ValueError(
+                f"config has {name!r}: only {', '.join(known)} are known there"
+            )
         if name in _NESTED:
             value = _from_json(_NESTED[name], value)
         elif name in _PATHS and value is not None:
@@ -193,6 +211,14 @@ def _check(config: LmConfig) -> None:
     for name in _COUNTS:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed is {config.seed}: a number in [0, 2^32) is needed")
+    rows = num_rows(config.seating, config.num_matches)
+    if rows % config.num_microbatches:
+        raise ValueError(
+            f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
+            "seats that are learned from is needed"
+        )
     if config.num_matches % config.group_size:
         raise ValueError(
             f"group_size is {config.group_size}: a divisor of num_matches "

@@ -29,7 +29,7 @@ def check(result, unit, repeats=2):
     assert result["first_run_seconds"] > 0
 
 
-@pytest.mark.parametrize("world", ["ipd", "coin", "negotiation"])
+@pytest.mark.parametrize("world", ["ipd", "coin", "negotiation", "harvest"])
 def test_worlds_under_random_play(world):
     measure = getattr(bench_worlds, f"measure_{world}")
     check(measure(2, **SMALL), "env-steps/s")
@@ -79,6 +79,31 @@ def test_training_is_of_published_size(name, num_learning, actor, critic):
     assert (state.pool is None) == (num_learning == 2)
 
 
+def test_harvest_is_trained_as_published():
+    """Five present and two past selves, of three blocks of 192 units and four heads."""
+    config = bench_training.HARVEST
+    trainer = make_trainer(config)({})
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    later, _ = jax.eval_shape(trainer.update, state)
+    assert jax.tree.structure(later) == jax.tree.structure(state)
+    assert seat_groups(config, make_env(config)) == [[0, 1, 2, 3, 4]]
+    own, past = state.tables.memory
+    shape = config.num_games, 2, config.network.blocks, config.num_steps, 192
+    assert past["actor"].keys.shape == shape
+    assert own["actor"].keys.shape == (6, 5, 3, 15, 192)
+    assert jax.tree.leaves(state.pool.members)[0].shape[0] == 100
+
+
+def test_how_long_a_run_would_take(monkeypatch):
+    result = {"median": 100.0}
+    monkeypatch.setattr(bench_training, "_training", lambda *_, **__: result)
+    config = dataclasses.replace(
+        bench_training.IPD, num_updates=3600, num_games=5, num_steps=100
+    )
+    note = bench_training.measure_harvest(1, config)["note"]
+    assert note == "5 h for 3600 updates"
+
+
 def test_rates_are_steps_by_seconds():
     result = bench_timing.rates([2.0, 1.0, 4.0], 8, "agent-steps/s", 3.0)
     assert result == {
@@ -101,7 +126,9 @@ def test_results_are_set_against_those_of_peers(monkeypatch, tmp_path, capsys):
     results = {
         "coin-env": {"unit": "env-steps/s", "median": 3.66e6, "peak_bytes": 2_500_000},
         "ipd-job": {"unit": "s", "median": 30.0, "peak_bytes": None},
+        "harvest-train": {"unit": "env-steps/s", "median": 1.0, "peak_bytes": None},
     }
+    results["harvest-train"]["note"] = "2 h for 3 updates"
     for result in results.values():
         result["all"] = [0.5 * result["median"], result["median"]]
     stub = {name: lambda repeats, r=result: r for name, result in results.items()}
@@ -123,6 +150,7 @@ def test_results_are_set_against_those_of_peers(monkeypatch, tmp_path, capsys):
         *("1.83e+06 (Pax)", "2x", "0.0025 GB"),
     ]
     assert rows["ipd-job"][-2:] == ["1e+02x", ""]  # 50 minutes against 30 s
+    assert rows["harvest-train"][-3:] == ["2 h for 3 updates", "", ""]
 
 
 def test_what_takes_minutes_is_measured_only_when_asked_for():

@@ -150,6 +150,21 @@ def test_a_coin_game_is_drawn(tmp_path, capsys):
         assert image.width > 4 * image.height
 
 
+def test_a_harvest_is_what_its_boards_say_and_drawn(tmp_path, capsys):
+    seats = "greedy", "sustainable", "random"
+    options = ["--world", "map=tiny", "--steps", "8", "--out", tmp_path / "game.gif"]
+    *steps, _ = shown(capsys, "harvest", "--seat", *seats, *options)
+    assert len(steps) == 8
+    for step in steps:
+        board, agents = step[:8], step[8:11]
+        assert [line[:1] for line in board] == ["#"] * 8
+        assert [line.split()[:2] for line in agents] == [
+            [letter, name] for letter, name in zip("ABC", seats, strict=True)
+        ]
+    with Image.open(tmp_path / "game.gif") as image:
+        assert image.n_frames == 9
+
+
 def test_a_person_plays_coins_and_is_asked_again(says, capsys):
     says("north", "", "l", "RIGHT", " d ", "Up")
     seats = ["--seat", "tit_for_tat", "human"]

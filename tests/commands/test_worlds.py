@@ -7,13 +7,14 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from aajax import cli, envs
 from aajax.commands.evaluate import MEASURES, OPPONENTS, scripted_group
 from aajax.commands.train import run
 from aajax.league import with_itself
-from aajax.policies import coin, negotiation
+from aajax.policies import coin, harvest, negotiation
 from aajax.training import PRESETS, NetworkConfig
 
 SMALL = dataclasses.replace(
@@ -29,13 +30,27 @@ SMALL = dataclasses.replace(
 RUNS = {
     "coin": dataclasses.replace(SMALL, game="coin", world=("width=2",)),
     "negotiation": SMALL,
+    "harvest": dataclasses.replace(
+        SMALL,
+        game="harvest",
+        world=("map=tiny", "num_agents=2", "view=(2,1,1,1)"),
+        network=NetworkConfig(encoder_layers=1, channels=(2,)),
+        copies=1,
+    ),
 }
 every_world = pytest.mark.parametrize("world", RUNS)
 MEASURED = {
     "coin": {"own of the coins taken", "coins per step and agent"},
     "negotiation": {"efficiency"},
+    "harvest": {"apples per agent", "sustainability", "zaps per agent"},
 }
-SCRIPTED = {"coin": coin.SCRIPTED, "negotiation": negotiation.SCRIPTED}
+LIMIT = {"harvest": SMALL.num_steps}
+SCRIPTED = {
+    "coin": coin.SCRIPTED,
+    "negotiation": negotiation.SCRIPTED,
+    "harvest": harvest.SCRIPTED,
+}
+WORSE_AND_BETTER = {"harvest": ("random", "pacifist")}
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +75,7 @@ def test_a_summary_has_the_worlds_measures(folders, world):
     assert set(summary["measures"]) == MEASURED[world]
     for numbers in summary["measures"].values():
         assert np.shape(numbers) == (2,)
-        assert 0 <= min(numbers) <= max(numbers) <= 1
+        assert 0 <= min(numbers) <= max(numbers) <= LIMIT.get(world, 1)
     assert set(summary["league"]) == set(OPPONENTS) & set(SCRIPTED[world])
     assert "p_cooperate" not in summary
     assert np.isfinite(summary["mean_reward"]).all()
@@ -76,8 +91,9 @@ def test_a_league_has_the_scripted_players_of_its_world(folders, tmp_path, world
     assert table["players"] == [world, *SCRIPTED[world]]
     assert len(table["line_ups"]) == len(table["players"]) ** 2
     rewards = {tuple(row["players"]): row["reward"] for row in table["line_ups"]}
-    cooperator, defector = rewards["always_cooperate", "always_defect"]
-    assert cooperator < defector
+    pair = WORSE_AND_BETTER.get(world, ("always_cooperate", "always_defect"))
+    worse, better = rewards[pair]
+    assert worse < better
     assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -124,6 +140,34 @@ def test_deals_are_measured():
 def test_where_stakes_are_hidden_there_is_no_efficiency():
     env = envs.make("negotiation", observation="private", num_steps=5)
     assert set(measured(env, "random")[0]) == {"reward with itself"}
+
+
+def test_apples_are_measured():
+    """Who leaves some eats more, and later, than who eats all at once."""
+    options = {"map": "tiny", "num_steps": 60, "probabilities": (0.0, 0.02, 0.04, 0.2)}
+    env = envs.make("harvest", **options)
+    wild, mild, fierce = measured(env, "pacifist", "sustainable", "greedy")
+    for numbers in (wild, mild, fierce):
+        apples = 60 * numbers["reward with itself"]
+        np.testing.assert_allclose(numbers["apples per agent"], apples, rtol=1e-5)
+    assert mild["apples per agent"] > 1.3 * wild["apples per agent"]
+    assert mild["sustainability"] > wild["sustainability"] + 10
+    assert wild["zaps per agent"] == mild["zaps per agent"] == 0
+    assert 1 < fierce["zaps per agent"] < 20
+
+
+def test_curves_of_what_is_measured_are_kept_and_drawn(folders):
+    rows = (folders / "harvest" / "metrics.jsonl").read_text().splitlines()
+    row = json.loads(rows[-1])
+    for name in ("apples", "sustainability", "zaps"):
+        assert np.shape(row[name]) == (1, 2)
+    np.testing.assert_allclose(
+        row["apples"], SMALL.num_steps * np.array(row["reward"]), rtol=1e-5
+    )
+    heights = {
+        world: Image.open(folders / world / "figure.png").size[1] for world in RUNS
+    }
+    assert heights["harvest"] > 1.5 * heights["coin"]
 
 
 def test_an_unknown_player_is_named():

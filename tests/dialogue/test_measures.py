@@ -18,11 +18,13 @@ def made(game, actions, rewards, facts=(), kinds=None, **changes):
     kinds = kinds or [["answer"] * 2] * len(actions)
     turns = tuple(
         tuple(
-            Turn(step, "", kind[seat], *((None,) if kind[seat] is None else ("", True, 1)))
+            Turn(step, "")
+            if kind[seat] is None
+            else Turn(step, "", kind[seat], tries=1)
             for step, kind in enumerate(kinds)
         )
         for seat in (0, 1)
-    )  # fmt: skip
+    )
     record = {
         "game": game.name, "number": 0, "group": 0, "world_seed": 0,
         "players": ("a", "b"), "adapters": (-1, -1), "turns": turns,

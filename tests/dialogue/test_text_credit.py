@@ -173,7 +173,9 @@ def test_credits_are_those_of_the_matches_on_disk(
         assert_close(record["credits"], own)
     assert_paid(batch, records, credits)
     # Padded to as many rows as can be trained, whoever sits there.
-    assert len(batch.tokens) == MATCHES * (2 if config.seating.learners == "both" else 1)
+    assert len(batch.tokens) == MATCHES * (
+        2 if config.seating.learners == "both" else 1
+    )
     if algorithm == "advantage_alignment":
         assert not np.allclose(np.stack(credits), np.stack(advantages), atol=0.1)
 
@@ -182,7 +184,9 @@ def assert_close(x, y):
     np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("algorithm", ["naive", "sum_of_rewards", "advantage_alignment"])
+@pytest.mark.parametrize(
+    "algorithm", ["naive", "sum_of_rewards", "advantage_alignment"]
+)
 @pytest.mark.parametrize("seating", ["both", "alternate"])
 def test_credits_with_a_critic(tmp_path, algorithm, seating):
     config = make_config(

@@ -38,7 +38,7 @@ class Watched:
     matches: list
 
     def start(self, rows):
-        self.matches += [row.match for row in rows]
+        self.matches.extend(row.match for row in rows)
         return self.player.start(rows)
 
     def reply(self, memory, requests, keys):

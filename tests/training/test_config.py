@@ -33,7 +33,7 @@ ALL_SET = [
         payoff="payoff.npy",
         policy="gru",
         hidden_size=7,
-        network=NetworkConfig(3, 1, 5, 9, "relu", False, 2.0),
+        network=NetworkConfig(3, 1, 5, 9, "relu", False, 2.0, (4, 3), 2, 1),
         proposals="normal",
         num_bins=4,
         explore="greedy",
@@ -44,10 +44,12 @@ ALL_SET = [
         baseline="critic",
         target_rate=0.01,
         whiten=True,
-        opponents=Opponents(8, 5, 3, 0.5),
+        opponents=Opponents(8, 5, 3, 0.5, 1),
         replay=Replay(6, 50),
         num_games=12,
         num_steps=9,
+        episode_steps=27,
+        memory="update",
         num_updates=11,
         num_chunks=3,
         optimizer="sgd",
@@ -140,6 +142,18 @@ def network(**options):
         ({"opponents": Opponents(-1)}, "opponents.capacity is -1: at least 0"),
         ({"opponents": Opponents(4, every=0)}, "opponents.every is 0: at least 1"),
         ({"opponents": Opponents(4, groups=0)}, "opponents.groups is 0: at least 1"),
+        ({"opponents": Opponents(seats=-1)}, "opponents.seats is -1: at least 0"),
+        (network(channels=(4, 0)), "network.channels is (4, 0): numbers of at least 1"),
+        (network(blocks=0), "network.blocks is 0: at least 1"),
+        (network(heads=0), "network.heads is 0: at least 1"),
+        (
+            {"policy": "transformer", "hidden_size": 12},
+            "hidden_size is 12: a multiple of twice the 4 heads is needed",
+        ),
+        (
+            {"episode_steps": 3, "num_steps": 4},
+            "episode_steps is 3: 0, or at least the 4 steps of an update",
+        ),
         ({"opponents": Opponents(4, groups=5)}, "opponents.groups is 5: a divisor of"),
         (
             {"opponents": Opponents(current=1.5)},
@@ -224,6 +238,16 @@ PAST_SELVES = Opponents(capacity=4)
         (
             {"opponents": PAST_SELVES, "world": ("continuation=0.9",)},
             "opponents is Opponents(capacity=4",
+        ),
+        (
+            {"opponents": Opponents(capacity=4, seats=2)},
+            "opponents.seats is 2: fewer than the 2 seats are needed",
+        ),
+        (
+            {"game": "harvest", "policy": "mlp", "world": ("view=(4,1,3,3)",)}
+            | network(channels=(2, 2, 2)),
+            "network.channels is (2, 2, 2): at most 2 numbers are needed for planes "
+            "of 6 x 7 cells",
         ),
     ],
 )

@@ -4,6 +4,7 @@ The learner here learns nothing but to count its updates: its one parameter, rep
 as the log-probability of whatever it does, tells which self acted.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -151,12 +152,51 @@ def test_only_the_first_seat_learns():
     assert seat_groups(RunConfig(), env) == [[0, 1, 2]]
 
 
+def test_past_selves_take_the_last_seats():
+    env = envs.make("harvest", num_steps=2)
+    for past, learning in [(0, [0]), (2, [0, 1, 2, 3, 4]), (6, [0])]:
+        options = dataclasses.replace(OPTIONS, seats=past)
+        assert seat_groups(RunConfig(opponents=options), env) == [learning]
+
+
+def test_games_that_go_on_meet_past_selves_if_memories_begin_anew():
+    """Of memories that count steps, values tell how long they are."""
+
+    def act(params, key, observation, memory):
+        shape = observation.shape[:-1]
+        action = jnp.full(shape, DEFECT, jnp.int32)
+        return PolicyOutput(action, jnp.full(shape, params), memory, memory + 1)
+
+    def update(key, state, trajectory):
+        seen = {"value": trajectory.value, "last": trajectory.last}
+        return state._replace(params=state.params + 1), seen
+
+    policy = Policy(lambda key: jnp.zeros(()), jnp.zeros, act, lambda p, o, m: m)
+    trainer = self_play(
+        envs.make("public_goods", num_steps=7),
+        [policy],
+        [Learner(lambda key: LearnerState(jnp.zeros(()), ()), update)],
+        [[0, 1]],
+        num_games=NUM_GAMES,
+        num_steps=4,
+        opponents=OPTIONS,
+        forget=True,
+    )
+    run = jax.jit(functools.partial(train, trainer, num_updates=4))
+    _, metrics = run(jax.random.key(0))
+    last = np.asarray(metrics["last"][:, :, 0])
+    assert np.flatnonzero(last).tolist() == [6, 13]
+    expected = [[0, 1, 2, 3], [0, 1, 2, 0], [0, 1, 2, 3], [0, 1, 0, 1]]
+    for seat in range(3):
+        np.testing.assert_array_equal(metrics["value"][:, :, 0, seat], expected)
+
+
 @pytest.mark.parametrize(
     ("num_learners", "num_steps"), [(2, None), (1, 3)], ids=["two", "under way"]
 )
 def test_two_learners_and_games_that_go_on_are_refused(num_learners, num_steps):
     policy, learner = counter()
-    with pytest.raises(ValueError, match="opponents is .* a single learner and fresh"):
+    with pytest.raises(ValueError, match="opponents is .* a single learner, and fresh"):
         self_play(
             envs.make("ipd", num_steps=2),
             [policy] * num_learners,

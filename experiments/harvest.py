@@ -1,0 +1,129 @@
+"""Commons Harvest: who leaves apples for the others, and for later.
+
+Trains Advantage Alignment, PPO and PPO for the sum of rewards over 5 seeds and prints
+two tables: what agents earn and do among their like, beside scripted players, and what
+focal agents earn each beside scripted players in the last seats, which eat what they
+see, with and without zapping. The latter stand in for the background players of Melting
+Pot's scenarios, which are trained networks that do the same. A run that is already in
+its folder is not trained again.
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from aajax.commands.evaluate import MEASURES, scripted_group, trained_params
+from aajax.commands.train import trained
+from aajax.envs.base import Environment
+from aajax.league import Group, with_itself
+from aajax.league.match import play_line_ups
+from aajax.training import PRESETS
+from aajax.training.assemble import make_env, make_policy
+from aajax.training.run import load
+
+NAMES = {"": "AA", "-ppo": "PPO", "-sum": "PPO, sum"}
+BOTS = {
+    "greedy": "always greedy, zaps",
+    "pacifist": "always greedy",
+    "sustainable": "sustainable",
+}
+BACKGROUND = ("greedy", "pacifist")  # that zap, and that do not
+MEASURED = ("apples per agent", "sustainability", "zaps per agent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is run, over how many seeds, and where it is kept."""
+
+    preset: str = "harvest-small"  # or harvest, on an accelerator
+    seeds: int = 5
+    background: int = 1  # last seats of scripted players; 2 of 7 in Melting Pot
+    num_games: int = 64  # played by each seed, for each row
+    out: Path = Path("runs/experiments")
+
+
+def main(config: Config) -> None:
+    """Prints the two tables."""
+    runs = {}
+    for suffix, name in NAMES.items():
+        preset = config.preset + suffix
+        run = dataclasses.replace(PRESETS[preset][1], seeds=config.seeds)
+        trained(preset, run, config.out)
+        runs[name] = group(config.out / preset)
+    run = PRESETS[config.preset][1]
+    env = make_env(run)
+    bots = {name: scripted_group(env, (bot,)) for bot, name in BOTS.items()}
+    games = config.num_games, run.steps_per_episode
+    heads = ["players", "return", *MEASURED]
+    print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
+    for name, members in {**runs, **bots}.items():
+        print(row(name, among_themselves(env, members, *games)), flush=True)
+    heads = ["focal players", *(f"beside {BOTS[bot]}" for bot in BACKGROUND)]
+    print(f"\n| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
+    for name, members in {**runs, **bots}.items():
+        returns = [
+            focal_return(
+                env, members, scripted_group(env, (bot,)), config.background, *games
+            )
+            for bot in BACKGROUND
+        ]
+        print(row(name, returns), flush=True)
+
+
+def group(folder: Path) -> Group:
+    """All seeds of a run."""
+    _, run, state = load(folder)
+    env = make_env(run)
+    params = jax.tree.map(lambda x: x[0], trained_params(state, env.num_agents))
+    return Group(tuple(map(str, run.seed_list)), make_policy(run, env), params)
+
+
+def among_themselves(
+    env: Environment, members: Group, num_games: int, num_steps: int
+) -> list[np.ndarray]:
+    """Return per agent, and what is measured of games, each f64[seeds]."""
+    measure = partial(MEASURES[type(env)], env)
+    numbers = with_itself(
+        jax.random.key(0), env, members, num_games, num_steps, measure
+    )
+    returns = num_steps * numbers["reward with itself"]
+    return [returns, *(numbers[name] for name in MEASURED)]
+
+
+def focal_return(
+    env: Environment,
+    focal: Group,
+    background: Group,
+    num_background: int,
+    num_games: int,
+    num_steps: int,
+) -> np.ndarray:
+    """Return per focal agent, f64[seeds], with others in the last seats."""
+    num_focal = env.num_agents - num_background
+    seating = [focal] * num_focal + [background] * num_background
+    seeds = np.arange(len(focal.names))[:, None]
+    members = np.concatenate(
+        [np.tile(seeds, num_focal), np.tile(0 * seeds, num_background)], axis=1
+    )
+    reward = play_line_ups(
+        jax.random.key(1), env, seating, members, num_games, num_steps
+    )
+    return num_steps * np.asarray(reward[:, :num_focal], float).mean(1)
+
+
+def row(name: str, columns: list[np.ndarray]) -> str:
+    """Means and standard deviations over seeds."""
+
+    def cell(numbers: np.ndarray) -> str:
+        spread = f" ± {np.std(numbers, ddof=1):.1f}" if len(numbers) > 1 else ""
+        return f"{np.mean(numbers):.1f}{spread}"
+
+    return f"| {' | '.join([name, *map(cell, columns)])} |"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

@@ -1,0 +1,263 @@
+"""`aajax league --text`, as a user meets it."""
+
+import dataclasses
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+from dialogue import fake_endpoint as fake
+
+from aajax import cli, lm
+from aajax.commands import league_text, text_players
+from aajax.dialogue import registry
+from aajax.dialogue.language_model import LanguageModel
+from aajax.dialogue.matches import load_matches
+from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.seating import LEARNER
+from aajax.lm import lora
+from aajax.lm.peft_folder import save_peft
+from aajax.lm.pocket_tokenizer import pocket_tokenizer
+from aajax.lm.weights import save_params
+from aajax.training.config import RunConfig
+from aajax.training.lm_config import LmConfig, Lora, Speaking
+from aajax.training.run import open_folder
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where the models of these tests are."""
+
+    config: LmConfig
+    runs: tuple
+    other: object
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two runs on a random model, each with a random adapter, and one of chicken."""
+    root = tmp_path_factory.mktemp("models")
+    tokens = pocket_tokenizer(root / "model")
+    decoder = lm.DecoderConfig(
+        "llama", vocab_size=tokens.vocab_size, hidden_size=16, intermediate_size=16,
+        num_layers=1, num_heads=2, num_kv_heads=2, head_dim=8,
+    )  # fmt: skip
+    save_params(root / "model", decoder, lm.init_params(decoder, jax.random.key(0)))
+    config = LmConfig(
+        game="ipd",
+        options=("num_rounds=2",),
+        prompts="short",
+        model=root / "model",
+        speaking=Speaking(max_tokens=8, free_tries=3),
+        lora=Lora(rank=2, alpha=4.0),
+    )
+    runs = tuple(root / name for name in ("first", "second"))
+    for seed, run in enumerate(runs):
+        open_folder(run, "lm-ipd", config, resume=False)
+        own = config.lora_config
+        adapter = lora.init_adapters(decoder, own, jax.random.key(seed))
+        noise = jax.tree.map(
+            lambda x, seed=seed: jax.random.normal(jax.random.key(seed), x.shape),
+            adapter.weights,
+        )
+        adapter = adapter._replace(weights=noise)
+        save_peft(run / "adapter", decoder, own, adapter, "random")
+    other = root / "chicken"
+    open_folder(other, "lm", dataclasses.replace(config, game="chicken"), False)
+    save_peft(other / "adapter", decoder, own, adapter, "random")
+    return Folders(config, runs, other)
+
+
+def played(out, *arguments):
+    """What league.json holds."""
+    words = ["league", "--text", *map(str, arguments), "--out", str(out)]
+    assert cli.main(words) == 0
+    return json.loads((out / "league.json").read_text())
+
+
+def refused(capsys, *arguments):
+    """The one line of a command that is refused."""
+    assert cli.main(["league", "--text", *map(str, arguments)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0].removeprefix("aajax league: ")
+
+
+def test_scripted_players(tmp_path, capsys):
+    players = "always_defect", "tit_for_tat"
+    arguments = (
+        *players, "--game", "ipd", "--options", "num_rounds=2", "--num-matches", "3"
+    )  # fmt: skip
+    table = played(tmp_path, *arguments)
+    assert [x["reward"] for x in table["line_ups"]] == [
+        [1, 1], [3, 0.5], [0.5, 3], [3, 3],
+    ]  # fmt: skip
+    assert (table["game"], table["num_matches"], table["seed"]) == ("ipd", 3, 0)
+    assert (tmp_path / "league.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "Reward per round, with 95 % intervals over matches" in printed
+    assert "3.000 ± 0.000" in printed and "C|CD" in printed
+    assert "not in form" not in printed  # all is
+    matches = list(load_matches(tmp_path / "matches.jsonl.gz"))
+    assert [match.players for match in matches[::3]] == [
+        (first, second) for first in players for second in players
+    ]
+    assert played(tmp_path, *arguments) == table
+    line = refused(capsys, *arguments, "--seed", 1, "--out", tmp_path)
+    assert line.endswith("(seed is 0 there and 1 here); choose another folder")
+
+
+def test_adapters_of_one_model(folders, tmp_path):
+    names = [*map(str, folders.runs), "base", "always_defect"]
+    config = text_players.find_config(names, {}, {})
+    assert config.speaking == Speaking(max_tokens=8, free_tries=0)
+    assert (config.game, config.model) == ("ipd", folders.config.model)
+    game = registry.make("ipd", "short", num_rounds=2)
+    found = text_players.entrants(names, game)
+    assert [(x.name, x.seat) for x in found] == [
+        ("first", Seat(LEARNER, 0)),
+        ("second", Seat(LEARNER, 1)),
+        ("base", Seat(LEARNER)),
+        ("always_defect", Seat("always_defect")),
+    ]
+    players = text_players.line_up(names, config, game)
+    assert set(players) == {LEARNER, "always_defect"}
+    assert isinstance(players[LEARNER], LanguageModel)
+    assert len(players[LEARNER].adapters.scale) == 2
+
+    run = str(folders.runs[1])
+    out = tmp_path / "league"
+    arguments = (run, "base", "always_defect", "--num-matches", 1)
+    table = played(out, *arguments)
+    assert table["players"] == ["second", "base", "always_defect"]
+    for line_up in table["line_ups"]:
+        assert line_up["measures"]["invalid_answers"]["both"][0] == 0
+    matches = {m.players: m for m in load_matches(out / "matches.jsonl.gz")}
+    assert len(matches) == 9
+    spoken = matches["second", "base"]
+    assert spoken.adapters == (0, -1)
+    assert matches["base", "always_defect"].turns[1][0].tokens is None
+    assert table["line_ups"][0]["measures"]["answer_tokens"]["both"][0] >= 3
+
+    # As a guest the run speaks as it does in a league, whatever its adapter's number.
+    guests = {
+        name: text_players.make_guest(folders.config)(name, game)
+        for name in (run, "base")
+    }
+    seats = Seat(run), Seat("base")
+    fixture = Fixture(spoken.number, 0, spoken.world_seed, seats)
+    (again,) = play(game, guests, [fixture], jax.random.key(0))
+    for seat in (0, 1):
+        here, there = (match.turns[seat][0].tokens for match in (again, spoken))
+        assert here.ids == there.ids
+        np.testing.assert_allclose(here.log_prob, there.log_prob, rtol=1e-4)
+    first, second = (spoken.turns[seat][0].tokens for seat in (0, 1))
+    assert first.prompt == second.prompt
+    assert abs(first.log_prob[1] - second.log_prob[1]) > 1e-3
+
+
+def test_an_endpoint_is_paid_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("no_proxy", "*")
+    answers = iter("AB" * 20)
+
+    def behave(number, request):
+        if number == 5:
+            return fake.status(400)
+        return fake.answer(f"<{next(answers)}>")
+
+    with fake.serving(behave) as (endpoint, url):
+        arguments = (
+            f"api:{url}#clever", "always_cooperate", "--game", "ipd", "--options",
+            "num_rounds=1", "--num-matches", "2", "--api.key-variable", "None",
+        )  # fmt: skip
+        out = tmp_path / "league"
+        words = ["league", "--text", *arguments, "--out", str(out)]
+        assert cli.main(words) == 2
+        assert "400" in capsys.readouterr().err
+        asked = len(endpoint.requests)
+        table = played(out, *arguments)
+        # 4 + 2 + 2 answers, and one that failed.
+        assert asked >= 6 and len(endpoint.requests) == 9
+        assert table["players"] == ["clever", "always_cooperate"]
+        assert played(out, *arguments) == table
+        assert len(endpoint.requests) == 9
+
+
+def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(text_players, "line_up", stop)
+    out = tmp_path / "league"
+    words = ["league", "--text", "random", "--game", "ipd", "--out", str(out)]
+    assert cli.main(words) == 130
+    assert (
+        "0 of 1 pairs are played; the same command goes on" in capsys.readouterr().err
+    )
+
+
+def test_players_that_cannot_meet(folders, tmp_path, capsys):
+    first = str(folders.runs[0])
+    out = ("--out", tmp_path / "league")
+    line = refused(capsys, "base", "greedy", *out)
+    assert line.startswith("game is None: without the folder of a run, one is needed")
+    line = refused(capsys, "nobody", "--game", "ipd", *out)
+    assert line.startswith("player is 'nobody': always_cooperate, ")
+    line = refused(capsys, "random", "random", "--game", "ipd", *out)
+    assert line.startswith("players is ['random', 'random']: one or more, each once")
+    line = refused(capsys, first, folders.other, *out)
+    assert "game is ipd of one and chicken of the other" in line
+    line = refused(capsys, "api:http://localhost", "--game", "ipd", *out)
+    assert line.startswith("player is 'api:http://localhost': api:URL#MODEL is needed")
+    unfinished, small = tmp_path / "unfinished", tmp_path / "small"
+    open_folder(unfinished, "lm-ipd", folders.config, resume=False)
+    line = refused(capsys, unfinished, *out)
+    assert line.startswith(f"player is {str(unfinished)!r}: a run that is finished")
+    open_folder(small, "ipd", RunConfig(), resume=False)
+    line = refused(capsys, small, *out)
+    assert line.startswith(f"player is {str(small)!r}: a run of `aajax train lm-...`")
+    line = refused(capsys, "random", "--game", "ipd", "--out", tmp_path)
+    assert "it holds files that are no league of words" in line
+    assert not (tmp_path / "league").exists()
+
+
+def test_what_is_given_counts_whatever_runs_say(folders):
+    names = [str(folders.runs[0]), str(folders.other)]
+    config = text_players.find_config(names, {"game": "stag-hunt"}, {"max_tokens": 5})
+    assert config.game == "stag-hunt"
+    assert config.speaking.max_tokens == 5
+    assert config.options == ("num_rounds=2",)
+
+
+def test_guests(folders):
+    game = registry.make("ipd")
+    make_guest = text_players.make_guest(folders.config)
+    assert make_guest("tit_for_tat", game).game is game
+    with pytest.raises(ValueError, match="^guest is .*chicken'?: one of ipd is needed"):
+        make_guest(str(folders.other), game)
+    with pytest.raises(ValueError, match="^player is 'nobody': always_cooperate"):
+        make_guest("nobody", game)
+
+
+def test_a_table_of_behaviour_leaves_out_what_is_nothing():
+    measures = {"reward": (2.5, 0.1), "cooperation": (0.0, 0.0), "deals": (None, None)}
+    face_off = {"player": "a", "opponent": "b", "measures": measures}
+    table = league_text.behaviour_table({"face_offs": [face_off]})
+    assert [column.header for column in table.columns] == [
+        "player",
+        "against",
+        "reward",
+    ]
+
+
+def test_without_transformers(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "aajax.commands.league_text")
+    assert refused(capsys, "random").startswith("transformers is not installed: pip")

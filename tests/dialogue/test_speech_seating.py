@@ -1,0 +1,138 @@
+"""Who sits where and who learns, rule by rule."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from aajax.dialogue.play import Fixture, Seat
+from aajax.dialogue.seating import Seating, fixtures, num_rows
+
+ME, GUEST = Seat("model", 0), Seat("guest", -1)
+
+
+def past(number):
+    return Seat("model", number)
+
+
+def drawn(seating, num_matches=8, group_size=2, num_past=0, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    return fixtures(seating, rng, num_matches, group_size, num_past, **options)
+
+
+def held(matches):
+    return [(match.seats, match.trained) for match in matches]
+
+
+def test_both_learn_from_each_other():
+    matches = drawn(Seating(), num_past=3, first_number=40)
+    assert held(matches) == [((ME, ME), (True, True))] * 8
+    assert [match.number for match in matches] == list(range(40, 48))
+    assert [match.group for match in matches] == [0, 0, 1, 1, 2, 2, 3, 3]
+    seeds = [match.world_seed for match in matches]
+    assert seeds[::2] == seeds[1::2]
+    assert len(set(seeds)) == 4
+    assert all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in seeds)
+    assert isinstance(matches[0], Fixture)
+
+
+def test_the_learners_seat_alternates_from_group_to_group():
+    """Opposite sits the learner too, but nobody learns there."""
+    expected = [((ME, ME), (True, False)), ((ME, ME), (False, True))]
+    assert held(drawn(Seating("alternate"), 4, 1)) == expected * 2
+    first, second = expected
+    assert held(drawn(Seating("alternate"), 6, 3)) == [first] * 3 + [second] * 3
+
+
+def test_the_learners_seat_is_the_first():
+    assert held(drawn(Seating("first"))) == [((ME, ME), (True, False))] * 8
+
+
+@pytest.mark.parametrize("learners", ["both", "alternate", "first"])
+def test_past_selves_sit_opposite_and_do_not_learn(learners):
+    matches = drawn(Seating(learners, past_share=1.0), num_past=3)
+    for match in matches:
+        mine = match.group % 2 if learners != "first" else 0
+        assert match.seats[mine] == ME
+        assert match.seats[1 - mine] in [past(1), past(2), past(3)]
+        assert match.trained == ((True, False) if mine == 0 else (False, True))
+    # Without any there is nobody else than the learner.
+    alone = drawn(Seating(learners, past_share=1.0))
+    assert held(alone) == held(drawn(Seating(learners)))
+
+
+def test_how_often_past_selves_and_guests_sit_opposite():
+    seating = Seating("alternate", past_share=0.5, guest_share=0.25)
+    matches = drawn(seating, num_matches=4000, group_size=4, num_past=3)
+    opposite = [match.seats[1 - match.group % 2] for match in matches]
+    share = {seat: n / 4000 for seat, n in collections.Counter(opposite).items()}
+    assert set(share) == {ME, GUEST, past(1), past(2), past(3)}
+    # Five deviations of a mean of 4000.
+    assert share[GUEST] == pytest.approx(0.25, abs=0.035)
+    # Guests come first: half of the others.
+    assert share[ME] == pytest.approx(0.375, abs=0.04)
+    for number in (1, 2, 3):
+        assert share[past(number)] == pytest.approx(0.125, abs=0.027)
+    # Drawn match by match: groups are mixed.
+    mixed = [len(set(opposite[m : m + 4])) > 1 for m in range(0, 4000, 4)]
+    assert sum(mixed) > 700
+
+
+def test_opponents_of_a_group():
+    seating = Seating("both", past_share=0.5, past_per="group")
+    matches = drawn(seating, num_matches=800, group_size=4, num_past=2)
+    kinds = collections.Counter()
+    for m in range(0, 800, 4):
+        group = held(matches[m : m + 4])
+        assert group == [group[0]] * 4
+        kinds[group[0][0][1 - m // 4 % 2]] += 1
+    assert set(kinds) == {ME, past(1), past(2)}
+    assert kinds[ME] / 200 == pytest.approx(0.5, abs=0.18)
+
+
+def test_a_guest_always():
+    matches = drawn(Seating("first", past_share=1.0, guest_share=1.0), num_past=5)
+    assert held(matches) == [((ME, GUEST), (True, False))] * 8
+
+
+@pytest.mark.parametrize("past_per", ["match", "group"])
+def test_all_follows_from_the_generator(past_per):
+    seating = Seating("alternate", 0.5, past_per, 0.2)
+    options = {"num_matches": 64, "num_past": 4}
+    assert drawn(seating, seed=1, **options) == drawn(seating, seed=1, **options)
+    assert drawn(seating, seed=1, **options) != drawn(seating, seed=2, **options)
+    # The worlds do not depend on who plays.
+    plain = drawn(Seating(), seed=1, **options)
+    again = drawn(seating, seed=1, **options)
+    seeds = [[match.world_seed for match in one] for one in (plain, again)]
+    assert seeds[0] == seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"past_share": 1.5}, "past_share is 1.5: a number from 0 to 1 is needed"),
+        ({"past_share": float("nan")}, "past_share is nan: a number from 0 to 1"),
+        ({"guest_share": -0.1}, "guest_share is -0.1: a number from 0 to 1 is needed"),
+        ({"learners": "none"}, "learners is 'none': one of both, alternate, first is"),
+        ({"past_per": "day"}, "past_per is 'day': one of match, group is needed"),
+    ],
+)
+def test_rules_that_are_none(options, reason):
+    with pytest.raises(ValueError) as error:
+        Seating(**options)
+    assert str(error.value).startswith(reason)
+
+
+@pytest.mark.parametrize("group_size", [0, 3, 16])
+def test_groups_that_do_not_add_up(group_size):
+    with pytest.raises(ValueError, match=f"^group_size is {group_size}: a divisor of"):
+        drawn(Seating(), group_size=group_size)
+
+
+def test_how_many_seats_are_learned_from():
+    for learners, rows in [("both", 16), ("alternate", 8), ("first", 8)]:
+        seating = Seating(learners)
+        assert num_rows(seating, 8) == rows
+        trained = [sum(match.trained) for match in drawn(seating)]
+        assert sum(trained) == rows

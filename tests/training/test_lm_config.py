@@ -1,0 +1,257 @@
+"""Configs of language models' runs: what they keep, and what they refuse."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import alignment
+
+from aajax.dialogue.seating import Seating
+from aajax.lm.lora import LoraConfig
+from aajax.lm.pocket import PocketConfig
+from aajax.training.lm_assemble import make_game, random_numbers, read_options
+from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
+
+# Every field is something else than its default.
+ALL_SET = LmConfig(
+    game="split",
+    options=("num_rounds=3", "num_items=2"),
+    prompts="short",
+    model=Path("some/model"),
+    pocket=PocketConfig(
+        family="llama", vocab_size=300, hidden_size=16, layers=1, heads=1,
+        text=Path("a.txt"), steps=3, batch=2, length=64, learning_rate=0.1, seed=1,
+    ),
+    system="Be brief.",
+    dtype="bfloat16",
+    algorithm="naive",
+    beta=0.5,
+    past="mean",
+    past_gamma=0.8,
+    gamma=0.7,
+    baseline="critic",
+    lambda_=0.6,
+    reward_scale=5.0,
+    num_matches=12,
+    group_size=4,
+    num_iterations=7,
+    seating=Seating("alternate", 0.5, "group", 0.25),
+    past_selves=PastSelves(every=3, most=5),
+    guest="greedy",
+    speaking=Speaking(0.5, 20, 2, 900),
+    lora=Lora(2, 3.0, ("down", "query")),
+    initial_adapter=Path("some/adapter"),
+    learning_rate=0.1,
+    critic_learning_rate=0.2,
+    max_gradient_norm=0.3,
+    ratio_cap=1.5,
+    kl=0.01,
+    entropy_bonus=0.02,
+    num_microbatches=2,
+    remat=True,
+    data=2,
+    fsdp=3,
+    tensor=4,
+    seed=5,
+    save_every=6,
+    matches_every=8,
+)  # fmt: skip
+
+
+def leaves(config, prefix=""):
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value
+
+
+@pytest.mark.parametrize("config", [LmConfig(), ALL_SET], ids=["default", "all"])
+def test_a_config_round_trips_through_json(config):
+    again = LmConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert again == config
+    assert hash(again) == hash(config)
+    assert [type(x) for _, x in leaves(again)] == [type(x) for _, x in leaves(config)]
+
+
+def test_no_field_is_forgotten_here():
+    default, here = dict(leaves(LmConfig())), dict(leaves(ALL_SET))
+    assert [name for name in default if here[name] == default[name]] == []
+
+
+def test_what_a_record_lacks_has_its_default():
+    record = {"beta": 2.0, "speaking": {"max_tokens": 9}}
+    expected = LmConfig(beta=2.0, speaking=Speaking(max_tokens=9))
+    assert LmConfig.from_json(record) == expected
+
+
+@pytest.mark.parametrize("record", [{"bata": 1.0}, {"lora": {"bata": 1}}])
+def test_a_record_with_more_than_is_known(record):
+    with pytest.raises(
+        ValueError, match="^config has 'bata': only .* are known there$"
+    ):
+        LmConfig.from_json(record)
+
+
+BAD = [
+    ({"dtype": "float16"}, "dtype is 'float16': one of float32, bfloat16 is needed"),
+    ({"algorithm": "aa"}, "algorithm is 'aa': one of naive, sum_of_rewards, advantage"),
+    ({"past": "none"}, "past is 'none': one of discounted, strict, "),
+    ({"baseline": "none"}, "baseline is 'none': one of group, batch, critic is"),
+    *[
+        ({name: value}, f"{name} is {value}: a number from {low} to {high} is needed")
+        for name, low, high in [
+            ("beta", "-1e+06", "1e+06"),
+            ("past_gamma", "0", "1"),
+            ("gamma", "0", "1"),
+            ("lambda_", "0", "1"),
+            ("learning_rate", "0", "1000"),
+            ("critic_learning_rate", "0", "1000"),
+            ("kl", "0", "1e+06"),
+            ("entropy_bonus", "0", "1e+06"),
+        ]
+        for value in (-2e6, math.nan, math.inf)
+    ],
+    *[
+        ({name: value}, f"{name} is {value}: a number above 0 is needed")
+        for name in ("reward_scale", "max_gradient_norm", "ratio_cap")
+        for value in (0.0, -1.0, math.nan)
+    ],
+    *[
+        ({name: 0}, f"{name} is 0: at least 1 is needed")
+        for name in ("num_matches", "group_size", "num_iterations", "num_microbatches")
+    ],
+    *[
+        ({name: 0}, f"{name} is 0: at least 1 is needed")
+        for name in ("data", "fsdp", "tensor", "save_every", "matches_every")
+    ],
+    ({"seed": -1}, "seed is -1: a number in [0, 2^32) is needed"),
+    ({"seed": 2**32}, "seed is 4294967296: a number in [0, 2^32) is needed"),
+    ({"group_size": 7}, "group_size is 7: a divisor of num_matches (64) is needed"),
+    ({"num_microbatches": 48}, "num_microbatches is 48: a divisor of the 128 seats"),
+    (
+        {"num_microbatches": 128, "seating": Seating("first")},
+        "num_microbatches is 128: a divisor of the 64 seats",
+    ),
+    ({"past_selves": PastSelves(every=-1)}, "past_selves is PastSelves(every=-1"),
+    ({"past_selves": PastSelves(most=0)}, "past_selves is PastSelves(every=10, most=0"),
+]
+
+
+@pytest.mark.parametrize(("options", "reason"), BAD)
+def test_bad_values(options, reason):
+    with pytest.raises(ValueError) as error:
+        LmConfig(**options)
+    assert str(error.value).startswith(reason)
+    assert "\n" not in str(error.value)
+    # Neither from a file.
+    record = dataclasses.asdict(LmConfig()) | {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in options.items()
+    }
+    with pytest.raises(ValueError) as error:
+        LmConfig.from_json(record)
+    assert str(error.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "reason"),
+    [
+        (Speaking, {"temperature": 0.0}, "temperature is 0.0: a number above 0 is"),
+        (
+            Speaking,
+            {"temperature": math.nan},
+            "temperature is nan: a number above 0 is",
+        ),
+        (Speaking, {"max_tokens": 0}, "max_tokens is 0: at least 1 is needed"),
+        (Speaking, {"free_tries": -1}, "free_tries is -1: at least 0 is needed"),
+        (Speaking, {"max_cache": 0}, "max_cache is 0: at least 1 is needed"),
+        (Lora, {"rank": 0}, "rank is 0: at least 1 is needed"),
+        (Lora, {"alpha": -1.0}, "alpha is -1.0: a number above 0 is needed"),
+        (Lora, {"targets": ()}, "targets is (): one or more names"),
+        (Lora, {"targets": ("head",)}, "targets has 'head': names of query, key"),
+    ],
+)
+def test_bad_parts(part, options, reason):
+    with pytest.raises(ValueError) as error:
+        part(**options)
+    assert str(error.value).startswith(reason)
+
+
+def test_what_becomes_of_a_config():
+    assert ALL_SET.lora_config == LoraConfig(2, 3.0, ("down", "query"))
+    assert ALL_SET.has_past_selves
+    assert not dataclasses.replace(ALL_SET, past_selves=PastSelves(0)).has_past_selves
+    assert not dataclasses.replace(ALL_SET, seating=Seating()).has_past_selves
+    game = make_game(ALL_SET)
+    assert (game.name, game.num_rounds) == ("split", 3)
+
+
+@pytest.mark.parametrize("past", PASTS)
+def test_credits_that_a_config_asks_for(past):
+    advantage = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    config = LmConfig(past=past, past_gamma=0.8, beta=0.6)
+    own = {
+        "clipped": lambda a, gamma, last: np.clip(
+            alignment.discounted_past(a, gamma, last), -1, 1
+        )
+    }
+    reference = own.get(past) or getattr(alignment, f"{past}_past")
+    expected = alignment.alignment_credit(advantage, 0.8, 0.6, reference)
+    found = config.goal.credit(advantage)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(config.goal.share(advantage), advantage)
+
+
+def test_credits_without_alignment():
+    advantage = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
+    for algorithm, rewards in [
+        ("naive", advantage),
+        ("sum_of_rewards", [[3, 3], [8, 8]]),
+    ]:
+        goal = LmConfig(algorithm=algorithm).goal
+        np.testing.assert_array_equal(goal.credit(advantage), advantage)
+        np.testing.assert_array_equal(goal.share(advantage), rewards)
+
+
+def test_options_of_a_game():
+    words = ("a=3", "b=0.5", "c=true", "d=False", "e=word", "f=x=y", "g=")
+    expected = {
+        "a": 3, "b": 0.5, "c": True, "d": False, "e": "word", "f": "x=y", "g": ""
+    }  # fmt: skip
+    read = read_options(words)
+    assert read == expected
+    assert isinstance(read["a"], int)
+    for word in ("rounds", "=3", "a b=3"):
+        with pytest.raises(ValueError, match=f"^options has '{word}': name=value is"):
+            read_options((word,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"game": "go"}, "game is 'go': one of ipd, "),
+        ({"options": ("bata=3",)}, "game 'ipd' has no such option"),
+        ({"options": ("wording=full",)}, "options has 'wording': it is none of the"),
+        ({"options": ("name=ipd",)}, "options has 'name': it is none of the game's"),
+        ({"prompts": "rude"}, "wording is "),
+    ],
+)
+def test_games_that_cannot_be_made(changes, reason):
+    with pytest.raises(ValueError) as error:
+        make_game(LmConfig(**changes))
+    assert str(error.value).startswith(reason)
+
+
+def test_chance_of_an_iteration():
+    def draws(**options):
+        number = options.pop("number", 0)
+        return random_numbers(LmConfig(**options), number).random(4).tolist()
+
+    assert draws(seed=1) == draws(seed=1)
+    others = [draws(), draws(seed=1), draws(number=1), draws(seed=1, number=1)]
+    assert len(set(map(tuple, others))) == 4

@@ -1,0 +1,287 @@
+"""Runs of a tiny language model: resumed bit for bit, and they learn."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from reference import alignment, speech
+from tiny_speech import LORA, TINY, tiny_folder
+
+from aajax.dialogue.batch import places_of, speech_batch
+from aajax.dialogue.learner import score_speech
+from aajax.dialogue.matches import load_matches
+from aajax.dialogue.seating import Seating
+from aajax.lm import lora
+from aajax.lm.peft_folder import load_peft
+from aajax.training import checkpoint, metrics
+from aajax.training.lm_assemble import assemble
+from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_run import train_lm
+from aajax.training.run import open_folder
+
+
+def small(model, **changes):
+    config = LmConfig(
+        model=model,
+        options=("num_rounds=2",),
+        prompts="short",
+        speaking=Speaking(max_tokens=8),
+        lora=Lora(LORA.rank, LORA.alpha, LORA.targets),
+        beta=0.5,
+        gamma=0.9,
+        reward_scale=5.0,
+        num_matches=4,
+        group_size=2,
+        num_iterations=4,
+        seating=Seating("alternate", past_share=0.7),
+        past_selves=PastSelves(every=1, most=4),
+        learning_rate=0.05,
+        critic_learning_rate=0.05,
+        kl=0.01,
+        save_every=2,
+        matches_every=1,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory):
+    """Parts and folder of a run that nothing stopped."""
+    parts = assemble(small(model))
+    # As for tests in this folder; a fixture of the module is made before.
+    with jax.numpy_dtype_promotion("standard"):
+        return parts, run(tmp_path_factory.mktemp("runs") / "whole", parts)
+
+
+def run(folder, parts, resume=False, **options):
+    open_folder(folder, "test", parts.config, resume)
+    train_lm(folder, parts, **options)
+    return folder
+
+
+def rows_of(folder):
+    rows = metrics.read_rows(folder / "metrics.jsonl")
+    return [
+        {name: x for name, x in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
+
+
+def matches_of(folder, number):
+    return list(load_matches(folder / "matches" / f"iteration_{number:06d}.jsonl.gz"))
+
+
+def weights_of(folder):
+    """The bytes of all adapters, the latest and past ones."""
+    files = folder.rglob("adapter_model.safetensors")
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def assert_same(left, right):
+    assert rows_of(left) == rows_of(right)
+    assert [row["update"] for row in rows_of(left)] == [1, 2, 3, 4]
+    assert weights_of(left) == weights_of(right)
+    for number in range(4):
+        assert matches_of(left, number) == matches_of(right, number)
+
+
+def stop_after(iterations):
+    def on_iteration(done, row):
+        if done == iterations:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_iteration
+
+
+def saved(folder, parts):
+    like = jax.eval_shape(parts.init, jax.random.key(0))
+    return checkpoint.restore_latest(folder / "checkpoints", like)
+
+
+def test_what_a_run_leaves(whole):
+    parts, folder = whole
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.json", "metrics.jsonl", "matches", "past", "checkpoints", "adapter"
+    }  # fmt: skip
+    record = json.loads((folder / "config.json").read_text())
+    assert record.pop("preset") == "test"
+    assert LmConfig.from_json(record) == parts.config
+    assert len(weights_of(folder)) == len(set(weights_of(folder).values())) + 1 == 5
+    numbers = [[match.number for match in matches_of(folder, n)] for n in range(4)]
+    assert sum(numbers, []) == list(range(16))
+    steps = [row["weight"] for row in rows_of(folder)]
+    assert steps == [4 * 2 * 4] * 4  # seats, rounds, tokens
+    for row in metrics.read_rows(folder / "metrics.jsonl"):
+        assert np.isfinite(list(row.values())).all()
+        # Nothing is trained between sampling and learning.
+        assert row["ratio"] == pytest.approx(1, abs=1e-4)
+    done, state = saved(folder, parts)
+    assert done == int(state.policy.step) == 4
+    found, adapter = load_peft(folder / "adapter", TINY)
+    assert found == parts.config.lora_config
+    jax.tree.map(np.testing.assert_array_equal, adapter.weights, state.policy.weights)
+
+
+def test_everybody_spoke_with_the_adapter_that_is_noted(whole):
+    """In the last iteration the learner and three past selves, loaded from disk."""
+    parts, folder = whole
+    past = [load_peft(folder / "past" / f"{n:06d}", TINY)[1] for n in (1, 2, 3)]
+    # The learner was then what the third iteration made of it.
+    adapters = lora.stack([past[2], *past])
+    matches = matches_of(folder, 3)
+    places = places_of(matches, trained_only=False)
+    assert len(places) == 8
+    ids = [matches[place.match].adapters[place.seat] for place in places]
+    assert len(set(ids)) >= 3
+    batch = speech_batch(matches, places)
+    batch = batch._replace(adapter_id=np.array(ids, np.int32))
+    player = parts.model
+
+    @jax.jit
+    def scores(batch, adapters):
+        return score_speech(
+            TINY, player.params, batch, adapters, player.grammar, player.stop
+        ).log_prob
+
+    found = np.asarray(scores(batch, adapters))
+    np.testing.assert_allclose(found, batch.log_prob, atol=1e-5)
+    others = batch._replace(adapter_id=np.zeros(8, np.int32))
+    off = np.abs(np.asarray(scores(others, adapters)) - batch.log_prob).max(1)
+    assert ((off > 1e-4) == (np.array(ids) % 3 > 0)).all()
+
+
+def test_credits_of_a_run_are_those_of_its_matches(whole):
+    _, folder = whole
+    for number in range(4):
+        file = folder / "matches" / f"iteration_{number:06d}.jsonl.gz"
+        records = speech.read(file)
+        advantages = speech.advantages(records, 0.9, 5.0, "group")
+        for record, advantage in zip(records, advantages, strict=True):
+            expected = alignment.alignment_credit(advantage, 0.9, 0.5)
+            np.testing.assert_allclose(record["advantages"], advantage, atol=1e-5)
+            np.testing.assert_allclose(record["credits"], expected, atol=1e-5)
+
+
+def test_interrupted_and_resumed_is_uninterrupted(whole, tmp_path):
+    parts, folder = whole
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", parts, on_iteration=stop_after(1))
+    # Saved first, although no checkpoint was due.
+    assert saved(tmp_path / "parts", parts)[0] == 1
+    assert len(rows_of(tmp_path / "parts")) == 1
+    assert_same(run(tmp_path / "parts", parts, resume=True), folder)
+
+
+def test_killed_and_resumed_is_uninterrupted(whole, model, tmp_path):
+    parts, folder = whole
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "import jax\n"
+        "from test_lm_run import assemble, run, small\n"
+        "jax.config.update('jax_compilation_cache_dir', sys.argv[3])\n"
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
+        "def die(done, row):\n"
+        "    if done == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run(Path(sys.argv[1]), assemble(small(Path(sys.argv[2]))), on_iteration=die)\n"
+    )
+    here = Path(__file__).parent
+    # Programs of this process, which may not be written by two.
+    programs = tmp_path / "programs"
+    shutil.copytree(jax.config.jax_compilation_cache_dir, programs)
+    killed = tmp_path / "killed"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(killed), str(model), str(programs)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # The third iteration was noted, and is played again from the second.
+    assert len(rows_of(killed)) == 3
+    assert (killed / "past" / "000003").exists()
+    assert saved(killed, parts)[0] == 2
+    assert_same(run(killed, parts, resume=True), folder)
+
+
+def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path):
+    config = small(model, baseline="critic", algorithm="sum_of_rewards")
+    parts = assemble(config)
+    folder = run(tmp_path / "whole", parts)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", parts, on_iteration=stop_after(3))
+    assert_same(run(tmp_path / "parts", parts, resume=True), folder)
+    losses = [row["critic_loss"] for row in rows_of(folder)]
+    assert np.isfinite(losses).all()
+    critic = saved(folder, parts)[1].critic
+    assert np.abs(critic.weights["head"]).max() > 0
+    # Both seats of a match are paid alike, and the critic matters.
+    first = matches_of(folder, 0)[0].credits
+    assert first != matches_of(whole[1], 0)[0].credits
+
+
+def test_an_adapter_to_begin_with(whole, tmp_path):
+    parts, folder = whole
+    config = dataclasses.replace(parts.config, initial_adapter=folder / "adapter")
+    begun = dataclasses.replace(parts, config=config).init(jax.random.key(0))
+    _, adapter = load_peft(folder / "adapter", TINY)
+    jax.tree.map(np.testing.assert_array_equal, begun.policy.weights, adapter.weights)
+    other = dataclasses.replace(config, lora=Lora(2, 6.0, LORA.targets))
+    with pytest.raises(ValueError, match=r"^initial_adapter is .* 3 is needed, not 2$"):
+        dataclasses.replace(parts, config=other).init(jax.random.key(0))
+
+
+def test_another_run_is_refused(whole):
+    parts, folder = whole
+    other = dataclasses.replace(parts.config, beta=2.0)
+    with pytest.raises(ValueError, match=r"beta is 0\.5 there and 2\.0 here"):
+        open_folder(folder, "test", other, resume=True)
+
+
+def test_a_guest_that_is_nobody(model):
+    seating = Seating("first", guest_share=1.0)
+    with pytest.raises(ValueError, match="^guest is None: a player is needed"):
+        assemble(small(model, seating=seating))
+    with pytest.raises(ValueError, match="^player is 'nobody': one of"):
+        assemble(small(model, seating=seating, guest="nobody"))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "choice"), [("naive", "<B>"), ("sum_of_rewards", "<A>")]
+)
+def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
+    """Defection pays oneself, cooperation both; at first it is one or the other."""
+    config = small(
+        model, algorithm=algorithm, seating=Seating(), num_matches=16, group_size=16,
+        num_iterations=20, learning_rate=0.02, kl=0.0, save_every=20, matches_every=1,
+    )  # fmt: skip
+    folder = run(tmp_path / algorithm, assemble(config))
+
+    def share(numbers):
+        said = [
+            turn.answer
+            for number in numbers
+            for match in matches_of(folder, number)
+            for seat in match.turns
+            for turn in seat
+        ]
+        return sum(answer == choice for answer in said) / len(said)
+
+    assert 0.25 < share(range(2)) < 0.75
+    assert share(range(17, 20)) > 0.9
