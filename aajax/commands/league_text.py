@@ -1,5 +1,6 @@
 """`aajax league --text PLAYER ...`: all against all in a game of words."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -13,6 +14,8 @@ from rich.table import Table
 
 from aajax.commands import text_players
 from aajax.commands.text_players import HUMAN, Endpoints
+from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
+from aajax.dialogue.journal import Journal
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.report.tables import league_table
 from aajax.training.lm_assemble import make_game
@@ -39,6 +42,7 @@ HEADINGS = {
     "retried_answers": "tried again",
     "answer_tokens": "tokens",
 }
+FAULTS = ("invalid_answers", "retried_answers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +95,18 @@ def play(options: Options, errors: Console) -> dict:
     pairs = pairs_of(entrants, options.num_matches, options.seed)
     _open_folder(options, config)
 
+    journals = contextlib.ExitStack()
+
+    def open_journal(name: str) -> Journal:
+        file = options.out / text_players.journal_file(name)
+        return journals.enter_context(Journal(file))
+
     def line_up():
-        # What a model read is gone once all is played.
-        return text_players.line_up(names, config, game, options.out, options.api)
+        return text_players.line_up(names, config, game, open_journal, options.api)
 
     played = play_pairs(game, line_up, pairs, options.seed, options.out)
     hidden = not errors.is_terminal or HUMAN in names
-    with _progress(errors, hidden) as progress:
+    with journals, _progress(errors, hidden) as progress:
         task = progress.add_task("", total=len(pairs))
         done = 0
 
@@ -134,13 +143,13 @@ def report(table: dict, out: Path, console: Console) -> None:
 def behaviour_table(table: dict) -> Table:
     """One row per player and opponent: the player's measures in either seat.
 
-    Without those that are nothing or zero throughout.
+    Without those that there are none of, and faults that nobody has.
     """
     measured = [face_off["measures"] for face_off in table["face_offs"]]
     shown = {
         name: heading
         for name, heading in HEADINGS.items()
-        if any(measures.get(name, (None,))[0] for measures in measured)
+        if any(_is_shown(name, measures) for measures in measured)
     }
     result = Table(
         title="The player in either seat, over matches",
@@ -155,6 +164,11 @@ def behaviour_table(table: dict) -> Table:
         cells = [_cell(measures[name][0]) for name in shown]
         result.add_row(face_off["player"], face_off["opponent"], *cells)
     return result
+
+
+def _is_shown(name: str, measures: dict) -> bool:
+    number = measures[name][0] if name in measures else None
+    return number is not None and (number != 0 or name not in FAULTS)
 
 
 def _cell(number: float | None) -> str:
@@ -180,10 +194,10 @@ def _config(options: Options) -> LmConfig:
         values = {name: getattr(options, name, None) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    config = text_players.find_config(
+    config = find_config(
         options.players,
-        given(text_players.ALIKE),
-        given(text_players.SPOKEN_ALIKE),
+        given(ALIKE),
+        given(SPOKEN_ALIKE),
     )
     return dataclasses.replace(
         config,
@@ -208,7 +222,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
         **{
             name: value
             for name, value in config.to_json().items()
-            if name in (*text_players.ALIKE, "speaking")
+            if name in (*ALIKE, "speaking")
         },
     }
     path = options.out / "config.json"

@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
+from aajax.commands.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.api import api_player
 from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.games import TextGame
@@ -24,14 +23,14 @@ from aajax.league.text_league import Entrant
 from aajax.lm import lora
 from aajax.lm.peft_config import CONFIG
 from aajax.lm.peft_folder import WEIGHTS, load_peft
-from aajax.training.lm_assemble import assemble, read_options
+from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree
 
-BASE, HUMAN, API = "base", "human", "api:"
-# What runs must have in common to meet; a model without a folder is a pocket model.
-ALIKE = ("game", "options", "prompts", "model", "pocket", "system", "dtype")
-SPOKEN_ALIKE = ("temperature", "max_tokens", "max_cache")
+HUMAN, API = "human", "api:"
+
+
+OpenJournal = Callable[[str], Journal | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +45,6 @@ class Endpoints:
     tries: int = 3  # answers to one question, until one is in form
     max_requests: int | None = None  # in all
     max_total_tokens: int | None = None  # in all, read and written
-
-
-class Voice(NamedTuple):
-    """A language model's player.
-
-    Attributes:
-      adapter: PEFT folder; None for the base alone.
-      config: of the run that it comes from; None where it is of no run.
-    """
-
-    adapter: Path | None
-    config: LmConfig | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,77 +63,14 @@ class FixedAdapter:
         return self.model.reply(memory, requests, keys)
 
 
-def find_voice(name: str) -> Voice | None:
-    """The language model's player called `name`; None if it is nobody of the kind.
-
-    Args:
-      name: "base", the folder of a run, or a PEFT folder.
-
-    Raises:
-      ValueError: for a run that cannot play.
-    """
-    if name == BASE:
-        return Voice(None, None)
-    folder = Path(name)
-    if (folder / CONFIG).is_file():
-        return Voice(folder, None)
-    config = folder / "config.json"
-    if not config.is_file():
-        return None
-    record = json.loads(config.read_text())
-    record.pop("preset", None)
-    try:
-        own = LmConfig.from_json(record)
-    except TypeError as error:
-        raise ValueError(
-            f"player is {name!r}: a run of `aajax train lm-...` is needed, which its "
-            f"config.json is none of ({error})"
-        ) from None
-    if not (folder / "adapter" / CONFIG).is_file():
-        raise ValueError(
-            f"player is {name!r}: a run that is finished is needed, with adapter/ in "
-            "it; those under past/ can play already"
-        )
-    return Voice(folder / "adapter", own)
+def journal_file(name: str) -> str:
+    """What the journal of an endpoint's answers is called."""
+    return f"answers_{re.sub(r'[^A-Za-z0-9.-]+', '_', name.removeprefix(API))}.jsonl"
 
 
-def find_config(
-    names: Sequence[str], given: Mapping[str, object], speaking: Mapping[str, object]
-) -> LmConfig:
-    """The game and the model that players meet in and speak with.
-
-    Args:
-      names: of players.
-      given: what counts whatever the runs among them say, by names of ALIKE.
-      speaking: the same, by names of SPOKEN_ALIKE.
-
-    Raises:
-      ValueError: where the runs disagree in what is not given.
-    """
-    runs = {
-        name: voice.config
-        for name in names
-        if (voice := find_voice(name)) is not None and voice.config is not None
-    }
-    if runs:
-        (first, config), *others = runs.items()
-        if "model" in given:
-            given = {"pocket": config.pocket, **given}
-        for name, other in others:
-            for field in ALIKE:
-                if field not in given:
-                    _check_alike(field, first, config, name, other)
-            for field in SPOKEN_ALIKE:
-                if field not in speaking:
-                    _check_alike(field, first, config.speaking, name, other.speaking)
-    elif "game" in given:
-        config = LmConfig()
-    else:
-        raise ValueError("game is None: without the folder of a run, one is needed")
-    spoken = dataclasses.replace(config.speaking, free_tries=0, **speaking)
-    return dataclasses.replace(
-        config, data=1, fsdp=1, tensor=1, speaking=spoken, **given
-    )  # fmt: skip
+def no_journal(name: str) -> None:
+    """An `OpenJournal` that keeps nothing."""
+    del name
 
 
 def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
@@ -177,7 +101,7 @@ def line_up(
     names: Sequence[str],
     config: LmConfig,
     game: TextGame,
-    folder: Path | None = None,
+    open_journal: OpenJournal = no_journal,
     endpoints: Endpoints = Endpoints(),
 ) -> dict[str, Player]:
     """The players of `entrants`; models of one base are one, with all their adapters.
@@ -186,7 +110,7 @@ def line_up(
       names: of `entrants`.
       config: of `find_config`.
       game: of `config`.
-      folder: where endpoints' answers are journalled; nowhere if None.
+      open_journal: `name -> journal`, of an endpoint's answers, or None for none.
       endpoints: how they are asked.
 
     Raises:
@@ -199,13 +123,13 @@ def line_up(
         players[LEARNER] = _model(config, adapters)
     for name in names:
         if name not in voices:
-            players[name] = _other_player(name, game, folder, endpoints)
+            players[name] = _other_player(name, game, open_journal, endpoints)
     return players
 
 
 def make_guest(
     config: LmConfig,
-    folder: Path | None = None,
+    open_journal: OpenJournal = no_journal,
     endpoints: Endpoints = Endpoints(),
 ) -> Callable[[str, TextGame], Player]:
     """`(name, game) -> Player`, of a guest that plays with whoever learns.
@@ -215,7 +139,7 @@ def make_guest(
 
     Args:
       config: of the run in which the guest plays.
-      folder: where an endpoint's answers are journalled; nowhere if None.
+      open_journal: `name -> journal`, of an endpoint's answers, or None for none.
       endpoints: how they are asked.
     """
 
@@ -223,7 +147,7 @@ def make_guest(
         voice = find_voice(name)
         if voice is None:
             _check_there(name, game)
-            return _other_player(name, game, folder, endpoints)
+            return _other_player(name, game, open_journal, endpoints)
         own = voice.config or config
         if own.game != config.game:
             raise ValueError(
@@ -282,7 +206,7 @@ def _check_there(name: str, game: TextGame) -> None:
 
 
 def _other_player(
-    name: str, game: TextGame, folder: Path | None, endpoints: Endpoints
+    name: str, game: TextGame, open_journal: OpenJournal, endpoints: Endpoints
 ) -> Player:
     """Somebody who is no language model of ours."""
     if name == HUMAN:
@@ -291,12 +215,7 @@ def _other_player(
         return scripted_player(game, name)
     url, model = _address(name)
     config = ApiConfig(url, model, **dataclasses.asdict(endpoints))
-    journal = None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = re.sub(r"[^A-Za-z0-9.-]+", "_", name.removeprefix(API))
-        journal = Journal(folder / f"answers_{file}.jsonl")
-    return api_player(config, journal)
+    return api_player(config, open_journal(name))
 
 
 def _address(name: str) -> tuple[str, str]:
@@ -317,25 +236,3 @@ def _short(name: str, voice: Voice | None) -> str:
     if voice is not None and voice.config is not None:
         return Path(name).resolve().name
     return name
-
-
-def _check_alike(field: str, first: str, one, second: str, other) -> None:
-    here, there = (_comparable(field, x) for x in (one, other))
-    if here != there:
-        raise ValueError(
-            f"players has {first} and {second}: runs that agree are needed, or an "
-            f"option that decides, and {field} is {getattr(one, field)} of one and "
-            f"{getattr(other, field)} of the other"
-        )
-
-
-def _comparable(field: str, config) -> object:
-    """What is equal where a setting means the same."""
-    value = getattr(config, field)
-    if field == "options":
-        return read_options(value)
-    if field == "pocket" and config.model is not None:
-        return None
-    if field == "model" and value is not None:
-        return Path(value).resolve()
-    return value

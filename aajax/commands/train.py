@@ -11,10 +11,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
+from aajax.training.lm_presets import LM_PRESETS
 from aajax.training.metrics import write_text
 from aajax.training.presets import PRESETS
 from aajax.training.run import open_folder, train
@@ -35,9 +37,8 @@ def main(arguments: list[str]) -> None:
     if not console.is_terminal:
         console = Console(width=120)
     if not arguments or arguments[0] in ("-h", "--help"):
-        presets = "\n".join(
-            f"  {name:24}{about}" for name, (about, _) in PRESETS.items()
-        )
+        every = {**PRESETS, **LM_PRESETS}
+        presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)
         console.print(
             f"usage: aajax train PRESET [options]\n\npresets:\n{presets}\n\n"
             "aajax train PRESET --help shows a preset's options and their values.",
@@ -46,8 +47,12 @@ def main(arguments: list[str]) -> None:
         )
         return
     preset, *rest = arguments
+    if preset in LM_PRESETS:
+        train_lm.main(preset, *LM_PRESETS[preset], rest, console)
+        return
     if preset not in PRESETS:
-        raise ValueError(f"preset is {preset!r}: one of {', '.join(PRESETS)} is needed")
+        names = ", ".join((*PRESETS, *LM_PRESETS))
+        raise ValueError(f"preset is {preset!r}: one of {names} is needed")
     options = tyro.cli(
         Options,
         args=rest,

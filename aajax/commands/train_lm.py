@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aajax.report.tables import measures_table
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import read_rows, write_text
 from aajax.training.run import open_folder
@@ -48,6 +49,7 @@ def run_lm(
     """Trains (on) and reports; returns the summary."""
     if importlib.util.find_spec("transformers") is None:
         raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+    from aajax.commands.evaluate_lm import evaluate_lm
     from aajax.commands.text_players import make_guest
     from aajax.training.lm_assemble import assemble
     from aajax.training.lm_run import train_lm
@@ -72,22 +74,46 @@ def run_lm(
                 console.print(f"iteration {number}/{config.num_iterations}  {text}")
 
         try:
-            _, seconds = train_lm(out, parts, on_iteration)
+            state, seconds = train_lm(out, parts, on_iteration)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"Saved after {done} of {config.num_iterations} iterations; go on with "
                 "the same command and --resume."
             ) from None
+        progress.update(task, description="playing with others")
+        measures = evaluate_lm(parts, state)
     summary = {
         "preset": preset,
         "game": config.game,
         "algorithm": config.algorithm,
         "seed": config.seed,
         "wall_seconds": round(seconds, 2),
-        "last": _last(out),
+        "training": _last(out),
+        "measures": measures,
     }
     write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    console.print(measures_table(summary))
+    if importlib.util.find_spec("matplotlib"):
+        from aajax.report.lm_curves import lm_figure
+
+        lm_figure(out, out / "figure.png")
+    else:
+        console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
+    console.print(f"{seconds:.1f} s; everything is in {out}/")
     return summary
+
+
+def trained_lm(name: str, config: LmConfig, out: Path) -> dict:
+    """The summary of a run in `out/name`: found there, gone on with, or trained.
+
+    Progress goes to stderr. Raises ValueError if another run is there.
+    """
+    folder = out / name
+    resume = (folder / "config.json").exists()
+    if (folder / "summary.json").exists():
+        open_folder(folder, name, config, resume)
+        return json.loads((folder / "summary.json").read_text())
+    return run_lm(name, config, folder, resume, Console(stderr=True))
 
 
 def _last(out: Path) -> dict[str, float]:

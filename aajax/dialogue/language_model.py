@@ -92,7 +92,7 @@ class LanguageModel:
         self, memory: Memory, requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[Memory, list[Reply | None]]:
         told = [
-            (*before, request.text)
+            (*before, request.text) if request.text else before
             for before, request in zip(memory.pending, requests, strict=True)
         ]
         asked = np.array([request.kind is not None for request in requests])
@@ -149,6 +149,7 @@ class LanguageModel:
         return memory, replies
 
     def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
+        texts = texts or ("",)
         if stopped is None:
             return self.template.opening(texts)
         return self.template.next_turn(texts, stopped)

@@ -156,7 +156,7 @@ class DealOrNoDealWords:
 
     def _last_round(self, state: NegotiationState, seat: int) -> str:
         previous, other = state.previous, 1 - seat
-        points = previous.reward * self.env.sampler.worth
+        points = previous.reward * self.env.unit
         return self.wording.write(
             "last_round",
             own_proposal=listed(_whole(previous.proposal[seat]), KINDS),
@@ -185,6 +185,7 @@ def deal_or_no_deal(
     Pool and values are drawn anew in every round. What the other's values were is told
     after it. Seat 0 speaks first in the first round, and then they alternate. A message
     of any other form is shown empty, a proposal of any other form asks for nothing.
+    Rewards are points.
 
     Args:
       num_messages: of each seat in every round, in turn.
@@ -206,6 +207,7 @@ def deal_or_no_deal(
         proposals="discrete",
         observation=observation,
         num_steps=num_rounds,
+        unit=1.0,
     )
     templates = load_wording(wording, "deal-or-no-deal", _FILES)
     return DealOrNoDealWords(env, num_rounds, templates, num_messages, message_chars)

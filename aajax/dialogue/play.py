@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from aajax.dialogue.games import Parsed, Table, TextGame
+from aajax.dialogue.games import Ask, Table, TextGame
 from aajax.dialogue.matches import Match, Turn
 from aajax.dialogue.players import Player, Reply, Request, Row
 from aajax.types import PRNGKey, PyTree
@@ -94,7 +94,8 @@ def play(
             step_keys = _step_keys(match_keys, np.uint32(step))
             for name, own in rows.items():
                 requests = [
-                    _request(game, asks[b][i], observation[b, i]) for b, i, _ in own
+                    _request(game, asks[b][i], observation[b, i], of_world)
+                    for b, i, _ in own
                 ]
                 places = np.array([(b, i) for b, i, _ in own])
                 memory[name], answers = players[name].reply(
@@ -176,15 +177,17 @@ def _listed(own: Sequence[tuple[int, int, Row]]) -> list[Row]:
     return [row for _, _, row in own]
 
 
-def _request(game: TextGame, ask, observation: np.ndarray) -> Request:
+def _request(
+    game: TextGame, ask: Ask, observation: np.ndarray, of_world: bool
+) -> Request:
     pattern = None if ask.kind is None else game.patterns[ask.kind]
-    return Request(ask.text, ask.kind, pattern, observation)
+    return Request(ask.text, ask.kind, pattern, observation, of_world)
 
 
-def _turn(game: TextGame, step: int, ask, reply: Reply | None) -> tuple:
+def _turn(game: TextGame, step: int, ask: Ask, reply: Reply | None) -> tuple:
     if ask.kind is None:
         return Turn(step, ask.text), game.silent
-    parsed: Parsed = game.parse(ask.kind, reply.text)
+    parsed = game.parse(ask.kind, reply.text)
     turn = Turn(
         step, ask.text, ask.kind, reply.text, parsed.valid, reply.tries, reply.tokens
     )

@@ -35,12 +35,14 @@ class Request(NamedTuple):
       kind: of the answer that is asked for; None where the row only listens.
       pattern: regular expression of that answer; None where the row only listens.
       observation: f32[...], what the seat sees in the array world.
+      of_world: whether the world takes a step on the answers, or it is words alone.
     """
 
     text: str
     kind: str | None
     pattern: str | None
     observation: np.ndarray
+    of_world: bool = True
 
 
 class Tokens(NamedTuple):

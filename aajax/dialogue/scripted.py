@@ -52,7 +52,9 @@ class ScriptedPlayer:
         if not requests:
             return memory, []
         observation = np.stack([request.observation for request in requests])
-        action, memory = self.act(self.params, keys, observation, memory)
+        action, after = self.act(self.params, keys, observation, memory)
+        # Who has seen nothing new of the world must not take it for another step.
+        memory = after if requests[0].of_world else memory
         replies = [
             None if request.kind is None else Reply(self.game.say(request.kind, own))
             for request, own in zip(requests, np.asarray(action), strict=True)

@@ -148,7 +148,9 @@ def proposal_pattern(items: tuple[str, ...], most: int) -> str:
     digits = "10|[0-9]" if most == 10 else f"[0-{most}]"
     gap = r"[ \t\r\n]*"
     names = "|".join(f"{item.removesuffix('s')}s?" for item in items)
-    return f"(?i:Proposal:(?:{gap}(?:{digits}){gap}(?:{names}){gap},?)+)"
+    # Every text is read in one way, or to refuse some would take forever.
+    item = f"{gap}(?:{digits}){gap}(?:{names})(?:{gap},)?"
+    return f"(?i:Proposal:(?:{item})+{gap})"
 
 
 def parse_proposal(pattern: str, text: str, items: tuple[str, ...]) -> Parsed:

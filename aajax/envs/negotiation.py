@@ -106,6 +106,7 @@ class NegotiationGame:
     turn_limits: tuple[int, int] = static(default=(1, 1))
     mean_turns: float = static(default=1.0)
     num_steps: int = static(default=50)
+    unit: float = static(default=float(MOST * NUM_ITEMS))
 
     num_agents = NUM_AGENTS
     is_symmetric = True
@@ -147,7 +148,7 @@ class NegotiationGame:
         self, key: PRNGKey, state: NegotiationState, action: Array
     ) -> tuple[NegotiationState, TimeStep]:
         proposal = action.astype(jnp.float32)
-        earned = RULES[self.rule](state.stakes, proposal) / self.sampler.worth
+        earned = RULES[self.rule](state.stakes, proposal) / self.unit
         turn, time = state.turn + 1, state.time + 1
         if self.turn_limits == (1, 1):
             over = jnp.ones((), bool)
@@ -196,6 +197,8 @@ class NegotiationGame:
             largest = float(self.sampler.largest)
         elif part.endswith(("pool", "proposal")):
             largest = float(MOST)
+        elif part.endswith("reward"):
+            largest = self.sampler.worth / self.unit
         else:
             largest = 1.0
         # Around 0, so that a network's first layer is not driven by their mean.
@@ -241,25 +244,27 @@ def negotiation(
     mean_turns: float = 1.0,
     max_turns: int = 1,
     num_steps: int = 50,
+    unit: float | None = None,
 ) -> NegotiationGame:
     """Two agents divide items that they value differently, round after round.
 
     Args:
       utilities: how the pool and the values are drawn, a name of SAMPLERS.
-      rule: how the pool is divided by what was asked for, a name of RULES. Rewards
-        are divided by 15, the worth of three items at 5 each; in "deal_or_no_deal"
-        by 10, the worth of the whole pool.
+      rule: how the pool is divided by what was asked for, a name of RULES.
       proposals: "continuous", f32[N, 3] in [0, 5], or "discrete", i32[N, 3] in
         0, ..., 5.
       observation: what an agent sees, a name of OBSERVATIONS, which gives the layout.
         "raw" and "private" are divided by 10, "utility_difference" by nothing; in
         "history" all parts lie in [-1, 1]: x / (X / 2) - 1, X being the largest
-        utility, 5 for piles and proposals, and 1 for rewards and "played".
+        utility, 5 for piles and proposals, 1 for "played", and what makes a reward of 1
+        by default for rewards.
       min_turns: least number of turns in a round.
       mean_turns: the number of turns in every round of an episode is drawn from the
         Poisson distribution of this mean and clipped to the least and the most.
       max_turns: most turns in a round.
       num_steps: turns after which an episode is cut off.
+      unit: utility that makes a reward of 1; by default 15, the worth of three items
+        at 5 each, and in "deal_or_no_deal" 10, the worth of the whole pool.
 
     Raises:
       ValueError: if an argument is none of these, or they do not go together.
@@ -287,9 +292,18 @@ def negotiation(
         raise ValueError(f"mean_turns is {mean_turns}: a finite mean > 0 is needed")
     if num_steps < 1:
         raise ValueError(f"num_steps is {num_steps}: at least 1 is needed")
-    limits = min_turns, max_turns
+    unit = float(SAMPLERS[utilities].worth if unit is None else unit)
+    if not 0 < unit < math.inf:
+        raise ValueError(f"unit is {unit}: a finite number > 0 is needed")
     return NegotiationGame(
-        utilities, rule, proposals, observation, limits, float(mean_turns), num_steps
+        utilities=utilities,
+        rule=rule,
+        proposals=proposals,
+        observation=observation,
+        turn_limits=(min_turns, max_turns),
+        mean_turns=float(mean_turns),
+        num_steps=num_steps,
+        unit=unit,
     )
 
 
@@ -303,7 +317,7 @@ def best_total(env: NegotiationGame, stakes: Stakes) -> Array:
       env: how rewards are divided.
       stakes: pool f32[..., 3] and utility f32[..., N, 3].
     """
-    return jnp.sum(stakes.pool * stakes.utility.max(-2), -1) / env.sampler.worth
+    return jnp.sum(stakes.pool * stakes.utility.max(-2), -1) / env.unit
 
 
 def stakes_seen(env: NegotiationGame, observation: Array) -> Stakes:

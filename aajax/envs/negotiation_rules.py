@@ -50,6 +50,9 @@ RULES = {
     "exact_match": exact_match,
 }
 
+# In which a proposal is a number of items, and not a share of 5.
+COUNTED = ("exact_split", "exact_match")
+
 
 def _total(x: Array) -> Array:
     """Σ over the first axis, written out.

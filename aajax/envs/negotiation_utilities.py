@@ -38,7 +38,7 @@ class Sampler(NamedTuple):
       draw: `u32[num_words] -> Stakes`.
       num_words: random words that a draw takes.
       largest: the greatest |utility|.
-      worth: what rewards are divided by.
+      worth: utility that makes a reward of 1, if nothing else is asked for.
       can_be_negative: whether an item may be worth less than nothing.
     """
 

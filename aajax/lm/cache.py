@@ -18,8 +18,8 @@ class Cache(NamedTuple):
     is lowering `length`.
 
     Attributes:
-      key: [layers, B, S, kv_heads, head_dim], rotated.
-      value: [layers, B, S, kv_heads, head_dim].
+      key: [layers, B, kv_heads, S, head_dim], rotated.
+      value: [layers, B, kv_heads, S, head_dim].
       length: i32[B], tokens stored.
     """
 
@@ -30,7 +30,7 @@ class Cache(NamedTuple):
     @property
     def size(self) -> int:
         """S, slots of a sequence."""
-        return self.key.shape[2]
+        return self.key.shape[3]
 
 
 def bucket(length: int) -> int:
@@ -42,7 +42,7 @@ def init_cache(
     config: DecoderConfig, batch: int, size: int, dtype: jnp.dtype = jnp.float32
 ) -> Cache:
     """An empty cache of `size` slots for each of `batch` sequences."""
-    shape = config.num_layers, batch, size, config.num_kv_heads, config.head_dim
+    shape = config.num_layers, batch, config.num_kv_heads, size, config.head_dim
     return Cache(
         key=jnp.zeros(shape, dtype),
         value=jnp.zeros(shape, dtype),
@@ -53,7 +53,7 @@ def init_cache(
 def grow(cache: Cache, size: int) -> Cache:
     """The same tokens in a cache of at least `size` slots."""
     more = max(size - cache.size, 0)
-    padding = [(0, 0), (0, 0), (0, more), (0, 0), (0, 0)]
+    padding = [(0, 0), (0, 0), (0, 0), (0, more), (0, 0)]
     return cache._replace(
         key=jnp.pad(cache.key, padding), value=jnp.pad(cache.value, padding)
     )

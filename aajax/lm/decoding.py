@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from aajax.lm.cache import Cache
 from aajax.lm.config import DecoderConfig
-from aajax.lm.decoder import Adapters, forward, logits
+from aajax.lm.decoder import Adapters, forward, logits, take_apart
 from aajax.lm.grammar import Grammar, allowed_tokens, next_state
 from aajax.ops import categorical
 from aajax.types import Array, PRNGKey, PyTree
@@ -117,6 +117,8 @@ def decode(
     num_rows = last.shape[0]
     rows = jnp.arange(num_rows)
     stop = jnp.broadcast_to(stop, (num_rows, config.vocab_size))
+    if jax.default_backend() == "cpu":
+        params, adapters = take_apart(config, params, adapters)
 
     def body(loop: _Loop) -> _Loop:
         done, step, remaining = loop.done, loop.step, budget - loop.step

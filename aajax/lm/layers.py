@@ -42,7 +42,9 @@ class Linear(nn.Module):
         """x [B, L, in] → [B, L, out], in `dtype`."""
         shape = x.shape[-1], self.features
         kernel = self.param("kernel", _INIT, shape, self.param_dtype)
-        y = x @ kernel.astype(self.dtype)
+        # In two dimensions: the gradient's product over [B, L] is slow on CPUs.
+        y = x.reshape(-1, shape[0]) @ kernel.astype(self.dtype)
+        y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             bias = self.param(
                 "bias", nn.initializers.zeros, (self.features,), self.param_dtype
@@ -111,6 +113,32 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     return jnp.concatenate(turned, -1).astype(x.dtype)
 
 
+def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
+    """softmax(scale · q kᵀ) v over the keys that a query sees; softmax in float32.
+
+    Keys lie as the cache has them, so that none are moved for a new token.
+
+    Args:
+      query: [B, L, H, D], whose heads share keys and values in groups of H / K.
+      key, value: [B, K, S, D].
+      mask: bool[B, L, S]; a query that sees none gets something finite.
+      scale: of the logits.
+
+    Returns:
+      [B, L, H, D].
+    """
+    batch, length, num_heads, size = query.shape
+    groups = query.reshape(batch, length, key.shape[1], -1, size)
+    score = jnp.einsum(
+        "blkgd,bksd->bkgls", groups, key, preferred_element_type=jnp.float32
+    )
+    least = jnp.finfo(jnp.float32).min
+    score = jnp.where(mask[:, None, None], score * jnp.float32(scale), least)
+    weight = jax.nn.softmax(score).astype(value.dtype)
+    y = jnp.einsum("bkgls,bksd->blkgd", weight, value)
+    return y.reshape(batch, length, num_heads, size)
+
+
 class Attention(nn.Module):
     """Causal attention with grouped keys and values, over a cache if there is one."""
 
@@ -134,8 +162,8 @@ class Attention(nn.Module):
           rope: cosines and sines, f32[B, L, head_dim / 2].
           mask: bool[B, L, S], which keys a query sees.
           route: adapters.
-          store: puts this layer's keys and values, [B, L, kv_heads, head_dim], where
-            they are kept, and returns all that are there, [B, S, kv_heads, head_dim],
+          store: puts this layer's keys and values, [B, kv_heads, L, head_dim], where
+            they are kept, and returns all that are there, [B, kv_heads, S, head_dim],
             and what is kept.
 
         Returns:
@@ -160,14 +188,9 @@ class Attention(nn.Module):
             query = Norm(*norm, name="query_norm")(query)
             key = Norm(*norm, name="key_norm")(key)
         query, key = rotate(query, *rope), rotate(key, *rope)
-        key, value, kept = store(key, value)
+        key, value, kept = store(key.swapaxes(1, 2), value.swapaxes(1, 2))
         scale = config.query_scale or config.head_dim**-0.5
-        # With narrow types its softmax is float32, by a promotion that is not explicit.
-        with jax.numpy_dtype_promotion("standard"):
-            y = jax.nn.dot_product_attention(
-                query, key.astype(self.dtype), value.astype(self.dtype),
-                mask=mask[:, None], scale=scale,
-            )  # fmt: skip
+        y = attend(query, key.astype(self.dtype), value.astype(self.dtype), mask, scale)
         y = y.reshape(batch, length, config.num_heads * config.head_dim)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept

@@ -56,15 +56,19 @@ def two_choices(rng: np.random.Generator) -> Exchange:
         "Your letter, <A> or <B>?",
         "Choose between <A> and <B>, and say nothing else.",
     )
-    request = _join(rng, news, asks)
+    points = ", ".join(f"{pair} {rng.integers(6)}" for pair in ("AA", "AB", "BA", "BB"))
+    terse = f"They: <{_pick(rng, 'AB')}>", f"<A> or <B>? {points}."
+    request = _request(rng, news, asks, terse)
     return Exchange(request, f"<{letter}>", "<A>|<B>", math.log(2))
 
 
 def item_split(rng: np.random.Generator) -> Exchange:
     """A round in which each player says how many of each item to keep."""
     items = ITEMS[: rng.integers(2, len(ITEMS) + 1)]
+    values = [[_pick(rng, (1, MOST)) for _ in items] for _ in range(2)]
     worth, other = (
-        ", ".join(f"{item}={_pick(rng, (1, MOST))}" for item in items) for _ in range(2)
+        ", ".join(f"{item}={x}" for item, x in zip(items, own, strict=True))
+        for own in values
     )
     stock = ", ".join(f"{MOST} {item}" for item in items)
     blanks = ", ".join(
@@ -79,9 +83,15 @@ def item_split(rng: np.random.Generator) -> Exchange:
         f"Write what you keep as Proposal: {blanks}",
         f"Of {stock} you keep a part. Answer in the form Proposal: {blanks}",
     )
+    numbers = " | ".join(" ".join(map(str, own)) for own in values)
+    asked = " ".join(str(rng.integers(MOST + 1)) for _ in items)
+    terse = (
+        f"They: {asked}\n{numbers}",
+        f"Share {stock}. Proposal: {blanks}\n{numbers}",
+    )
     kept = ", ".join(f"{rng.integers(MOST + 1)} {item}" for item in items)
     pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in items)
-    request = _join(rng, news, asks)
+    request = _request(rng, news, asks, terse)
     nats = len(items) * math.log(MOST + 1)
     return Exchange(request, f"Proposal: {kept}", pattern, nats)
 
@@ -102,7 +112,9 @@ def coin_split(rng: np.random.Generator) -> Exchange:
     )
     answer = f"{PROPOSAL_START} {rng.integers(MOST + 1)} {PROPOSAL_END}"
     pattern = f"{PROPOSAL_START} {_NUMBER} {PROPOSAL_END}"
-    return Exchange(_join(rng, news, asks), answer, pattern, math.log(MOST + 1))
+    terse = "Coins?", f"They: {_pick(rng, HANDS)}\nCoins?"
+    request = _request(rng, news, asks, terse)
+    return Exchange(request, answer, pattern, math.log(MOST + 1))
 
 
 def message(rng: np.random.Generator) -> Exchange:
@@ -118,11 +130,32 @@ def message(rng: np.random.Generator) -> Exchange:
     )
     answer = f"{MESSAGE_START}{_talk(rng)}{MESSAGE_END}"
     pattern = f"{MESSAGE_START}[^<>]{{1,120}}{MESSAGE_END}"
+    request = _join(rng, news, asks)
     count = len(_CLAIMS) * len(HANDS) * len(_WISHES) * (MOST + 1)
-    return Exchange(_join(rng, news, asks), answer, pattern, math.log(count))
+    return Exchange(request, answer, pattern, math.log(count))
 
 
-KINDS = (two_choices, item_split, coin_split, message)
+def hand(rng: np.random.Generator) -> Exchange:
+    """A message of one word, a hand."""
+    own = f"You: {_pick(rng, HANDS)}"
+    class_ = _pick(rng, ("upper", "lower"))
+    news = f"My hand is {_pick(rng, HANDS)}.", f"They: {_pick(rng, HANDS)}", own
+    asks = (
+        "Say a hand.",
+        f"Talk: {MESSAGE_START}rock{MESSAGE_END} or another hand",
+    )
+    terse = (
+        f"{own}\nSay?",
+        f"They: {_pick(rng, HANDS)}\nSay?",
+        f"Last: {class_}, {rng.integers(MOST + 1)}\n{own}\nSay?",
+    )
+    answer = f"{MESSAGE_START}{_pick(rng, HANDS)}{MESSAGE_END}"
+    pattern = f"{MESSAGE_START}({'|'.join(HANDS)}){MESSAGE_END}"
+    request = _request(rng, news, asks, terse)
+    return Exchange(request, answer, pattern, math.log(len(HANDS)))
+
+
+KINDS = (two_choices, item_split, coin_split, message, hand)
 
 
 def told(rng: np.random.Generator, each: Exchange) -> Exchange:
@@ -147,6 +180,16 @@ def _talk(rng: np.random.Generator) -> str:
     coins = rng.integers(MOST + 1)
     claim = f"{_pick(rng, _CLAIMS)} {_pick(rng, HANDS)}"
     return f"{claim}, {_pick(rng, _WISHES)} {coins} coins."
+
+
+def _request(
+    rng: np.random.Generator,
+    news: Sequence[str],
+    asks: Sequence[str],
+    terse: Sequence[str],
+) -> str:
+    """Sentences, or every other time few words."""
+    return _pick(rng, terse) if rng.integers(2) else _join(rng, news, asks)
 
 
 def _join(rng: np.random.Generator, news: Sequence[str], asks: Sequence[str]) -> str:

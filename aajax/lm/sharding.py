@@ -247,7 +247,7 @@ def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
     def sharding(leaf, spec) -> NamedSharding:
         return NamedSharding(mesh, _dividing(mesh, spec, leaf.shape))
 
-    heads = P(None, BATCH, None, "tensor", None)
+    heads = P(None, BATCH, "tensor", None, None)
     return Cache(*map(sharding, cache, (heads, heads, P(BATCH))))
 
 

@@ -1,7 +1,7 @@
 """Scripted players of the Negotiation Game, who know nothing but what they see.
 
 To ask for the whole of an item is to ask for the most that a proposal can say, or,
-under the rule "exact_split", for as many as there are. Who plays is a number, the
+under a rule that counts items, for as many as there are. Who plays is a number, the
 parameter of one policy, `scripted`, so that a league can stack and vmap players.
 """
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from aajax.envs.base import ActionSpace, Box
 from aajax.envs.negotiation import NegotiationGame
+from aajax.envs.negotiation_rules import COUNTED
 from aajax.envs.negotiation_utilities import MOST, NUM_ITEMS
 from aajax.policies.base import Policy, PolicyOutput, scripted_policy
 from aajax.types import Array
@@ -104,7 +105,7 @@ def scripted_names(env: NegotiationGame) -> tuple[str, ...]:
     says what the whole is.
     """
     parts = set(env.layout())
-    knows_whole = env.rule != "exact_split" or "pool" in parts
+    knows_whole = env.rule not in COUNTED or "pool" in parts
     knows_preference = (
         "utility_difference" in parts or {"own_utility", "other_utility"} <= parts
     )
@@ -151,7 +152,7 @@ def scripted(env: NegotiationGame) -> Policy:
     def act(params, key, observation, memory):
         parts = env.read(observation)
         shape = (*observation.shape[:-1], NUM_ITEMS)
-        if env.rule == "exact_split" and "pool" in parts:
+        if env.rule in COUNTED and "pool" in parts:
             whole = jnp.round(parts["pool"])
         else:
             whole = jnp.full(shape, float(MOST))

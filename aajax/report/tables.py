@@ -23,6 +23,23 @@ def summary_table(summary: dict) -> Table:
     return _settings_table(summary, settings)
 
 
+def measures_table(summary: dict) -> Table:
+    """What a language model did after training: one row per measure, one column for
+    each who sat opposite."""
+    measures = summary["measures"]
+    result = Table(title=f"{summary['preset']}, seed {summary['seed']}, after training")
+    result.add_column("")
+    for name in measures:
+        result.add_column(name.replace("_", " "), justify="right")
+    rows = dict.fromkeys(name for each in measures.values() for name in each)
+    for row in rows:
+        numbers = [each.get(row) for each in measures.values()]
+        if any(x is not None for x in numbers):
+            cells = ["" if x is None else f"{x:.3f}" for x in numbers]
+            result.add_row(row.replace("_", " "), *cells)
+    return result
+
+
 def league_table(table: dict) -> Table:
     """One row per line-up: who sits where, and what each seat earns."""
     num_agents = len(table["line_ups"][0]["players"])

@@ -6,6 +6,7 @@ matches/iteration_N.jsonl.gz   what was said, some iterations
 past/N/                     earlier adapters, as PEFT folders
 checkpoints/                the two latest states, by orbax
 adapter/                    the latest adapter, as a PEFT folder
+model/                      the tokenizer, by which the matches can be read
 """
 
 import time
@@ -55,6 +56,7 @@ def train_lm(
     began -= rows[-1]["seconds"] if rows else 0.0
     past = _load_past(folder, parts, done)
     (folder / "matches").mkdir(exist_ok=True)
+    parts.model.template.tokens.tokenizer.save_pretrained(folder / "model")
     with interruptible() as interrupted:
         while done < config.num_iterations:
             state, matches, numbers = iterate(parts, state, past, done)

@@ -11,6 +11,7 @@ from dialogue import fake_endpoint as fake
 
 from aajax import cli, lm
 from aajax.commands import league_text, text_players
+from aajax.commands.text_voices import find_config
 from aajax.dialogue import registry
 from aajax.dialogue.language_model import LanguageModel
 from aajax.dialogue.matches import load_matches
@@ -116,7 +117,7 @@ def test_scripted_players(tmp_path, capsys):
 
 def test_adapters_of_one_model(folders, tmp_path):
     names = [*map(str, folders.runs), "base", "always_defect"]
-    config = text_players.find_config(names, {}, {})
+    config = find_config(names, {}, {})
     assert config.speaking == Speaking(max_tokens=8, free_tries=0)
     assert (config.game, config.model) == ("ipd", folders.config.model)
     game = registry.make("ipd", "short", num_rounds=2)
@@ -230,7 +231,7 @@ def test_players_that_cannot_meet(folders, tmp_path, capsys):
 
 def test_what_is_given_counts_whatever_runs_say(folders):
     names = [str(folders.runs[0]), str(folders.other)]
-    config = text_players.find_config(names, {"game": "stag-hunt"}, {"max_tokens": 5})
+    config = find_config(names, {"game": "stag-hunt"}, {"max_tokens": 5})
     assert config.game == "stag-hunt"
     assert config.speaking.max_tokens == 5
     assert config.options == ("num_rounds=2",)
@@ -248,13 +249,11 @@ def test_guests(folders):
 
 def test_a_table_of_behaviour_leaves_out_what_is_nothing():
     measures = {"reward": (2.5, 0.1), "cooperation": (0.0, 0.0), "deals": (None, None)}
+    measures |= {"invalid_answers": (0.0, 0.0), "retried_answers": (0.25, 0.1)}
     face_off = {"player": "a", "opponent": "b", "measures": measures}
     table = league_text.behaviour_table({"face_offs": [face_off]})
-    assert [column.header for column in table.columns] == [
-        "player",
-        "against",
-        "reward",
-    ]
+    headings = [column.header for column in table.columns]
+    assert headings == ["player", "against", "reward", "C", "tried again"]
 
 
 def test_without_transformers(monkeypatch, capsys):

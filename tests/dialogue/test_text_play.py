@@ -299,7 +299,7 @@ def test_answers_that_are_cut_off(spoken, dilemma):
         # What ends the answer is read, as nobody sampled it.
         assert all(turn.tokens.prompt[0] == DONE for turn in seat[1:])
     assert match.actions == [[1, 1]] * 3
-    assert match.turns[0][1].text == match.turns[1][0].answer
+    assert match.turns[1][0].answer in match.turns[0][1].text
 
 
 def test_a_seat_that_listened_reads_all_that_it_was_told(folder):

@@ -25,11 +25,6 @@ def message(text):
     return f"<<message_start>>{text}<<message_end>>"
 
 
-def points(by_hand, rewards):
-    """The world pays in parts of what the whole pool is worth."""
-    return (np.array(rewards) * by_hand.game.env.sampler.worth).round(4).tolist()
-
-
 def test_a_match_in_few_words():
     by_hand = begin()
     rules = (
@@ -49,7 +44,7 @@ def test_a_match_in_few_words():
     assert by_hand.kinds() == ["proposal", "proposal"]
     assert by_hand.texts() == ["They: \nKeep?", "Keep?"]
     earned = by_hand.say("Proposal: 2 books, 1 balls", "Proposal: 1 hat, 2 balls")
-    assert points(by_hand, earned) == [7, 8]
+    assert earned == [7, 8]
     by_hand.deal(stakes=stakes([2, 2, 1], [[2, 1, 4], [0, 5, 0]]))
     assert by_hand.kinds() == [None, "message"]
     assert by_hand.texts() == [
@@ -130,6 +125,21 @@ def test_scripted_players_announce_what_they_ask_for():
             stock, values = np.array(facts["stock"][0]), np.array(facts["values"])
             assert (values @ stock).tolist() == [10, 10]
             assert match.players[0] != "always_defect" or earned == [0, 0]
+
+
+def test_who_wants_different_items_makes_a_deal():
+    game = make("deal-or-no-deal", "short", num_rounds=40)
+    players = {"nice": scripted_player(game, "always_cooperate")}
+    fixtures = [Fixture(0, 0, 0, (Seat("nice"), Seat("nice")))]
+    (match,) = play(game, players, fixtures, jax.random.key(0))
+    deals = 0
+    for facts, earned in zip(match.facts, match.rewards, strict=True):
+        values, stock = np.array(facts["values"]), np.array(facts["stock"][0])
+        if np.all(values[0] != values[1]):
+            deals += 1
+            keeps = (values > values[::-1]) * stock
+            assert earned == (keeps * values).sum(1).tolist()
+    assert deals > 10
 
 
 @pytest.mark.parametrize(

@@ -13,27 +13,30 @@ def test_a_match_in_few_words():
     assert by_hand.kinds() == ["choice", "choice"]
     assert by_hand.texts() == ["<A> or <B>? AA 3, AB 0, BA 5, BB 1."] * 2
     assert by_hand.say("<A>", "<A>") == [3, 3]
-    assert by_hand.texts() == ["<A>", "<A>"]
+    assert by_hand.texts() == ["They: <A>", "They: <A>"]
     assert by_hand.say("<A>", "<B>") == [0, 5]
-    assert by_hand.texts() == ["<B>", "<A>"]
+    assert by_hand.texts() == ["They: <B>", "They: <A>"]
     assert by_hand.say("<B>", "<A>") == [5, 0]
     assert by_hand.say("<B>", "<B>") == [1, 1]
     assert by_hand.say(1, 0) == [5, 0]
-    assert by_hand.texts() == ["<A>", "<B>"]
+    assert by_hand.texts() == ["They: <A>", "They: <B>"]
 
 
 @pytest.mark.parametrize("wrong", ["", "<a>", " <A>", "<A>\n", "A", "<A><A>", "<C>"])
 def test_anything_else_counts_as_b_and_is_shown(wrong):
     by_hand = ByHand(make("ipd", "short"))
     assert by_hand.say(wrong, "<A>") == [5, 0]
-    assert by_hand.texts() == ["<A>", wrong]
+    assert by_hand.texts() == ["They: <A>", f"They: {wrong}"]
     assert not by_hand.game.parse("choice", wrong).valid
 
 
 def test_a_long_answer_is_shown_in_part():
     by_hand = ByHand(make("ipd", "short"))
     by_hand.say("<A>" * 1000, "{other}")
-    assert by_hand.texts() == ["{other}", ("<A>" * 1000)[:LONGEST_SHOWN] + "…"]
+    assert by_hand.texts() == [
+        "They: {other}",
+        "They: " + ("<A>" * 1000)[:LONGEST_SHOWN] + "…",
+    ]
 
 
 def test_in_full_both_are_told_what_they_earned():

@@ -91,6 +91,20 @@ def test_negative_utilities_are_paid():
     np.testing.assert_allclose(timestep.reward, [10 / 15, 6 / 15], rtol=1e-6)
 
 
+def test_rewards_in_points():
+    options = {"rule": "exact_split", "observation": "history"}
+    env, state, _ = begin(**options, unit=1.0)
+    state = state._replace(stakes=stakes_of([1, 2, 3], [[5, 1, 2], [1, 4, 2]]))
+    action = as_action(env, [[1, 0, 2], [0, 2, 1]])
+    _, timestep = step(env, jax.random.key(1), state, action)
+    np.testing.assert_allclose(timestep.reward, [9, 10], rtol=1e-6)
+    # Seen as they are without a unit.
+    seen = timestep.observation[:, env.layout()["own_reward"]][:, 0]
+    np.testing.assert_allclose(seen, np.array([9, 10]) / 7.5 - 1, rtol=1e-5)
+    own = env.read(timestep.observation)["own_reward"][:, 0]
+    np.testing.assert_allclose(own, [9, 10], rtol=1e-5)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_agree_with_loops(rule, maybe_jit):
     rng = np.random.default_rng(0)
@@ -354,6 +368,7 @@ worth to 1        3    10     2"""
         ({"mean_turns": 0}, "mean_turns is 0: a finite mean > 0"),
         ({"mean_turns": math.nan}, "mean_turns is nan: a finite mean > 0"),
         ({"num_steps": 0}, "num_steps is 0: at least 1"),
+        ({"unit": 0}, "unit is 0.0: a finite number > 0 is needed"),
     ],
 )
 def test_arguments_are_checked(options, message):

@@ -119,8 +119,8 @@ def test_batches_and_caches_are_split_over_sequences():
     assert found["one"].spec == P()
     cache = jax.eval_shape(lambda: lm.init_cache(CONFIG, 8, 64))
     found = sharding.cache_shardings(MESH, cache)
-    assert found.key.spec == P(None, ("data", "fsdp"), None, "tensor", None)
-    assert found.key.shard_shape(cache.key.shape) == (2, 2, 64, 1, 8)
+    assert found.key.spec == P(None, ("data", "fsdp"), "tensor", None, None)
+    assert found.key.shard_shape(cache.key.shape) == (2, 2, 1, 64, 8)
     assert found.length.spec == P(("data", "fsdp"))
 
 

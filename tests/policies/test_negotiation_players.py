@@ -81,9 +81,12 @@ def test_ties_go_by_a_fair_coin(observation):
     np.testing.assert_allclose(output.log_prob, 2 * np.log(0.5), rtol=1e-6)
 
 
-@pytest.mark.parametrize("observation", ["raw", "history"])
-def test_an_exact_split_is_asked_for_in_items(observation):
-    env = envs.make("negotiation", rule="exact_split", observation=observation)
+@pytest.mark.parametrize(
+    ("rule", "observation"),
+    [("exact_split", "raw"), ("exact_split", "history"), ("exact_match", "history")],
+)
+def test_an_exact_split_is_asked_for_in_items(rule, observation):
+    env = envs.make("negotiation", rule=rule, observation=observation)
     for pool in ([4, 3, 2], [5, 1, 3]):
         seen = observe(env, [5, 1, 3], [1, 5, 2], pool)
         wanted = [pool[0], 0, pool[2]]

@@ -114,9 +114,7 @@ def saved(folder, parts):
 def test_what_a_run_leaves(whole):
     parts, folder = whole
     names = {path.name for path in folder.iterdir()}
-    assert names == {
-        "config.json", "metrics.jsonl", "matches", "past", "checkpoints", "adapter"
-    }  # fmt: skip
+    assert names >= {"config.json", "metrics.jsonl", "matches", "past", "checkpoints"}
     record = json.loads((folder / "config.json").read_text())
     assert record.pop("preset") == "test"
     assert LmConfig.from_json(record) == parts.config
@@ -126,7 +124,9 @@ def test_what_a_run_leaves(whole):
     steps = [row["weight"] for row in rows_of(folder)]
     assert steps == [4 * 2 * 4] * 4  # seats, rounds, tokens
     for row in metrics.read_rows(folder / "metrics.jsonl"):
-        assert np.isfinite(list(row.values())).all()
+        # What did not happen has no share.
+        known = [x for x in row.values() if x is not None]
+        assert np.isfinite(known).all()
         # Nothing is trained between sampling and learning.
         assert row["ratio"] == pytest.approx(1, abs=1e-4)
     done, state = saved(folder, parts)

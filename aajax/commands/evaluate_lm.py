@@ -1,0 +1,56 @@
+"""What a trained adapter does with itself and with scripted players."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from aajax.dialogue.measures import measure
+from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.scripted import scripted_names, scripted_player
+from aajax.dialogue.seating import LEARNER
+from aajax.lm.decoder import Adapters
+from aajax.training.lm_assemble import LmParts, LmState
+
+MATCHES = 64  # with each player; half of them in each seat
+ITSELF, BASE = "itself", "base"
+SEED = 1_000_003  # of worlds that no run trains in
+
+
+def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
+    """Measures of the learner's seats, by who sits opposite; "base" is the model
+    without its adapter, with itself. Answers are sampled under the grammar."""
+    game = parts.game
+    names = scripted_names(game)
+    names = [name for name in names if name in ("always_cooperate", "always_defect")]
+    adapters = Adapters(state.policy.weights, parts.scale)
+    players = parts.line_up(adapters)
+    model = players[LEARNER]
+    players[LEARNER] = dataclasses.replace(model, free_tries=0)
+    players |= {name: scripted_player(game, name) for name in names}
+    opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}
+    opposite |= {name: Seat(name) for name in names}
+    matches, own = [], []
+    for index, other in enumerate(opposite.values()):
+        for m in range(MATCHES):
+            mine = m % 2
+            seats = [Seat(LEARNER, 0 if other else -1)] * 2
+            if other:
+                seats[1 - mine] = other
+            both = other is None or other.player == LEARNER
+            own.append([both or seat == mine for seat in range(2)])
+            number = index * MATCHES + m
+            # Half as many worlds as matches: each is played from both seats.
+            matches.append(Fixture(number, m // 2, SEED + m // 2, tuple(seats)))
+    key = jax.random.key(SEED)
+    played = play(game, players, matches, key)
+    seats = np.array(own)
+    return {
+        name: measure(
+            game,
+            played[i * MATCHES : (i + 1) * MATCHES],
+            seats[i * MATCHES : (i + 1) * MATCHES],
+            by_seat=False,
+        )
+        for i, name in enumerate(opposite)
+    }

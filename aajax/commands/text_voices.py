@@ -1,0 +1,123 @@
+"""Who among players is a language model, and what those meet in and speak with."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aajax.lm.peft_config import CONFIG
+from aajax.training.lm_assemble import read_options
+from aajax.training.lm_config import LmConfig
+
+BASE = "base"  # the player that is the model without an adapter
+# What runs must have in common to meet; a model without a folder is a pocket model.
+ALIKE = ("game", "options", "prompts", "model", "pocket", "system", "dtype")
+SPOKEN_ALIKE = ("temperature", "max_tokens", "max_cache")
+
+
+class Voice(NamedTuple):
+    """A language model's player.
+
+    Attributes:
+      adapter: PEFT folder; None for the base alone.
+      config: of the run that it comes from; None where it is of no run.
+    """
+
+    adapter: Path | None
+    config: LmConfig | None
+
+
+def find_voice(name: str) -> Voice | None:
+    """The language model's player called `name`; None if it is nobody of the kind.
+
+    Args:
+      name: "base", the folder of a run, or a PEFT folder.
+
+    Raises:
+      ValueError: for a run that cannot play.
+    """
+    if name == BASE:
+        return Voice(None, None)
+    folder = Path(name)
+    if (folder / CONFIG).is_file():
+        return Voice(folder, None)
+    config = folder / "config.json"
+    if not config.is_file():
+        return None
+    record = json.loads(config.read_text())
+    record.pop("preset", None)
+    try:
+        own = LmConfig.from_json(record)
+    except ValueError as error:
+        raise ValueError(
+            f"player is {name!r}: a run of `aajax train lm-...` is needed, which its "
+            f"config.json is none of ({error})"
+        ) from None
+    if not (folder / "adapter" / CONFIG).is_file():
+        raise ValueError(
+            f"player is {name!r}: a run that is finished is needed, with adapter/ in "
+            "it; those under past/ can play already"
+        )
+    return Voice(folder / "adapter", own)
+
+
+def find_config(
+    names: Sequence[str], given: Mapping[str, object], speaking: Mapping[str, object]
+) -> LmConfig:
+    """The game and the model that players meet in and speak with.
+
+    Args:
+      names: of players.
+      given: what counts whatever the runs among them say, by names of ALIKE.
+      speaking: the same, by names of SPOKEN_ALIKE.
+
+    Raises:
+      ValueError: where the runs disagree in what is not given.
+    """
+    runs = {
+        name: voice.config
+        for name in names
+        if (voice := find_voice(name)) is not None and voice.config is not None
+    }
+    if runs:
+        (first, config), *others = runs.items()
+        if "model" in given:
+            given = {"pocket": config.pocket, **given}
+        for name, other in others:
+            for field in ALIKE:
+                if field not in given:
+                    _check_alike(field, first, config, name, other)
+            for field in SPOKEN_ALIKE:
+                if field not in speaking:
+                    _check_alike(field, first, config.speaking, name, other.speaking)
+    elif "game" in given:
+        config = LmConfig()
+    else:
+        raise ValueError("game is None: without the folder of a run, one is needed")
+    spoken = dataclasses.replace(config.speaking, free_tries=0, **speaking)
+    return dataclasses.replace(
+        config, data=1, fsdp=1, tensor=1, speaking=spoken, **given
+    )  # fmt: skip
+
+
+def _check_alike(field: str, first: str, one, second: str, other) -> None:
+    here, there = (_comparable(field, x) for x in (one, other))
+    if here != there:
+        raise ValueError(
+            f"players has {first} and {second}: runs that agree are needed, or an "
+            f"option that decides, and {field} is {getattr(one, field)} of one and "
+            f"{getattr(other, field)} of the other"
+        )
+
+
+def _comparable(field: str, config) -> object:
+    """What is equal where a setting means the same."""
+    value = getattr(config, field)
+    if field == "options":
+        return read_options(value)
+    if field == "pocket" and config.model is not None:
+        return None
+    if field == "model" and value is not None:
+        return Path(value).resolve()
+    return value
