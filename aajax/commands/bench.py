@@ -20,10 +20,8 @@ Name = Literal[
     *("negotiation-discrete", "harvest-train", "ipd-job"),
 ]
 COLUMNS = ("median", "range", "peer", "ratio", "peak memory")
-SLOW = (
-    "negotiation-discrete",
-    "harvest-train",
-)  # minutes, and measured only when asked for
+# They take minutes, and are measured only when asked for.
+SLOW = ("negotiation-discrete", "harvest-train")
 
 # Peers, measured on 2 cores of a like machine: Pax's worlds under a random policy, the
 # published code of LOQA and of Advantage Alignment at their own sizes, and the paper's

@@ -136,6 +136,8 @@ def _game(
     number = 0
     while not timestep.last:
         number += 1
+        if show and words.is_map and console.is_terminal:
+            console.clear()  # one board in the place of another moves
         console.print(f"\nstep {number}")
         if show:
             console.print(words.show(state))

@@ -29,7 +29,6 @@ from aajax.types import PRNGKey, PyTree
 
 HUMAN, API = "human", "api:"
 
-
 OpenJournal = Callable[[str], Journal | None]
 
 

@@ -47,6 +47,7 @@ class View(NamedTuple):
       question: `(seat, state) -> text`, what one seat may answer; None where nothing
         that it does matters, and it is not asked.
       read: `(seat, state, answer) -> action`; raises ValueError, for what is no answer.
+      is_map: whether a terminal shows one step in the place of another.
     """
 
     seats: tuple[str, ...]
@@ -55,6 +56,7 @@ class View(NamedTuple):
     say: Callable[[int, PyTree, np.ndarray], str]
     question: Callable[[int, PyTree], str | None]
     read: Callable[[int, PyTree, str], np.ndarray]
+    is_map: bool = False
 
 
 def view(env: Environment) -> View:
@@ -228,7 +230,8 @@ def _of_harvest(env: CommonsHarvest) -> View:
     def show_to(seat: int, state: HarvestState, observation: np.ndarray) -> Text:
         return show(state).append(f"\nyou are {letters[seat]}")
 
-    return _of_named_actions(letters, env.action_names, show, show_to)
+    words = _of_named_actions(letters, env.action_names, show, show_to)
+    return words._replace(is_map=True)
 
 
 VIEWS: dict[type, Callable[[Environment], View]] = {

@@ -41,7 +41,14 @@ def pocket_tokenizer(
         raise ValueError(f"vocab_size is {vocab_size}: at least {SMALLEST} is needed")
     alphabet = {character: byte for byte, character in enumerate(byte_characters())}
     tokenizer = Tokenizer(models.BPE(alphabet, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Tokens may be whole phrases, punctuation and spaces included, but a number is a
+    # token of its own, or few texts would have the same.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     if texts is not None:
         trainer = trainers.BpeTrainer(

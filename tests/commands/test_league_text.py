@@ -53,7 +53,7 @@ def folders(tmp_path_factory):
     save_params(root / "model", decoder, lm.init_params(decoder, jax.random.key(0)))
     config = LmConfig(
         game="ipd",
-        options=("num_rounds=2",),
+        options=("num_rounds=1",),
         prompts="short",
         model=root / "model",
         speaking=Speaking(max_tokens=8, free_tries=3),
@@ -120,7 +120,7 @@ def test_adapters_of_one_model(folders, tmp_path):
     config = find_config(names, {}, {})
     assert config.speaking == Speaking(max_tokens=8, free_tries=0)
     assert (config.game, config.model) == ("ipd", folders.config.model)
-    game = registry.make("ipd", "short", num_rounds=2)
+    game = registry.make("ipd", "short", num_rounds=1)
     found = text_players.entrants(names, game)
     assert [(x.name, x.seat) for x in found] == [
         ("first", Seat(LEARNER, 0)),
@@ -234,7 +234,7 @@ def test_what_is_given_counts_whatever_runs_say(folders):
     config = find_config(names, {"game": "stag-hunt"}, {"max_tokens": 5})
     assert config.game == "stag-hunt"
     assert config.speaking.max_tokens == 5
-    assert config.options == ("num_rounds=2",)
+    assert config.options == ("num_rounds=1",)
 
 
 def test_guests(folders):

@@ -174,7 +174,7 @@ def spoken(model, dilemma):
     return of
 
 
-FREE = {"free_tries": 3, "temperature": 0.8}
+FREE = {"free_tries": 2, "temperature": 1.0}
 
 
 def assert_alike(left, right):
@@ -221,7 +221,7 @@ def test_a_match_is_the_same_alone_and_among_others(spoken, options):
     rows = [seat for match in together for seat in match.turns if seat[0].tokens]
     assert len({tuple(turn.answer for turn in row) for row in rows}) >= 3
     tries = {turn.tries for turn in spoken_turns(together)}
-    assert tries == {1} if not options else len(tries & {1, 2, 3}) >= 2 and 4 in tries
+    assert tries == {1} if not options else {1, 3} <= tries
 
 
 def test_who_speaks_matters(spoken):
