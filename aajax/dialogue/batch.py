@@ -1,5 +1,6 @@
 """Matches as arrays of tokens: the very ids that were read and sampled."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def speech_batch(
       places: which seats.
       credit: f32[M, T, N], of each round; 0 if None.
       length: L is at least so large, and
-      num_targets: K; both are rounded up to 64, 96, 128, 192, 256, ..., so that few
+      num_targets: K; both are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few
         programs are compiled.
     """
     rows = [_Row(matches[b].turns[i], len(matches[b].rewards)) for b, i in places]
@@ -154,11 +155,11 @@ def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.
 
 
 def _bucket(size: int) -> int:
-    """The least of 64, 96, 128, 192, 256, ... that is not below `size`."""
+    """The least of 64, 80, 96, 112, 128, 160, 192, 224, 256, ... not below `size`."""
     bucket = _LEAST
     while bucket < size:
-        half = bucket + bucket // 2
-        if size <= half:
-            return half
+        quarter = bucket // 4
+        if size <= 2 * bucket:
+            return bucket + quarter * math.ceil((size - bucket) / quarter)
         bucket *= 2
     return bucket

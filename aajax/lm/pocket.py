@@ -53,7 +53,7 @@ class PocketConfig:
     layers: int = 2
     heads: int = 2
     text: Path | None = None
-    steps: int = 300
+    steps: int = 600
     batch: int = 8
     length: int = 384
     learning_rate: float = 0.015
@@ -167,7 +167,9 @@ def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:
         num_heads=config.heads,
         num_kv_heads=config.heads,
         head_dim=config.hidden_size // config.heads,
-        tie_embeddings=True,
+        # Tied, the embeddings of what is equally likely come to be alike, and with them
+        # what an adapter could tell apart.
+        tie_embeddings=False,
         qk_norm=config.family == "qwen3",
     )
 

@@ -171,9 +171,9 @@ def told(rng: np.random.Generator, each: Exchange) -> Exchange:
 
 
 def exchange(rng: np.random.Generator) -> Exchange:
-    """One of any kind, every other time with an order."""
+    """One of any kind, two times in three with an order."""
     each = _pick(rng, KINDS)(rng)
-    return told(rng, each) if rng.integers(2) else each
+    return told(rng, each) if rng.integers(3) else each
 
 
 def _talk(rng: np.random.Generator) -> str:

@@ -121,13 +121,13 @@ _FIRST, _VARIANTS_OF_OTHERS = "qwen2.5-7b", ("naive",)
 
 _POCKET = LmConfig(
     prompts="short",
-    pocket=PocketConfig(vocab_size=512),
+    pocket=PocketConfig(vocab_size=768),
     seating=_BUFFER,
-    lora=Lora(rank=16, alpha=32.0),
-    past_selves=PastSelves(every=10, most=10),
+    lora=Lora(rank=8, alpha=16.0),
+    past_selves=PastSelves(every=10, most=3),
     num_matches=64,
-    learning_rate=3e-3,
-    critic_learning_rate=3e-3,
+    learning_rate=1e-3,
+    critic_learning_rate=1e-3,
     speaking=Speaking(max_tokens=32),
     save_every=25,
     matches_every=25,

@@ -164,9 +164,10 @@ def test_curves_of_what_is_measured_are_kept_and_drawn(folders):
     np.testing.assert_allclose(
         row["apples"], SMALL.num_steps * np.array(row["reward"]), rtol=1e-5
     )
-    heights = {
-        world: Image.open(folders / world / "figure.png").size[1] for world in RUNS
-    }
+    heights = {}
+    for world in RUNS:
+        with Image.open(folders / world / "figure.png") as image:
+            heights[world] = image.height
     assert heights["harvest"] > 1.5 * heights["coin"]
 
 

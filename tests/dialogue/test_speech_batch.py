@@ -106,7 +106,7 @@ def test_seats_are_sorted_and_chosen():
 
 @pytest.mark.parametrize(
     ("size", "padded"),
-    [(64, 64), (65, 96), (96, 96), (97, 128), (129, 192), (193, 256)],
+    [(64, 64), (65, 80), (96, 96), (97, 112), (129, 160), (257, 320)],
 )
 def test_few_lengths_are_compiled(size, padded):
     # The last of the sampled tokens is not read.
