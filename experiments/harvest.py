@@ -42,7 +42,7 @@ class Config:
     preset: str = "harvest-small"  # or harvest, on an accelerator
     seeds: int = 5
     background: int = 1  # last seats of scripted players; 2 of 7 in Melting Pot
-    num_games: int = 64  # played by each seed, for each row
+    num_games: int = 32  # played by each seed, for each row
     out: Path = Path("runs/experiments")
 
 

@@ -30,7 +30,7 @@ from aajax.training.self_play import TrainState
 from aajax.types import Array, PyTree, Trajectory
 
 NUM_GAMES = 1024
-FEWER_GAMES = {CommonsHarvest: 64}  # in worlds whose observations fill the memory
+FEWER_GAMES = {CommonsHarvest: 32}  # in worlds whose observations fill the memory
 OPPONENTS = (
     *("always_cooperate", "always_defect", "tit_for_tat", "random"),
     *("greedy", "pacifist", "sustainable"),

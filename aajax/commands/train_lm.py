@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import numpy as np
 import tyro
 from rich.console import Console
@@ -51,9 +52,13 @@ def run_lm(
         raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
     from aajax.commands.evaluate_lm import evaluate_lm
     from aajax.commands.text_players import make_guest
+    from aajax.lm.pocket import user_cache
     from aajax.training.lm_assemble import assemble
     from aajax.training.lm_run import train_lm
 
+    # Runs of one preset are the same programs.
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))
     with console.status("reading the model"):
         # What does not fit is refused before anything is written.
         parts = assemble(config, make_guest(config))

@@ -142,10 +142,7 @@ def pocket_folder(
         None.
       config: of the model; each has a folder of its own.
     """
-    if cache_dir is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache_dir = Path(home) / "aajax"
-    folder = Path(cache_dir) / f"pocket-{_digest(config)}"
+    folder = Path(cache_dir or user_cache()) / f"pocket-{_digest(config)}"
     if not folder.exists():
         try:
             train_pocket(folder, config)
@@ -154,6 +151,11 @@ def pocket_folder(
             if not folder.exists():
                 raise
     return folder
+
+
+def user_cache() -> Path:
+    """aajax in $XDG_CACHE_HOME or ~/.cache: what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aajax"
 
 
 def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:

@@ -192,7 +192,7 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
         folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
         params=params, system=config.system, max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries,
+        free_tries=speaking.free_tries, cache_size=speaking.cache_size,
     )  # fmt: skip
 
 

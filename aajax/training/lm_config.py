@@ -35,13 +35,21 @@ class Speaking:
     max_tokens: int = 400  # of an answer
     free_tries: int = 0  # without the grammar, before one under it
     max_cache: int | None = None  # tokens of the longest dialogue; None: the model's
+    cache_size: int = (
+        1  # tokens that there is room for at first; each doubling compiles
+    )
 
     def __post_init__(self):
         if not 0 < self.temperature < math.inf:
             raise ValueError(
                 f"temperature is {self.temperature}: a number above 0 is needed"
             )
-        for name, least in (("max_tokens", 1), ("free_tries", 0), ("max_cache", 1)):
+        for name, least in (
+            ("max_tokens", 1),
+            ("free_tries", 0),
+            ("max_cache", 1),
+            ("cache_size", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}: at least {least} is needed")

@@ -128,7 +128,7 @@ _POCKET = LmConfig(
     num_matches=64,
     learning_rate=1e-3,
     critic_learning_rate=1e-3,
-    speaking=Speaking(max_tokens=32),
+    speaking=Speaking(max_tokens=16, cache_size=256),
     save_every=25,
     matches_every=25,
 )
@@ -142,7 +142,7 @@ POCKET: dict[str, LmConfig] = {
         beta=1.0,
         entropy_bonus=0.01,
         num_iterations=200,
-        speaking=Speaking(max_tokens=8),
+        speaking=Speaking(max_tokens=4, cache_size=128),
     ),
     "split": dataclasses.replace(
         _POCKET,
