@@ -10,6 +10,7 @@ from aajax.envs.registry import ENVIRONMENTS
 from aajax.learners import lola_dice, lola_exact, loqa, presets
 from aajax.policies import matrix
 from aajax.policies.scripted import players
+from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
 from aajax.training.presets import PRESETS
 
 
@@ -27,6 +28,11 @@ def main(arguments: list[str]) -> None:
         names = ", ".join(players(ENVIRONMENTS[game]()).names)
         table.add_row("scripted player", f"of {game}", names)
     table.add_section()
+    for game, about in GAMES_IN_WORDS.items():
+        table.add_row("game in words", game, about)
+    for player, about in SPEAKERS.items():
+        table.add_row("its player", player, about)
+    table.add_section()
     for kind, about in LEARNED.items():
         table.add_row("learned policy", kind, about)
     table.add_section()
@@ -37,9 +43,31 @@ def main(arguments: list[str]) -> None:
     table.add_section()
     for name, (about, _) in PRESETS.items():
         table.add_row("preset", name, about)
+    games = ", ".join(PUBLISHED)
+    table.add_row("preset", "lm-GAME", f"A pocket model in a game of words: {games}.")
+    for name, (about, _) in VARIANTS.items():
+        table.add_row("preset", f"lm-GAME-{name}", f"... {about}.")
+    for name, (folder, _) in MODELS.items():
+        about = f"... of {folder} (--model), with the published settings."
+        table.add_row("preset", f"lm-GAME-VARIANT-{name}", about)
     Console().print(table)
 
 
+GAMES_IN_WORDS = {
+    "ipd": "Two letters, the points of a prisoner's dilemma.",
+    "chicken": "Two letters, the points of chicken.",
+    "stag-hunt": "Two letters, the points of a stag hunt.",
+    "split": "Two divide items of known worth by simultaneous proposals.",
+    "trust-and-split": "Two with hidden hands talk, and divide coins.",
+    "deal-or-no-deal": "Two talk, and get something only where proposals fit.",
+}
+SPEAKERS = {
+    "base": "The language model without an adapter.",
+    "a folder": "An adapter: a run's, or any PEFT folder.",
+    "a scripted player": "One of the game's world, such as always_defect.",
+    "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
+    "human": "A person in the terminal.",
+}
 OPPONENT_AWARE = {"loqa": loqa, "lola": lola_dice, "lola_exact": lola_exact}
 LEARNED = {
     "tabular": "A free probability for each last outcome.",

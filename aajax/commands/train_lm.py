@@ -13,6 +13,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aajax.lm.hosts import in_first
+from aajax.lm.sharding import start_distributed
 from aajax.report.tables import measures_table
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import read_rows, write_text
@@ -33,7 +35,11 @@ class Options:
 def main(
     preset: str, about: str, config: LmConfig, rest: list[str], console: Console
 ) -> None:
-    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped."""
+    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped.
+
+    Where the surroundings say that there are several processes, it is one of them, see
+    `lm.sharding.start_distributed`.
+    """
     options = tyro.cli(
         Options,
         args=rest,
@@ -41,20 +47,26 @@ def main(
         description=about,
         default=Options(config, Path("runs") / preset),
     )
+    start_distributed()
+    if jax.process_index() > 0:
+        console = Console(quiet=True)  # process 0 speaks for all
     run_lm(preset, options.config, options.out, options.resume, console)
 
 
 def run_lm(
     preset: str, config: LmConfig, out: Path, resume: bool, console: Console
 ) -> dict:
-    """Trains (on) and reports; returns the summary."""
+    """Trains (on) and reports; returns the summary.
+
+    With several processes all of them call this, and process 0 writes.
+    """
     if importlib.util.find_spec("transformers") is None:
         raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
     from aajax.commands.evaluate_lm import evaluate_lm
     from aajax.commands.text_players import make_guest
     from aajax.lm.pocket import user_cache
     from aajax.training.lm_assemble import assemble
-    from aajax.training.lm_run import train_lm
+    from aajax.training.lm_run import check_processes, train_lm
 
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:
@@ -62,7 +74,8 @@ def run_lm(
     with console.status("reading the model"):
         # What does not fit is refused before anything is written.
         parts = assemble(config, make_guest(config))
-    open_folder(out, preset, config, resume)
+    check_processes(parts)
+    in_first(lambda: open_folder(out, preset, config, resume))
     with _progress(console) as progress:
         task = progress.add_task("compiling", total=config.num_iterations)
         done = 0
@@ -96,6 +109,8 @@ def run_lm(
         "training": _last(out),
         "measures": measures,
     }
+    if jax.process_index() > 0:
+        return summary
     write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     console.print(measures_table(summary))
     if importlib.util.find_spec("matplotlib"):

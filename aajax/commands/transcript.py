@@ -48,24 +48,27 @@ def main(arguments: list[str]) -> None:
     console.print(f"wrote {out}: {_counts(records, saved)}")
 
 
-def _saved(run: Path) -> dict[int | None, Path]:
-    """Files of matches by iteration; a league's has none."""
-    found = {
-        int(name[1]): path
-        for path in (run / "matches").glob("*")
-        if (name := re.fullmatch(r"iteration_(\d+)\.jsonl\.gz", path.name))
-    }
+def _saved(run: Path) -> dict[int | None, list[Path]]:
+    """Files of matches by iteration, one of each process; a league's has none."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in (run / "matches").glob("*"):
+        name = re.fullmatch(r"iteration_(\d+)(?:_(\d+))?\.jsonl\.gz", path.name)
+        if name:
+            found.setdefault(int(name[1]), []).append((int(name[2] or 0), path))
     if found:
-        return dict(sorted(found.items()))
+        return {
+            number: [path for _, path in sorted(files)]
+            for number, files in sorted(found.items())
+        }
     if (run / "matches.jsonl.gz").is_file():
-        return {None: run / "matches.jsonl.gz"}
+        return {None: [run / "matches.jsonl.gz"]}
     raise ValueError(
         f"run is {str(run)!r}: a folder with matches/iteration_N.jsonl.gz of a run, or "
         "with matches.jsonl.gz of a league, is needed"
     )
 
 
-def _chosen(saved: Mapping, iterations: str) -> dict[int | None, Path]:
+def _chosen(saved: Mapping, iterations: str) -> dict[int | None, list[Path]]:
     """Those of "3", the last three, or of "10:20", from 10 to 20."""
     pattern = re.fullmatch(r"0*([1-9]\d*)|(\d*):(\d*)", iterations)
     if pattern is None:
@@ -87,13 +90,14 @@ def _chosen(saved: Mapping, iterations: str) -> dict[int | None, Path]:
     return chosen
 
 
-def _records(files: Mapping[int | None, Path], most: int) -> list[dict]:
-    """At most so many records, evenly from all files and from all of a file."""
+def _records(files: Mapping[int | None, list[Path]], most: int) -> list[dict]:
+    """At most so many records, evenly from all iterations and from all of one."""
     chosen = _spread(list(files.items()), most)
     records = []
-    for place, (iteration, path) in enumerate(chosen):
+    for place, (iteration, paths) in enumerate(chosen):
         share = most // len(chosen) + (place < most % len(chosen))
-        for line_number, line in _spread(_lines(path), share):
+        lines = [(path, *line) for path in paths for line in _lines(path)]
+        for path, line_number, line in _spread(lines, share):
             try:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
@@ -103,7 +107,7 @@ def _records(files: Mapping[int | None, Path], most: int) -> list[dict]:
                 ) from error
             records.append({"iteration": iteration, **record})
     if not records:
-        paths = ", ".join(str(path) for path in files.values())
+        paths = ", ".join(str(path) for each in files.values() for path in each)
         raise ValueError(f"run has {paths}: at least one match in it is needed")
     return records
 

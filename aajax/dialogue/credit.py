@@ -74,11 +74,18 @@ def comparable(
     it, and, with "group", their worlds are equal.
     """
     group = np.array([match.group for match in matches])
+    trained = np.array([match.trained for match in matches])
+    return comparable_in(group, trained, baseline)
+
+
+def comparable_in(
+    group: np.ndarray, trained: np.ndarray, baseline: Literal["group", "batch"]
+) -> np.ndarray:
+    """The same, of what matches have: `group` i[M] and `trained` bool[M, N]."""
     if baseline == "batch":
         group = np.zeros_like(group)
     group = np.unique(group, return_inverse=True)[1]
-    trained = np.array([match.trained for match in matches], int)
-    return (2 * group[:, None] + trained).astype(np.int32)
+    return (2 * group[:, None] + trained.astype(int)).astype(np.int32)
 
 
 @functools.partial(jax.jit, static_argnames=("discount", "scale"))

@@ -6,15 +6,19 @@ where h is the hidden state of the last token that a seat reads before it answer
 round.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from aajax.dialogue.batch import SpeechBatch
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, forward
+from aajax.lm.sharding import batch_shardings, param_shardings
 from aajax.types import Array, PyTree
 
 
@@ -51,6 +55,7 @@ def make_critic(
     scale: Array,
     *,
     num_microbatches: int = 1,
+    mesh: Mesh | None = None,
     dtype: jnp.dtype = jnp.float32,
     remat: bool = False,
 ) -> Critic:
@@ -61,6 +66,8 @@ def make_critic(
       optimizer: of its weights.
       scale: f32[1], of its adapter.
       num_microbatches: parts of a batch, one after the other.
+      mesh: on which params and adapters lie as `param_shardings` says, batches and
+        values as `batch_shardings` does.
       dtype, remat: of `forward`.
     """
 
@@ -75,7 +82,7 @@ def make_critic(
         value = hidden @ weights["head"] + weights["bias"]
         return jnp.where(batch.decisions >= 0, value, 0.0)
 
-    def init(adapter: PyTree) -> CriticState:
+    def begin(adapter: PyTree) -> CriticState:
         weights = {
             "adapter": jax.tree.map(jnp.copy, adapter),
             "head": jnp.zeros(config.hidden_size, jnp.float32),
@@ -83,10 +90,23 @@ def make_critic(
         }
         return CriticState(weights, optimizer.init(weights))
 
+    def init(adapter: PyTree) -> CriticState:
+        if mesh is None:
+            return begin(adapter)
+        shardings = param_shardings(mesh, jax.eval_shape(begin, adapter))
+        return jax.jit(begin, out_shardings=shardings)(adapter)
+
+    def placed(tree: PyTree, shardings: Callable = batch_shardings) -> PyTree:
+        if mesh is None:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, shardings(mesh, tree))
+
     def value(state: CriticState, params: PyTree, batch: SpeechBatch) -> Array:
         parts = _split(batch, num_microbatches)
-        each = jax.lax.map(lambda part: values(state.weights, params, part), parts)
-        return _join(each)
+        each = jax.lax.map(
+            lambda part: values(state.weights, params, placed(part)), parts
+        )
+        return placed(_join(each))
 
     def loss(weights: PyTree, params: PyTree, batch: SpeechBatch, target: Array):
         error = optax.losses.huber_loss(values(weights, params, batch), target)
@@ -96,7 +116,7 @@ def make_critic(
         state: CriticState, params: PyTree, batch: SpeechBatch, target: Array
     ) -> tuple[CriticState, Array]:
         def add(total, part):
-            found = jax.value_and_grad(loss)(state.weights, params, *part)
+            found = jax.value_and_grad(loss)(state.weights, params, *placed(part))
             return jax.tree.map(jnp.add, total, found), None
 
         zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.weights)
@@ -106,9 +126,27 @@ def make_critic(
         gradient = jax.tree.map(lambda x: x / count, gradient)
         change, inner = optimizer.update(gradient, state.optimizer, state.weights)
         weights = optax.apply_updates(state.weights, change)
-        return CriticState(weights, inner), total / count
+        after = placed(CriticState(weights, inner), param_shardings)
+        return after, total / count
 
-    return Critic(init, jax.jit(value), jax.jit(update, donate_argnums=0))
+    return Critic(
+        init,
+        jax.jit(_on_mesh(mesh, value)),
+        jax.jit(_on_mesh(mesh, update), donate_argnums=0),
+    )
+
+
+def _on_mesh(mesh: Mesh | None, function: Callable) -> Callable:
+    """The function, traced with the mesh in use."""
+
+    @functools.wraps(function)
+    def traced(*arguments):
+        if mesh is None:
+            return function(*arguments)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
+
+    return traced
 
 
 def _split(tree: PyTree, count: int) -> PyTree:

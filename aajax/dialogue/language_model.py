@@ -2,6 +2,9 @@
 
 All rows are one batch, whichever adapters speak, and the model reads every token once:
 what it has read is kept from turn to turn.
+
+On a mesh over several processes each holds rows of its own, any number of them, and all
+are asked at the same steps, each whatever rows it likes.
 """
 
 import dataclasses
@@ -11,19 +14,26 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax.dialogue.players import Reply, Request, Row, Tokens
 from aajax.lm.chat import ChatTemplate, find_template
 from aajax.lm.decoder import Adapters
 from aajax.lm.grammar import Grammar, compile_grammar, matches
+from aajax.lm.hosts import largest
 from aajax.lm.sampler import Sampler, Session
+from aajax.lm.sharding import shard
 from aajax.lm.tokens import load_tokenizer
 from aajax.lm.weights import load_params, read_config
 from aajax.types import PRNGKey, PyTree
 
+_SILENT = Request("", None, None, np.zeros(0, np.float32))  # of a row that is nobody's
+
 
 class Memory(NamedTuple):
     """What a model remembers of its rows.
+
+    R is the largest number of rows that a process has; those beyond its own are silent.
 
     Attributes:
       session: what it has read.
@@ -81,23 +91,30 @@ class LanguageModel:
                 raise ValueError(
                     f"adapter is {row.adapter}: −1 to {num_adapters - 1} is needed"
                 )
+        (batch,) = largest(self.sampler.mesh, len(rows))
+        adapter_id = np.full(batch, -1, np.int32)
+        adapter_id[: len(rows)] = [row.adapter for row in rows]
         return Memory(
-            session=self.sampler.start(len(rows), self.cache_size),
-            adapter_id=np.array([row.adapter for row in rows], np.int32),
-            pending=((),) * len(rows),
-            stopped=(None,) * len(rows),
+            session=self.sampler.start(batch, self.cache_size),
+            adapter_id=adapter_id,
+            pending=((),) * batch,
+            stopped=(None,) * batch,
         )
 
     def reply(
         self, memory: Memory, requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[Memory, list[Reply | None]]:
+        num_rows, batch = len(requests), len(memory.pending)
+        requests = [*requests, *[_SILENT] * (batch - num_rows)]
         told = [
             (*before, request.text) if request.text else before
             for before, request in zip(memory.pending, requests, strict=True)
         ]
         asked = np.array([request.kind is not None for request in requests])
-        if not asked.any():
-            return memory._replace(pending=tuple(told)), [None] * len(requests)
+        if not largest(self.sampler.mesh, asked.any())[0]:
+            return memory._replace(pending=tuple(told)), [None] * num_rows
+        if batch > num_rows:
+            keys = keys[np.minimum(np.arange(batch), num_rows - 1)]
         prompts = [
             self._prompt(texts, stopped) if now else []
             for texts, stopped, now in zip(told, memory.stopped, asked, strict=True)
@@ -146,7 +163,7 @@ class LanguageModel:
                 for reply, before in zip(replies, memory.stopped, strict=True)
             ),
         )
-        return memory, replies
+        return memory, replies[:num_rows]
 
     def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
         texts = texts or ("",)
@@ -172,6 +189,7 @@ def load_language_model(
     system: str | None = None,
     params: PyTree | None = None,
     max_cache: int | None = None,
+    mesh: Mesh | None = None,
     **options,
 ) -> LanguageModel:
     """The model of a Hugging Face folder, ready to answer in any of `patterns`.
@@ -184,6 +202,7 @@ def load_language_model(
       system: what the system says in every dialogue.
       params: of the decoder, where they are at hand (and sharded); else read.
       max_cache: tokens of the longest dialogue.
+      mesh: that `params` lie on, as `Sampler` has it; None for one device.
       **options: further attributes of `LanguageModel`.
 
     Raises:
@@ -200,10 +219,10 @@ def load_language_model(
     if params is None:
         params = load_params(folder, dtype=param_dtype)
     return LanguageModel(
-        sampler=Sampler(config, dtype=dtype, max_cache=max_cache),
+        sampler=Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh),
         params=params,
         template=template,
-        grammar=grammar,
+        grammar=grammar if mesh is None else shard(grammar, mesh),
         starts=dict(zip(unique, starts, strict=True)),
         **options,
     )

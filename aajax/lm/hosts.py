@@ -62,7 +62,7 @@ def own_rows(tree: PyTree) -> PyTree:
     """The rows [P, ...] of this process, as NumPy arrays: undoes `place_rows`."""
 
     def pieces(x: Array) -> list[Array]:
-        if x.is_fully_addressable:
+        if getattr(x, "is_fully_addressable", True):
             return [x]
         # Devices along the tensor axis have the same rows.
         found = {
@@ -89,6 +89,24 @@ def largest(mesh: Mesh | None, *numbers: int) -> list[int]:
     return [int(x) for x in gathered(place_rows(mesh, own)).max(0)]
 
 
+def rows_of_all(mesh: Mesh | None, tree: PyTree) -> PyTree:
+    """The rows [n B, ...] of all n processes, in their order, of each one's [B, ...].
+
+    All take part, with equal shapes, and get the same NumPy arrays.
+    """
+    tree = jax.tree.map(np.asarray, tree)
+    if len(processes(mesh)) == 1:
+        return tree
+
+    def gather(x: np.ndarray) -> np.ndarray:
+        # As bytes: JAX would shorten numbers of 64 bits.
+        pieces = np.frombuffer(x.tobytes(), np.uint8)
+        every = multihost_utils.process_allgather(pieces, tiled=True)
+        return np.frombuffer(every.tobytes(), x.dtype).reshape(-1, *x.shape[1:])
+
+    return jax.tree.map(gather, tree)
+
+
 def first_row(mesh: Mesh | None, batch: int) -> int:
     """The number of this process's first row, if each process has `batch` of them."""
     return processes(mesh).index(jax.process_index()) * batch
@@ -110,29 +128,38 @@ def gathered(x: Array) -> np.ndarray:
 def writer(tree: PyTree) -> Callable[[Callable[[], T]], T | None]:
     """How to call what writes a tree that all processes gather: in the first one only.
 
-    Where no other process has a part of it, this one writes. Otherwise all wait for
-    process 0 and fail with it: none is left waiting for one that has given up.
+    Where no other process has a part of it, this one writes.
 
     Returns:
-      `action -> result`, None where it was another process that acted.
+      `action -> result`, see `in_first`.
     """
+    return in_first if is_spread(tree) else lambda action: action()
 
-    def call(action: Callable[[], T]) -> T:
+
+def in_first(action: Callable[[], T]) -> T | None:
+    """Calls it in process 0 alone, and returns None in the others.
+
+    All wait for process 0 and fail with it: none is left waiting for one that has given
+    up.
+
+    Raises:
+      OSError, ValueError: that of the action; in the others one that says whose it is.
+    """
+    if jax.process_count() == 1:
         return action()
-
-    def call_in_first(action: Callable[[], T]) -> T | None:
-        result: Any = None
-        error = None
-        if jax.process_index() == 0:
-            try:
-                result = action()
-            except OSError as caught:
-                error = caught
-        failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
-        if error is not None:
-            raise error
-        if failed:
-            raise OSError(errno.EIO, "process 0 could not write its files")
-        return result
-
-    return call_in_first if is_spread(tree) else call
+    result: Any = None
+    error = None
+    if jax.process_index() == 0:
+        try:
+            result = action()
+        except (OSError, ValueError) as caught:
+            error = caught
+    code = 0 if error is None else 1 if isinstance(error, OSError) else 2
+    code = int(multihost_utils.broadcast_one_to_all(np.int32(code)))
+    if error is not None:
+        raise error
+    if code == 1:
+        raise OSError(errno.EIO, "process 0 could not write its files")
+    if code == 2:
+        raise ValueError("process 0 has refused to go on: see what it says")
+    return result

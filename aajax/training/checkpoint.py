@@ -34,12 +34,13 @@ def restore_latest(folder: Path, like: PyTree) -> tuple[int, PyTree] | None:
 
     Args:
       folder: where `save` put them.
-      like: a state of the same structure, or its `jax.eval_shape`.
+      like: a state of the same structure, or its `jax.eval_shape`; what has a sharding
+        on several devices is put there.
     """
     with _manager(folder) as manager:
         for step in sorted(manager.all_steps(), reverse=True):
             if _is_complete(folder / str(step)):
-                template = jax.eval_shape(_without_keys, like)
+                template = jax.tree.map(_shape, like)
                 state = manager.restore(step, args=ocp.args.StandardRestore(template))
                 return step, _with_keys(state, like)
     return None
@@ -63,6 +64,15 @@ def _is_key(x) -> bool:
 
 def _without_keys(state: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def _shape(x) -> jax.ShapeDtypeStruct:
+    if _is_key(x):
+        return jax.eval_shape(jax.random.key_data, x)
+    sharding = getattr(x, "sharding", None)
+    if sharding is not None and sharding.num_devices == 1:
+        sharding = None
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
 def _with_keys(state: PyTree, like: PyTree) -> PyTree:

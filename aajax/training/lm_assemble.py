@@ -17,16 +17,17 @@ from aajax.dialogue.language_model import LanguageModel, load_language_model
 from aajax.dialogue.learner import SpeechLoss, make_learner
 from aajax.dialogue.players import Player
 from aajax.dialogue.scripted import scripted_player
-from aajax.dialogue.seating import GUEST, LEARNER
+from aajax.dialogue.seating import GUEST, LEARNER, num_rows
 from aajax.lm import lora
-from aajax.lm.decoder import Adapters
+from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import Fit, FitState
+from aajax.lm.hosts import padded_rows, processes
 from aajax.lm.peft_folder import load_peft
 from aajax.lm.pocket import pocket_folder
-from aajax.lm.sharding import make_mesh, param_shardings
+from aajax.lm.sharding import make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
 from aajax.training.lm_config import LmConfig
-from aajax.types import PRNGKey
+from aajax.types import PRNGKey, PyTree
 
 
 class LmState(NamedTuple):
@@ -53,7 +54,7 @@ class LmParts:
       fit: the policy's training step.
       critic: None without one.
       scale: f32[1], of the adapter.
-      mesh: None for one device.
+      mesh: None for one device; over several processes each plays matches of its own.
       credit: advantages f[M, T, N] → credits f[M, T, N].
     """
 
@@ -69,6 +70,30 @@ class LmParts:
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
+        policy, critic = self._weights(key)
+        if self.mesh is not None:
+            policy, critic = shard((policy, critic), self.mesh)
+        return self._begin(policy, critic)
+
+    @property
+    def template(self) -> LmState:
+        """Shapes of a state, and where they lie on a mesh."""
+        key = jax.random.key(self.config.seed)
+        shapes = jax.eval_shape(lambda key: self._begin(*self._weights(key)), key)
+        if self.mesh is None:
+            return shapes
+        shardings = param_shardings(self.mesh, shapes)
+        return jax.tree.map(
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+            shapes, shardings,
+        )  # fmt: skip
+
+    def _begin(self, policy: PyTree, critic: PyTree | None) -> LmState:
+        value = None if self.critic is None else self.critic.init(critic)
+        return LmState(self.fit.init(policy), value)
+
+    def _weights(self, key: PRNGKey) -> tuple[PyTree, PyTree | None]:
+        """Adapters of the policy and of the critic to begin with."""
         config = self.config
         decoder = self.model.sampler.config
         keys = jax.random.split(key)
@@ -83,10 +108,8 @@ class LmParts:
             adapter = lora.put(adapter, 0, initial)
         critic = None
         if self.critic is not None:
-            critic = self.critic.init(
-                lora.init_adapters(decoder, config.lora_config, keys[1]).weights
-            )
-        return LmState(self.fit.init(adapter.weights), critic)
+            critic = lora.init_adapters(decoder, config.lora_config, keys[1]).weights
+        return adapter.weights, critic
 
     def line_up(self, adapters: Adapters) -> dict[str, Player]:
         """Everybody, the model with these adapters."""
@@ -146,9 +169,13 @@ def assemble(
         players[GUEST] = (make_guest or _scripted)(config.guest, game)
     mesh = _mesh(config)
     model = _model(config, game, mesh)
-    decoder, stop = model.sampler.config, jnp.asarray(model.stop)
+    decoder = model.sampler.config
+    # Constants of programs, which arrays of other processes' devices cannot be.
+    own = jax.device_get((model.grammar, model.stop))
+    grammar, stop = jax.tree.map(jnp.asarray, own)
     shared = {
         "num_microbatches": config.num_microbatches,
+        "mesh": mesh,
         "dtype": jnp.dtype(config.dtype),
         "remat": config.remat,
     }
@@ -156,14 +183,16 @@ def assemble(
         config.ratio_cap, config.kl, config.entropy_bonus, config.speaking.temperature
     )
     fit = make_learner(
-        decoder, _optimizer(config, config.learning_rate), weights, model.grammar, stop,
-        mesh=mesh, **shared,
+        decoder, _optimizer(config, config.learning_rate), weights, grammar, stop,
+        **shared,
     )  # fmt: skip
     scale = jnp.full(1, config.lora_config.scale, jnp.float32)
     critic = None
     if config.baseline == "critic":
         optimizer = _optimizer(config, config.critic_learning_rate)
         critic = make_critic(decoder, optimizer, scale, **shared)
+    if mesh is not None:
+        scale = shard(scale, mesh)
     credit = jax.jit(jax.vmap(config.goal.credit))
     return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
 
@@ -174,7 +203,25 @@ def _scripted(name: str, game: TextGame) -> Player:
 
 def _mesh(config: LmConfig) -> Mesh | None:
     axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
-    return None if set(axes.values()) == {1} else make_mesh(**axes)
+    if set(axes.values()) == {1}:
+        return None
+    mesh = make_mesh(**axes)
+    count = len(processes(mesh))
+    if config.num_matches % count:
+        raise ValueError(
+            f"num_matches is {config.num_matches}: a multiple of the {count} processes "
+            "is needed, each of which plays matches of its own"
+        )
+    padded_rows(mesh, 1)  # refuses processes that share rows
+    rows = num_rows(config.seating, config.num_matches)
+    parts = config.data * config.fsdp
+    if count > 1 and rows % parts:
+        raise ValueError(
+            f"num_matches is {config.num_matches}: seats that are learned from in a "
+            f"multiple of data x fsdp = {parts} are needed with several processes, not "
+            f"{rows}"
+        )
+    return mesh
 
 
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
@@ -185,14 +232,14 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
     params = None
     if mesh is not None:
         decoder = read_config(folder)
-        like = jax.eval_shape(lambda: load_params(folder, decoder, dtype=dtype))
+        like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     return load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
         params=params, system=config.system, max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries, cache_size=speaking.cache_size,
+        free_tries=speaking.free_tries, cache_size=speaking.cache_size, mesh=mesh,
     )  # fmt: skip
 
 

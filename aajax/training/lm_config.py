@@ -227,6 +227,15 @@ def _check(config: LmConfig) -> None:
             f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
             "seats that are learned from is needed"
         )
+    if config.baseline == "group" and config.group_size == 1:
+        raise ValueError(
+            "group_size is 1: at least 2 is needed with baseline 'group'; 'batch' "
+            "compares all matches"
+        )
+    if config.seating.past_share > 0 and config.past_selves.every == 0:
+        raise ValueError(
+            "past_selves.every is 0: at least 1 is needed with past_share above 0"
+        )
     if config.num_matches % config.group_size:
         raise ValueError(
             f"group_size is {config.group_size}: a divisor of num_matches "

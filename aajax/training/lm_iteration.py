@@ -1,4 +1,10 @@
-"""One iteration of a language model's training: play, credit, one step."""
+"""One iteration of a language model's training: play, credit, one step.
+
+On a mesh over n processes each plays an n-th of the matches, in the order of their
+numbers, and a match is what it were if one process played them all. Rewards of all are
+known to all, so that baselines are those of one process too; each puts the tokens of
+its own matches into the batch, whose gradient is that of all.
+"""
 
 import dataclasses
 import time
@@ -10,13 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.dialogue import credit as credits
-from aajax.dialogue.batch import SpeechBatch, places_of, speech_batch
+from aajax.dialogue.batch import Place, SpeechBatch, places_of, speech_batch
 from aajax.dialogue.matches import Match
-from aajax.dialogue.measures import measure
+from aajax.dialogue.measures import tallies
 from aajax.dialogue.play import play
-from aajax.dialogue.seating import fixtures, num_rows
+from aajax.dialogue.seating import NUM_SEATS, fixtures, num_rows
 from aajax.lm import lora
 from aajax.lm.decoder import Adapters
+from aajax.lm.hosts import (
+    first_row,
+    largest,
+    own_rows,
+    place_rows,
+    processes,
+    rows_of_all,
+)
+from aajax.lm.sharding import param_shardings, shard
 from aajax.training.lm_assemble import LmParts, LmState, random_numbers
 from aajax.types import Array
 
@@ -26,7 +41,7 @@ class Iteration(NamedTuple):
 
     Attributes:
       state: after it.
-      matches: that were played, with advantages and credits.
+      matches: that this process played, with advantages and credits.
       metrics: name → number.
     """
 
@@ -59,7 +74,10 @@ def iterate(
     )  # fmt: skip
     adapters = _stacked(parts, state, past)
     key = jax.random.fold_in(jax.random.key(config.seed), number)
-    matches = play(parts.game, parts.line_up(adapters), planned, key)
+    count = config.num_matches // len(processes(parts.mesh))
+    first = first_row(parts.mesh, count)
+    own = planned[first : first + count]
+    matches = play(parts.game, parts.line_up(adapters), own, key)
     played = time.monotonic()
     state, matches, metrics = learn(parts, state, matches)
     metrics |= _measures(parts, matches)
@@ -72,18 +90,20 @@ def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
     """What learners did with themselves, and against others where there were any."""
     own = np.array([[a == 0 for a in match.adapters] for match in matches])
     trained = np.array([match.trained for match in matches])
+    found = tallies(parts.game, matches)
+    found, own, trained = rows_of_all(parts.mesh, (found, own, trained))
     mirror = own.all(1, keepdims=True)
-    found = measure(parts.game, matches, trained & mirror, by_seat=False)
+    measures = {name: tally.mean(trained & mirror) for name, tally in found.items()}
     if not mirror.all():
-        against = measure(parts.game, matches, trained & ~mirror, by_seat=False)
-        found |= {f"{name}_against_others": x for name, x in against.items()}
-    return found
+        against = {name: tally.mean(trained & ~mirror) for name, tally in found.items()}
+        measures |= {f"{name}_against_others": x for name, x in against.items()}
+    return measures
 
 
 def learn(
     parts: LmParts, state: LmState, matches: list[Match]
 ) -> tuple[LmState, list[Match], dict[str, float]]:
-    """One step along the credits of matches.
+    """One step along the credits of matches, those that this process played.
 
     Returns:
       The state, the matches with their advantages and credits, and metrics.
@@ -91,8 +111,9 @@ def learn(
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
     credit = np.asarray(parts.credit(advantage))
-    rows = num_rows(config.seating, config.num_matches)
-    batch = padded(speech_batch(matches, places_of(matches), credit), rows)
+    rows = num_rows(config.seating, len(matches))
+    batch = _batch(parts, matches, places_of(matches), rows, credit)
+    batch = place_rows(parts.mesh, batch)
     policy, numbers = parts.fit.update(
         state.policy, batch, parts.model.params, parts.scale
     )
@@ -114,18 +135,25 @@ def _advantages(
     """The critic after its own step, and advantages f32[M, T, N]."""
     config = parts.config
     reward = config.goal.share(jnp.asarray(credits.reward_array(matches)))
+    group = np.array([match.group for match in matches])
+    trained = np.array([match.trained for match in matches])
+    every, group, trained = rows_of_all(parts.mesh, (reward, group, trained))
     baseline = "batch" if config.baseline == "batch" else "group"
-    compared = credits.comparable(matches, baseline)
+    compared = credits.comparable_in(group, trained, baseline)
     advantage = np.asarray(
-        credits.group_advantages(reward, compared, config.gamma, config.reward_scale)
+        credits.group_advantages(every, compared, config.gamma, config.reward_scale)
     )
+    first = first_row(parts.mesh, len(matches))
+    advantage = advantage[first : first + len(matches)]
     if parts.critic is None:
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)
-    rows = 2 * config.num_matches
-    batch = padded(speech_batch(matches, places), rows)
-    found = np.asarray(parts.critic.value(state.critic, parts.model.params, batch))
+    batch = _batch(parts, matches, places, NUM_SEATS * len(matches))
+    base = parts.model.params
+    found = own_rows(
+        parts.critic.value(state.critic, base, place_rows(parts.mesh, batch))
+    )
     value = np.zeros(advantage.shape, np.float32)
     for s, (m, i) in enumerate(places):
         value[m, :, i] = found[s]
@@ -142,8 +170,27 @@ def _advantages(
         target[s] = estimated[m, :, i] + found[s]
         if not matches[m].trained[i]:
             batch.decisions[s] = -1
-    critic, loss = parts.critic.update(state.critic, parts.model.params, batch, target)
+    batch, target = place_rows(parts.mesh, (batch, target))
+    critic, loss = parts.critic.update(state.critic, base, batch, target)
     return critic, advantage, {"critic_loss": float(loss)}
+
+
+def _batch(
+    parts: LmParts,
+    matches: list[Match],
+    places: list[Place],
+    rows: int,
+    credit: np.ndarray | None = None,
+) -> SpeechBatch:
+    """Rows of this process, as long as those of the others."""
+    batch = speech_batch(matches, places, credit)
+    own = batch.tokens.shape[1], batch.targets.shape[1]
+    length, num_targets = largest(parts.mesh, *own)
+    if (length, num_targets) != own:
+        batch = speech_batch(
+            matches, places, credit, length=length, num_targets=num_targets
+        )
+    return padded(batch, rows)
 
 
 def padded(batch: SpeechBatch, rows: int) -> SpeechBatch:
@@ -162,9 +209,13 @@ def padded(batch: SpeechBatch, rows: int) -> SpeechBatch:
 
 def _stacked(parts: LmParts, state: LmState, past: Sequence[Adapters]) -> Adapters:
     """The learner's adapter and, after it, past selves, with room for the most."""
-    now = Adapters(state.policy.weights, parts.scale)
+    now, mesh = Adapters(state.policy.weights, parts.scale), parts.mesh
     if not parts.config.has_past_selves:
         return now
     most = parts.config.past_selves.most
     empty = jax.tree.map(jnp.zeros_like, now)
-    return lora.stack([now, *past, *[empty] * (most - len(past))])
+    if mesh is None:
+        return lora.stack([now, *past, *[empty] * (most - len(past))])
+    past = [shard(one, mesh) for one in past]
+    every = lora.stack([now, *past, *[empty] * (most - len(past))])
+    return jax.device_put(every, param_shardings(mesh, every))

@@ -141,7 +141,7 @@ POCKET: dict[str, LmConfig] = {
         reward_scale=5.0,
         beta=1.0,
         entropy_bonus=0.01,
-        num_iterations=200,
+        num_iterations=150,
         speaking=Speaking(max_tokens=4, cache_size=128),
     ),
     "split": dataclasses.replace(

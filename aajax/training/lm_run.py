@@ -2,11 +2,14 @@
 
 config.json                 what was asked for
 metrics.jsonl               one row per iteration
-matches/iteration_N.jsonl.gz   what was said, some iterations
+matches/iteration_N.jsonl.gz   what was said, some iterations; in matches of process
+                               p > 0, where there are several, iteration_N_p.jsonl.gz
 past/N/                     earlier adapters, as PEFT folders
 checkpoints/                the two latest states, by orbax
 adapter/                    the latest adapter, as a PEFT folder
 model/                      the tokenizer, by which the matches can be read
+
+Several processes share the folder, and all but matches are written once.
 """
 
 import time
@@ -15,8 +18,9 @@ from pathlib import Path
 
 import jax
 
-from aajax.dialogue.matches import save_matches
+from aajax.dialogue.matches import Match, save_matches
 from aajax.lm.decoder import Adapters
+from aajax.lm.hosts import gathered, in_first, largest
 from aajax.lm.peft_folder import load_peft, save_peft
 from aajax.training import checkpoint, metrics
 from aajax.training.lm_assemble import LmParts, LmState
@@ -33,10 +37,11 @@ def train_lm(
 
     Whatever stops a run, it goes on to the very numbers of an uninterrupted one: all
     that is random follows from the seed and the number of the iteration. An interrupt
-    (SIGINT, SIGTERM) saves first; a second one stops at once.
+    (SIGINT, SIGTERM) saves first; a second one stops at once. On a mesh over several
+    processes all of them call this, and an interrupt of one stops all.
 
     Args:
-      folder: opened by `open_folder`.
+      folder: opened by `open_folder`, in one process.
       parts: of the run.
       on_iteration: called with the iterations made so far and the last row of metrics.
 
@@ -44,33 +49,34 @@ def train_lm(
       The final state, and the seconds that all of it took.
 
     Raises:
+      ValueError: if there are several processes, and no mesh over them.
       KeyboardInterrupt: after an interrupt.
       OSError: if the folder cannot be written.
     """
     began, config = time.monotonic(), parts.config
+    check_processes(parts)
     log, saves = folder / "metrics.jsonl", folder / "checkpoints"
-    key = jax.random.key(config.seed)
-    restored = checkpoint.restore_latest(saves, jax.eval_shape(parts.init, key))
-    done, state = restored if restored else (0, parts.init(key))
-    rows = metrics.drop_rows_after(log, done)
+    restored = checkpoint.restore_latest(saves, parts.template)
+    done, state = restored or (0, parts.init(jax.random.key(config.seed)))
+    rows = in_first(lambda: metrics.drop_rows_after(log, done))
     began -= rows[-1]["seconds"] if rows else 0.0
     past = _load_past(folder, parts, done)
-    (folder / "matches").mkdir(exist_ok=True)
-    parts.model.template.tokens.tokenizer.save_pretrained(folder / "model")
+    in_first(lambda: _prepare(folder, parts))
     with interruptible() as interrupted:
         while done < config.num_iterations:
             state, matches, numbers = iterate(parts, state, past, done)
             if done % config.matches_every == 0 or done == config.num_iterations - 1:
-                save_matches(folder / "matches" / _matches_name(done), matches)
+                _save_matches(folder / "matches", done, matches)
             done += 1
             row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
-            metrics.append_rows(log, [row | numbers])
+            if jax.process_index() == 0:
+                metrics.append_rows(log, [row | numbers])
             every = config.past_selves.every
             if config.has_past_selves and done % every == 0:
                 past.append(_save_adapter(_past_folder(folder, done), parts, state))
             on_iteration(done, numbers)
             # Asked once: whoever comes later is heard after the next iteration.
-            stops = interrupted()
+            (stops,) = largest(parts.mesh, interrupted())
             last = done == config.num_iterations
             if done % config.save_every == 0 or last or stops:
                 checkpoint.save(saves, done, state)
@@ -80,12 +86,21 @@ def train_lm(
     return state, time.monotonic() - began
 
 
+def check_processes(parts: LmParts) -> None:
+    """Raises ValueError if there are several processes, and no mesh over them."""
+    if parts.mesh is None and jax.process_count() > 1:
+        raise ValueError(
+            f"mesh is data 1 x fsdp 1 x tensor 1: a product of {jax.device_count()}, "
+            f"the devices of all {jax.process_count()} processes, is needed"
+        )
+
+
 def _save_adapter(folder: Path, parts: LmParts, state: LmState) -> Adapters:
-    adapter = jax.device_get(Adapters(state.policy.weights, parts.scale))
+    adapter = Adapters(state.policy.weights, parts.scale)
     decoder, lora = parts.model.sampler.config, parts.config.lora_config
     name = str(parts.config.model or "pocket")
     save_peft(folder, decoder, lora, adapter, name)
-    return adapter
+    return jax.tree.map(gathered, adapter)
 
 
 def _load_past(folder: Path, parts: LmParts, done: int) -> list[Adapters]:
@@ -104,5 +119,20 @@ def _past_folder(folder: Path, done: int) -> Path:
     return folder / "past" / f"{done:06d}"
 
 
-def _matches_name(number: int) -> str:
-    return f"iteration_{number:06d}.jsonl.gz"
+def _prepare(folder: Path, parts: LmParts) -> None:
+    (folder / "matches").mkdir(exist_ok=True)
+    parts.model.template.tokens.tokenizer.save_pretrained(folder / "model")
+
+
+def _save_matches(folder: Path, number: int, matches: list[Match]) -> None:
+    """Those of this process; the first one has the name that a lone one has."""
+    process, name = jax.process_index(), f"iteration_{number:06d}"
+    if process > 0:
+        save_matches(folder / f"{name}_{process}.jsonl.gz", matches)
+        return
+    save_matches(folder / f"{name}.jsonl.gz", matches)
+    # Of an earlier attempt at this iteration, by more processes.
+    for file in folder.glob(f"{name}_*.jsonl.gz"):
+        writer = int(file.name.removesuffix(".jsonl.gz").rpartition("_")[2])
+        if writer >= jax.process_count():
+            file.unlink()

@@ -69,7 +69,12 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
     if not path.exists():
         raise ValueError(f"run is {str(folder)!r}: a folder with a run is needed")
     record = json.loads(path.read_text())
-    preset = record.pop("preset")
+    preset = record.pop("preset", None)
+    if preset is None or "speaking" in record:
+        raise ValueError(
+            f"run is {str(folder)!r}: one of small policies is needed; language models "
+            "meet in aajax league --text"
+        )
     config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:

@@ -95,7 +95,7 @@ def learned(config, matches, critic=None):
     """What `learn` makes of the matches, and what the stand-ins were given."""
     student = Student()
     parts = types.SimpleNamespace(
-        config=config, critic=critic, fit=student, scale=None,
+        config=config, critic=critic, fit=student, scale=None, mesh=None,
         credit=compiled(config), model=types.SimpleNamespace(params=None),
     )  # fmt: skip
     state = types.SimpleNamespace(policy="learned", critic="critic")

@@ -71,13 +71,13 @@ def play(mesh):
 
 def check(mesh, session, size):
     cache = session.cache
-    assert cache.key.shape[2] == size
+    assert cache.key.shape[3] == size
     if mesh is None:
         return
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     rows = cache.key.shape[1] // parts
     assert rows * parts == 8
-    part = (2, rows, size, 2 // mesh.shape["tensor"], 8)
+    part = (2, rows, 2 // mesh.shape["tensor"], size, 8)
     for x in cache.key, cache.value:
         assert {piece.data.shape for piece in x.addressable_shards} == {part}
     for x in session.last, cache.length:
