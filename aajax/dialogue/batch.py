@@ -28,6 +28,7 @@ class SpeechBatch(NamedTuple):
       decisions: i32[S, T], place of the last token that was read before a seat's first
         answer in each round; −1 where it did not answer.
       adapter_id: i32[S], which adapter of those that are trained is read.
+      entropy_scale: f32[S], by which the weight of the entropy is multiplied.
     """
 
     tokens: Array
@@ -41,6 +42,7 @@ class SpeechBatch(NamedTuple):
     credit: Array
     decisions: Array
     adapter_id: Array
+    entropy_scale: Array
 
 
 class Place(NamedTuple):
@@ -109,6 +111,7 @@ def speech_batch(
         credit=paid,
         decisions=np.array([row.decisions for row in rows], np.int32),
         adapter_id=np.zeros(len(rows), np.int32),
+        entropy_scale=np.ones(len(rows), np.float32),
     )
 
 

@@ -69,7 +69,8 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
         log_prob = scores.log_prob
         ratio = jax.lax.stop_gradient(jnp.exp(log_prob - batch.log_prob))
         policy = surrogate(log_prob, batch.log_prob, batch.credit)
-        total = policy - weights.entropy * scores.entropy
+        entropy_weight = weights.entropy * batch.entropy_scale[:, None]
+        total = policy - entropy_weight * scores.entropy
         divergence = jnp.zeros_like(policy)
         if weights.kl:
             base = score_speech(

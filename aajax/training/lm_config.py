@@ -109,6 +109,7 @@ class LmConfig:
     ratio_cap: float = 2.0  # of importance ratios
     kl: float = 0.0  # weight of the divergence from the base
     entropy_bonus: float = 0.0  # weight of the entropy, in nats
+    final_entropy_bonus: float | None = None  # what it comes to; None: it stays
     num_microbatches: int = 1  # parts of a training batch, one after the other
     remat: bool = False  # recompute layers in the backward pass
     data: int = 1  # mesh axis that copies weights
@@ -212,6 +213,12 @@ def _check(config: LmConfig) -> None:
             raise ValueError(
                 f"{name} is {value}: a number from {low:g} to {high:g} is needed"
             )
+    final = config.final_entropy_bonus
+    if final is not None and not 0 <= final <= config.entropy_bonus:
+        raise ValueError(
+            f"final_entropy_bonus is {final}: a number from 0 to entropy_bonus "
+            f"({config.entropy_bonus:g}) is needed"
+        )
     for name in _POSITIVE:
         value = getattr(config, name)
         if not 0 < value < math.inf:

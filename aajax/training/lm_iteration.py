@@ -32,7 +32,9 @@ from aajax.lm.hosts import (
     rows_of_all,
 )
 from aajax.lm.sharding import param_shardings, shard
+from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_assemble import LmParts, LmState, random_numbers
+from aajax.training.lm_config import LmConfig
 from aajax.types import Array
 
 
@@ -113,6 +115,8 @@ def learn(
     credit = np.asarray(parts.credit(advantage))
     rows = num_rows(config.seating, len(matches))
     batch = _batch(parts, matches, places_of(matches), rows, credit)
+    scale = entropy_share(config, int(state.policy.step))
+    batch = batch._replace(entropy_scale=np.full(rows, scale, np.float32))
     batch = place_rows(parts.mesh, batch)
     policy, numbers = parts.fit.update(
         state.policy, batch, parts.model.params, parts.scale
@@ -127,6 +131,16 @@ def learn(
         for m, match in enumerate(matches)
     ]
     return LmState(policy, critic), matches, metrics
+
+
+def entropy_share(config: LmConfig, number: int) -> float:
+    """The weight of the entropy in an iteration over that in the first."""
+    final = config.final_entropy_bonus
+    if final is None or config.entropy_bonus == 0:
+        return 1.0
+    first, last = SCHEDULE
+    done = (number / config.num_iterations - first) / (last - first)
+    return 1.0 + min(max(done, 0.0), 1.0) * (final / config.entropy_bonus - 1.0)
 
 
 def _advantages(
