@@ -19,6 +19,7 @@ def _with(**changes) -> Change:
     return lambda config: dataclasses.replace(config, **changes)
 
 
+_NO_BONUS = {"entropy_bonus": 0.0, "final_entropy_bonus": None}
 _BUFFER = Seating(learners="alternate", past_share=0.5)
 
 # Name → what it is, and how it differs from Advantage Alignment with a buffer.
@@ -26,11 +27,11 @@ VARIANTS: dict[str, tuple[str, Change]] = {
     "aa": ("Advantage Alignment against itself and past selves", _with()),
     "naive": (
         "each for its own reward",
-        _with(algorithm="naive", seating=Seating(), entropy_bonus=0.0),
+        _with(algorithm="naive", seating=Seating(), **_NO_BONUS),
     ),
     "sum": (
         "all for the sum of rewards",
-        _with(algorithm="sum_of_rewards", seating=Seating(), entropy_bonus=0.0),
+        _with(algorithm="sum_of_rewards", seating=Seating(), **_NO_BONUS),
     ),
     "aa-no-buffer": (
         "Advantage Alignment against itself alone",
@@ -45,7 +46,7 @@ VARIANTS: dict[str, tuple[str, Change]] = {
         _with(
             algorithm="naive",
             seating=Seating(learners="first", guest_share=1.0),
-            entropy_bonus=0.0,
+            **_NO_BONUS,
         ),
     ),
     "vs-api": (
@@ -53,7 +54,7 @@ VARIANTS: dict[str, tuple[str, Change]] = {
         _with(
             algorithm="naive",
             seating=Seating(learners="first", guest_share=1.0),
-            entropy_bonus=0.0,
+            **_NO_BONUS,
         ),
     ),
 }
@@ -139,8 +140,9 @@ POCKET: dict[str, LmConfig] = {
         group_size=1,
         baseline="batch",
         reward_scale=5.0,
-        beta=1.0,
-        entropy_bonus=0.01,
+        beta=3.0,
+        entropy_bonus=0.3,
+        final_entropy_bonus=0.02,
         num_iterations=150,
         speaking=Speaking(max_tokens=4, cache_size=128),
     ),
@@ -167,10 +169,11 @@ def _presets() -> dict[str, tuple[str, LmConfig]]:
     for game, config in POCKET.items():
         for variant, (about, change) in VARIANTS.items():
             name = f"lm-{game}" if variant == "aa" else f"lm-{game}-{variant}"
-            presets[name] = (
-                f"{game} in words, a pocket model: {about}",
-                change(config),
-            )
+            whole = change(config)
+            if whole.algorithm != "advantage_alignment":
+                # By then they have settled.
+                whole = _with(num_iterations=config.num_iterations // 2)(whole)
+            presets[name] = (f"{game} in words, a pocket model: {about}", whole)
     for game, config in PUBLISHED.items():
         for model, (folder, needs) in MODELS.items():
             needed = needs.get(game, _with())
