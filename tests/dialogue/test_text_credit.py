@@ -98,9 +98,10 @@ def learned(config, matches, critic=None):
         config=config, critic=critic, fit=student, scale=None, mesh=None,
         credit=compiled(config), model=types.SimpleNamespace(params=None),
     )  # fmt: skip
-    state = types.SimpleNamespace(policy="learned", critic="critic")
+    policy = types.SimpleNamespace(step=0)
+    state = types.SimpleNamespace(policy=policy, critic="critic")
     state, matches, metrics = learn(parts, state, list(matches))
-    assert state.policy == "learned"
+    assert state.policy is policy
     assert metrics["tokens"] == (student.batch.positions >= 0).sum()
     return matches, student.batch, state, metrics
 

@@ -56,6 +56,7 @@ weights._open = open_counted
 shapes = jax.eval_shape(lambda: lm.init_params(config, jax.random.key(0)))
 shardings = sharding.param_shardings(mesh, shapes)
 params = weights.load_params(folder, config, shardings=shardings)
+weights._open = open_slices
 
 rng = np.random.default_rng(0)
 tokens = rng.integers(0, 64, (8, 13), dtype=np.int32)

@@ -51,7 +51,7 @@ def play(mesh):
     session = sampler.append(sampler.start(5), base, PROMPTS, **route)
     check(mesh, session, 64)
     # Two pieces, and a larger cache, for some; none for one.
-    more = [[20] * 60, [21], [], [22, 23], [24] * 40]
+    more = [[20] * 62, [21], [], [22, 23], [24] * 40]
     session = sampler.append(session, base, more, **route)
     check(mesh, session, 128)
     session, sample, tries = sampler.generate_checked(
@@ -106,7 +106,7 @@ def run(shapes):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=300,
+        timeout=900,
     )
     assert output.stdout.strip() == "equal", output.stderr[-2000:]
 
