@@ -69,76 +69,116 @@ def play(
         not there, or for numbers that are not unique.
     """
     _check(game, players, fixtures)
-    num_agents = game.env.num_agents
     seeds = np.array([fixture.world_seed for fixture in fixtures], np.uint32)
     numbers = np.array([fixture.number for fixture in fixtures], np.uint32)
-    match_keys = _match_keys(key, numbers, num_agents)
-    rows = _rows(players, fixtures)
-    memory = {name: players[name].start(_listed(own)) for name, own in rows.items()}
+    match_keys = _match_keys(key, numbers, game.env.num_agents)
+    held = _held(fixtures)
+    memory = {
+        name: players[name].start([place.row for place in places])
+        for name, places in held.items()
+    }
+    records = [_Record(game, fixture) for fixture in fixtures]
     state, observation = jax.device_get(_reset(game.env, seeds))
-    tables = [
-        Table(jax.tree.map(lambda x, b=b: x[b], state), 0) for b in range(len(seeds))
-    ]  # noqa: E501
-    turns: list = [[[] for _ in range(num_agents)] for _ in fixtures]
-    actions: list = [[] for _ in fixtures]
-    rewards = np.zeros((len(fixtures), game.num_rounds, num_agents))
-    facts: list = [[] for _ in fixtures]
     world_step = 0
-    for round_ in range(game.num_rounds):
-        for b, table in enumerate(tables):
-            facts[b].append(game.facts(table.state))
-        for of_world in game.steps:
-            step = tables[0].step
-            asks = [[game.ask(table, i) for i in range(num_agents)] for table in tables]
-            replies: dict[tuple[int, int], Reply | None] = {}
-            step_keys = _step_keys(match_keys, np.uint32(step))
-            for name, own in rows.items():
-                requests = [
-                    _request(game, asks[b][i], observation[b, i], of_world)
-                    for b, i, _ in own
-                ]
-                places = np.array([(b, i) for b, i, _ in own])
-                memory[name], answers = players[name].reply(
-                    memory[name], requests, step_keys[places[:, 0], places[:, 1]]
-                )
-                for (b, i, _), answer in zip(own, answers, strict=True):
-                    replies[b, i] = answer
-            joint = np.empty((len(tables), num_agents, *game.silent.shape), np.int32)
-            for b in range(len(tables)):
-                for i in range(num_agents):
-                    turn, joint[b, i] = _turn(game, step, asks[b][i], replies[b, i])
-                    turns[b][i].append(turn)
-                actions[b].append(joint[b].tolist())
-            if of_world:
-                state, observation, reward = jax.device_get(
-                    _step(game.env, seeds, np.uint32(world_step), state, joint)
-                )
-                rewards[:, round_] += reward
-                world_step += 1
-            tables = [
-                Table(
-                    jax.tree.map(lambda x, b=b: x[b], state),
-                    step + 1,
-                    (*table.words, tuple(seat[-1].answer for seat in turns[b])),
-                )
-                for b, table in enumerate(tables)
+    for step in range(game.num_rounds * len(game.steps)):
+        of_world = game.steps[step % len(game.steps)]
+        own_state = [
+            jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
+        ]
+        asks = [
+            record.ask(step, own)
+            for record, own in zip(records, own_state, strict=True)
+        ]
+        keys = _step_keys(match_keys, np.uint32(step))
+        replies: dict[tuple[int, int], Reply | None] = {}
+        for name, places in held.items():
+            requests = [
+                _request(game, asks[b][i], observation[b, i], of_world)
+                for b, i, _ in places
             ]
-    return [
-        Match(
-            game=game.name,
+            tables, seats = np.array([place[:2] for place in places]).T
+            memory[name], answers = players[name].reply(
+                memory[name], requests, keys[tables, seats]
+            )
+            for (b, i, _), answer in zip(places, answers, strict=True):
+                replies[b, i] = answer
+        joint = np.stack(
+            [
+                record.answer(step, own, [replies[b, i] for i in range(len(own))])
+                for b, (record, own) in enumerate(zip(records, asks, strict=True))
+            ]
+        )
+        if of_world:
+            state, observation, reward = jax.device_get(
+                _step(game.env, seeds, np.uint32(world_step), state, joint)
+            )
+            world_step += 1
+            for record, earned in zip(records, reward, strict=True):
+                record.earn(earned)
+    return [record.match() for record in records]
+
+
+class _Place(NamedTuple):
+    """A seat that a player holds: its table, its number, and its row."""
+
+    table: int
+    seat: int
+    row: Row
+
+
+class _Record:
+    """What is written down of a match under way."""
+
+    def __init__(self, game: TextGame, fixture: Fixture):
+        self.game, self.fixture = game, fixture
+        self.seats = range(game.env.num_agents)
+        self.turns: list[list[Turn]] = [[] for _ in self.seats]
+        self.actions: list = []
+        self.rewards: list[np.ndarray] = []
+        self.facts: list[dict] = []
+
+    def ask(self, step: int, state: PyTree) -> list[Ask]:
+        """What each seat is told at a step."""
+        if step % len(self.game.steps) == 0:
+            self.facts.append(self.game.facts(state))
+            self.rewards.append(np.zeros(len(self.seats)))
+        words = tuple(
+            zip(*([t.answer for t in own] for own in self.turns), strict=True)
+        )
+        table = Table(state, step, words)
+        return [self.game.ask(table, seat) for seat in self.seats]
+
+    def answer(
+        self, step: int, asks: Sequence[Ask], replies: Sequence[Reply | None]
+    ) -> np.ndarray:
+        """The joint action i32[N, ...] that the answers are."""
+        joint = np.empty((len(asks), *self.game.silent.shape), np.int32)
+        for seat, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
+            turn, joint[seat] = _turn(self.game, step, ask, reply)
+            self.turns[seat].append(turn)
+        self.actions.append(joint.tolist())
+        return joint
+
+    def earn(self, reward: np.ndarray) -> None:
+        """Adds to the rewards of the round, f32[N]."""
+        self.rewards[-1] += reward
+
+    def match(self) -> Match:
+        """The whole."""
+        fixture = self.fixture
+        return Match(
+            game=self.game.name,
             number=fixture.number,
             group=fixture.group,
             world_seed=fixture.world_seed,
             players=tuple(seat.player for seat in fixture.seats),
             adapters=tuple(seat.adapter for seat in fixture.seats),
-            turns=tuple(map(tuple, turns[b])),
-            actions=actions[b],
-            rewards=rewards[b].tolist(),
-            facts=facts[b],
-            trained=fixture.trained or (False,) * num_agents,
+            turns=tuple(map(tuple, self.turns)),
+            actions=self.actions,
+            rewards=[own.tolist() for own in self.rewards],
+            facts=self.facts,
+            trained=fixture.trained or (False,) * len(self.seats),
         )
-        for b, fixture in enumerate(fixtures)
-    ]
 
 
 def _check(game: TextGame, players: Mapping, fixtures: Sequence[Fixture]) -> None:
@@ -161,20 +201,14 @@ def _check(game: TextGame, players: Mapping, fixtures: Sequence[Fixture]) -> Non
                 )
 
 
-def _rows(
-    players: Mapping[str, Player], fixtures: Sequence[Fixture]
-) -> dict[str, list[tuple[int, int, Row]]]:
-    """The table, seat and row of everything that each player holds."""
-    rows: dict = {}
+def _held(fixtures: Sequence[Fixture]) -> dict[str, list[_Place]]:
+    """The places of each player that sits anywhere."""
+    held: dict[str, list[_Place]] = {}
     for b, fixture in enumerate(fixtures):
         for i, seat in enumerate(fixture.seats):
             row = Row(fixture.number, i, seat.adapter)
-            rows.setdefault(seat.player, []).append((b, i, row))
-    return rows
-
-
-def _listed(own: Sequence[tuple[int, int, Row]]) -> list[Row]:
-    return [row for _, _, row in own]
+            held.setdefault(seat.player, []).append(_Place(b, i, row))
+    return held
 
 
 def _request(

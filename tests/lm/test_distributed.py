@@ -246,7 +246,11 @@ def test_one_process_writes_what_all_have(results):
     for name in ("one", "two"):
         _, adapter = peft_folder.load_peft(place / f"{name}-peft", CONFIG)
         wanted = jax.tree.map(lambda x: x[:, 1:2] + 0.05, tuned.weights)
-        jax.tree.map(np.testing.assert_array_equal, adapter.weights, wanted)
+        # Drawn here by programs that were compiled otherwise.
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6),
+            adapter.weights, wanted,
+        )  # fmt: skip
 
 
 def test_what_one_process_cannot_write_fails_in_all(results):
