@@ -188,7 +188,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     [
         ["train", "ipd", "--seeds", "many"],
         ["train", "ipd", "--no-such-option"],
-        ["train", "ipd", "--policy", "transformer"],
+        ["train", "ipd", "--policy", "lstm"],
     ],
 )
 def test_unreadable_options_exit_with_2(tmp_path, monkeypatch, capsys, arguments):
