@@ -9,10 +9,10 @@ from pathlib import Path
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from aajax.commands import text_players
+from aajax.commands.progress import progress_bar
 from aajax.commands.text_players import HUMAN, Endpoints
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.dialogue.journal import Journal
@@ -106,7 +106,7 @@ def play(options: Options, errors: Console) -> dict:
 
     played = play_pairs(game, line_up, pairs, options.seed, options.out)
     hidden = not errors.is_terminal or HUMAN in names
-    with journals, _progress(errors, hidden) as progress:
+    with journals, progress_bar(errors, "pairs", hidden) as progress:
         task = progress.add_task("", total=len(pairs))
         done = 0
 
@@ -243,16 +243,6 @@ def _open_folder(options: Options, config: LmConfig) -> None:
         )
     options.out.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(record, indent=2) + "\n")
-
-
-def _progress(console: Console, hidden: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description:32}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} pairs"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 def _versus(pair: Pair) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from aajax.commands.progress import progress_bar
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
@@ -65,7 +65,7 @@ def _pocket(options: Pocket) -> None:
         raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
     errors, began = Console(stderr=True), time.monotonic()
     num_steps = options.config.steps
-    with _progress(errors) as progress:
+    with progress_bar(errors, "steps", not errors.is_terminal) as progress:
         task = progress.add_task("compiling", total=num_steps)
 
         def on_step(step: int, loss: float) -> None:
@@ -83,18 +83,6 @@ def _pocket(options: Pocket) -> None:
         f"loss {loss:.4f} nats per token; {seconds:.1f} s; the model is in "
         f"{options.out}/"
     )
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-        TimeElapsedColumn(),
-    )
-    # Where it is no terminal, it would leave an empty line.
-    hidden = not console.is_terminal
-    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 def _dry_run(options: DryRun) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
+from aajax.commands.progress import progress_bar
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
@@ -69,7 +69,7 @@ def run(
     """Trains (on), evaluates and reports; returns the summary."""
     make_trainer(config)({})  # what does not fit is refused before anything is written
     open_folder(out, preset, config, resume)
-    with _progress(console) as progress:
+    with progress_bar(console, "updates") as progress:
         task = progress.add_task("compiling", total=config.num_updates)
         done = 0
 
@@ -134,13 +134,3 @@ def ablation(name: str, config: RunConfig, out: Path) -> None:
     """Trains or finds a sweep and prints its table; its figure is a heat map."""
     summary = trained(name, config, out)
     Console(width=160).print(summary_table(summary))
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} updates"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)

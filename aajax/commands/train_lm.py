@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aajax.commands.progress import progress_bar
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
 from aajax.report.tables import measures_table
@@ -76,7 +76,7 @@ def run_lm(
         parts = assemble(config, make_guest(config))
     check_processes(parts)
     in_first(lambda: open_folder(out, preset, config, resume))
-    with _progress(console) as progress:
+    with progress_bar(console, "iterations") as progress:
         task = progress.add_task("compiling", total=config.num_iterations)
         done = 0
         shown = time.monotonic()
@@ -147,13 +147,3 @@ def _last(out: Path) -> dict[str, float]:
         for name, found in values.items()
         if any(x is not None for x in found)
     }
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} iterations"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
