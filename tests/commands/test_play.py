@@ -376,7 +376,7 @@ def test_seeds_that_are_not_there(trained, capsys, index):
         (["ipd", "--pause", "nan"], "pause is nan"),
         (
             ["ipd", "--seat", "grim", "grim", "--out", "ipd.gif"],
-            "out is 'ipd.gif': only game 'coin' can be drawn",
+            "out is 'ipd.gif': only games 'coin' and 'harvest' can be drawn",
         ),
         (
             ["coin", "--seat", "random", "random", "--out", "coin.mp4"],
