@@ -41,7 +41,7 @@ ALL_SET = LmConfig(
     seating=Seating("alternate", 0.5, "group", 0.25),
     past_selves=PastSelves(every=3, most=5),
     guest="greedy",
-    speaking=Speaking(0.5, 20, 2, 900),
+    speaking=Speaking(0.5, 20, 2, 900, 64),
     lora=Lora(2, 3.0, ("down", "query")),
     initial_adapter=Path("some/adapter"),
     learning_rate=0.1,
@@ -50,6 +50,7 @@ ALL_SET = LmConfig(
     ratio_cap=1.5,
     kl=0.01,
     entropy_bonus=0.02,
+    final_entropy_bonus=0.01,
     num_microbatches=2,
     remat=True,
     data=2,
@@ -185,7 +186,8 @@ def test_bad_parts(part, options, reason):
 def test_what_becomes_of_a_config():
     assert ALL_SET.lora_config == LoraConfig(2, 3.0, ("down", "query"))
     assert ALL_SET.has_past_selves
-    assert not dataclasses.replace(ALL_SET, past_selves=PastSelves(0)).has_past_selves
+    with pytest.raises(ValueError, match="past_selves.every is 0"):
+        dataclasses.replace(ALL_SET, past_selves=PastSelves(0))
     assert not dataclasses.replace(ALL_SET, seating=Seating()).has_past_selves
     game = make_game(ALL_SET)
     assert (game.name, game.num_rounds) == ("split", 3)
