@@ -12,7 +12,9 @@ from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
 from aajax.lm.tokens import load_tokenizer
 
 TEXTS = ["you ask and I answer, you keep and I keep what we ask for"] * 3
-MODEL_TYPES = [None, "qwen2", "qwen3", "llama", "gemma3_text"]
+# Not qwen2, to which transformers gives a pre-tokenizer of its own, whatever the folder
+# says; no pocket model is one.
+MODEL_TYPES = [None, "qwen3", "llama", "gemma3_text"]
 
 examples = hypothesis.settings(deadline=None, max_examples=100, derandomize=True)
 

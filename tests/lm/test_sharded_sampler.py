@@ -111,6 +111,7 @@ def run(shapes):
     assert output.stdout.strip() == "equal", output.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_a_mesh_of_eight_devices_samples_what_one_does():
     run([(2, 2, 2)])
 

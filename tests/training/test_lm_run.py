@@ -283,5 +283,5 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
         ]
         return sum(answer == choice for answer in said) / len(said)
 
-    assert 0.25 < share(range(2)) < 0.75
+    assert 0.2 < share([0]) < 0.8  # before the first step
     assert share(range(17, 20)) > 0.9

@@ -180,6 +180,7 @@ def assert_same(two, one):
     assert moved > 0
 
 
+@pytest.mark.slow
 def test_two_processes_go_the_way_of_one(config, tmp_path):
     for own in run_two(tmp_path, config):
         assert own["processes"] == 2
