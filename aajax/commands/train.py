@@ -12,6 +12,7 @@ from rich.console import Console
 
 from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
+from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_trainer
@@ -118,16 +119,8 @@ def run(
 
 
 def trained(name: str, config: RunConfig, out: Path) -> dict:
-    """The summary of a run in `out/name`: found there, gone on with, or trained.
-
-    Progress goes to stderr. Raises ValueError if another run is there.
-    """
-    folder = out / name
-    resume = (folder / "config.json").exists()
-    if (folder / "summary.json").exists():
-        open_folder(folder, name, config, resume)
-        return json.loads((folder / "summary.json").read_text())
-    return run(name, config, folder, resume, Console(stderr=True))
+    """The summary of a run in `out/name`; see `found_or_trained`."""
+    return found_or_trained(run, name, config, out)
 
 
 def ablation(name: str, config: RunConfig, out: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
@@ -124,16 +125,8 @@ def run_lm(
 
 
 def trained_lm(name: str, config: LmConfig, out: Path) -> dict:
-    """The summary of a run in `out/name`: found there, gone on with, or trained.
-
-    Progress goes to stderr. Raises ValueError if another run is there.
-    """
-    folder = out / name
-    resume = (folder / "config.json").exists()
-    if (folder / "summary.json").exists():
-        open_folder(folder, name, config, resume)
-        return json.loads((folder / "summary.json").read_text())
-    return run_lm(name, config, folder, resume, Console(stderr=True))
+    """The summary of a run in `out/name`; see `found_or_trained`."""
+    return found_or_trained(run_lm, name, config, out)
 
 
 def _last(out: Path) -> dict[str, float]:

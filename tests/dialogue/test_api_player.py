@@ -261,7 +261,7 @@ def test_an_interrupt_stops_all(serve):
     with pytest.raises(KeyboardInterrupt):
         ask(config, [choice()] * 9)
     assert time.monotonic() - began < 5
-    assert len(endpoint.requests) <= 2  # those that were under way
+    assert 1 <= len(endpoint.requests) <= 2  # those that were under way
 
 
 def test_no_more_requests_than_allowed(serve):

@@ -1,0 +1,24 @@
+"""Runs that experiments find where they were left, or train."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from aajax.training.run import open_folder
+
+Run = Callable[..., dict]  # (name, config, folder, resume, console) → summary
+
+
+def found_or_trained(run: Run, name: str, config, out: Path) -> dict:
+    """The summary of a run in `out/name`: found there, gone on with, or trained.
+
+    Progress goes to stderr. Raises ValueError if another run is there.
+    """
+    folder = out / name
+    resume = (folder / "config.json").exists()
+    if (folder / "summary.json").exists():
+        open_folder(folder, name, config, resume)
+        return json.loads((folder / "summary.json").read_text())
+    return run(name, config, folder, resume, Console(stderr=True))
