@@ -1,4 +1,4 @@
-"""The README's example does what it says."""
+"""The README's examples do what it says."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,11 @@ import jax
 import numpy as np
 
 README = Path(__file__).parent.parent / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 def test_the_example_trains_tit_for_tat(capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    example = EXAMPLES[0]
     assert len([line for line in example.splitlines() if line]) <= 12
     with jax.numpy_dtype_promotion("standard"):
         exec(example, {})
@@ -19,6 +20,12 @@ def test_the_example_trains_tit_for_tat(capsys):
     start, both, exploited, exploiting, neither = table.T
     assert min(start.min(), both.min(), exploiting.min()) > 0.9
     assert max(exploited.max(), neither.max()) < 0.1
+
+
+def test_the_other_examples_run(capsys):
+    for example in EXAMPLES[1:]:
+        exec(example, {})
+        assert capsys.readouterr().out
 
 
 def test_the_tree_names_what_is_there():

@@ -194,7 +194,12 @@ def _all_at_once(
     with ThreadPoolExecutor(min(concurrency, len(jobs))) as pool:
         futures = [pool.submit(run, job) for job in jobs]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            pending = True
+            while pending:
+                # By turns: an interrupt just before a wait is noticed after it.
+                ended, pending = wait(futures, 0.5, return_when=FIRST_EXCEPTION)
+                if any(future.exception() for future in ended):
+                    break
         finally:
             halt.set()
             pool.shutdown(cancel_futures=True)

@@ -76,7 +76,7 @@ letters = st.sampled_from(["a", "b", "é", "[ab]", "[^a]", "[a-é]", "ab", ".", 
 expressions = st.recursive(letters, more_complex, max_leaves=6)
 
 
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(deadline=None, max_examples=40, derandomize=True)
 @hypothesis.given(expressions)
 def test_a_text_is_accepted_if_the_expression_matches_it(pattern):
     grammar, (start,) = compile_grammar([pattern], FEW)
@@ -392,9 +392,9 @@ def test_all_patterns_together_have_at_most_so_many_states():
 
 def test_an_automaton_that_blows_up_is_refused_in_time():
     before = time.monotonic()
-    with pytest.raises(ValueError, match=r"patterns\[1\] is .*compiled in 1.5 s"):
-        compile_grammar(["a", r"[ab]*a[ab]{60}", "b"], TOKENS, seconds=1.5)
-    assert time.monotonic() - before < 15
+    with pytest.raises(ValueError, match=r"patterns\[1\] is .*compiled in 5.0 s"):
+        compile_grammar(["a", r"[ab]*a[ab]{60}", "b"], TOKENS, seconds=5.0)
+    assert time.monotonic() - before < 60
 
 
 def test_many_patterns_share_a_table(compiled):
