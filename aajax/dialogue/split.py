@@ -23,7 +23,10 @@ ITEMS = ("hats", "books", "balls", "pens")
 _FILES = {
     "opening": Placeholders((("form",),), ("stock", "values", "most")),
     "round": Placeholders(
-        (("own_values", "own_numbers"), ("other_values", "other_numbers")),
+        (
+            ("own_values", "own_numbers", "compared"),
+            ("other_values", "other_numbers", "compared"),
+        ),
         ("stock", "form"),
     ),
     "last_round": Placeholders(
@@ -31,6 +34,7 @@ _FILES = {
         (
             *("own_proposal", "own_asked", "own_points", "other_points"),
             *("own_values", "own_numbers", "other_values", "other_numbers"),
+            "compared",
         ),
     ),
 }
@@ -188,6 +192,18 @@ def plain(counts) -> str:
     return " ".join(str(int(count)) for count in counts)
 
 
+def compared(own, other, items: tuple[str, ...]) -> str:
+    """As in "10 > 1 hats, 1 < 10 books": own values first."""
+
+    def sign(a: int, b: int) -> str:
+        return ">" if a > b else "<" if a < b else "="
+
+    return ", ".join(
+        f"{int(a)} {sign(a, b)} {int(b)} {item}"
+        for a, b, item in zip(own, other, items, strict=True)
+    )
+
+
 def _valued(values: np.ndarray, seat: int, items: tuple[str, ...]) -> dict[str, str]:
     own, other = values[[seat, 1 - seat]]
     return {
@@ -195,4 +211,5 @@ def _valued(values: np.ndarray, seat: int, items: tuple[str, ...]) -> dict[str, 
         "other_values": valued(other, items),
         "own_numbers": plain(own),
         "other_numbers": plain(other),
+        "compared": compared(own, other, items),
     }

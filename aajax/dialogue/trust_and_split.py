@@ -43,7 +43,9 @@ _FILES = {
     "heard": Placeholders((("message",),)),
     "listen": Placeholders(),
     "message": Placeholders(allowed=("message_form",)),
-    "proposal": Placeholders(allowed=("proposal_form", "coins")),
+    "proposal": Placeholders(
+        allowed=("proposal_form", "coins", "own_hand", "other_message")
+    ),
 }
 _HAND = re.compile(r"\b(?:rock|paper|scissors?)\b", re.IGNORECASE | re.ASCII)
 _PROPOSAL_FORM = f"{PROPOSAL_START} x {PROPOSAL_END}"
@@ -101,6 +103,8 @@ class TrustAndSplitWords:
             message_form=self._message_form,
             proposal_form=_PROPOSAL_FORM,
             coins=STOCK,
+            own_hand=HANDS[int(state.hands[seat])],
+            other_message=self._told(table, seat),
         )
         return Ask(joined(news, request), kind)
 
@@ -138,6 +142,14 @@ class TrustAndSplitWords:
         if self.messages == "hands":
             return " or ".join(f"{MESSAGE_START}{hand}{MESSAGE_END}" for hand in HANDS)
         return MESSAGE_FORM
+
+    def _told(self, table: Table, seat: int) -> str:
+        """What the other said last in this round, or nothing."""
+        turn = int(table.state.turn)
+        said = [words[1 - seat] for words in table.words[len(table.words) - turn :]]
+        texts = [text for text in said if text is not None]
+        valid = texts and re.fullmatch(self.patterns["message"], texts[-1])
+        return _inside(texts[-1]) if valid else ""
 
     def _rules(self) -> str:
         env, write = self.env, self.wording.write

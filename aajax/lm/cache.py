@@ -18,19 +18,25 @@ class Cache(NamedTuple):
     is lowering `length`.
 
     Attributes:
-      key: [layers, B, kv_heads, S, head_dim], rotated.
-      value: [layers, B, kv_heads, S, head_dim].
+      key: [layers, B, kv_heads, S, head_dim], rotated; once taken apart, a tuple of
+        as many arrays as there are layers.
+      value: [layers, B, kv_heads, S, head_dim], likewise.
       length: i32[B], tokens stored.
     """
 
-    key: Array
-    value: Array
+    key: Array | tuple[Array, ...]
+    value: Array | tuple[Array, ...]
     length: Array
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether each layer's is an array of its own."""
+        return isinstance(self.key, tuple)
 
     @property
     def size(self) -> int:
         """S, slots of a sequence."""
-        return self.key.shape[3]
+        return self.key[0].shape[-2]
 
 
 def bucket(length: int) -> int:
@@ -48,6 +54,18 @@ def init_cache(
         value=jnp.zeros(shape, dtype),
         length=jnp.zeros(batch, jnp.int32),
     )
+
+
+def cut(cache: Cache) -> Cache:
+    """The same with an array for each layer, for `decoder.take_apart`."""
+    return cache._replace(key=tuple(cache.key), value=tuple(cache.value))
+
+
+def join(cache: Cache) -> Cache:
+    """What `cut` has taken apart, in one piece again."""
+    if not cache.is_apart:
+        return cache
+    return cache._replace(key=jnp.stack(cache.key), value=jnp.stack(cache.value))
 
 
 def grow(cache: Cache, size: int) -> Cache:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aajax.lm.cache import Cache
+from aajax.lm.cache import cut as cut_cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.layers import MLP, Attention, Norm, Route
 from aajax.lm.sharding import look_up, over_batch
@@ -54,10 +55,14 @@ class _Layer(nn.Module):
             batch = jnp.arange(positions.shape[0])[:, None, None]
             head = jnp.arange(config.num_kv_heads)[None, :, None]
             # Padding's position is below 0, and below 0 would count from the end.
-            slot = jnp.where(positions < 0, key_cache.shape[3], positions)[:, None]
-            at = index, batch, head, slot
+            slot = jnp.where(positions < 0, key_cache.shape[-2], positions)[:, None]
+            at = batch, head, slot
+            if index is not None:
+                at = index, *at
             keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
             values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
+            if index is None:
+                return keys, values, (keys, values)
             return keys[index], values[index], (keys, values)
 
         types = self.dtype, self.param_dtype
@@ -100,14 +105,18 @@ class Decoder(nn.Module):
         ropes, masks = self._ropes(positions), self._masks(positions, cache)
         types = config, self.dtype, self.param_dtype
         each = positions, ropes, masks, route
-        index = jnp.arange(config.num_layers, dtype=jnp.int32)
         sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
-        carry = (x, None, None) if cache is None else (x, cache.key, cache.value)
+        kept = (None, None) if cache is None else (cache.key, cache.value)
         if self.apart:
-            for i in range(config.num_layers):
+            own = [(None, None)] * config.num_layers if cache is None else zip(*kept)
+            done = []
+            for i, (key, value) in enumerate(own):
                 layer = _Layer(*types, name=LAYER.format(i))
-                carry, _ = layer(carry, index[i], sliding[i], *each)
+                (x, *stored), _ = layer((x, key, value), None, sliding[i], *each)
+                done.append(stored)
+            kept = tuple(zip(*done, strict=True))
         else:
+            index = jnp.arange(config.num_layers, dtype=jnp.int32)
             layer = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
             stack = nn.scan(
                 layer,
@@ -116,8 +125,7 @@ class Decoder(nn.Module):
                 in_axes=(0, 0, *[nn.broadcast] * 4),
                 length=config.num_layers,
             )(*types, name="layers")
-            carry, _ = stack(carry, index, sliding, *each)
-        x, *kept = carry
+            (x, *kept), _ = stack((x, *kept), index, sliding, *each)
         if cache is not None:
             read = jnp.max(positions, 1, initial=-1) + 1
             cache = Cache(*kept, length=jnp.maximum(cache.length, read))
@@ -169,8 +177,8 @@ def forward(
 
     Args:
       config: static.
-      params: of `init_params`, or of a checkpoint; they, and adapters with them, may
-        have been through `take_apart`.
+      params: of `init_params`, or of a checkpoint; they, and adapters and the cache
+        with them, may have been through `take_apart`.
       tokens: i32[B, L].
       positions: i32[B, L], each token's place in its sequence, −1 for padding. Without
         a cache a token sees the tokens given here at or before its position; with one,
@@ -197,13 +205,13 @@ def forward(
 
 
 def take_apart(
-    config: DecoderConfig, params: PyTree, adapters: Adapters | None
-) -> tuple[PyTree, Adapters | None]:
-    """The same for `forward`, each layer's weights an array of their own.
+    config: DecoderConfig, params: PyTree, adapters: Adapters | None, cache: Cache
+) -> tuple[PyTree, Adapters | None, Cache]:
+    """The same for `forward`, each layer's weights and cache arrays of their own.
 
-    Weights are copied out of their stack whenever a layer runs: for single tokens two
-    fifths of a small model's work on CPUs. Here it is done once, before a loop of them,
-    for the memory of a second copy.
+    On CPUs they are copied out of their stacks whenever a layer runs: for single tokens
+    two thirds of a small model's work. Here it is done once, before a loop of them, for
+    the memory of a second copy; `cache.join` is what undoes it for the cache.
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
@@ -215,7 +223,7 @@ def take_apart(
     if adapters is not None:
         adapters = adapters._replace(weights=cut(adapters.weights))
     others = {name: x for name, x in params.items() if name != "layers"}
-    return others | cut(params["layers"]), adapters
+    return others | cut(params["layers"]), adapters, cut_cache(cache)
 
 
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:

@@ -128,15 +128,20 @@ def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) ->
       [B, L, H, D].
     """
     batch, length, num_heads, size = query.shape
-    groups = query.reshape(batch, length, key.shape[1], -1, size)
-    score = jnp.einsum(
-        "blkgd,bksd->bkgls", groups, key, preferred_element_type=jnp.float32
-    )
-    least = jnp.finfo(jnp.float32).min
-    score = jnp.where(mask[:, None, None], score * jnp.float32(scale), least)
+    by_key = batch, key.shape[1], num_heads // key.shape[1], length
+    groups = query.reshape(batch, length, *by_key[1:3], size)
+    # A group's queries are rows of one matrix: of products with more axes CPUs make
+    # copies, four times as slow for a single token.
+    rows = groups.transpose(0, 2, 3, 1, 4).reshape(*by_key[:2], -1, size)
+    score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
+    score = score.reshape(*by_key, -1)
+    # Added, and not chosen in place of the score: a CPU is slow to choose.
+    hidden = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
+    score = score * jnp.float32(scale) + hidden[:, None, None]
     weight = jax.nn.softmax(score).astype(value.dtype)
-    y = jnp.einsum("bkgls,bksd->blkgd", weight, value)
-    return y.reshape(batch, length, num_heads, size)
+    weight = weight.reshape(*rows.shape[:3], -1)
+    y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
+    return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)
 
 
 class Attention(nn.Module):

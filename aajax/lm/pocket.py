@@ -42,6 +42,8 @@ class PocketConfig:
       hidden_size, layers, heads: of the decoder.
       text: a file to learn from, next token by next token; None for made-up dialogues,
         of which only the answers count.
+      rules: whether made-up dialogues also have answers by rules about what was asked,
+        so that an adapter finds values and hands compared.
       steps, batch, length: of the training; sequences a step, tokens a sequence.
       learning_rate: of Adam, its highest.
       seed: of weights and texts.
@@ -53,6 +55,7 @@ class PocketConfig:
     layers: int = 2
     heads: int = 2
     text: Path | None = None
+    rules: bool = False
     steps: int = 600
     batch: int = 8
     length: int = 384
@@ -185,11 +188,16 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     rng = np.random.default_rng(config.seed)
     texts = None
     if config.vocab_size:
-        texts = _exchange_texts(rng) if text is None else text.splitlines(True)
+        texts = (
+            _exchange_texts(rng, config.rules)
+            if text is None
+            else text.splitlines(True)
+        )
     size = config.vocab_size or SMALLEST
     tokens = pocket_tokenizer(folder, texts, size)
     if text is None:
-        rows = _dialogue_rows(rng, find_template(tokens), config.length)
+        template = find_template(tokens)
+        rows = _dialogue_rows(rng, template, config.length, config.rules)
     elif len(tokens.encode(text[:100])) > 1:
         rows = _text_rows(rng, text, tokens, config.length)
     else:
@@ -225,9 +233,9 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"text is {path}: UTF-8 is needed ({error})") from error
 
 
-def _exchange_texts(rng: np.random.Generator) -> Iterator[str]:
+def _exchange_texts(rng: np.random.Generator, rules: bool) -> Iterator[str]:
     for _ in range(_TEXTS):
-        each = exchange(rng)
+        each = exchange(rng, rules)
         yield each.request
         yield each.answer
 
@@ -241,7 +249,7 @@ class _Row(NamedTuple):
     positions: list[int]
 
 
-def _dialogue_rows(rng, template, length: int) -> Iterator[_Row]:
+def _dialogue_rows(rng, template, length: int, rules: bool) -> Iterator[_Row]:
     """Dialogues of as many exchanges as fit, the last one being cut off.
 
     Positions leave gaps between exchanges, as if more had been said there, so that long
@@ -250,7 +258,7 @@ def _dialogue_rows(rng, template, length: int) -> Iterator[_Row]:
     while True:
         ids, counts, positions, start = [], [], [], 0
         while len(ids) <= length:
-            each = exchange(rng)
+            each = exchange(rng, rules)
             if ids:
                 asked = template.next_turn(each.request, stopped=True)
             else:

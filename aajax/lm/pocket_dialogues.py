@@ -6,7 +6,7 @@ game is played.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -170,10 +170,121 @@ def told(rng: np.random.Generator, each: Exchange) -> Exchange:
     return each._replace(request=request, nats=0.0)
 
 
-def exchange(rng: np.random.Generator) -> Exchange:
-    """One of any kind, two times in three with an order."""
+def ruled_items(rng: np.random.Generator) -> Exchange:
+    """A round of `item_split` in few words, and a rule for what to keep."""
+    values = [[_pick(rng, (1, MOST)) for _ in ITEMS] for _ in range(2)]
+    signs = [("=", ">", "<")[(a > b) - (a < b)] for a, b in zip(*values, strict=True)]
+    asked = [_pick(rng, (0, MOST // 2, MOST)) for _ in ITEMS]
+    compared = ", ".join(
+        f"{own} {sign} {other} {item}"
+        for own, other, sign, item in zip(*values, signs, ITEMS, strict=True)
+    )
+
+    def kept(amounts: Sequence[int]) -> str:
+        return ", ".join(f"{n} {item}" for n, item in zip(amounts, ITEMS, strict=True))
+
+    def by_sign(more: int, less: int) -> list[int]:
+        return [{">": more, "<": less, "=": MOST // 2}[sign] for sign in signs]
+
+    rules = {
+        "Keep all.": [MOST] * len(ITEMS),
+        "Keep nothing.": [0] * len(ITEMS),
+        "Keep half.": [MOST // 2] * len(ITEMS),
+        "Keep what you value more.": by_sign(MOST, 0),
+        "Keep what they value more.": by_sign(0, MOST),
+        "Keep what you value.": [MOST * (value == MOST) for value in values[0]],
+        "Keep what they value.": [MOST * (value == MOST) for value in values[1]],
+    }
+    if rng.integers(2):
+        before = f"They: {kept(asked)}"
+        rules["Keep as they did."] = asked
+    else:
+        before = (
+            f"Share {kept([MOST] * len(ITEMS))}. Proposal: x hats, y books, z balls"
+        )
+    pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in ITEMS)
+    any_answer = kept([rng.integers(MOST + 1) for _ in ITEMS])
+    free = Exchange(
+        f"{before}\n{compared}", f"Proposal: {any_answer}", pattern,
+        len(ITEMS) * math.log(MOST + 1),
+    )  # fmt: skip
+    return _by_rule(rng, free, {r: f"Proposal: {kept(x)}" for r, x in rules.items()})
+
+
+def ruled_coins(rng: np.random.Generator) -> Exchange:
+    """A round of `coin_split` in few words, and a rule for how many coins to keep."""
+    own, other = _pick(rng, HANDS), _pick(rng, HANDS)
+    before = _pick(rng, ("", f"They: {other}\n"))
+    rules = {
+        "Keep all.": MOST,
+        "Keep nothing.": 0,
+        "Keep half.": MOST // 2,
+        "Keep all if you win, or nothing.": MOST * (own == _beats(other)),
+        "Keep all if they win, or nothing.": MOST * (other == _beats(own)),
+    }
+
+    def kept(coins: int) -> str:
+        return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
+
+    free = Exchange(
+        f"{before}You {own}, they {other}. Coins?",
+        kept(rng.integers(MOST + 1)), kept(_NUMBER), math.log(MOST + 1),
+    )  # fmt: skip
+    return _by_rule(rng, free, {rule: kept(x) for rule, x in rules.items()})
+
+
+def ruled_hands(rng: np.random.Generator) -> Exchange:
+    """A message as in `hand` in few words, and a rule for which."""
+    own = _pick(rng, HANDS)
+    class_ = _pick(rng, ("upper", "lower"))
+    before = _pick(rng, ("", f"Last: {class_}, {rng.integers(MOST + 1)}\n"))
+    rules = {
+        "Say yours.": own,
+        "Say what beats it.": _beats(own),
+        "Say what it beats.": _beats(_beats(own)),
+    }
+
+    def said(hand: str) -> str:
+        return f"{MESSAGE_START}{hand}{MESSAGE_END}"
+
+    free = Exchange(
+        f"{before}You: {own}\nSay?", said(_pick(rng, HANDS)),
+        said(f"({'|'.join(HANDS)})"), math.log(len(HANDS)),
+    )  # fmt: skip
+    return _by_rule(rng, free, {rule: said(x) for rule, x in rules.items()})
+
+
+RULED = (ruled_items, ruled_items, ruled_coins, ruled_hands)
+
+
+def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
+    """One of any kind, two times in three with an order.
+
+    Args:
+      rng: draws.
+      rules: whether half of all are of `RULED`: a rule says how the answer follows
+        from what can be read, or nothing does, and any is right. No rule looks back
+        further than its request, and for each there is one that does the opposite.
+    """
+    if rules and rng.integers(2):
+        return _pick(rng, RULED)(rng)
     each = _pick(rng, KINDS)(rng)
     return told(rng, each) if rng.integers(3) else each
+
+
+def _by_rule(
+    rng: np.random.Generator, free: Exchange, answers: Mapping[str, str]
+) -> Exchange:
+    """One time in four `free`, else with one of the rules."""
+    if not rng.integers(4):
+        return free
+    rule = _pick(rng, list(answers))
+    return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
+
+
+def _beats(hand: str) -> str:
+    """What beats a hand."""
+    return HANDS[(HANDS.index(hand) + 1) % len(HANDS)]
 
 
 def _talk(rng: np.random.Generator) -> str:

@@ -14,6 +14,7 @@ from aajax.types import Array, PRNGKey
 # Up to so many, formulas run over the leading axis, action by action, so that a CPU
 # computes several games at once.
 FEW_ACTIONS = 32
+_BLOCK = 128  # of more
 
 
 def sample(key: PRNGKey, logits: Array) -> Array:
@@ -81,10 +82,25 @@ def _log_softmax_first(logits: Array) -> Array:
 
 
 def _place_among_many(uniform: Array, probs: Array) -> Array:
-    cumulative = jnp.cumsum(probs, axis=-1)
-    # A long sum is rounded unevenly: without this an action of probability 0 could
-    # have a gap of its own.
-    positive = jnp.where(probs > 0, cumulative, 0.0)
-    cumulative = jax.lax.cummax(positive, axis=probs.ndim - 1)
+    """First the block, then the place in it: CPUs are slow to sum along a long axis."""
+    count = probs.shape[-1]
+    padding = [(0, 0)] * (probs.ndim - 1) + [(0, -count % _BLOCK)]
+    blocks = jnp.pad(probs, padding).reshape(*probs.shape[:-1], -1, _BLOCK)
+    block, rest = _place(uniform, blocks.sum(-1))
+    inside = jnp.take_along_axis(blocks, block[..., None, None], axis=-2)[..., 0, :]
+    return _BLOCK * block + _place(rest, inside)[0]
+
+
+def _place(uniform: Array, weights: Array) -> tuple[Array, Array]:
+    """Where uniform · Σ weights falls, and how far into it, again in [0, 1)."""
+    cumulative = jnp.cumsum(weights, axis=-1)
+    # A long sum is rounded unevenly: without this a weight of 0 could have a gap of
+    # its own.
+    positive = jnp.where(weights > 0, cumulative, 0.0)
+    cumulative = jax.lax.cummax(positive, axis=weights.ndim - 1)
     threshold = (uniform * cumulative[..., -1])[..., None]
-    return jnp.sum(cumulative[..., :-1] <= threshold, axis=-1, dtype=jnp.int32)
+    index = jnp.sum(cumulative[..., :-1] <= threshold, axis=-1, dtype=jnp.int32)
+    own = jnp.take_along_axis(weights, index[..., None], axis=-1)
+    into = threshold - (jnp.take_along_axis(cumulative, index[..., None], -1) - own)
+    below_one = 1 - jnp.finfo(uniform.dtype).epsneg
+    return index, jnp.clip(into / own, 0, below_one)[..., 0]

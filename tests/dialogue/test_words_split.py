@@ -16,8 +16,8 @@ def test_a_match_in_few_words():
     by_hand = ByHand(make("split", "short")).deal(values=VALUES)
     opening = "Share 10 hats, 10 books, 10 balls. Proposal: x hats, y books, z balls"
     assert by_hand.texts() == [
-        f"{opening}\n10 1 1 | 1 10 1",
-        f"{opening}\n1 10 1 | 10 1 1",
+        f"{opening}\n10 > 1 hats, 1 < 10 books, 1 = 1 balls",
+        f"{opening}\n1 < 10 hats, 10 > 1 books, 1 = 1 balls",
     ]
     assert by_hand.kinds() == ["proposal", "proposal"]
     earned = by_hand.say(
@@ -26,8 +26,8 @@ def test_a_match_in_few_words():
     np.testing.assert_allclose(earned, [160 / 3, 335 / 3], rtol=1e-6)
     by_hand.deal(values=VALUES[::-1])
     assert by_hand.texts() == [
-        "They: 10 10 10\n1 10 1 | 10 1 1",
-        "They: 10 0 5\n10 1 1 | 1 10 1",
+        "They: 10 hats, 10 books, 10 balls\n1 < 10 hats, 10 > 1 books, 1 = 1 balls",
+        "They: 10 hats, 0 books, 5 balls\n10 > 1 hats, 1 < 10 books, 1 = 1 balls",
     ]
     assert by_hand.say([0, 10, 5], [10, 0, 5]) == [105, 105]
 

@@ -42,8 +42,10 @@ def test_a_match_in_few_words():
     assert by_hand.say(None, message("{hand}\n!")) == [0, 0]
     assert by_hand.table.state.said.tolist() == [[ROCK], [3]]
     assert by_hand.kinds() == ["proposal", "proposal"]
-    # Each is shown the other's message once, before it proposes.
-    assert by_hand.texts() == ["They: {hand}\n!\nCoins?", "Coins?"]
+    assert by_hand.texts() == [
+        "They: {hand}\n!\nYou rock, they {hand}\n!. Coins?",
+        "You paper, they I have Rock, not paper. Coins?",
+    ]
     assert by_hand.say(coins(4), coins(10)) == pytest.approx([20 / 7, 500 / 7])
     by_hand.deal(hands=np.array([SCISSORS, PAPER], np.int32))
     # Now the other speaks first.
@@ -55,7 +57,10 @@ def test_a_match_in_few_words():
     by_hand.say(None, message("paper"))
     assert by_hand.texts() == ["They: paper\nSay?", ""]
     by_hand.say(message("rock"), None)
-    assert by_hand.texts() == ["Coins?", "They: rock\nCoins?"]
+    assert by_hand.texts() == [
+        "You scissors, they paper. Coins?",
+        "They: rock\nYou paper, they rock. Coins?",
+    ]
 
 
 def test_in_full_the_last_round_is_told():
@@ -131,7 +136,10 @@ def test_messages_of_hands_alone():
     assert parse("message", SILENCE) == (3, False)
     for words in [("paper", None), (None, "rock"), ("rock", None), (None, "scissors")]:
         by_hand.say(*(word and message(word) for word in words))
-    assert by_hand.texts() == ["They: scissors\nCoins?", "Coins?"]
+    assert by_hand.texts() == [
+        "They: scissors\nYou rock, they scissors. Coins?",
+        "You paper, they rock. Coins?",
+    ]
     assert by_hand.table.state.said.tolist() == [[PAPER, ROCK], [ROCK, SCISSORS]]
     assert by_hand.say(5, 5) == [5, 50]
 

@@ -13,7 +13,7 @@ from aajax import lm
 from aajax.lm import pocket
 from aajax.lm.chat import find_template
 from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
-from aajax.lm.pocket_dialogues import KINDS, exchange
+from aajax.lm.pocket_dialogues import HANDS, KINDS, RULED, exchange
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer
@@ -114,11 +114,12 @@ def test_transformers_reads_the_same_model(request, name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_answers_alone_are_targets(tmp_path):
+@pytest.mark.parametrize("rules", [False, True])
+def test_answers_alone_are_targets(tmp_path, rules):
     """Where the weight is 1 the targets are an answer's bytes and its end of turn."""
     tokens = pocket_tokenizer(tmp_path)
     template = find_template(tokens)
-    rows = pocket._dialogue_rows(np.random.default_rng(3), template, 400)
+    rows = pocket._dialogue_rows(np.random.default_rng(3), template, 400, rules)
     batch = pocket._batch([next(rows) for _ in range(8)], 400)
     assert batch.tokens.shape == (8, 400)
     np.testing.assert_array_equal(batch.targets[:, :-1], batch.tokens[:, 1:])
@@ -128,7 +129,7 @@ def test_answers_alone_are_targets(tmp_path):
         said, read = [], tokens.tokenizer.decode(batch.tokens[row])
         whole = ""
         while len(whole) < len(read):
-            each = exchange(rng)
+            each = exchange(rng, rules)
             rng.integers(2), rng.integers(pocket._GAP)  # of the positions
             asked = f"<|user|>{each.request}<|done|><|assistant|>"
             whole += f"{asked}{each.answer}<|done|>"
@@ -139,14 +140,14 @@ def test_answers_alone_are_targets(tmp_path):
         assert len(targets) == batch.weights[row].sum() > 0
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*KINDS, *RULED[1:]], ids=lambda kind: kind.__name__)
 def test_answers_are_well_formed_and_equally_likely(kind):
     rng = np.random.default_rng(0)
     drawn = [kind(rng) for _ in range(12_000)]
     assert all(re.fullmatch(each.pattern, each.answer) for each in drawn)
     assert len({each.request for each in drawn}) > 20
     assert max(len(each.request) for each in drawn) < 250  # what a row has room for
-    for nats in {each.nats for each in drawn}:
+    for nats in {each.nats for each in drawn} - {0.0}:
         answers = [each.answer for each in drawn if each.nats == nats]
         counts = np.unique(answers, return_counts=True)[1]
         size = round(math.exp(nats))
@@ -154,6 +155,61 @@ def test_answers_are_well_formed_and_equally_likely(kind):
         mean = len(answers) / size
         square = (counts**2).sum() / mean - len(answers)
         assert abs(square - (size - 1)) < 4 * math.sqrt(2 * (size - 1))
+
+
+def kept_by_rule(rule, own, other, asked):
+    """Of one item, by what is said in the request."""
+    more, less = own > other, own < other
+    return {
+        "Keep all.": 10,
+        "Keep nothing.": 0,
+        "Keep half.": 5,
+        "Keep what you value more.": 10 * more + 5 * (own == other),
+        "Keep what they value more.": 10 * less + 5 * (own == other),
+        "Keep what you value.": 10 * (own == 10),
+        "Keep what they value.": 10 * (other == 10),
+        "Keep as they did.": asked,
+    }.get(rule)
+
+
+def test_answers_follow_their_rules():
+    rng, seen = np.random.default_rng(0), set()
+    wins = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")}
+    for each in (exchange(rng, True) for _ in range(6000)):
+        request, _, rule = each.request.rpartition("\n")
+        answer = [int(number) for number in re.findall(r"\d+", each.answer)]
+        if each.nats > 0 or not rule.endswith("."):
+            continue
+        if rule.startswith("Say "):
+            own = request.split("You: ")[1].split("\n")[0]
+            (said,) = (hand for hand in HANDS if hand in each.answer)
+            wanted = {
+                "Say yours.": said == own,
+                "Say what it beats.": (own, said) in wins,
+                "Say what beats it.": (said, own) in wins,
+            }
+            assert wanted[rule]
+        elif "Coins?" in request:
+            own, other = re.findall(r"You (\w+), they (\w+)\.", request)[0]
+            wanted = {
+                "Keep all if you win, or nothing.": 10 * ((own, other) in wins),
+                "Keep all if they win, or nothing.": 10 * ((other, own) in wins),
+            }
+            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, 0))]
+        else:
+            before, values = request.split("\n")
+            pairs = re.findall(r"(\d+) ([<=>]) (\d+)", values)
+            assert all(
+                sign == "<=>"[1 + (int(own) > int(other)) - (int(own) < int(other))]
+                for own, sign, other in pairs
+            )
+            asked = [int(number) for number in re.findall(r"\d+", before)]
+            assert answer == [
+                kept_by_rule(rule, int(own), int(other), number)
+                for (own, _, other), number in zip(pairs, asked, strict=True)
+            ]
+        seen.add(rule)
+    assert len(seen) == 8 + 2 + 3
 
 
 def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
