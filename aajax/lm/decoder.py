@@ -108,13 +108,13 @@ class Decoder(nn.Module):
         sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
         kept = (None, None) if cache is None else (cache.key, cache.value)
         if self.apart:
-            own = [(None, None)] * config.num_layers if cache is None else zip(*kept)
-            done = []
-            for i, (key, value) in enumerate(own):
+            own = [kept] * config.num_layers
+            if cache is not None:
+                own = list(zip(*kept, strict=True))
+            for i in range(config.num_layers):
                 layer = _Layer(*types, name=LAYER.format(i))
-                (x, *stored), _ = layer((x, key, value), None, sliding[i], *each)
-                done.append(stored)
-            kept = tuple(zip(*done, strict=True))
+                (x, *own[i]), _ = layer((x, *own[i]), None, sliding[i], *each)
+            kept = tuple(zip(*own, strict=True))
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
             layer = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer

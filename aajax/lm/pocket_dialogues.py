@@ -172,12 +172,11 @@ def told(rng: np.random.Generator, each: Exchange) -> Exchange:
 
 def ruled_items(rng: np.random.Generator) -> Exchange:
     """A round of `item_split` in few words, and a rule for what to keep."""
-    values = [[_pick(rng, (1, MOST)) for _ in ITEMS] for _ in range(2)]
-    signs = [("=", ">", "<")[(a > b) - (a < b)] for a, b in zip(*values, strict=True)]
-    asked = [_pick(rng, (0, MOST // 2, MOST)) for _ in ITEMS]
+    own, other = ([_pick(rng, (1, MOST)) for _ in ITEMS] for _ in range(2))
+    signs = [_sign(a, b) for a, b in zip(own, other, strict=True)]
     compared = ", ".join(
-        f"{own} {sign} {other} {item}"
-        for own, other, sign, item in zip(*values, signs, ITEMS, strict=True)
+        f"{a} {sign} {b} {item}"
+        for a, sign, b, item in zip(own, signs, other, ITEMS, strict=True)
     )
 
     def kept(amounts: Sequence[int]) -> str:
@@ -186,22 +185,34 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
     def by_sign(more: int, less: int) -> list[int]:
         return [{">": more, "<": less, "=": MOST // 2}[sign] for sign in signs]
 
+    everything, nothing = [MOST] * len(ITEMS), [0] * len(ITEMS)
     rules = {
-        "Keep all.": [MOST] * len(ITEMS),
-        "Keep nothing.": [0] * len(ITEMS),
+        "Keep all.": everything,
+        "Keep nothing.": nothing,
         "Keep half.": [MOST // 2] * len(ITEMS),
         "Keep what you value more.": by_sign(MOST, 0),
         "Keep what they value more.": by_sign(0, MOST),
-        "Keep what you value.": [MOST * (value == MOST) for value in values[0]],
-        "Keep what they value.": [MOST * (value == MOST) for value in values[1]],
+        "Keep what you value.": [MOST * (value == MOST) for value in own],
+        "Keep what they value.": [MOST * (value == MOST) for value in other],
     }
     if rng.integers(2):
-        before = f"They: {kept(asked)}"
-        rules["Keep as they did."] = asked
-    else:
-        before = (
-            f"Share {kept([MOST] * len(ITEMS))}. Proposal: x hats, y books, z balls"
+        # What they kept in the round before, of what was worth more to oneself or less.
+        asked = [_pick(rng, (0, MOST // 2, MOST)) for _ in ITEMS]
+        then = [_pick(rng, "<=>") for _ in ITEMS]
+        before = "They: " + ", ".join(
+            f"{n} {sign} {item}"
+            for n, sign, item in zip(asked, then, ITEMS, strict=True)
         )
+        took = any(
+            n == MOST and sign == ">" for n, sign in zip(asked, then, strict=True)
+        )
+        rules |= {
+            "Keep as they did.": asked,
+            "Keep all if they took yours, or nothing.": everything if took else nothing,
+            "Keep nothing if they took yours, or all.": nothing if took else everything,
+        }
+    else:
+        before = f"Share {kept(everything)}. Proposal: x hats, y books, z balls"
     pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in ITEMS)
     any_answer = kept([rng.integers(MOST + 1) for _ in ITEMS])
     free = Exchange(
@@ -280,6 +291,10 @@ def _by_rule(
         return free
     rule = _pick(rng, list(answers))
     return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
+
+
+def _sign(own: int, other: int) -> str:
+    return ">" if own > other else "<" if own < other else "="
 
 
 def _beats(hand: str) -> str:

@@ -25,9 +25,10 @@ def test_a_match_in_few_words():
     )
     np.testing.assert_allclose(earned, [160 / 3, 335 / 3], rtol=1e-6)
     by_hand.deal(values=VALUES[::-1])
+    hats, books = "10 > 1 hats, 1 < 10 books", "1 < 10 hats, 10 > 1 books"
     assert by_hand.texts() == [
-        "They: 10 hats, 10 books, 10 balls\n1 < 10 hats, 10 > 1 books, 1 = 1 balls",
-        "They: 10 hats, 0 books, 5 balls\n10 > 1 hats, 1 < 10 books, 1 = 1 balls",
+        f"They: 10 > hats, 10 < books, 10 = balls\n{books}, 1 = 1 balls",
+        f"They: 10 < hats, 0 > books, 5 = balls\n{hats}, 1 = 1 balls",
     ]
     assert by_hand.say([0, 10, 5], [10, 0, 5]) == [105, 105]
 

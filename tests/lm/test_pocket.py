@@ -157,7 +157,7 @@ def test_answers_are_well_formed_and_equally_likely(kind):
         assert abs(square - (size - 1)) < 4 * math.sqrt(2 * (size - 1))
 
 
-def kept_by_rule(rule, own, other, asked):
+def kept_by_rule(rule, own, other, asked, took):
     """Of one item, by what is said in the request."""
     more, less = own > other, own < other
     return {
@@ -169,6 +169,8 @@ def kept_by_rule(rule, own, other, asked):
         "Keep what you value.": 10 * (own == 10),
         "Keep what they value.": 10 * (other == 10),
         "Keep as they did.": asked,
+        "Keep all if they took yours, or nothing.": 10 * took,
+        "Keep nothing if they took yours, or all.": 10 * (not took),
     }.get(rule)
 
 
@@ -195,7 +197,7 @@ def test_answers_follow_their_rules():
                 "Keep all if you win, or nothing.": 10 * ((own, other) in wins),
                 "Keep all if they win, or nothing.": 10 * ((other, own) in wins),
             }
-            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, 0))]
+            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, 0, False))]
         else:
             before, values = request.split("\n")
             pairs = re.findall(r"(\d+) ([<=>]) (\d+)", values)
@@ -205,11 +207,11 @@ def test_answers_follow_their_rules():
             )
             asked = [int(number) for number in re.findall(r"\d+", before)]
             assert answer == [
-                kept_by_rule(rule, int(own), int(other), number)
+                kept_by_rule(rule, int(own), int(other), number, "10 >" in before)
                 for (own, _, other), number in zip(pairs, asked, strict=True)
             ]
         seen.add(rule)
-    assert len(seen) == 8 + 2 + 3
+    assert len(seen) == 10 + 2 + 3
 
 
 def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):

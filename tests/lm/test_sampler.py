@@ -355,7 +355,7 @@ def test_sampling_truncated(params, session):
 
 
 def test_the_cache_is_written_in_place(params):
-    """What the loop needs beside the cache is one copy, taken apart, and little more."""
+    """The loop needs one copy beside the cache, taken apart, and little more."""
     cache = lm.init_cache(CONFIG, 2, 4096)
     arguments = (
         cache, jnp.zeros((2, 16)), jax.random.split(KEY, 2), np.ones(2, np.float32),
