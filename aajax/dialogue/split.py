@@ -30,11 +30,11 @@ _FILES = {
         ("stock", "form"),
     ),
     "last_round": Placeholders(
-        (("other_proposal", "other_asked", "other_compared"),),
+        (("other_proposal", "other_asked", "other_asked_of_own"),),
         (
             *("own_proposal", "own_asked", "own_points", "other_points"),
             *("own_values", "own_numbers", "other_values", "other_numbers"),
-            "compared",
+            *("compared", "other_asked_of_theirs"),
         ),
     ),
 }
@@ -91,7 +91,7 @@ class SplitWords:
                     other_proposal=listed(other_asked, items),
                     own_asked=plain(own_asked),
                     other_asked=plain(other_asked),
-                    other_compared=self._compared_with(previous, seat),
+                    **_asked_of(previous, seat),
                     own_points=number(previous.points[seat]),
                     other_points=number(previous.points[other]),
                     **_valued(previous.values, seat, items),
@@ -103,15 +103,6 @@ class SplitWords:
             )
         )
         return Ask(joined(*parts), "proposal")
-
-    def _compared_with(self, round_: Round, seat: int) -> str:
-        """As in "10 > hats": what the other asked for of what `seat` values more."""
-        signs = map(_sign, *round_.values[[seat, 1 - seat]])
-        asked = round_.proposals[1 - seat]
-        return ", ".join(
-            f"{count} {sign} {item}"
-            for count, sign, item in zip(asked, signs, self.items, strict=True)
-        )
 
     def facts(self, state: SplitState) -> dict[str, list]:
         return {"values": np.asarray(state.values).tolist()}
@@ -204,14 +195,24 @@ def plain(counts) -> str:
 
 def compared(own, other, items: tuple[str, ...]) -> str:
     """As in "10 > 1 hats, 1 < 10 books": own values first."""
+
+    def sign(a: int, b: int) -> str:
+        return ">" if a > b else "<" if a < b else "="
+
     return ", ".join(
-        f"{int(a)} {_sign(a, b)} {int(b)} {item}"
+        f"{int(a)} {sign(a, b)} {int(b)} {item}"
         for a, b, item in zip(own, other, items, strict=True)
     )
 
 
-def _sign(a: int, b: int) -> str:
-    return ">" if a > b else "<" if a < b else "="
+def _asked_of(round_: Round, seat: int) -> dict[str, int]:
+    """What the other asked for of what `seat` valued more, and of what itself did."""
+    own, other = round_.values[[seat, 1 - seat]]
+    asked = round_.proposals[1 - seat]
+    return {
+        "other_asked_of_own": int(asked[own > other].sum()),
+        "other_asked_of_theirs": int(asked[own < other].sum()),
+    }
 
 
 def _valued(values: np.ndarray, seat: int, items: tuple[str, ...]) -> dict[str, str]:

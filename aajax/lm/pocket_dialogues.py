@@ -192,22 +192,15 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
         "Keep half.": [MOST // 2] * len(ITEMS),
         "Keep what you value more.": by_sign(MOST, 0),
         "Keep what they value more.": by_sign(0, MOST),
-        "Keep what you value.": [MOST * (value == MOST) for value in own],
-        "Keep what they value.": [MOST * (value == MOST) for value in other],
     }
     if rng.integers(2):
-        # What they kept in the round before, of what was worth more to oneself or less.
-        asked = [_pick(rng, (0, MOST // 2, MOST)) for _ in ITEMS]
-        then = [_pick(rng, "<=>") for _ in ITEMS]
-        before = "They: " + ", ".join(
-            f"{n} {sign} {item}"
-            for n, sign, item in zip(asked, then, ITEMS, strict=True)
-        )
-        took = any(
-            n == MOST and sign == ">" for n, sign in zip(asked, then, strict=True)
-        )
+        # What they kept in the round before, of what either valued more.
+        yours, theirs = (_pick(rng, (0, MOST // 2, MOST)) for _ in range(2))
+        before = f"They: {yours} of yours, {theirs} of theirs"
+        took = yours == MOST
         rules |= {
-            "Keep as they did.": asked,
+            "Keep as much as they of yours.": [yours] * len(ITEMS),
+            "Keep as much as they of theirs.": [theirs] * len(ITEMS),
             "Keep all if they took yours, or nothing.": everything if took else nothing,
             "Keep nothing if they took yours, or all.": nothing if took else everything,
         }
@@ -273,11 +266,11 @@ def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
 
     Args:
       rng: draws.
-      rules: whether half of all are of `RULED`: a rule says how the answer follows
+      rules: whether two thirds of all are of `RULED`: a rule says how the answer follows
         from what can be read, or nothing does, and any is right. No rule looks back
         further than its request, and for each there is one that does the opposite.
     """
-    if rules and rng.integers(2):
+    if rules and rng.integers(3):
         return _pick(rng, RULED)(rng)
     each = _pick(rng, KINDS)(rng)
     return told(rng, each) if rng.integers(3) else each

@@ -166,9 +166,8 @@ def kept_by_rule(rule, own, other, asked, took):
         "Keep half.": 5,
         "Keep what you value more.": 10 * more + 5 * (own == other),
         "Keep what they value more.": 10 * less + 5 * (own == other),
-        "Keep what you value.": 10 * (own == 10),
-        "Keep what they value.": 10 * (other == 10),
-        "Keep as they did.": asked,
+        "Keep as much as they of yours.": asked[0],
+        "Keep as much as they of theirs.": asked[-1],
         "Keep all if they took yours, or nothing.": 10 * took,
         "Keep nothing if they took yours, or all.": 10 * (not took),
     }.get(rule)
@@ -197,7 +196,7 @@ def test_answers_follow_their_rules():
                 "Keep all if you win, or nothing.": 10 * ((own, other) in wins),
                 "Keep all if they win, or nothing.": 10 * ((other, own) in wins),
             }
-            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, 0, False))]
+            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, [0], False))]
         else:
             before, values = request.split("\n")
             pairs = re.findall(r"(\d+) ([<=>]) (\d+)", values)
@@ -207,11 +206,11 @@ def test_answers_follow_their_rules():
             )
             asked = [int(number) for number in re.findall(r"\d+", before)]
             assert answer == [
-                kept_by_rule(rule, int(own), int(other), number, "10 >" in before)
-                for (own, _, other), number in zip(pairs, asked, strict=True)
+                kept_by_rule(rule, int(own), int(other), asked, asked[0] == 10)
+                for own, _, other in pairs
             ]
         seen.add(rule)
-    assert len(seen) == 10 + 2 + 3
+    assert len(seen) == 9 + 2 + 3
 
 
 def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
