@@ -16,7 +16,7 @@ _SMALL = RunConfig(
         encoder_layers=1, activation="relu", value_scale=5.0, channels=(8,)
     ),
     baseline="critic",
-    past="mean",
+    past="positive",
     learner="ppo",
     num_epochs=2,
     num_minibatches=2,
@@ -26,8 +26,9 @@ _SMALL = RunConfig(
     max_gradient_norm=1.0,
     seeds=5,
     knobs=Knobs(
-        beta=4.0,
+        beta=2.0,
         gamma=0.99,
+        past_gamma=0.9,
         learning_rate=0.001,
         critic_learning_rate=0.001,
         exploration=0.0,
