@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from aajax.lm.config import DecoderConfig
@@ -18,8 +19,8 @@ class Cache(NamedTuple):
     is lowering `length`.
 
     Attributes:
-      key: [layers, B, kv_heads, S, head_dim], rotated; once taken apart, a tuple of
-        as many arrays as there are layers.
+      key: [layers, B, kv_heads, S, head_dim], rotated; of a cache that was cut, a
+        tuple of as many arrays as there are layers.
       value: [layers, B, kv_heads, S, head_dim], likewise.
       length: i32[B], tokens stored.
     """
@@ -57,21 +58,20 @@ def init_cache(
 
 
 def cut(cache: Cache) -> Cache:
-    """The same with an array for each layer, for `decoder.take_apart`."""
+    """The same with an array for each layer.
+
+    A program then reads a layer's without a copy, which CPUs make of a part of an array
+    that has all; its weights must be apart too, by `decoder.take_apart`.
+    """
     return cache._replace(key=tuple(cache.key), value=tuple(cache.value))
-
-
-def join(cache: Cache) -> Cache:
-    """What `cut` has taken apart, in one piece again."""
-    if not cache.is_apart:
-        return cache
-    return cache._replace(key=jnp.stack(cache.key), value=jnp.stack(cache.value))
 
 
 def grow(cache: Cache, size: int) -> Cache:
     """The same tokens in a cache of at least `size` slots."""
     more = max(size - cache.size, 0)
-    padding = [(0, 0), (0, 0), (0, 0), (0, more), (0, 0)]
-    return cache._replace(
-        key=jnp.pad(cache.key, padding), value=jnp.pad(cache.value, padding)
-    )
+
+    def pad(x: Array) -> Array:
+        return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, more), (0, 0)])
+
+    key, value = jax.tree.map(pad, (cache.key, cache.value))
+    return cache._replace(key=key, value=value)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from aajax.lm.cache import Cache
-from aajax.lm.cache import cut as cut_cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.layers import MLP, Attention, Norm, Route
 from aajax.lm.sharding import look_up, over_batch
@@ -177,8 +176,8 @@ def forward(
 
     Args:
       config: static.
-      params: of `init_params`, or of a checkpoint; they, and adapters and the cache
-        with them, may have been through `take_apart`.
+      params: of `init_params`, or of a checkpoint; they, and adapters with them, may
+        have been through `take_apart`, and are put through it if the cache was cut.
       tokens: i32[B, L].
       positions: i32[B, L], each token's place in its sequence, −1 for padding. Without
         a cache a token sees the tokens given here at or before its position; with one,
@@ -193,6 +192,8 @@ def forward(
       Hidden states [B, L, D] (of padding: arbitrary), and the cache with the tokens
       added, None if none was given.
     """
+    if cache is not None and cache.is_apart and "layers" in params:
+        params, adapters = take_apart(config, params, adapters)
     variables, route = {"params": params}, None
     apart = "layers" not in params
     if adapters is not None:
@@ -205,13 +206,13 @@ def forward(
 
 
 def take_apart(
-    config: DecoderConfig, params: PyTree, adapters: Adapters | None, cache: Cache
-) -> tuple[PyTree, Adapters | None, Cache]:
-    """The same for `forward`, each layer's weights and cache arrays of their own.
+    config: DecoderConfig, params: PyTree, adapters: Adapters | None
+) -> tuple[PyTree, Adapters | None]:
+    """The same for `forward`, each layer's weights an array of their own.
 
-    On CPUs they are copied out of their stacks whenever a layer runs: for single tokens
-    two thirds of a small model's work. Here it is done once, before a loop of them, for
-    the memory of a second copy; `cache.join` is what undoes it for the cache.
+    Weights are copied out of their stack whenever a layer runs: for single tokens two
+    fifths of a small model's work on CPUs. Here it is done once, before a loop of them,
+    for the memory of a second copy. A cache that goes with them must have been cut.
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
@@ -223,7 +224,7 @@ def take_apart(
     if adapters is not None:
         adapters = adapters._replace(weights=cut(adapters.weights))
     others = {name: x for name, x in params.items() if name != "layers"}
-    return others | cut(params["layers"]), adapters, cut_cache(cache)
+    return others | cut(params["layers"]), adapters
 
 
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:

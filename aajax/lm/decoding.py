@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.lm.cache import Cache, join
+from aajax.lm.cache import Cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, forward, logits, take_apart
 from aajax.lm.grammar import Grammar, allowed_tokens, next_state
@@ -117,8 +117,8 @@ def decode(
     num_rows = last.shape[0]
     rows = jnp.arange(num_rows)
     stop = jnp.broadcast_to(stop, (num_rows, config.vocab_size))
-    if jax.default_backend() == "cpu":
-        params, adapters, cache = take_apart(config, params, adapters, cache)
+    if cache.is_apart:
+        params, adapters = take_apart(config, params, adapters)
 
     def body(loop: _Loop) -> _Loop:
         done, step, remaining = loop.done, loop.step, budget - loop.step
@@ -166,7 +166,7 @@ def decode(
         jnp.zeros((), jnp.int32),
     )
     loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
-    return join(loop.cache), loop.last, loop.columns, loop.stopped
+    return loop.cache, loop.last, loop.columns, loop.stopped
 
 
 def draw(

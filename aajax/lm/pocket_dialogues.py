@@ -266,9 +266,9 @@ def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
 
     Args:
       rng: draws.
-      rules: whether two thirds of all are of `RULED`: a rule says how the answer follows
-        from what can be read, or nothing does, and any is right. No rule looks back
-        further than its request, and for each there is one that does the opposite.
+      rules: whether two thirds of all are of `RULED`: a rule says how the answer
+        follows from what can be read, or nothing does, and any is right. No rule looks
+        back further than its request; for each there is one that does the opposite.
     """
     if rules and rng.integers(3):
         return _pick(rng, RULED)(rng)

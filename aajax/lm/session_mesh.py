@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from aajax.lm.cache import Cache, init_cache
+from aajax.lm.cache import Cache, cut, init_cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.hosts import largest, padded_rows, processes
 from aajax.lm.session import Session
@@ -62,7 +62,7 @@ def _empty(
     cache = init_cache(config, rows, size, cache_dtype)
     last = jnp.zeros((rows, config.hidden_size), dtype)
     if mesh is None:
-        return cache, last
+        return (cut(cache) if jax.default_backend() == "cpu" else cache), last
     shardings = cache_shardings(mesh, cache), batch_shardings(mesh, last)
     return jax.lax.with_sharding_constraint((cache, last), shardings)
 
