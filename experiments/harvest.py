@@ -1,11 +1,11 @@
 """Commons Harvest: who leaves apples for the others, and for later.
 
-Trains Advantage Alignment, PPO and PPO for the sum of rewards over 5 seeds and prints
-two tables: what agents earn and do among their like, beside scripted players, and what
-focal agents earn each beside scripted players in the last seats, which eat what they
-see, with and without zapping. The latter stand in for the background players of Melting
-Pot's scenarios, which are trained networks that do the same. A run that is already in
-its folder is not trained again.
+Trains Advantage Alignment, PPO and PPO for the sum of rewards over 5 seeds, draws what
+they did meanwhile, and prints two tables: what agents earn and do among their like,
+beside scripted players, and what focal agents earn each beside scripted players in the
+last seats, which eat what they see, with and without zapping. The latter stand in for
+the background players of Melting Pot's scenarios, which are trained networks that do
+the same. A run that is already in its folder is not trained again.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from aajax.commands.train import trained
 from aajax.envs.base import Environment
 from aajax.league import Group, with_itself
 from aajax.league.match import play_line_ups
+from aajax.report.curves import compared_figure
 from aajax.training import PRESETS
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.run import load
@@ -54,6 +55,8 @@ def main(config: Config) -> None:
         run = dataclasses.replace(PRESETS[preset][1], seeds=config.seeds)
         trained(preset, run, config.out)
         runs[name] = group(config.out / preset)
+    folders = {name: config.out / f"{config.preset}{s}" for s, name in NAMES.items()}
+    compared_figure(folders, config.out / f"{config.preset}.png")
     run = PRESETS[config.preset][1]
     env = make_env(run)
     bots = {name: scripted_group(env, (bot,)) for bot, name in BOTS.items()}

@@ -206,11 +206,13 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
         }
     else:
         before = f"Share {kept(everything)}. Proposal: x hats, y books, z balls"
-    pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in ITEMS)
-    any_answer = kept([rng.integers(MOST + 1) for _ in ITEMS])
+    round_numbers = 0, MOST // 2, MOST
+    any_of = "|".join(map(str, round_numbers))
+    pattern = "Proposal: " + ", ".join(f"({any_of}) {item}" for item in ITEMS)
+    any_answer = kept([_pick(rng, round_numbers) for _ in ITEMS])
     free = Exchange(
         f"{before}\n{compared}", f"Proposal: {any_answer}", pattern,
-        len(ITEMS) * math.log(MOST + 1),
+        len(ITEMS) * math.log(len(round_numbers)),
     )  # fmt: skip
     return _by_rule(rng, free, {r: f"Proposal: {kept(x)}" for r, x in rules.items()})
 

@@ -71,6 +71,39 @@ def training_figure(folder: Path, path: Path) -> None:
     _save(figure, path)
 
 
+def compared_figure(runs: dict[str, Path], path: Path) -> None:
+    """Draws what runs measured in play while they learned, a panel for each measure.
+
+    Args:
+      runs: label → folder of a run, with metrics.jsonl; of its settings, the first.
+      path: of the PNG.
+
+    Raises:
+      ValueError: if a run measured nothing but rewards.
+    """
+    rows = {}
+    for label, folder in runs.items():
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        rows[label] = [json.loads(line) for line in lines]
+        if not MEASURED.keys() <= rows[label][0].keys():
+            names = ", ".join(MEASURED)
+            raise ValueError(f"run is {str(folder)!r}: one that has {names} is needed")
+    figure, panels = plt.subplots(
+        1, len(MEASURED), figsize=(4 * len(MEASURED), 3.4), layout="constrained"
+    )
+    for (name, text), axes in zip(MEASURED.items(), panels, strict=True):
+        for i, (label, own) in enumerate(rows.items()):
+            update = [row["update"] for row in own]
+            numbers = np.asarray([row[name][0] for row in own])  # [rows, seeds]
+            axes.plot(update, numbers, color=f"C{i}", alpha=0.25, linewidth=0.8)
+            mean = numbers.mean(1)
+            axes.plot(update, mean, color=f"C{i}", linewidth=2, label=label)
+        axes.set(xlabel="update", ylabel=text, ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(fontsize="small", frameon=False)
+    _save(figure, path)
+
+
 def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
     """Two panels side by side, and so many in a row below them."""
     size = 11, 7.5 if num_below else 4
