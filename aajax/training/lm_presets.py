@@ -133,6 +133,8 @@ _POCKET = LmConfig(
     save_every=25,
     matches_every=25,
 )
+# Values and hands are to be compared.
+_RULES = dataclasses.replace(_POCKET.pocket, rules=True, steps=800)
 POCKET: dict[str, LmConfig] = {
     "ipd": dataclasses.replace(
         _POCKET,
@@ -149,13 +151,19 @@ POCKET: dict[str, LmConfig] = {
     "split": dataclasses.replace(
         _POCKET,
         game="split",
+        pocket=_RULES,
         reward_scale=100.0,
-        num_iterations=300,
+        beta=2.0,
+        gamma=0.7,
+        learning_rate=4e-3,
+        num_microbatches=8,
+        num_iterations=150,
     ),
     "trust-and-split": dataclasses.replace(
         _POCKET,
         game="trust-and-split",
         options=("messages=hands",),
+        pocket=_RULES,
         reward_scale=100.0,
         gamma=0.96,
         past_gamma=0.96,
