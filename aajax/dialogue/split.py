@@ -17,6 +17,7 @@ from aajax.dialogue.wording import (
 )
 from aajax.envs import split as split_world
 from aajax.envs.split import STOCK, Round, Split, SplitState, check_whole
+from aajax.lm.pocket_dialogues import compared
 
 ITEMS = ("hats", "books", "balls", "pens")
 
@@ -191,18 +192,6 @@ def valued(values, items: tuple[str, ...]) -> str:
 def plain(counts) -> str:
     """As in "10 5 0"."""
     return " ".join(str(int(count)) for count in counts)
-
-
-def compared(own, other, items: tuple[str, ...]) -> str:
-    """As in "10 > 1 hats, 1 < 10 books": own values first."""
-
-    def sign(a: int, b: int) -> str:
-        return ">" if a > b else "<" if a < b else "="
-
-    return ", ".join(
-        f"{int(a)} {sign(a, b)} {int(b)} {item}"
-        for a, b, item in zip(own, other, items, strict=True)
-    )
 
 
 def _asked_of(round_: Round, seat: int) -> dict[str, int]:

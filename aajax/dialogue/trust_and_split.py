@@ -148,8 +148,7 @@ class TrustAndSplitWords:
         turn = int(table.state.turn)
         said = [words[1 - seat] for words in table.words[len(table.words) - turn :]]
         texts = [text for text in said if text is not None]
-        valid = texts and re.fullmatch(self.patterns["message"], texts[-1])
-        return _inside(texts[-1]) if valid else ""
+        return message_text(self.patterns["message"], texts[-1]) if texts else ""
 
     def _rules(self) -> str:
         env, write = self.env, self.wording.write
@@ -259,8 +258,12 @@ def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:
     text = table.words[-1][1 - seat]
     if text is None:
         return ""
-    valid = re.fullmatch(pattern, text) is not None
-    return wording.write("heard", message=_inside(text) if valid else "")
+    return wording.write("heard", message=message_text(pattern, text))
+
+
+def message_text(pattern: str, answer: str) -> str:
+    """What a message says; nothing if the answer is of another form."""
+    return _inside(answer) if re.fullmatch(pattern, answer) else ""
 
 
 def _inside(message: str) -> str:

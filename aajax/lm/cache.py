@@ -61,7 +61,7 @@ def cut(cache: Cache) -> Cache:
     """The same with an array for each layer.
 
     A program then reads a layer's without a copy, which CPUs make of a part of an array
-    that has all; its weights must be apart too, by `decoder.take_apart`.
+    that has all.
     """
     return cache._replace(key=tuple(cache.key), value=tuple(cache.value))
 

@@ -136,8 +136,8 @@ def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) ->
     score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
     score = score.reshape(*by_key, -1)
     # Added, and not chosen in place of the score: a CPU is slow to choose.
-    hidden = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
-    score = score * jnp.float32(scale) + hidden[:, None, None]
+    bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
+    score = score * jnp.float32(scale) + bias[:, None, None]
     weight = jax.nn.softmax(score).astype(value.dtype)
     weight = weight.reshape(*rows.shape[:3], -1)
     y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)

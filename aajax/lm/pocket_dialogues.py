@@ -174,10 +174,6 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
     """A round of `item_split` in few words, and a rule for what to keep."""
     own, other = ([_pick(rng, (1, MOST)) for _ in ITEMS] for _ in range(2))
     signs = [_sign(a, b) for a, b in zip(own, other, strict=True)]
-    compared = ", ".join(
-        f"{a} {sign} {b} {item}"
-        for a, sign, b, item in zip(own, signs, other, ITEMS, strict=True)
-    )
 
     def kept(amounts: Sequence[int]) -> str:
         return ", ".join(f"{n} {item}" for n, item in zip(amounts, ITEMS, strict=True))
@@ -211,7 +207,7 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
     pattern = "Proposal: " + ", ".join(f"({any_of}) {item}" for item in ITEMS)
     any_answer = kept([_pick(rng, round_numbers) for _ in ITEMS])
     free = Exchange(
-        f"{before}\n{compared}", f"Proposal: {any_answer}", pattern,
+        f"{before}\n{compared(own, other, ITEMS)}", f"Proposal: {any_answer}", pattern,
         len(ITEMS) * math.log(len(round_numbers)),
     )  # fmt: skip
     return _by_rule(rng, free, {r: f"Proposal: {kept(x)}" for r, x in rules.items()})
@@ -270,7 +266,7 @@ def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
       rng: draws.
       rules: whether two thirds of all are of `RULED`: a rule says how the answer
         follows from what can be read, or nothing does, and any is right. No rule looks
-        back further than its request; for each there is one that does the opposite.
+        back further than its request, and those that take have others that give.
     """
     if rules and rng.integers(3):
         return _pick(rng, RULED)(rng)
@@ -286,6 +282,14 @@ def _by_rule(
         return free
     rule = _pick(rng, list(answers))
     return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
+
+
+def compared(own: Sequence[int], other: Sequence[int], items: Sequence[str]) -> str:
+    """As in "10 > 1 hats, 1 < 10 books": own values first."""
+    return ", ".join(
+        f"{a} {_sign(a, b)} {b} {item}"
+        for a, b, item in zip(own, other, items, strict=True)
+    )
 
 
 def _sign(own: int, other: int) -> str:
