@@ -192,3 +192,19 @@ def test_rounding_among_many_actions_opens_no_gap_for_those_never_taken(set_unif
     )
     assert np.isfinite(logits[drawn]).all()
     assert len(np.unique(drawn)) > num_actions / 4
+
+
+def test_among_many_actions_a_draw_falls_where_it_would_in_one_sum(set_uniform):
+    num_actions, num_draws = 1000, 20_000
+    logits = np.random.default_rng(1).normal(size=num_actions).astype(np.float32)
+    draws = (np.arange(num_draws) + 0.5) / num_draws
+    set_uniform(draws)
+    drawn = categorical.sample(
+        jax.random.key(0), jnp.broadcast_to(logits, (num_draws, num_actions))
+    )
+    chances = np.exp(logits.astype(np.float64))
+    ends = np.cumsum(chances / chances.sum())
+    # Rounding may move a draw at an end to one side or the other.
+    low, high = (np.searchsorted(ends, draws + x, side="right") for x in (-1e-6, 1e-6))
+    assert ((low <= drawn) & (drawn <= high)).all()
+    assert (low == high).mean() > 0.9
