@@ -392,7 +392,7 @@ def test_all_patterns_together_have_at_most_so_many_states():
 
 def test_an_automaton_that_blows_up_is_refused_in_time():
     before = time.monotonic()
-    with pytest.raises(ValueError, match=r"patterns\[1\] is .*compiled in 5.0 s"):
+    with pytest.raises(ValueError, match=r"patterns\[1\] is .*compiled in 5 s"):
         compile_grammar(["a", r"[ab]*a[ab]{60}", "b"], TOKENS, seconds=5.0)
     assert time.monotonic() - before < 60
 
