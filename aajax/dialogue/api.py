@@ -192,14 +192,10 @@ def _all_at_once(
             raise
 
     with ThreadPoolExecutor(min(concurrency, len(jobs))) as pool:
-        futures = [pool.submit(run, job) for job in jobs]
         try:
-            pending = True
-            while pending:
-                # By turns: an interrupt just before a wait is noticed after it.
-                ended, pending = wait(futures, 0.5, return_when=FIRST_EXCEPTION)
-                if any(future.exception() for future in ended):
-                    break
+            # An interrupt may come while they are handed in, too.
+            futures = [pool.submit(run, job) for job in jobs]
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             halt.set()
             pool.shutdown(cancel_futures=True)

@@ -11,6 +11,7 @@ import jax
 import pytest
 from tiny_words import CHOICE, TinyWords
 
+from aajax.dialogue import api
 from aajax.dialogue.api import api_player, reminder
 from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.budget import Budget
@@ -265,6 +266,19 @@ def test_an_interrupt_stops_all(serve):
     finally:
         signal.signal(signal.SIGINT, before)
     assert 1 <= len(endpoint.requests) <= 2  # those that were under way
+
+
+def test_an_interrupt_while_jobs_are_handed_in_stops_those_under_way():
+    class Interrupted(list):
+        def __iter__(self):
+            yield self[0]
+            raise KeyboardInterrupt
+
+    halted = []
+    jobs = Interrupted([lambda halt: halted.append(halt.wait(20))] * 2)
+    with pytest.raises(KeyboardInterrupt):
+        api._all_at_once(jobs, 2)
+    assert halted == [True]
 
 
 def test_no_more_requests_than_allowed(serve):
