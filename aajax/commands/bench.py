@@ -73,6 +73,9 @@ def main(arguments: list[str]) -> None:
     record = {"machine": machine(), "results": results}
     write_text(options.out, json.dumps(record, indent=1) + "\n")
     console.print(_table(results))
+    for name, result in results.items():
+        if "note" in result:
+            console.print(f"{name}: {result['note']}", soft_wrap=True)
     console.print(f"wrote {options.out}")
 
 
@@ -97,7 +100,7 @@ def _table(results: dict) -> Table:
     for name, result in results.items():
         unit, peer, who = PEERS[name]
         median = result["median"]
-        against, ratio = result.get("note", ""), ""
+        against, ratio = "", ""
         if peer is not None:
             against = f"{peer:.3g} ({who})"
             ratio = f"{peer / median if unit == 's' else median / peer:.2g}x"

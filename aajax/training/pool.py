@@ -1,8 +1,9 @@
 """A pool of past selves, as opponents.
 
 The pool is a ring of parameters that stays on the device. Its head always holds the
-present self, written anew with every update, and moves on every so many updates: so no
-update has a branch, and only one member is ever written.
+present self, written anew after every update, and moves on every so many updates: so no
+update has a branch, and only one member is ever written. It is written after it was
+drawn from, which spares a copy of the ring.
 """
 
 import dataclasses
@@ -91,12 +92,11 @@ def draw(key: PRNGKey, pool: Pool, options: Opponents) -> PyTree:
     meets_head = jnp.arange(options.groups) < round(options.current * options.groups)
     index = jnp.where(meets_head, pool.filled % capacity, index)
 
-    # A loop, as one gather may be fused with the writing of the head, at the price of a
-    # copy of the ring.
-    def pick(i):
-        return jax.tree.map(lambda ring: ring[i], pool.members)
+    def picked(ring: Array) -> Array:
+        slices = [jax.lax.dynamic_index_in_dim(ring, i, keepdims=False) for i in index]
+        return jnp.stack(slices)
 
-    return jax.lax.map(pick, index)
+    return jax.tree.map(picked, pool.members)
 
 
 def _capacity(pool: Pool) -> int:

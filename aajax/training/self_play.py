@@ -160,16 +160,12 @@ def self_play(
             tables = tables._replace(memory=memory)
         params = tuple(learner.acting for learner in state.learners)
         pool, num_updates = state.pool, state.num_updates + 1
-        if opponents is not None:
-            pool = pools.record(pool, params[0])
         opponent_key, replay_key = jax.random.split(jax.random.fold_in(begin_key, 1))
         everyone = params + others_params(opponent_key, pool)
         before, (tables, trajectory) = tables, play(play_key, everyone, tables)
         metrics = {"reward": _reward(trajectory, seats)}
         if measure is not None:
             metrics |= measure(before, trajectory)
-        if opponents is not None:
-            pool = pools.advance(pool, num_updates % opponents.every == 0)
         store = state.store
         if replay is not None:
             store, trajectory, is_old = replays.mix(
@@ -188,6 +184,9 @@ def self_play(
             states.append(learned)
             prefix = f"learner_{i}/" if len(learners) > 1 else ""
             metrics |= {prefix + name: number for name, number in numbers.items()}
+        if opponents is not None:
+            pool = pools.advance(pool, num_updates % opponents.every == 0)
+            pool = pools.record(pool, states[0].acting)
         tables = None if fresh else tables
         next_state = TrainState(key, num_updates, tuple(states), tables, pool, store)
         return next_state, metrics
