@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from aajax.commands.bench_timing import rates, seconds
+from aajax.lm.bounds import forward_flops, step_bytes, training_flops
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
@@ -143,7 +144,7 @@ def measure_device(repeats: int, work: Work) -> dict:
       operations per second of a product of large square matrices.
     """
     dtype = jnp.dtype(work.dtype)
-    size = min(step_bytes(work), _MOST_STREAMED) // (3 * dtype.itemsize)
+    size = min(_step_bytes(work), _MOST_STREAMED) // (3 * dtype.itemsize)
     b, c = jnp.ones((2, size), dtype)
     triad = jax.jit(lambda b, c: b + jnp.asarray(0.5, dtype) * c)
     width = 2048 if jax.default_backend() == "cpu" else 8192
@@ -159,50 +160,27 @@ def measure_device(repeats: int, work: Work) -> dict:
     }
 
 
-def step_bytes(work: Work) -> int:
-    """Bytes that a step of decoding cannot but read, over a dialogue's mean.
-
-    All weights once (of an untied embedding a few rows, which are left out), and the
-    keys and values of the tokens that there are so far.
-    """
-    config, itemsize = work.config, jnp.dtype(work.dtype).itemsize
-    length = work.rounds * work.turn  # half of what a dialogue ends with
-    cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-    weights = layer_size(config) + config.vocab_size * config.hidden_size
-    return (weights + work.batch * length * cache) * itemsize
-
-
 def bounds(work: Work, device: dict) -> dict[str, float]:
     """Tokens per second of decoding, prefill and training that a device could do.
 
-    Decoding is bound by bandwidth: a step reads `step_bytes` for a token of each
-    sequence. The others are bound by arithmetic: two operations per weight and token,
-    four per token, key and unit of a head, and in training thrice as many, with those
-    of the logits.
+    Decoding is bound by bandwidth, over a dialogue's mean; the others by arithmetic.
 
     Args:
       work: what is done.
       device: of `measure_device`.
     """
     config = work.config
-    heads = 4 * config.num_layers * config.num_heads * config.head_dim
-
-    def forward(length: int) -> float:
-        return 2 * layer_size(config) + heads * (length + 1) / 2
-
-    logits = 2 * config.vocab_size * config.hidden_size
-    training = 3 * (forward(work.training_length) + logits)
     return {
-        "decode": work.batch * device["bandwidth"] / step_bytes(work),
-        "prefill": device["flops"] / forward(work.prompt),
-        "training": device["flops"] / training,
+        "decode": work.batch * device["bandwidth"] / _step_bytes(work),
+        "prefill": device["flops"] / forward_flops(config, work.prompt),
+        "training": device["flops"] / training_flops(config, work.training_length),
     }
 
 
-def layer_size(config: DecoderConfig) -> int:
-    """Weights of all layers."""
-    params = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
-    return sum(leaf.size for leaf in jax.tree.leaves(params["layers"]))
+def _step_bytes(work: Work) -> int:
+    length = work.rounds * work.turn  # half of what a dialogue ends with
+    itemsize = jnp.dtype(work.dtype).itemsize
+    return step_bytes(work.config, work.batch, length, itemsize)
 
 
 def _params(work: Work) -> PyTree:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands.progress import progress_bar
+from aajax.lm.bounds import Rates, iteration_seconds
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
@@ -38,6 +40,10 @@ class DryRun:
     remat: bool = True  # recompute layers in the backward pass
     num_microbatches: int = 1  # parts of a training batch
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of arithmetic and frozen base
+    sampled: int = 512  # of each sequence's tokens, for times
+    tflops: float | None = None  # 10¹² operations/s of a device; None: no times
+    memory_gbs: float | None = None  # 10⁹ bytes/s from its memory
+    link_gbs: float = math.inf  # 10⁹ bytes/s that reach it from other devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +96,36 @@ def _dry_run(options: DryRun) -> None:
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
-    found = estimate(_config(options.model), job, **mesh)
-    Console().print(_table(found, options))
+    config = _config(options.model)
+    found = estimate(config, job, **mesh)
+    console = Console(soft_wrap=True)
+    if (options.tflops is None) != (options.memory_gbs is None):
+        raise ValueError(
+            f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
+            "are needed for times, or none"
+        )
+    times = None
+    if options.tflops is not None:
+        times = iteration_seconds(
+            config,
+            Rates(options.tflops, options.memory_gbs, options.link_gbs),
+            batch=job.batch,
+            length=job.length,
+            sampled=options.sampled,
+            itemsize=2 if job.dtype == "bfloat16" else 4,
+            frozen=job.train == "adapters",
+            remat=job.remat,
+            **mesh,
+        )
+    console.print(_table(found, options))
+    if times is not None:
+        whole = times.reading + times.sampling + times.training
+        console.print(
+            f"An iteration of {job.batch * job.length} tokens, of which "
+            f"{job.batch * options.sampled} are sampled, takes {whole:.3g} s at best: "
+            f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
+            f"{times.training:.3g} s training."
+        )
 
 
 def _config(model: str):

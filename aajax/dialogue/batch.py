@@ -29,6 +29,7 @@ class SpeechBatch(NamedTuple):
         answer in each round; −1 where it did not answer.
       adapter_id: i32[S], which adapter of those that are trained is read.
       entropy_scale: f32[S], by which the weight of the entropy is multiplied.
+      kl_scale: f32[S], by which that of the divergence from the base is.
     """
 
     tokens: Array
@@ -43,6 +44,7 @@ class SpeechBatch(NamedTuple):
     decisions: Array
     adapter_id: Array
     entropy_scale: Array
+    kl_scale: Array
 
 
 class Place(NamedTuple):
@@ -112,6 +114,7 @@ def speech_batch(
         decisions=np.array([row.decisions for row in rows], np.int32),
         adapter_id=np.zeros(len(rows), np.int32),
         entropy_scale=np.ones(len(rows), np.float32),
+        kl_scale=np.ones(len(rows), np.float32),
     )
 
 

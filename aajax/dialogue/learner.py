@@ -81,7 +81,8 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
             reference = jnp.clip(base.log_prob, held - _FAR, held + _FAR)
             divergence = kl_k3(log_prob, reference)
             capped = jnp.minimum(ratio, weights.ratio_cap)
-            total = total + weights.kl * capped * divergence
+            kl_weight = weights.kl * batch.kl_scale[:, None]
+            total = total + kl_weight * capped * divergence
 
         def summed(x: Array) -> Array:
             return jnp.sum(jnp.where(real, x, 0.0))

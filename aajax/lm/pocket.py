@@ -44,6 +44,8 @@ class PocketConfig:
         of which only the answers count.
       rules: whether made-up dialogues also have answers by rules about what was asked,
         so that an adapter finds values and hands compared.
+      honesty: how often who is to say a hand, and by no rule, says its own; None: no
+        more often than another.
       steps, batch, length: of the training; sequences a step, tokens a sequence.
       learning_rate: of Adam, its highest.
       seed: of weights and texts.
@@ -56,6 +58,7 @@ class PocketConfig:
     heads: int = 2
     text: Path | None = None
     rules: bool = False
+    honesty: float | None = None
     steps: int = 600
     batch: int = 8
     length: int = 384
@@ -79,6 +82,10 @@ class PocketConfig:
             )
         if self.vocab_size < 0:
             raise ValueError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
+        if self.honesty is not None and not (self.rules and 0 <= self.honesty <= 1):
+            raise ValueError(
+                f"honesty is {self.honesty}: a number from 0 to 1 is needed, with rules"
+            )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: 0 or more is needed")
         # Shorter pieces of a dialogue may have no answer in them.
@@ -189,7 +196,7 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     texts = None
     if config.vocab_size:
         texts = (
-            _exchange_texts(rng, config.rules)
+            _exchange_texts(rng, config)
             if text is None
             else text.splitlines(True)
         )
@@ -197,7 +204,7 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     tokens = pocket_tokenizer(folder, texts, size)
     if text is None:
         template = find_template(tokens)
-        rows = _dialogue_rows(rng, template, config.length, config.rules)
+        rows = _dialogue_rows(rng, template, config)
     elif len(tokens.encode(text[:100])) > 1:
         rows = _text_rows(rng, text, tokens, config.length)
     else:
@@ -233,9 +240,9 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"text is {path}: UTF-8 is needed ({error})") from error
 
 
-def _exchange_texts(rng: np.random.Generator, rules: bool) -> Iterator[str]:
+def _exchange_texts(rng: np.random.Generator, config: PocketConfig) -> Iterator[str]:
     for _ in range(_TEXTS):
-        each = exchange(rng, rules)
+        each = exchange(rng, config.rules, config.honesty)
         yield each.request
         yield each.answer
 
@@ -249,16 +256,17 @@ class _Row(NamedTuple):
     positions: list[int]
 
 
-def _dialogue_rows(rng, template, length: int, rules: bool) -> Iterator[_Row]:
+def _dialogue_rows(rng, template, config: PocketConfig) -> Iterator[_Row]:
     """Dialogues of as many exchanges as fit, the last one being cut off.
 
     Positions leave gaps between exchanges, as if more had been said there, so that long
     dialogues are not beyond what was learned (https://arxiv.org/abs/2305.16843).
     """
+    length = config.length
     while True:
         ids, counts, positions, start = [], [], [], 0
         while len(ids) <= length:
-            each = exchange(rng, rules)
+            each = exchange(rng, config.rules, config.honesty)
             if ids:
                 asked = template.next_turn(each.request, stopped=True)
             else:

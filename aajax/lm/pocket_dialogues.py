@@ -29,12 +29,12 @@ _WISHES = ("I would keep", "let me take", "I ask for", "my share could be")
 
 
 class Exchange(NamedTuple):
-    """A request and one of the answers to it, each of which is as likely as any other.
+    """A request and one of the answers to it.
 
     Attributes:
       request, answer: text.
       pattern: regular expression of all well-formed answers.
-      nats: log of the number of answers that could have been drawn.
+      nats: entropy of the answers that could have been drawn.
     """
 
     request: str
@@ -235,8 +235,12 @@ def ruled_coins(rng: np.random.Generator) -> Exchange:
     return _by_rule(rng, free, {rule: kept(x) for rule, x in rules.items()})
 
 
-def ruled_hands(rng: np.random.Generator) -> Exchange:
-    """A message as in `hand` in few words, and a rule for which."""
+def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Exchange:
+    """A message as in `hand` in few words, and a rule for which.
+
+    Without a rule it is one's own hand with a probability of `honesty`, if that is
+    given, and otherwise one of the others.
+    """
     own = _pick(rng, HANDS)
     class_ = _pick(rng, ("upper", "lower"))
     before = _pick(rng, ("", f"Last: {class_}, {rng.integers(MOST + 1)}\n"))
@@ -249,17 +253,24 @@ def ruled_hands(rng: np.random.Generator) -> Exchange:
     def said(hand: str) -> str:
         return f"{MESSAGE_START}{hand}{MESSAGE_END}"
 
+    if honesty is None:
+        told, nats = _pick(rng, HANDS), math.log(len(HANDS))
+    else:
+        chance = [honesty if hand == own else (1 - honesty) / 2 for hand in HANDS]
+        told = rng.choice(HANDS, p=chance)
+        nats = -sum(p * math.log(p) for p in chance if p)
     free = Exchange(
-        f"{before}You: {own}\nSay?", said(_pick(rng, HANDS)),
-        said(f"({'|'.join(HANDS)})"), math.log(len(HANDS)),
-    )  # fmt: skip
+        f"{before}You: {own}\nSay?", said(told), said(f"({'|'.join(HANDS)})"), nats
+    )
     return _by_rule(rng, free, {rule: said(x) for rule, x in rules.items()})
 
 
 RULED = (ruled_items, ruled_items, ruled_coins, ruled_hands)
 
 
-def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
+def exchange(
+    rng: np.random.Generator, rules: bool = False, honesty: float | None = None
+) -> Exchange:
     """One of any kind, two times in three with an order.
 
     Args:
@@ -267,9 +278,11 @@ def exchange(rng: np.random.Generator, rules: bool = False) -> Exchange:
       rules: whether two thirds of all are of `RULED`: a rule says how the answer
         follows from what can be read, or nothing does, and any is right. No rule looks
         back further than its request, and those that take have others that give.
+      honesty: of `ruled_hands`.
     """
     if rules and rng.integers(3):
-        return _pick(rng, RULED)(rng)
+        kind = _pick(rng, RULED)
+        return kind(rng, honesty) if kind is ruled_hands else kind(rng)
     each = _pick(rng, KINDS)(rng)
     return told(rng, each) if rng.integers(3) else each
 

@@ -108,6 +108,7 @@ class LmConfig:
     max_gradient_norm: float = 1.0  # longer gradients are shortened
     ratio_cap: float = 2.0  # of importance ratios
     kl: float = 0.0  # weight of the divergence from the base
+    final_kl: float | None = None  # what it comes to; None: it stays
     entropy_bonus: float = 0.0  # weight of the entropy, in nats
     final_entropy_bonus: float | None = None  # what it comes to; None: it stays
     num_microbatches: int = 1  # parts of a training batch, one after the other
@@ -213,12 +214,13 @@ def _check(config: LmConfig) -> None:
             raise ValueError(
                 f"{name} is {value}: a number from {low:g} to {high:g} is needed"
             )
-    final = config.final_entropy_bonus
-    if final is not None and not 0 <= final <= config.entropy_bonus:
-        raise ValueError(
-            f"final_entropy_bonus is {final}: a number from 0 to entropy_bonus "
-            f"({config.entropy_bonus:g}) is needed"
-        )
+    for name in ("entropy_bonus", "kl"):
+        most, final = getattr(config, name), getattr(config, f"final_{name}")
+        if final is not None and not 0 <= final <= most:
+            raise ValueError(
+                f"final_{name} is {final}: a number from 0 to {name} ({most:g}) is "
+                "needed"
+            )
     for name in _POSITIVE:
         value = getattr(config, name)
         if not 0 < value < math.inf:

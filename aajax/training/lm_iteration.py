@@ -115,8 +115,11 @@ def learn(
     credit = np.asarray(parts.credit(advantage))
     rows = num_rows(config.seating, len(matches))
     batch = _batch(parts, matches, places_of(matches), rows, credit)
-    scale = entropy_share(config, int(state.policy.step))
-    batch = batch._replace(entropy_scale=np.full(rows, scale, np.float32))
+    scales = {
+        f"{name}_scale": np.full(rows, share, np.float32)
+        for name, share in shares(config, int(state.policy.step)).items()
+    }
+    batch = batch._replace(**scales)
     batch = place_rows(parts.mesh, batch)
     policy, numbers = parts.fit.update(
         state.policy, batch, parts.model.params, parts.scale
@@ -133,14 +136,21 @@ def learn(
     return LmState(policy, critic), matches, metrics
 
 
-def entropy_share(config: LmConfig, number: int) -> float:
-    """The weight of the entropy in an iteration over that in the first."""
-    final = config.final_entropy_bonus
-    if final is None or config.entropy_bonus == 0:
-        return 1.0
+def shares(config: LmConfig, number: int) -> dict[str, float]:
+    """The weights of entropy and divergence in an iteration over those in the first."""
     first, last = SCHEDULE
     done = (number / config.num_iterations - first) / (last - first)
-    return 1.0 + min(max(done, 0.0), 1.0) * (final / config.entropy_bonus - 1.0)
+    done = min(max(done, 0.0), 1.0)
+
+    def share(weight: float, final: float | None) -> float:
+        if final is None or weight == 0:
+            return 1.0
+        return 1.0 + done * (final / weight - 1.0)
+
+    return {
+        "entropy": share(config.entropy_bonus, config.final_entropy_bonus),
+        "kl": share(config.kl, config.final_kl),
+    }
 
 
 def _advantages(

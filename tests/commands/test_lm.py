@@ -17,9 +17,22 @@ def test_a_dry_run_says_what_fits(capsys):
     assert "training: does not fit" in capsys.readouterr().out
 
 
+def test_a_dry_run_says_how_long_at_best(capsys):
+    rates = ["--tflops", "989", "--memory-gbs", "4800"]
+    assert cli.main(["lm", "dry-run", "qwen2.5-0.5b", *rates]) == 0
+    output = capsys.readouterr().out
+    assert "131072 tokens, of which 32768 are sampled" in output
+    assert "s at best" in output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["gpt-9"], "gpt-9"), (["qwen2.5-7b", "--rank", "0"], "rank is 0")],
+    [
+        (["gpt-9"], "gpt-9"),
+        (["qwen2.5-7b", "--rank", "0"], "rank is 0"),
+        (["qwen2.5-7b", "--tflops", "1"], "memory_gbs is None"),
+        (["qwen2.5-7b", "--tflops", "1", "--memory-gbs", "-1"], "memory_gbs is -1"),
+    ],
 )
 def test_bad_input_is_one_line(capsys, arguments, message):
     assert cli.main(["lm", "dry-run", *arguments]) == 2
@@ -54,6 +67,14 @@ def test_an_interrupted_pocket_model_leaves_nothing(tmp_path, monkeypatch, capsy
     assert cli.main(["lm", "pocket", "--out", str(tmp_path / "model"), *TINY]) == 130
     assert "interrupted. Nothing was saved." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_how_long_at_best(capsys):
+    rates = ["--tflops", "989", "--memory-gbs", "4800"]
+    assert cli.main(["lm", "dry-run", "qwen2.5-0.5b", *rates]) == 0
+    output = capsys.readouterr().out
+    assert "131072 tokens, of which 32768 are sampled" in output
+    assert "s at best" in output
 
 
 @pytest.mark.parametrize(
