@@ -31,11 +31,11 @@ _FILES = {
         ("stock", "form"),
     ),
     "last_round": Placeholders(
-        (("other_proposal", "other_asked", "other_asked_of_own"),),
+        (("other_proposal", "other_asked", "other_took"),),
         (
             *("own_proposal", "own_asked", "own_points", "other_points"),
             *("own_values", "own_numbers", "other_values", "other_numbers"),
-            *("compared", "other_asked_of_theirs"),
+            "compared",
         ),
     ),
 }
@@ -92,7 +92,7 @@ class SplitWords:
                     other_proposal=listed(other_asked, items),
                     own_asked=plain(own_asked),
                     other_asked=plain(other_asked),
-                    **_asked_of(previous, seat),
+                    other_took=_took(previous, seat),
                     own_points=number(previous.points[seat]),
                     other_points=number(previous.points[other]),
                     **_valued(previous.values, seat, items),
@@ -194,14 +194,16 @@ def plain(counts) -> str:
     return " ".join(str(int(count)) for count in counts)
 
 
-def _asked_of(round_: Round, seat: int) -> dict[str, int]:
-    """What the other asked for of what `seat` valued more, and of what itself did."""
+def _took(round_: Round, seat: int) -> str:
+    """Whether the other asked for most of what `seat` valued more: "took" or "left"."""
     own, other = round_.values[[seat, 1 - seat]]
-    asked = round_.proposals[1 - seat]
-    return {
-        "other_asked_of_own": int(asked[own > other].sum()),
-        "other_asked_of_theirs": int(asked[own < other].sum()),
-    }
+    asked = round_.proposals[1 - seat][own > other]
+    return took(asked.mean() if asked.size else 0)
+
+
+def took(asked: float) -> str:
+    """How somebody dealt with what was worth more to the reader."""
+    return "took" if asked > STOCK / 2 else "left"
 
 
 def _valued(values: np.ndarray, seat: int, items: tuple[str, ...]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aajax.dialogue.games import Ask, Parsed, Table
+from aajax.dialogue.split import took
 from aajax.dialogue.wording import (
     Placeholders,
     Wording,
@@ -36,7 +37,7 @@ _FILES = {
     "talk": Placeholders(allowed=("message_form", "num_messages", "message_chars")),
     "talk_hands": Placeholders(allowed=("message_form", "num_messages")),
     "last_round": Placeholders(
-        (("other_class",), ("other_coins",)),
+        (("other_class", "whose"), ("other_coins", "other_took")),
         ("own_class", "own_coins", "own_points", "other_points"),
     ),
     "round": Placeholders((("own_hand",),)),
@@ -44,7 +45,7 @@ _FILES = {
     "listen": Placeholders(),
     "message": Placeholders(allowed=("message_form",)),
     "proposal": Placeholders(
-        allowed=("proposal_form", "coins", "own_hand", "other_message")
+        allowed=("proposal_form", "coins", "own_hand", "other_message", "last_round")
     ),
 }
 _HAND = re.compile(r"\b(?:rock|paper|scissors?)\b", re.IGNORECASE | re.ASCII)
@@ -105,6 +106,7 @@ class TrustAndSplitWords:
             coins=STOCK,
             own_hand=HANDS[int(state.hands[seat])],
             other_message=self._told(table, seat),
+            last_round=self._last_round_again(table, seat),
         )
         return Ask(joined(news, request), kind)
 
@@ -169,6 +171,12 @@ class TrustAndSplitWords:
         )
         return joined(opening, talk)
 
+    def _last_round_again(self, table: Table, seat: int) -> str:
+        """A line, or in the first round nothing."""
+        if table.step < self.env.num_turns:
+            return ""
+        return self._last_round(table.state, seat) + "\n"
+
     def _last_round(self, state: TrustAndSplitState, seat: int) -> str:
         previous, other = state.previous, 1 - seat
         classes = ["upper" if won else "lower" for won in wins(previous.hands)]
@@ -176,8 +184,10 @@ class TrustAndSplitWords:
             "last_round",
             own_class=classes[seat],
             other_class=classes[other],
+            whose="yours" if classes[seat] == "upper" else "theirs",
             own_coins=int(previous.proposals[seat]),
             other_coins=int(previous.proposals[other]),
+            other_took=took(previous.proposals[other]),
             own_points=number(previous.points[seat]),
             other_points=number(previous.points[other]),
         )

@@ -182,29 +182,36 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
         return [{">": more, "<": less, "=": MOST // 2}[sign] for sign in signs]
 
     everything, nothing = [MOST] * len(ITEMS), [0] * len(ITEMS)
+    valued = by_sign(MOST, 0)
     rules = {
         "Keep all.": everything,
         "Keep nothing.": nothing,
         "Keep half.": [MOST // 2] * len(ITEMS),
-        "Keep what you value more.": by_sign(MOST, 0),
+        "Keep what you value more.": valued,
         "Keep what they value more.": by_sign(0, MOST),
     }
     if rng.integers(2):
-        # What they kept in the round before, of what either valued more.
-        yours, theirs = (_pick(rng, (0, MOST // 2, MOST)) for _ in range(2))
-        before = f"They: {yours} of yours, {theirs} of theirs"
-        took = yours == MOST
+        # What they did in the round before.
+        took = bool(rng.integers(2))
+        before = f"They {'took' if took else 'left'} yours"
+
+        def by_deed(then: list[int], otherwise: list[int]) -> list[int]:
+            return then if took else otherwise
+
         rules |= {
-            "Keep as much as they of yours.": [yours] * len(ITEMS),
-            "Keep as much as they of theirs.": [theirs] * len(ITEMS),
-            "Keep all if they took yours, or nothing.": everything if took else nothing,
-            "Keep nothing if they took yours, or all.": nothing if took else everything,
+            "Keep all if they took yours, or nothing.": by_deed(everything, nothing),
+            "Keep nothing if they took yours, or all.": by_deed(nothing, everything),
+            "Keep all if they took yours, or what you value more.": by_deed(
+                everything, valued
+            ),
+            "Keep what you value more if they took yours, or all.": by_deed(
+                valued, everything
+            ),
         }
     else:
         before = f"Share {kept(everything)}. Proposal: x hats, y books, z balls"
     round_numbers = 0, MOST // 2, MOST
-    any_of = "|".join(map(str, round_numbers))
-    pattern = "Proposal: " + ", ".join(f"({any_of}) {item}" for item in ITEMS)
+    pattern = "Proposal: " + ", ".join(f"{_NUMBER} {item}" for item in ITEMS)
     any_answer = kept([_pick(rng, round_numbers) for _ in ITEMS])
     free = Exchange(
         f"{before}\n{compared(own, other, ITEMS)}", f"Proposal: {any_answer}", pattern,
@@ -216,14 +223,26 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
 def ruled_coins(rng: np.random.Generator) -> Exchange:
     """A round of `coin_split` in few words, and a rule for how many coins to keep."""
     own, other = _pick(rng, HANDS), _pick(rng, HANDS)
+    won, lost = own == _beats(other), other == _beats(own)
     before = _pick(rng, ("", f"They: {other}\n"))
     rules = {
         "Keep all.": MOST,
         "Keep nothing.": 0,
         "Keep half.": MOST // 2,
-        "Keep all if you win, or nothing.": MOST * (own == _beats(other)),
-        "Keep all if they win, or nothing.": MOST * (other == _beats(own)),
+        "Keep all if you win, or nothing.": MOST * won,
+        "Keep all if they win, or nothing.": MOST * lost,
     }
+    if rng.integers(2):
+        # What they did in the round before, with what was worth more to whom.
+        does, whose = _pick(rng, ("took", "left")), _pick(rng, ("yours", "theirs"))
+        before += f"They {does} {whose}\n"
+        took = (does, whose) == ("took", "yours")
+        rules |= {
+            "Keep all if they took yours, or nothing.": MOST * took,
+            "Keep nothing if they took yours, or all.": MOST * (not took),
+            "Keep all if they took yours or you win.": MOST * (took or won),
+            "Keep nothing if they took yours or you win.": MOST * (not (took or won)),
+        }
 
     def kept(coins: int) -> str:
         return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
@@ -242,8 +261,8 @@ def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Excha
     given, and otherwise one of the others.
     """
     own = _pick(rng, HANDS)
-    class_ = _pick(rng, ("upper", "lower"))
-    before = _pick(rng, ("", f"Last: {class_}, {rng.integers(MOST + 1)}\n"))
+    whose = _pick(rng, ("yours", "theirs"))
+    before = _pick(rng, ("", f"They {_pick(rng, ('took', 'left'))} {whose}\n"))
     rules = {
         "Say yours.": own,
         "Say what beats it.": _beats(own),
@@ -265,23 +284,25 @@ def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Excha
     return _by_rule(rng, free, {rule: said(x) for rule, x in rules.items()})
 
 
-RULED = (ruled_items, ruled_items, ruled_coins, ruled_hands)
+# What rules are about → kinds with such rules.
+RULED = {"items": (ruled_items,), "coins": (ruled_coins, ruled_coins, ruled_hands)}
 
 
 def exchange(
-    rng: np.random.Generator, rules: bool = False, honesty: float | None = None
+    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
 ) -> Exchange:
     """One of any kind, two times in three with an order.
 
     Args:
       rng: draws.
-      rules: whether two thirds of all are of `RULED`: a rule says how the answer
-        follows from what can be read, or nothing does, and any is right. No rule looks
-        back further than its request, and those that take have others that give.
+      rules: name of those of `RULED` that two thirds of all are of, if any: a rule says
+        how the answer follows from what can be read, or nothing does, and any is right.
+        No rule looks back further than its request, and those that take have others
+        that give.
       honesty: of `ruled_hands`.
     """
-    if rules and rng.integers(3):
-        kind = _pick(rng, RULED)
+    if rules is not None and rng.integers(3):
+        kind = _pick(rng, RULED[rules])
         return kind(rng, honesty) if kind is ruled_hands else kind(rng)
     each = _pick(rng, KINDS)(rng)
     return told(rng, each) if rng.integers(3) else each

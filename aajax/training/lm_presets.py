@@ -133,8 +133,7 @@ _POCKET = LmConfig(
     save_every=25,
     matches_every=25,
 )
-# Values and hands are to be compared.
-_RULES = dataclasses.replace(_POCKET.pocket, rules=True, steps=800)
+_RULES = dataclasses.replace(_POCKET.pocket, steps=800)
 POCKET: dict[str, LmConfig] = {
     "ipd": dataclasses.replace(
         _POCKET,
@@ -151,7 +150,7 @@ POCKET: dict[str, LmConfig] = {
     "split": dataclasses.replace(
         _POCKET,
         game="split",
-        pocket=_RULES,
+        pocket=dataclasses.replace(_RULES, rules="items"),
         reward_scale=100.0,
         beta=2.0,
         gamma=0.7,
@@ -164,11 +163,14 @@ POCKET: dict[str, LmConfig] = {
         _POCKET,
         game="trust-and-split",
         options=("messages=hands",),
-        pocket=_RULES,
+        pocket=dataclasses.replace(_RULES, rules="coins", honesty=0.9),
         reward_scale=100.0,
-        gamma=0.96,
-        past_gamma=0.96,
-        num_iterations=300,
+        beta=2.0,
+        gamma=0.7,
+        kl=0.05,
+        learning_rate=4e-3,
+        num_microbatches=8,
+        num_iterations=150,
     ),
 }
 

@@ -69,14 +69,6 @@ def test_an_interrupted_pocket_model_leaves_nothing(tmp_path, monkeypatch, capsy
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_says_how_long_at_best(capsys):
-    rates = ["--tflops", "989", "--memory-gbs", "4800"]
-    assert cli.main(["lm", "dry-run", "qwen2.5-0.5b", *rates]) == 0
-    output = capsys.readouterr().out
-    assert "131072 tokens, of which 32768 are sampled" in output
-    assert "s at best" in output
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

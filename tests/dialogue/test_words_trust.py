@@ -51,15 +51,15 @@ def test_a_match_in_few_words():
     # Now the other speaks first.
     assert by_hand.kinds() == [None, "message"]
     assert by_hand.texts() == [
-        "Last: upper, 10\nYou: scissors",
-        "Last: lower, 4\nYou: paper\nSay?",
+        "They took theirs\nYou: scissors",
+        "They left yours\nYou: paper\nSay?",
     ]
     by_hand.say(None, message("paper"))
     assert by_hand.texts() == ["They: paper\nSay?", ""]
     by_hand.say(message("rock"), None)
     assert by_hand.texts() == [
-        "You scissors, they paper. Coins?",
-        "They: rock\nYou paper, they rock. Coins?",
+        "They took theirs\nYou scissors, they paper. Coins?",
+        "They: rock\nThey left yours\nYou paper, they rock. Coins?",
     ]
 
 

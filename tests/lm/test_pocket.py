@@ -13,7 +13,14 @@ from aajax import lm
 from aajax.lm import pocket
 from aajax.lm.chat import find_template
 from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
-from aajax.lm.pocket_dialogues import HANDS, KINDS, RULED, exchange
+from aajax.lm.pocket_dialogues import (
+    HANDS,
+    KINDS,
+    exchange,
+    ruled_coins,
+    ruled_hands,
+    ruled_items,
+)
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer
@@ -114,12 +121,13 @@ def test_transformers_reads_the_same_model(request, name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rules", [False, True])
+@pytest.mark.parametrize("rules", [None, "items", "coins"])
 def test_answers_alone_are_targets(tmp_path, rules):
     """Where the weight is 1 the targets are an answer's bytes and its end of turn."""
     tokens = pocket_tokenizer(tmp_path)
     template = find_template(tokens)
-    rows = pocket._dialogue_rows(np.random.default_rng(3), template, 400, rules)
+    config = PocketConfig(length=400, rules=rules)
+    rows = pocket._dialogue_rows(np.random.default_rng(3), template, config)
     batch = pocket._batch([next(rows) for _ in range(8)], 400)
     assert batch.tokens.shape == (8, 400)
     np.testing.assert_array_equal(batch.targets[:, :-1], batch.tokens[:, 1:])
@@ -128,7 +136,7 @@ def test_answers_alone_are_targets(tmp_path, rules):
     for row in range(8):
         said, read = [], tokens.tokenizer.decode(batch.tokens[row])
         whole = ""
-        while len(whole) < len(read):
+        while len(whole) <= len(read):
             each = exchange(rng, rules)
             rng.integers(2), rng.integers(pocket._GAP)  # of the positions
             asked = f"<|user|>{each.request}<|done|><|assistant|>"
@@ -140,7 +148,11 @@ def test_answers_alone_are_targets(tmp_path, rules):
         assert len(targets) == batch.weights[row].sum() > 0
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *RULED[1:]], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [*KINDS, ruled_items, ruled_coins, ruled_hands],
+    ids=lambda kind: kind.__name__,
+)
 def test_answers_are_well_formed_and_equally_likely(kind):
     rng = np.random.default_rng(0)
     drawn = [kind(rng) for _ in range(12_000)]
@@ -157,26 +169,28 @@ def test_answers_are_well_formed_and_equally_likely(kind):
         assert abs(square - (size - 1)) < 4 * math.sqrt(2 * (size - 1))
 
 
-def kept_by_rule(rule, own, other, asked, took):
+def kept_by_rule(rule, own, other, took):
     """Of one item, by what is said in the request."""
     more, less = own > other, own < other
+    valued = 10 * more + 5 * (own == other)
     return {
         "Keep all.": 10,
         "Keep nothing.": 0,
         "Keep half.": 5,
-        "Keep what you value more.": 10 * more + 5 * (own == other),
+        "Keep what you value more.": valued,
         "Keep what they value more.": 10 * less + 5 * (own == other),
-        "Keep as much as they of yours.": asked[0],
-        "Keep as much as they of theirs.": asked[-1],
         "Keep all if they took yours, or nothing.": 10 * took,
         "Keep nothing if they took yours, or all.": 10 * (not took),
+        "Keep all if they took yours, or what you value more.": 10 if took else valued,
+        "Keep what you value more if they took yours, or all.": valued if took else 10,
     }.get(rule)
 
 
 def test_answers_follow_their_rules():
     rng, seen = np.random.default_rng(0), set()
     wins = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")}
-    for each in (exchange(rng, True) for _ in range(6000)):
+    kinds = 3000 * ["items"] + 3000 * ["coins"]
+    for each in (exchange(rng, rules) for rules in kinds):
         request, _, rule = each.request.rpartition("\n")
         answer = [int(number) for number in re.findall(r"\d+", each.answer)]
         if each.nats > 0 or not rule.endswith("."):
@@ -192,11 +206,15 @@ def test_answers_follow_their_rules():
             assert wanted[rule]
         elif "Coins?" in request:
             own, other = re.findall(r"You (\w+), they (\w+)\.", request)[0]
+            won, lost = (own, other) in wins, (other, own) in wins
+            took = "They took yours\n" in request
             wanted = {
-                "Keep all if you win, or nothing.": 10 * ((own, other) in wins),
-                "Keep all if they win, or nothing.": 10 * ((other, own) in wins),
+                "Keep all if you win, or nothing.": 10 * won,
+                "Keep all if they win, or nothing.": 10 * lost,
+                "Keep all if they took yours or you win.": 10 * (took or won),
+                "Keep nothing if they took yours or you win.": 10 * (not (took or won)),
             }
-            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, [0], False))]
+            assert answer == [wanted.get(rule, kept_by_rule(rule, 0, 0, took))]
         else:
             before, values = request.split("\n")
             pairs = re.findall(r"(\d+) ([<=>]) (\d+)", values)
@@ -204,13 +222,25 @@ def test_answers_follow_their_rules():
                 sign == "<=>"[1 + (int(own) > int(other)) - (int(own) < int(other))]
                 for own, sign, other in pairs
             )
-            asked = [int(number) for number in re.findall(r"\d+", before)]
             assert answer == [
-                kept_by_rule(rule, int(own), int(other), asked, asked[0] == 10)
+                kept_by_rule(rule, int(own), int(other), before == "They took yours")
                 for own, _, other in pairs
             ]
         seen.add(rule)
-    assert len(seen) == 9 + 2 + 3
+    assert len(seen) == 9 + 4 + 3
+
+
+@pytest.mark.parametrize("honesty", [0.0, 0.9])
+def test_hands_are_told_as_honestly_as_asked_for(honesty):
+    rng = np.random.default_rng(0)
+    free = [ruled_hands(rng, honesty) for _ in range(8000)]
+    free = [each for each in free if each.request.endswith("Say?")]
+    hands = [each.request.split("You: ")[1].split("\n")[0] for each in free]
+    own = [hand in each.answer for hand, each in zip(hands, free, strict=True)]
+    assert np.mean(own) == pytest.approx(honesty, abs=0.03)
+    other = (1 - honesty) / 2
+    entropy = -sum(p * math.log(p) for p in (honesty, other, other) if p)
+    assert free[0].nats == pytest.approx(entropy)
 
 
 def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
@@ -288,6 +318,9 @@ def test_a_text_must_be_one(tmp_path, content):
         ({"hidden_size": 62, "heads": 3}, "hidden_size is 62: an even number for each"),
         ({"vocab_size": -1}, "vocab_size is -1: 0 or more"),
         ({"seed": -1}, "seed is -1: 0 or more"),
+        ({"rules": "dice"}, "rules is 'dice': one of items, coins, or none"),
+        ({"honesty": 0.5}, "honesty is 0.5: a number from 0 to 1 is needed, with"),
+        ({"honesty": 2.0, "rules": "coins"}, "honesty is 2.0: a number from 0 to 1"),
         ({"length": 255}, "length is 255: at least 256"),
         ({"length": 1, "text": "book"}, "length is 1: at least 2"),
         ({"learning_rate": math.nan}, "learning_rate is nan: a number above 0"),

@@ -23,7 +23,7 @@ ALL_SET = LmConfig(
     model=Path("some/model"),
     pocket=PocketConfig(
         family="llama", vocab_size=300, hidden_size=16, layers=1, heads=1,
-        text=Path("a.txt"), rules=True, steps=3, batch=2, length=64,
+        text=Path("a.txt"), rules="coins", honesty=0.5, steps=3, batch=2, length=64,
         learning_rate=0.1, seed=1,
     ),
     system="Be brief.",
@@ -49,7 +49,7 @@ ALL_SET = LmConfig(
     critic_learning_rate=0.2,
     max_gradient_norm=0.3,
     ratio_cap=1.5,
-    kl=0.01,
+    kl=0.01, final_kl=0.001,
     entropy_bonus=0.02,
     final_entropy_bonus=0.01,
     num_microbatches=2,
