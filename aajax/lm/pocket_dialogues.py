@@ -311,15 +311,15 @@ def exchange(
 def _by_rule(
     rng: np.random.Generator, free: Exchange, answers: Mapping[str, str]
 ) -> Exchange:
-    """One time in four `free`, else below one of the rules.
+    """One time in four `free`, else with one of the rules, at the end.
 
-    What comes below is read in the light of the rule, as it is when an adapter has
-    taken the place of rules.
+    Only so is what comes before read on its own account, and for an adapter to find:
+    below a rule it is read in the light of that, and without one, hardly at all.
     """
     if not rng.integers(4):
         return free
     rule = _pick(rng, list(answers))
-    return Exchange(f"{rule}\n{free.request}", answers[rule], free.pattern, 0.0)
+    return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
 
 
 def compared(own: Sequence[int], other: Sequence[int], items: Sequence[str]) -> str:

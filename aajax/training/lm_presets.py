@@ -152,12 +152,13 @@ POCKET: dict[str, LmConfig] = {
         game="split",
         pocket=dataclasses.replace(_RULES, rules="items"),
         reward_scale=100.0,
-        beta=2.0,
-        gamma=0.7,
-        kl=0.05,  # a bonus for entropy drives it to unusual spellings
+        beta=5.0,
+        gamma=0.3,
+        kl=0.08,  # a bonus for entropy drives it to unusual spellings
+        final_kl=0.02,
         learning_rate=4e-3,
         num_microbatches=8,
-        num_iterations=150,
+        num_iterations=200,
     ),
     "trust-and-split": dataclasses.replace(
         _POCKET,
@@ -165,12 +166,13 @@ POCKET: dict[str, LmConfig] = {
         options=("messages=hands",),
         pocket=dataclasses.replace(_RULES, rules="coins", honesty=0.9),
         reward_scale=100.0,
-        beta=2.0,
-        gamma=0.7,
-        kl=0.05,
+        beta=5.0,
+        gamma=0.3,
+        kl=0.08,
+        final_kl=0.02,
         learning_rate=4e-3,
         num_microbatches=8,
-        num_iterations=150,
+        num_iterations=200,
     ),
 }
 

@@ -191,7 +191,7 @@ def test_answers_follow_their_rules():
     wins = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")}
     kinds = 3000 * ["items"] + 3000 * ["coins"]
     for each in (exchange(rng, rules) for rules in kinds):
-        rule, _, request = each.request.partition("\n")
+        request, _, rule = each.request.rpartition("\n")
         answer = [int(number) for number in re.findall(r"\d+", each.answer)]
         if each.nats > 0 or not rule.endswith("."):
             continue
