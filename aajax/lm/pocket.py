@@ -18,7 +18,7 @@ import optax
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
-from aajax.lm.pocket_dialogues import RULED, exchange
+from aajax.lm.pocket_dialogues import exchange
 
 FAMILIES = ("qwen3", "llama")
 
@@ -42,8 +42,8 @@ class PocketConfig:
       hidden_size, layers, heads: of the decoder.
       text: a file to learn from, next token by next token; None for made-up dialogues,
         of which only the answers count.
-      rules: what made-up dialogues have rules about that answers are to follow, if
-        anything, so that an adapter finds values of items, or hands, compared.
+      rules: whether made-up dialogues also have answers by rules about what was asked,
+        so that an adapter finds values and hands compared.
       honesty: how often who is to say a hand, and by no rule, says its own; None: no
         more often than another.
       steps, batch, length: of the training; sequences a step, tokens a sequence.
@@ -57,7 +57,7 @@ class PocketConfig:
     layers: int = 2
     heads: int = 2
     text: Path | None = None
-    rules: Literal[tuple(RULED)] | None = None
+    rules: bool = False
     honesty: float | None = None
     steps: int = 600
     batch: int = 8
@@ -82,16 +82,9 @@ class PocketConfig:
             )
         if self.vocab_size < 0:
             raise ValueError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
-        if self.rules is not None and self.rules not in RULED:
+        if self.honesty is not None and not (self.rules and 0 <= self.honesty <= 1):
             raise ValueError(
-                f"rules is {self.rules!r}: one of {', '.join(RULED)}, or none, is "
-                "needed"
-            )
-        honesty = self.honesty
-        if honesty is not None and not (self.rules == "coins" and 0 <= honesty <= 1):
-            raise ValueError(
-                f"honesty is {honesty}: a number from 0 to 1 is needed, with rules "
-                "about coins"
+                f"honesty is {self.honesty}: a number from 0 to 1 is needed, with rules"
             )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: 0 or more is needed")

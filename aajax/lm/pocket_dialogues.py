@@ -284,25 +284,23 @@ def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Excha
     return _by_rule(rng, free, {rule: said(x) for rule, x in rules.items()})
 
 
-# What rules are about → kinds with such rules.
-RULED = {"items": (ruled_items,), "coins": (ruled_coins, ruled_coins, ruled_hands)}
+RULED = (ruled_items, ruled_items, ruled_coins, ruled_hands)
 
 
 def exchange(
-    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
+    rng: np.random.Generator, rules: bool = False, honesty: float | None = None
 ) -> Exchange:
     """One of any kind, two times in three with an order.
 
     Args:
       rng: draws.
-      rules: name of those of `RULED` that two thirds of all are of, if any: a rule says
-        how the answer follows from what can be read, or nothing does, and any is right.
-        No rule looks back further than its request, and those that take have others
-        that give.
+      rules: whether two thirds of all are of `RULED`: a rule says how the answer
+        follows from what can be read, or nothing does, and any is right. No rule looks
+        back further than its request, and those that take have others that give.
       honesty: of `ruled_hands`.
     """
-    if rules is not None and rng.integers(3):
-        kind = _pick(rng, RULED[rules])
+    if rules and rng.integers(3):
+        kind = _pick(rng, RULED)
         return kind(rng, honesty) if kind is ruled_hands else kind(rng)
     each = _pick(rng, KINDS)(rng)
     return told(rng, each) if rng.integers(3) else each

@@ -133,7 +133,8 @@ _POCKET = LmConfig(
     save_every=25,
     matches_every=25,
 )
-_RULES = dataclasses.replace(_POCKET.pocket, steps=800)
+# Values and hands are to be compared.
+_RULES = dataclasses.replace(_POCKET.pocket, rules=True, steps=800)
 POCKET: dict[str, LmConfig] = {
     "ipd": dataclasses.replace(
         _POCKET,
@@ -150,7 +151,7 @@ POCKET: dict[str, LmConfig] = {
     "split": dataclasses.replace(
         _POCKET,
         game="split",
-        pocket=dataclasses.replace(_RULES, rules="items"),
+        pocket=_RULES,
         reward_scale=100.0,
         beta=5.0,
         gamma=0.3,
@@ -164,7 +165,7 @@ POCKET: dict[str, LmConfig] = {
         _POCKET,
         game="trust-and-split",
         options=("messages=hands",),
-        pocket=dataclasses.replace(_RULES, rules="coins", honesty=0.9),
+        pocket=dataclasses.replace(_RULES, honesty=0.9),
         reward_scale=100.0,
         beta=5.0,
         gamma=0.3,
