@@ -69,7 +69,7 @@ def test_a_seat_by_hand():
     assert batch.decisions.tolist() == [[2, 8], [3, -1]]
     assert batch.adapter_id.tolist() == [0, 0]
     for name, values in batch._asdict().items():
-        floats = name in ("log_prob", "credit", "entropy_scale")
+        floats = name in ("log_prob", "credit", "entropy_scale", "kl_scale")
         assert values.dtype == (np.float32 if floats else np.int32), name
 
 

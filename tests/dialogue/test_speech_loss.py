@@ -1,5 +1,7 @@
 """The loss of what was said, and its gradient, derived by hand and summed in NumPy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -189,6 +191,17 @@ def test_loss_and_gradient_by_hand(task, whole):
     (expected,) = pull_back(slope)
     assert size(expected) > 1e-3
     assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("name", ["kl", "entropy"])
+def test_a_scale_multiplies_its_weight(task, name):
+    batch = task[1]
+    less = dataclasses.replace(FULL, **{name: 0.25 * getattr(FULL, name)})
+    quarter = np.full(len(batch.tokens), 0.25, np.float32)
+    found, metrics = step(task, FULL, batch._replace(**{f"{name}_scale": quarter}))
+    expected, plain = step(task, less, batch)
+    assert metrics["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+    assert_close(found, expected)
 
 
 def test_the_slope_by_hand_is_that_of_the_loss_by_hand(task):

@@ -14,6 +14,7 @@ from aajax.lm.lora import LoraConfig
 from aajax.lm.pocket import PocketConfig
 from aajax.training.lm_assemble import make_game, random_numbers, read_options
 from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_iteration import shares
 
 # Every field is something else than its default.
 ALL_SET = LmConfig(
@@ -131,6 +132,11 @@ BAD = [
         ({name: 0}, f"{name} is 0: at least 1 is needed")
         for name in ("data", "fsdp", "tensor", "save_every", "matches_every")
     ],
+    ({"kl": 0.1, "final_kl": 0.2}, "final_kl is 0.2: a number from 0 to kl (0.1)"),
+    (
+        {"entropy_bonus": 0.1, "final_entropy_bonus": -1.0},
+        "final_entropy_bonus is -1.0: a number from 0 to entropy_bonus (0.1)",
+    ),
     ({"seed": -1}, "seed is -1: a number in [0, 2^32) is needed"),
     ({"seed": 2**32}, "seed is 4294967296: a number in [0, 2^32) is needed"),
     ({"group_size": 7}, "group_size is 7: a divisor of num_matches (64) is needed"),
@@ -192,6 +198,15 @@ def test_what_becomes_of_a_config():
     assert not dataclasses.replace(ALL_SET, seating=Seating()).has_past_selves
     game = make_game(ALL_SET)
     assert (game.name, game.num_rounds) == ("split", 3)
+
+
+def test_weights_fall_between_a_third_and_nine_tenths_of_a_run():
+    falling = {"entropy_bonus": 0.4, "final_entropy_bonus": 0.1, "num_iterations": 100}
+    config = LmConfig(kl=0.2, final_kl=0.0, **falling)
+    for number, entropy, kl in ((0, 1, 1), (30, 1, 1), (60, 0.625, 0.5), (95, 0.25, 0)):
+        expected = {"entropy": entropy, "kl": kl}
+        assert shares(config, number) == pytest.approx(expected), number
+    assert shares(LmConfig(kl=0.2), 95) == {"entropy": 1, "kl": 1}
 
 
 @pytest.mark.parametrize("past", PASTS)
