@@ -1,12 +1,14 @@
 """`aajax plot RUN`: a run's figure, again, from its files."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from aajax.report.curves import training_figure
+from aajax.report.lm_curves import lm_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,5 +25,8 @@ def main(arguments: list[str]) -> None:
     if not (options.run / "summary.json").exists():
         raise ValueError(f"run is {str(options.run)!r}: a finished run is needed")
     path = options.out or options.run / "figure.png"
-    training_figure(options.run, path)
+    # Of language models' runs there is one setting and one seed each.
+    summary = json.loads((options.run / "summary.json").read_text())
+    draw = training_figure if "settings" in summary else lm_figure
+    draw(options.run, path)
     Console().print(f"wrote {path}")

@@ -100,6 +100,15 @@ def test_a_sweep_reports_every_setting(tmp_path, capsys):
     assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_figure_of_a_language_models_run(tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"measures": {}}))
+    rows = [{"update": n, "reward": 60.0 + n, "entropy": 0.4} for n in range(3)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert cli.main(["plot", str(tmp_path)]) == 0
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_three_agents_with_their_own_parameters(tmp_path, capsys):
     out = tmp_path / "goods"
     options = ["--game", "public_goods", "--parameters", "separate", "--policy", "mlp"]
