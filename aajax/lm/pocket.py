@@ -18,7 +18,7 @@ import optax
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
-from aajax.lm.pocket_dialogues import exchange
+from aajax.lm.pocket_rules import exchange
 
 FAMILIES = ("qwen3", "llama")
 

@@ -13,14 +13,8 @@ from aajax import lm
 from aajax.lm import pocket
 from aajax.lm.chat import find_template
 from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
-from aajax.lm.pocket_dialogues import (
-    HANDS,
-    KINDS,
-    exchange,
-    ruled_coins,
-    ruled_hands,
-    ruled_items,
-)
+from aajax.lm.pocket_dialogues import HANDS, KINDS
+from aajax.lm.pocket_rules import exchange, ruled_coins, ruled_hands, ruled_items
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer
