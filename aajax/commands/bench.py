@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
     for name, result in results.items():
         if "note" in result:
             console.print(f"{name}: {result['note']}", soft_wrap=True)
-    console.print(f"wrote {options.out}")
+    console.print(f"wrote {options.out}", soft_wrap=True, markup=False)
 
 
 MEASUREMENTS: dict[str, Callable[[int], dict]] = {

@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> None:
         f"measured; load at end {record['machine']['load_at_end']:.1f}"
     )
     console.print(table(record))
-    console.print(f"wrote {options.out}")
+    console.print(f"wrote {options.out}", soft_wrap=True, markup=False)
 
 
 def measure(work: Work, only: tuple[str, ...], repeats: int) -> dict:

@@ -29,4 +29,5 @@ def main(arguments: list[str]) -> None:
     summary = json.loads((options.run / "summary.json").read_text())
     draw = training_figure if "settings" in summary else lm_figure
     draw(options.run, path)
-    Console().print(f"wrote {path}")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"wrote {path}")

@@ -91,12 +91,7 @@ def draw(key: PRNGKey, pool: Pool, options: Opponents) -> PyTree:
     index = jax.random.randint(key, (options.groups,), 0, size)
     meets_head = jnp.arange(options.groups) < round(options.current * options.groups)
     index = jnp.where(meets_head, pool.filled % capacity, index)
-
-    def picked(ring: Array) -> Array:
-        slices = [jax.lax.dynamic_index_in_dim(ring, i, keepdims=False) for i in index]
-        return jnp.stack(slices)
-
-    return jax.tree.map(picked, pool.members)
+    return jax.tree.map(lambda ring: ring[index], pool.members)
 
 
 def _capacity(pool: Pool) -> int:

@@ -208,15 +208,16 @@ def test_two_learners_and_games_that_go_on_are_refused(num_learners, num_steps):
         )
 
 
+@pytest.mark.parametrize("num_groups", [1, 4])
 @pytest.mark.parametrize("num_seeds", [1, 2])
-def test_rings_are_written_in_place(num_seeds):
+def test_rings_are_written_in_place(num_seeds, num_groups):
     """Updates need little memory beside rings of opponents and of earlier games."""
     config = RunConfig(
         policy="mlp",
         hidden_size=4,
         network=NetworkConfig(encoder_layers=1),
         baseline="critic",
-        opponents=Opponents(capacity=2**14, groups=4),
+        opponents=Opponents(capacity=2**14, groups=num_groups),
         replay=Replay(games=4, capacity=2**14),
         num_games=8,
         num_steps=4,
