@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands.progress import progress_bar
-from aajax.lm.bounds import Rates, iteration_seconds
+from aajax.lm.bounds import Rates, Seconds, iteration_seconds
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
@@ -98,25 +98,8 @@ def _dry_run(options: DryRun) -> None:
     job = Job(**{name: getattr(options, name) for name in shared})
     config = _config(options.model)
     found = estimate(config, job, **mesh)
+    times = _times(options, config, job, mesh)
     console = Console(soft_wrap=True)
-    if (options.tflops is None) != (options.memory_gbs is None):
-        raise ValueError(
-            f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
-            "are needed for times, or none"
-        )
-    times = None
-    if options.tflops is not None:
-        times = iteration_seconds(
-            config,
-            Rates(options.tflops, options.memory_gbs, options.link_gbs),
-            batch=job.batch,
-            length=job.length,
-            sampled=options.sampled,
-            itemsize=2 if job.dtype == "bfloat16" else 4,
-            frozen=job.train == "adapters",
-            remat=job.remat,
-            **mesh,
-        )
     console.print(_table(found, options))
     if times is not None:
         whole = times.reading + times.sampling + times.training
@@ -126,6 +109,28 @@ def _dry_run(options: DryRun) -> None:
             f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
             f"{times.training:.3g} s training."
         )
+
+
+def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds | None:
+    """Least times of an iteration, if a device's rates are given."""
+    if options.tflops is None and options.memory_gbs is None:
+        return None
+    if options.tflops is None or options.memory_gbs is None:
+        raise ValueError(
+            f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
+            "are needed for times, or none"
+        )
+    return iteration_seconds(
+        config,
+        Rates(options.tflops, options.memory_gbs, options.link_gbs),
+        batch=job.batch,
+        length=job.length,
+        sampled=options.sampled,
+        itemsize=2 if job.dtype == "bfloat16" else 4,
+        frozen=job.train == "adapters",
+        remat=job.remat,
+        **mesh,
+    )
 
 
 def _config(model: str):
