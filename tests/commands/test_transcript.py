@@ -152,6 +152,8 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
         (gzip.compress(b"{}\n")[:-9], "matches.jsonl.gz: matches are needed"),
         (gzip.compress(b"")[:10] + b"\xff" * 9, "matches.jsonl.gz: matches are needed"),
     ],
+    # Compressed bytes hold the time; processes that share the tests agree on names.
+    ids=["plain", "empty", "no match", "list", "no turns", "cut short", "damaged"],
 )
 def test_files_that_hold_no_matches(tmp_path, capsys, content, message):
     (tmp_path / "matches.jsonl.gz").write_bytes(content)
