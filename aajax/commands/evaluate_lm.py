@@ -13,13 +13,17 @@ from aajax.lm.decoder import Adapters
 from aajax.training.lm_assemble import LmParts, LmState
 
 MATCHES = 64  # with each player; half of them in each seat
-ITSELF, BASE = "itself", "base"
+ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
 SEED = 1_000_003  # of worlds that no run trains in
 
 
 def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
-    """Measures of the learner's seats, by who sits opposite; "base" is the model
-    without its adapter, with itself. Answers are sampled under the grammar."""
+    """Measures of the learner's seats, by who sits opposite.
+
+    "base" is the model without its adapter, with itself; "shuffled", where there are
+    messages, the learner with itself, each reading messages of other matches. Answers
+    are sampled under the grammar.
+    """
     game = parts.game
     names = scripted_names(game)
     names = [name for name in names if name in ("always_cooperate", "always_defect")]
@@ -45,7 +49,7 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
     key = jax.random.key(SEED)
     played = play(game, players, matches, key)
     seats = np.array(own)
-    return {
+    found = {
         name: measure(
             game,
             played[i * MATCHES : (i + 1) * MATCHES],
@@ -54,3 +58,7 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
         )
         for i, name in enumerate(opposite)
     }
+    if "message" in game.patterns:
+        played = play(game, players, matches[:MATCHES], key, shuffled=("message",))
+        found[SHUFFLED] = measure(game, played, by_seat=False)
+    return found

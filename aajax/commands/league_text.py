@@ -15,6 +15,7 @@ from aajax.commands import text_players
 from aajax.commands.progress import progress_bar
 from aajax.commands.text_players import HUMAN, Endpoints
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
+from aajax.dialogue.games import TextGame
 from aajax.dialogue.journal import Journal
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.report.tables import league_table
@@ -67,6 +68,7 @@ class Options:
     max_cache: int | None = None  # tokens of the longest dialogue
     free_tries: int = 0  # answers without the grammar, before one under it
     num_matches: int = 64  # of each pair
+    shuffle_messages: bool = False  # each pair reads those of its other matches
     seed: int = 0  # of worlds, which all pairs share, and of answers
     out: Path = Path("runs/league")  # folder of the league
     data: int = 1  # mesh axis that copies weights
@@ -93,6 +95,7 @@ def play(options: Options, errors: Console) -> dict:
     game, names = make_game(config), options.players
     entrants = text_players.entrants(names, game)
     pairs = pairs_of(entrants, options.num_matches, options.seed)
+    shuffled = _shuffled(options, game)
     _open_folder(options, config)
 
     journals = contextlib.ExitStack()
@@ -104,7 +107,7 @@ def play(options: Options, errors: Console) -> dict:
     def line_up():
         return text_players.line_up(names, config, game, open_journal, options.api)
 
-    played = play_pairs(game, line_up, pairs, options.seed, options.out)
+    played = play_pairs(game, line_up, pairs, options.seed, options.out, shuffled)
     hidden = not errors.is_terminal or HUMAN in names
     with journals, progress_bar(errors, "pairs", hidden) as progress:
         task = progress.add_task("", total=len(pairs))
@@ -208,6 +211,23 @@ def _config(options: Options) -> LmConfig:
     )
 
 
+def _shuffled(options: Options, game: TextGame) -> tuple[str, ...]:
+    """Kinds of answers that are dealt out among the matches of a pair."""
+    if not options.shuffle_messages:
+        return ()
+    if "message" not in game.patterns:
+        raise ValueError(
+            "shuffle_messages is True: a game with messages is needed, and "
+            f"{game.name} has none"
+        )
+    if options.num_matches < 2:
+        raise ValueError(
+            f"num_matches is {options.num_matches}: at least 2 are needed to shuffle "
+            "messages"
+        )
+    return ("message",)
+
+
 def _open_folder(options: Options, config: LmConfig) -> None:
     """Makes the folder, or checks that it holds this very league.
 
@@ -218,6 +238,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
         "players": list(options.players),
         "adapters": text_players.digests(options.players),
         "num_matches": options.num_matches,
+        "shuffle_messages": options.shuffle_messages,
         "seed": options.seed,
         **{
             name: value

@@ -1,7 +1,7 @@
 """Many tables in lockstep: whoever is asked at a step answers in one batch.
 
 A match depends on nothing but its players, its world's seed and its own key: not on
-which other matches are played beside it.
+which other matches are played beside it, unless answers are shuffled.
 """
 
 import functools
@@ -52,6 +52,7 @@ def play(
     players: Mapping[str, Player],
     fixtures: Sequence[Fixture],
     key: PRNGKey,
+    shuffled: Sequence[str] = (),
 ) -> list[Match]:
     """Plays all matches to the end.
 
@@ -60,15 +61,26 @@ def play(
       players: by name.
       fixtures: M of them.
       key: not consumed: folded with the number of each match.
+      shuffled: kinds of answers, such as "message", that are dealt out among matches:
+        all but the player itself read in its place what was said at the same step of
+        the match half the list of `fixtures` away. What they are worth is what that
+        costs.
 
     Returns:
       The records, in the order of `fixtures`.
 
     Raises:
       ValueError: for a fixture without a seat for each agent, or with a player that is
-        not there, or for numbers that are not unique.
+        not there, or for numbers that are not unique; for kinds that are not the
+        game's, or one match alone to shuffle.
     """
     _check(game, players, fixtures)
+    for kind in shuffled:
+        if kind not in game.patterns:
+            names = ", ".join(game.patterns)
+            raise ValueError(f"shuffled has {kind!r}: {names} are known to {game.name}")
+        if len(fixtures) < 2:
+            raise ValueError("fixtures is one match: two or more are needed to shuffle")
     seeds = np.array([fixture.world_seed for fixture in fixtures], np.uint32)
     numbers = np.array([fixture.number for fixture in fixtures], np.uint32)
     match_keys = _match_keys(key, numbers, game.env.num_agents)
@@ -102,6 +114,8 @@ def play(
             )
             for (b, i, _), answer in zip(places, answers, strict=True):
                 replies[b, i] = answer
+        for kind in shuffled:
+            replies |= _dealt_out(asks, replies, kind)
         joint = np.stack(
             [
                 record.answer(step, own, [replies[b, i] for i in range(len(own))])
@@ -209,6 +223,16 @@ def _held(fixtures: Sequence[Fixture]) -> dict[str, list[_Place]]:
             row = Row(fixture.number, i, seat.adapter)
             held.setdefault(seat.player, []).append(_Place(b, i, row))
     return held
+
+
+def _dealt_out(
+    asks: Sequence[Sequence[Ask]], replies: Mapping, kind: str
+) -> dict[tuple[int, int], Reply]:
+    """For each place that answers in this kind, the answer half of those away."""
+    places = sorted(p for p in replies if asks[p[0]][p[1]].kind == kind)
+    half = len(places) // 2
+    others = places[half:] + places[:half]
+    return {p: replies[other] for p, other in zip(places, others, strict=True)}
 
 
 def _request(

@@ -24,6 +24,7 @@ from aajax.lm.pocket_dialogues import (
     PROPOSAL_END,
     PROPOSAL_START,
 )
+from aajax.lm.pocket_rules import winner
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
@@ -43,9 +44,12 @@ _FILES = {
     "round": Placeholders((("own_hand",),)),
     "heard": Placeholders((("message",),)),
     "listen": Placeholders(),
-    "message": Placeholders(allowed=("message_form",)),
+    "message": Placeholders(allowed=("message_form", "own_hand")),
     "proposal": Placeholders(
-        allowed=("proposal_form", "coins", "own_hand", "other_message", "last_round")
+        allowed=(
+            *("proposal_form", "coins", "last_round"),
+            *("own_hand", "other_message", "winner"),
+        )
     ),
 }
 _HAND = re.compile(r"\b(?:rock|paper|scissors?)\b", re.IGNORECASE | re.ASCII)
@@ -84,12 +88,11 @@ class TrustAndSplitWords:
 
     def ask(self, table: Table, seat: int) -> Ask:
         state, talks = table.state, 2 * self.env.num_messages
-        turn = int(state.turn)
+        turn, own_hand = int(state.turn), HANDS[int(state.hands[seat])]
         if turn == 0:
-            hand = HANDS[int(state.hands[seat])]
             news = joined(
                 self._rules() if table.step == 0 else self._last_round(state, seat),
-                self.wording.write("round", own_hand=hand),
+                self.wording.write("round", own_hand=own_hand),
             )
         else:
             news = heard(self.wording, self.patterns["message"], table, seat)
@@ -99,13 +102,16 @@ class TrustAndSplitWords:
             kind = "message"
         else:
             kind = None
+        other_message = self._told(table, seat)
+        other_hand = (*HANDS, "")[hand_named(other_message)]
         request = self.wording.write(
             kind or "listen",
             message_form=self._message_form,
             proposal_form=_PROPOSAL_FORM,
             coins=STOCK,
-            own_hand=HANDS[int(state.hands[seat])],
-            other_message=self._told(table, seat),
+            own_hand=own_hand,
+            other_message=other_message,
+            winner=winner(own_hand, other_hand),
             last_round=self._last_round_again(table, seat),
         )
         return Ask(joined(news, request), kind)

@@ -92,6 +92,7 @@ def play_pairs(
     pairs: Sequence[Pair],
     seed: int,
     folder: Path,
+    shuffled: Sequence[str] = (),
 ) -> Iterator[tuple[Pair, list[Match]]]:
     """The matches of each pair in turn, as they were played or are now.
 
@@ -105,6 +106,7 @@ def play_pairs(
       pairs: of `pairs_of`.
       seed: of the players' chance.
       folder: of this league alone.
+      shuffled: kinds of answers that are dealt out among the matches of a pair.
 
     Raises:
       ValueError: if the folder has matches of another league.
@@ -126,7 +128,7 @@ def play_pairs(
         players = line_up() if players is None else players
         played = [
             dataclasses.replace(match, players=pair.names)
-            for match in play(game, players, pair.fixtures, key)
+            for match in play(game, players, pair.fixtures, key, shuffled)
         ]
         partial = file.with_name(file.name + ".partial")
         save_matches(partial, played)

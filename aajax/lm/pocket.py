@@ -18,7 +18,7 @@ import optax
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
-from aajax.lm.pocket_rules import exchange
+from aajax.lm.pocket_rules import RULES, exchange
 
 FAMILIES = ("qwen3", "llama")
 
@@ -42,8 +42,9 @@ class PocketConfig:
       hidden_size, layers, heads: of the decoder.
       text: a file to learn from, next token by next token; None for made-up dialogues,
         of which only the answers count.
-      rules: whether made-up dialogues also have answers by rules about what was asked,
-        so that an adapter finds values and hands compared.
+      rules: a game, "split" or "trust-and-split", for made-up dialogues that also have
+        answers by rules about what it asks, so that an adapter finds values and hands
+        compared.
       honesty: how often who is to say a hand, and by no rule, says its own; None: no
         more often than another.
       steps, batch, length: of the training; sequences a step, tokens a sequence.
@@ -57,7 +58,7 @@ class PocketConfig:
     layers: int = 2
     heads: int = 2
     text: Path | None = None
-    rules: bool = False
+    rules: str | None = None
     honesty: float | None = None
     steps: int = 600
     batch: int = 8
@@ -82,9 +83,15 @@ class PocketConfig:
             )
         if self.vocab_size < 0:
             raise ValueError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
-        if self.honesty is not None and not (self.rules and 0 <= self.honesty <= 1):
+        if self.rules not in (None, *RULES):
             raise ValueError(
-                f"honesty is {self.honesty}: a number from 0 to 1 is needed, with rules"
+                f"rules is {self.rules!r}: {', '.join(RULES)} or None is needed"
+            )
+        talks = self.rules == "trust-and-split"
+        if self.honesty is not None and not (talks and 0 <= self.honesty <= 1):
+            raise ValueError(
+                f"honesty is {self.honesty}: a number from 0 to 1 is needed, with "
+                "rules of trust-and-split"
             )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: 0 or more is needed")

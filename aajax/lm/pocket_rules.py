@@ -4,6 +4,7 @@ A model that has read them finds values and hands compared, and can be brought t
 that by little, without having come to prefer anything.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,7 @@ from aajax.lm.pocket_dialogues import (
     PROPOSAL_START,
     Exchange,
     compared,
+    hand,
     pick,
     sign,
     told,
@@ -77,8 +79,13 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
     return _by_rule(rng, free, {r: f"Proposal: {kept(x)}" for r, x in rules.items()})
 
 
-def ruled_coins(rng: np.random.Generator) -> Exchange:
-    """A round of `coin_split` in few words, and a rule for how many coins to keep."""
+def ruled_coins(rng: np.random.Generator, *, compares: bool = False) -> Exchange:
+    """A round of `coin_split` in few words, and a rule for how many coins to keep.
+
+    Args:
+      rng: draws.
+      compares: whether the request says who wins, and not which hands there are.
+    """
     own, other = pick(rng, HANDS), pick(rng, HANDS)
     won, lost = own == _beats(other), other == _beats(own)
     before = pick(rng, ("", f"They: {other}\n"))
@@ -104,18 +111,21 @@ def ruled_coins(rng: np.random.Generator) -> Exchange:
     def kept(coins: int) -> str:
         return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
 
+    hands = f"Winner: {winner(own, other)}" if compares else f"You {own}, they {other}"
     free = Exchange(
-        f"{before}You {own}, they {other}. Coins?",
+        f"{before}{hands}. Coins?",
         kept(rng.integers(MOST + 1)), kept(NUMBER), math.log(MOST + 1),
     )  # fmt: skip
     return _by_rule(rng, free, {rule: kept(x) for rule, x in rules.items()})
 
 
-def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Exchange:
+def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Exchange:
     """A message as in `hand` in few words, and a rule for which.
 
-    Without a rule it is one's own hand with a probability of `honesty`, if that is
-    given, and otherwise one of the others.
+    Args:
+      rng: draws.
+      honesty: how often, by no rule, one's own hand is said, in Trust-and-Split's own
+        few words; None: no more often than another, in other words.
     """
     own = pick(rng, HANDS)
     whose = pick(rng, ("yours", "theirs"))
@@ -130,36 +140,44 @@ def ruled_hands(rng: np.random.Generator, honesty: float | None = None) -> Excha
         return f"{MESSAGE_START}{hand}{MESSAGE_END}"
 
     if honesty is None:
+        request = f"{before}You: {own}\nSay?"
         told, nats = pick(rng, HANDS), math.log(len(HANDS))
     else:
+        before = pick(rng, (f"{before}You: {own}\n", f"They: {pick(rng, HANDS)}\n"))
+        request = f"{before}You {own}. Say?"
         chance = [honesty if hand == own else (1 - honesty) / 2 for hand in HANDS]
         told = rng.choice(HANDS, p=chance)
         nats = -sum(p * math.log(p) for p in chance if p)
-    free = Exchange(
-        f"{before}You: {own}\nSay?", said(told), said(f"({'|'.join(HANDS)})"), nats
-    )
+    free = Exchange(request, said(told), said(f"({'|'.join(HANDS)})"), nats)
     return _by_rule(rng, free, {rule: said(x) for rule, x in rules.items()})
 
 
-RULED = (ruled_items, ruled_items, ruled_coins, ruled_hands)
+RULES = {
+    "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
+    "trust-and-split": (functools.partial(ruled_coins, compares=True), ruled_hands),
+}
 
 
 def exchange(
-    rng: np.random.Generator, rules: bool = False, honesty: float | None = None
+    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
 ) -> Exchange:
     """One of any kind, two times in three with an order.
 
     Args:
       rng: draws.
-      rules: whether two thirds of all are of `RULED`: a rule says how the answer
-        follows from what can be read, or nothing does, and any is right. No rule looks
-        back further than its request, and those that take have others that give.
-      honesty: of `ruled_hands`.
+      rules: of `RULES`, whether two thirds of all are of those: a rule says how the
+        answer follows from what can be read, or nothing does, and any is right. No rule
+        looks back further than its request, and those that take have others that give.
+      honesty: of `ruled_hands`; if it is given, nobody says a hand without a rule or an
+        order but so.
     """
-    if rules and rng.integers(3):
-        kind = pick(rng, RULED)
-        return kind(rng, honesty) if kind is ruled_hands else kind(rng)
-    each = pick(rng, KINDS)(rng)
+    kinds = KINDS
+    if honesty is not None:
+        kinds = tuple(kind for kind in KINDS if kind is not hand)
+    if rules is not None and rng.integers(3):
+        kind = pick(rng, RULES[rules])
+        return kind(rng, honesty=honesty) if kind is ruled_hands else kind(rng)
+    each = pick(rng, kinds)(rng)
     return told(rng, each) if rng.integers(3) else each
 
 
@@ -175,6 +193,13 @@ def _by_rule(
         return free
     rule = pick(rng, list(answers))
     return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
+
+
+def winner(own: str, other: str) -> str:
+    """Whose hand beats the other's, "you" or "they"; "nobody" for equal or no hands."""
+    if own not in HANDS or other not in HANDS or own == other:
+        return "nobody"
+    return "you" if own == _beats(other) else "they"
 
 
 def _beats(hand: str) -> str:

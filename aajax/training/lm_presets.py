@@ -133,8 +133,13 @@ _POCKET = LmConfig(
     save_every=25,
     matches_every=25,
 )
-# Values and hands are to be compared.
-_RULES = dataclasses.replace(_POCKET.pocket, rules=True, steps=800)
+
+
+def _ruled(game: str, **settings) -> PocketConfig:
+    """Of a model that can compare what the game is about."""
+    return dataclasses.replace(_POCKET.pocket, rules=game, steps=800, **settings)
+
+
 POCKET: dict[str, LmConfig] = {
     "ipd": dataclasses.replace(
         _POCKET,
@@ -151,7 +156,7 @@ POCKET: dict[str, LmConfig] = {
     "split": dataclasses.replace(
         _POCKET,
         game="split",
-        pocket=_RULES,
+        pocket=_ruled("split"),
         reward_scale=100.0,
         beta=5.0,
         gamma=0.3,
@@ -165,7 +170,7 @@ POCKET: dict[str, LmConfig] = {
         _POCKET,
         game="trust-and-split",
         options=("messages=hands",),
-        pocket=dataclasses.replace(_RULES, honesty=0.9),
+        pocket=_ruled("trust-and-split", honesty=0.9),
         reward_scale=100.0,
         beta=5.0,
         gamma=0.3,

@@ -115,6 +115,27 @@ def test_scripted_players(tmp_path, capsys):
     assert line.endswith("(seed is 0 there and 1 here); choose another folder")
 
 
+def test_shuffled_messages_are_of_no_use(tmp_path, capsys):
+    arguments = ("welfare", "--game", "trust-and-split", "--options", "messages=hands")
+    told = played(tmp_path / "told", *arguments)
+    shuffled = played(tmp_path / "shuffled", *arguments, "--shuffle-messages")
+    (first, second) = (sum(x["line_ups"][0]["reward"]) for x in (told, shuffled))
+    assert first == 100 and second < 85
+    for wrong, reason in [
+        (
+            ("welfare", "--game", "split"),
+            "shuffle_messages is True: a game with messages is needed, and split has "
+            "none",
+        ),
+        (
+            (*arguments, "--num-matches", 1),
+            "num_matches is 1: at least 2 are needed to shuffle messages",
+        ),
+    ]:
+        line = refused(capsys, *wrong, "--shuffle-messages", "--out", tmp_path / "new")
+        assert line == reason
+
+
 def test_adapters_of_one_model(folders, tmp_path):
     names = [*map(str, folders.runs), "base", "always_defect"]
     config = find_config(names, {}, {})

@@ -130,6 +130,48 @@ def test_equal_seeds_are_equal_worlds_whatever_is_done(name):
     assert others[0].actions != matches[1].actions
 
 
+@pytest.mark.parametrize("num_matches", [2, 5])
+def test_shuffled_words_are_those_of_another_match(num_matches):
+    """Others hear and read them; the player itself knows what it said."""
+    game = TinyWords()
+
+    def say(row, step):
+        return f"<m>{row.match}.{row.seat}</m>" if step % 2 == 0 else "<A>"
+
+    fixtures = [fixture(number, "scribe", "scribe") for number in range(num_matches)]
+    matches = play(game, {"scribe": Scribe(say)}, fixtures, KEY, shuffled=("word",))
+    for step in (0, 2):
+        speaker = next(i for i in (0, 1) if matches[0].turns[i][step].kind)
+        said = [match.turns[speaker][step].answer for match in matches]
+        own = [f"<m>{number}.{speaker}</m>" for number in range(num_matches)]
+        half = num_matches // 2
+        assert said == own[half:] + own[:half]
+    choices = {turn.answer for match in matches for turn in match.turns[0][1::2]}
+    assert choices == {"<A>"}
+
+
+def test_shuffled_messages_cost_those_who_believe_them():
+    game = registry.make("trust-and-split", "short", messages="hands", num_rounds=6)
+    players = {"fair": scripted_player(game, "always_cooperate")}
+    fixtures = [Fixture(m, m, m, (Seat("fair"),) * 2) for m in range(32)]
+    earned = [
+        np.mean([match.rewards for match in play(game, players, fixtures, KEY, kinds)])
+        for kinds in ((), ("message",))
+    ]
+    assert earned[0] == 50 and earned[1] < 45
+
+
+def test_what_cannot_be_shuffled():
+    players, two = (
+        {"scribe": Scribe(word_or_choice)},
+        [fixture(number, "scribe", "scribe") for number in range(2)],
+    )
+    with pytest.raises(ValueError, match="shuffled has 'message': word, choice are"):
+        play(TinyWords(), players, two, KEY, ("message",))
+    with pytest.raises(ValueError, match="fixtures is one match: two or more are"):
+        play(TinyWords(), players, two[:1], KEY, ("word",))
+
+
 @pytest.mark.parametrize(
     ("fixtures", "reason"),
     [

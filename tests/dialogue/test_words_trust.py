@@ -35,16 +35,19 @@ def test_a_match_in_few_words():
         "<<proposal_end>>\nTalk: <<message_start>> ... <<message_end>>"
     )
     assert by_hand.kinds() == ["message", None]
-    assert by_hand.texts() == [f"{rules}\nYou: rock\nSay?", f"{rules}\nYou: paper"]
+    assert by_hand.texts() == [
+        f"{rules}\nYou: rock\nYou rock. Say?",
+        f"{rules}\nYou: paper",
+    ]
     assert by_hand.say(message("I have Rock, not paper"), None) == [0, 0]
     assert by_hand.kinds() == [None, "message"]
-    assert by_hand.texts() == ["", "They: I have Rock, not paper\nSay?"]
+    assert by_hand.texts() == ["", "They: I have Rock, not paper\nYou paper. Say?"]
     assert by_hand.say(None, message("{hand}\n!")) == [0, 0]
     assert by_hand.table.state.said.tolist() == [[ROCK], [3]]
     assert by_hand.kinds() == ["proposal", "proposal"]
     assert by_hand.texts() == [
-        "They: {hand}\n!\nYou rock, they {hand}\n!. Coins?",
-        "You paper, they I have Rock, not paper. Coins?",
+        "They: {hand}\n!\nWinner: nobody. Coins?",
+        "Winner: you. Coins?",
     ]
     assert by_hand.say(coins(4), coins(10)) == pytest.approx([20 / 7, 500 / 7])
     by_hand.deal(hands=np.array([SCISSORS, PAPER], np.int32))
@@ -52,14 +55,14 @@ def test_a_match_in_few_words():
     assert by_hand.kinds() == [None, "message"]
     assert by_hand.texts() == [
         "They took theirs\nYou: scissors",
-        "They left yours\nYou: paper\nSay?",
+        "They left yours\nYou: paper\nYou paper. Say?",
     ]
     by_hand.say(None, message("paper"))
-    assert by_hand.texts() == ["They: paper\nSay?", ""]
+    assert by_hand.texts() == ["They: paper\nYou scissors. Say?", ""]
     by_hand.say(message("rock"), None)
     assert by_hand.texts() == [
-        "They took theirs\nYou scissors, they paper. Coins?",
-        "They: rock\nThey left yours\nYou paper, they rock. Coins?",
+        "They took theirs\nWinner: you. Coins?",
+        "They: rock\nThey left yours\nWinner: you. Coins?",
     ]
 
 
@@ -104,7 +107,7 @@ def test_messages(text, symbol, shown):
     assert valid is (symbol is not None)
     assert int(action) == (3 if symbol is None else symbol)
     by_hand.say(text, None)
-    assert by_hand.texts()[1] == f"They: {shown}\nSay?"
+    assert by_hand.texts()[1] == f"They: {shown}\nYou paper. Say?"
 
 
 @pytest.mark.parametrize(
@@ -137,8 +140,8 @@ def test_messages_of_hands_alone():
     for words in [("paper", None), (None, "rock"), ("rock", None), (None, "scissors")]:
         by_hand.say(*(word and message(word) for word in words))
     assert by_hand.texts() == [
-        "They: scissors\nYou rock, they scissors. Coins?",
-        "You paper, they rock. Coins?",
+        "They: scissors\nWinner: you. Coins?",
+        "Winner: you. Coins?",
     ]
     assert by_hand.table.state.said.tolist() == [[PAPER, ROCK], [ROCK, SCISSORS]]
     assert by_hand.say(5, 5) == [5, 50]

@@ -115,7 +115,7 @@ def test_transformers_reads_the_same_model(request, name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rules", [False, True])
+@pytest.mark.parametrize("rules", [None, "split", "trust-and-split"])
 def test_answers_alone_are_targets(tmp_path, rules):
     """Where the weight is 1 the targets are an answer's bytes and its end of turn."""
     tokens = pocket_tokenizer(tmp_path)
@@ -180,16 +180,24 @@ def kept_by_rule(rule, own, other, took):
     }.get(rule)
 
 
-def test_answers_follow_their_rules():
+@pytest.mark.parametrize(
+    ("game", "honesty", "num_rules"),
+    [
+        ("split", None, 9 + 4 + 3),
+        ("trust-and-split", None, 9 + 3),
+        ("trust-and-split", 0.9, 9 + 3),
+    ],
+)
+def test_answers_follow_their_rules(game, honesty, num_rules):
     rng, seen = np.random.default_rng(0), set()
     wins = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")}
-    for each in (exchange(rng, True) for _ in range(6000)):
+    for each in (exchange(rng, game, honesty) for _ in range(6000)):
         request, _, rule = each.request.rpartition("\n")
         answer = [int(number) for number in re.findall(r"\d+", each.answer)]
         if each.nats > 0 or not rule.endswith("."):
             continue
         if rule.startswith("Say "):
-            own = request.split("You: ")[1].split("\n")[0]
+            own = re.findall(r"You:? (\w+)", request)[0]
             (said,) = (hand for hand in HANDS if hand in each.answer)
             wanted = {
                 "Say yours.": said == own,
@@ -198,8 +206,12 @@ def test_answers_follow_their_rules():
             }
             assert wanted[rule]
         elif "Coins?" in request:
-            own, other = re.findall(r"You (\w+), they (\w+)\.", request)[0]
-            won, lost = (own, other) in wins, (other, own) in wins
+            if game == "split":
+                own, other = re.findall(r"You (\w+), they (\w+)\.", request)[0]
+                won, lost = (own, other) in wins, (other, own) in wins
+            else:
+                (winner,) = re.findall(r"Winner: (you|they|nobody)\.", request)
+                won, lost = winner == "you", winner == "they"
             took = "They took yours\n" in request
             wanted = {
                 "Keep all if you win, or nothing.": 10 * won,
@@ -220,15 +232,15 @@ def test_answers_follow_their_rules():
                 for own, _, other in pairs
             ]
         seen.add(rule)
-    assert len(seen) == 9 + 4 + 3
+    assert len(seen) == num_rules
 
 
 @pytest.mark.parametrize("honesty", [0.0, 0.9])
 def test_hands_are_told_as_honestly_as_asked_for(honesty):
     rng = np.random.default_rng(0)
-    free = [ruled_hands(rng, honesty) for _ in range(8000)]
+    free = [ruled_hands(rng, honesty=honesty) for _ in range(8000)]
     free = [each for each in free if each.request.endswith("Say?")]
-    hands = [each.request.split("You: ")[1].split("\n")[0] for each in free]
+    hands = [re.findall(r"You (\w+)\. Say", each.request)[0] for each in free]
     own = [hand in each.answer for hand, each in zip(hands, free, strict=True)]
     assert np.mean(own) == pytest.approx(honesty, abs=0.03)
     other = (1 - honesty) / 2
@@ -312,7 +324,12 @@ def test_a_text_must_be_one(tmp_path, content):
         ({"vocab_size": -1}, "vocab_size is -1: 0 or more"),
         ({"seed": -1}, "seed is -1: 0 or more"),
         ({"honesty": 0.5}, "honesty is 0.5: a number from 0 to 1 is needed, with"),
-        ({"honesty": 2.0, "rules": True}, "honesty is 2.0: a number from 0 to 1"),
+        ({"honesty": 0.5, "rules": "split"}, "honesty is 0.5: a number from 0 to 1"),
+        ({"rules": "chess"}, "rules is 'chess': split, trust-and-split or None is"),
+        (
+            {"honesty": 2.0, "rules": "trust-and-split"},
+            "honesty is 2.0: a number from 0 to 1",
+        ),
         ({"length": 255}, "length is 255: at least 256"),
         ({"length": 1, "text": "book"}, "length is 1: at least 2"),
         ({"learning_rate": math.nan}, "learning_rate is nan: a number above 0"),

@@ -24,7 +24,8 @@ ALL_SET = LmConfig(
     model=Path("some/model"),
     pocket=PocketConfig(
         family="llama", vocab_size=300, hidden_size=16, layers=1, heads=1,
-        text=Path("a.txt"), rules=True, honesty=0.5, steps=3, batch=2, length=64,
+        text=Path("a.txt"), rules="trust-and-split", honesty=0.5,
+        steps=3, batch=2, length=64,
         learning_rate=0.1, seed=1,
     ),
     system="Be brief.",
