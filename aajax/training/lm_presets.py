@@ -171,7 +171,7 @@ POCKET: dict[str, LmConfig] = {
         game="trust-and-split",
         options=("messages=hands",),
         pocket=_ruled("trust-and-split", honesty=0.9),
-        reward_scale=100.0,
+        reward_scale=40.0,
         beta=5.0,
         gamma=0.3,
         kl=0.08,
