@@ -63,16 +63,19 @@ class Work:
 def measure_dialogue(repeats: int, work: Work) -> dict:
     """Rounds of hearing a turn and sampling one, at temperature 1; nothing read twice.
 
+    Caches grow as they are needed.
+
     Returns:
       Records of sampled tokens per second: "dialogue", of all that is done, and
       "decode", of the time of sampling alone.
     """
-    params, sampler = _params(work), Sampler(work.config, jnp.dtype(work.dtype))
+    sampler = Sampler(work.config, jnp.dtype(work.dtype))
+    params = sampler.prepare(_params(work))
     never = np.zeros(work.config.vocab_size, bool)
     sampling = []
 
     def dialogue(i: int):
-        session = sampler.start(work.batch, 2 * work.rounds * work.turn)
+        session = sampler.start(work.batch)
         sampling.append(0.0)
         for number, heard in enumerate(work.heard(i)):
             session = sampler.append(session, params, list(heard), donate=True)
@@ -100,7 +103,8 @@ def measure_dialogue(repeats: int, work: Work) -> dict:
 
 def measure_prefill(repeats: int, work: Work) -> dict:
     """Prompts read into an empty cache."""
-    params, sampler = _params(work), Sampler(work.config, jnp.dtype(work.dtype))
+    sampler = Sampler(work.config, jnp.dtype(work.dtype))
+    params = sampler.prepare(_params(work))
 
     def read(i: int):
         prompts = work.tokens(i, work.batch, work.prompt)

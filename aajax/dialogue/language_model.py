@@ -55,6 +55,7 @@ class LanguageModel:
     Attributes:
       sampler: of its decoder.
       params: of the base.
+      spoken_params: the same as the sampler takes them; see `Sampler.prepare`.
       template: what stands around answers.
       grammar: of all patterns that it may be asked for.
       starts: pattern → grammar state in which it begins.
@@ -68,6 +69,7 @@ class LanguageModel:
 
     sampler: Sampler
     params: PyTree
+    spoken_params: PyTree
     template: ChatTemplate
     grammar: Grammar
     starts: Mapping[str, int]
@@ -123,14 +125,14 @@ class LanguageModel:
         if self.adapters is not None:
             adapters = {"adapters": self.adapters, "adapter_id": memory.adapter_id}
         session = self.sampler.append(
-            memory.session, self.params, prompts, donate=True, **adapters
+            memory.session, self.spoken_params, prompts, donate=True, **adapters
         )
         state = [
             self.starts[request.pattern] if now else 0
             for request, now in zip(requests, asked, strict=True)
         ]
         session, sample, tries = self.sampler.generate_checked(
-            session, self.params, keys,
+            session, self.spoken_params, keys,
             accepts=lambda row, ids: self._accepts(requests[row], ids),
             num_tries=self.free_tries, grammar=self.grammar, state=np.array(state),
             active=asked, temperature=self.temperature, max_tokens=self.max_tokens,
@@ -218,9 +220,11 @@ def load_language_model(
     grammar, starts = compile_grammar(unique, pieces)
     if params is None:
         params = load_params(folder, dtype=param_dtype)
+    sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
     return LanguageModel(
-        sampler=Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh),
+        sampler=sampler,
         params=params,
+        spoken_params=sampler.prepare(params),
         template=template,
         grammar=grammar if mesh is None else shard(grammar, mesh),
         starts=dict(zip(unique, starts, strict=True)),

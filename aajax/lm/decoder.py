@@ -1,5 +1,6 @@
 """The stack: one scanned layer for every family, with or without a cache."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -192,10 +193,10 @@ def forward(
       Hidden states [B, L, D] (of padding: arbitrary), and the cache with the tokens
       added, None if none was given.
     """
-    if cache is not None and cache.is_apart and "layers" in params:
+    if cache is not None and cache.is_apart:
         params, adapters = take_apart(config, params, adapters)
     variables, route = {"params": params}, None
-    apart = "layers" not in params
+    apart = _is_apart(params)
     if adapters is not None:
         if adapter_id is None:
             raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
@@ -206,25 +207,40 @@ def forward(
 
 
 def take_apart(
-    config: DecoderConfig, params: PyTree, adapters: Adapters | None
+    config: DecoderConfig, params: PyTree, adapters: Adapters | None = None
 ) -> tuple[PyTree, Adapters | None]:
     """The same for `forward`, each layer's weights an array of their own.
 
     Weights are copied out of their stack whenever a layer runs: for single tokens two
     fifths of a small model's work on CPUs. Here it is done once, before a loop of them,
-    for the memory of a second copy. A cache that goes with them must have been cut.
+    for the memory of a second copy, with kernels transposed, as CPUs multiply a few
+    tokens by them in three quarters of the time. What is apart already stays as it is.
+    A cache that goes with them must have been cut.
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
-        def layer(i: int) -> PyTree:
-            return jax.tree.map(lambda x: x[i], tree)
+        return {LAYER.format(i): _layer(tree, i) for i in range(config.num_layers)}
 
-        return {LAYER.format(i): layer(i) for i in range(config.num_layers)}
-
-    if adapters is not None:
+    if not _is_apart(params):
+        others = {name: x for name, x in params.items() if name != "layers"}
+        params = others | cut(params["layers"])
+    if adapters is not None and not _is_apart(adapters.weights):
         adapters = adapters._replace(weights=cut(adapters.weights))
-    others = {name: x for name, x in params.items() if name != "layers"}
-    return others | cut(params["layers"]), adapters
+    return params, adapters
+
+
+def _is_apart(tree: PyTree) -> bool:
+    return LAYER.format(0) in tree
+
+
+def _layer(tree: PyTree, i: int) -> PyTree:
+    """Layer i of stacked weights, kernels as `Linear` takes them transposed."""
+    if not isinstance(tree, Mapping):
+        return tree[i]
+    if "kernel" in tree:
+        others = {name: x[i] for name, x in tree.items() if name != "kernel"}
+        return {"transposed": tree["kernel"][i].T, **others}
+    return {name: _layer(x, i) for name, x in tree.items()}
 
 
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:

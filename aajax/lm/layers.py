@@ -28,7 +28,8 @@ class Route(NamedTuple):
 class Linear(nn.Module):
     """y = x W (+ b) (+ s_i x A_i B_i), i the sequence's adapter; see `lora`.
 
-    The weights of adapters are the variables a [n, in, r] and b [n, r, out] of the
+    W [in, out] is the variable "kernel", or Wᵀ is "transposed"; see `take_apart`. The
+    weights of adapters are the variables a [n, in, r] and b [n, r, out] of the
     collection "lora", absent where a layer has none.
     """
 
@@ -41,9 +42,14 @@ class Linear(nn.Module):
     def __call__(self, x: Array, route: Route | None) -> Array:
         """x [B, L, in] → [B, L, out], in `dtype`."""
         shape = x.shape[-1], self.features
-        kernel = self.param("kernel", _INIT, shape, self.param_dtype)
         # In two dimensions: the gradient's product over [B, L] is slow on CPUs.
-        y = x.reshape(-1, shape[0]) @ kernel.astype(self.dtype)
+        rows = x.reshape(-1, shape[0])
+        if self.has_variable("params", "transposed"):
+            turned = self.get_variable("params", "transposed").astype(self.dtype)
+            y = jax.lax.dot_general(turned, rows, (((1,), (1,)), ((), ()))).T
+        else:
+            kernel = self.param("kernel", _INIT, shape, self.param_dtype)
+            y = rows @ kernel.astype(self.dtype)
         y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             bias = self.param(

@@ -52,6 +52,16 @@ def power_of_two(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def block_width(number: int) -> int:
+    """Columns for so many tokens: the least of 16, 24, 32, 48, 64, 96, ... that do.
+
+    Few sizes, as each compiles anew, with at most half more columns than tokens.
+    """
+    whole = max(16, power_of_two(number))
+    less = whole // 4 * 3
+    return less if less >= max(16, number) else whole
+
+
 def stop_rows(stop: Array, batch: int, vocab: int) -> np.ndarray:
     """bool[1, V] or bool[B, V] of tokens that end all sequences, or each."""
     stop = np.asarray(stop, bool)

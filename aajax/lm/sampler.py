@@ -16,17 +16,26 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from aajax.lm.cache import bucket
 from aajax.lm.config import DecoderConfig
-from aajax.lm.decoder import Adapters
+from aajax.lm.decoder import Adapters, take_apart
 from aajax.lm.decoding import decode, num_programs, read
 from aajax.lm.grammar import FREE, Grammar
 from aajax.lm.hosts import first_row, largest, own_rows, padded_rows, place_rows
-from aajax.lm.rows import fold, pad, per_row, power_of_two, row_keys, stop_rows
+from aajax.lm.rows import (
+    block_width,
+    fold,
+    pad,
+    per_row,
+    power_of_two,
+    row_keys,
+    stop_rows,
+)
 from aajax.lm.session import Sample, Session, make_room, merge, take_back
 from aajax.lm.session_mesh import empty_session, run
 from aajax.lm.sharding import AXES
@@ -86,6 +95,15 @@ class Sampler:
         longest = self.config.max_length
         return longest if self.max_cache is None else min(longest, self.max_cache)
 
+    def prepare(self, params: PyTree) -> PyTree:
+        """The weights as `append` and `generate` take them without a copy in each call.
+
+        On CPUs each layer's apart, for the memory of a second copy; else `params`.
+        """
+        if self.mesh is not None or jax.default_backend() != "cpu":
+            return params
+        return take_apart(self.config, params)[0]
+
     def start(self, batch: int, size: int = 1) -> Session:
         """A session of `batch` empty sequences, with room for `size` tokens each.
 
@@ -114,7 +132,7 @@ class Sampler:
 
         Args:
           session: left as it was, unless donated.
-          params: of the decoder.
+          params: of the decoder, or what `prepare` made of them.
           tokens: ids for each of the B sequences; an empty list leaves its alone.
           adapters: low-rank adapters.
           adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
@@ -150,7 +168,7 @@ class Sampler:
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
         for first in range(0, longest, self.piece):
-            width = min(self.piece, max(16, power_of_two(longest - first)))
+            width = min(self.piece, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]

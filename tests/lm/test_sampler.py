@@ -6,6 +6,7 @@ import pytest
 from aajax import lm
 from aajax.lm.cache import cut
 from aajax.lm.decoding import decode, draw
+from aajax.lm.rows import block_width
 from aajax.lm.sampler import Sampler, num_programs
 from aajax.lm.scoring import score
 
@@ -280,7 +281,31 @@ def test_reading_nothing_changes_nothing(params, session):
     assert SAMPLER.append(session, params, [[], [], []]) is session
 
 
-def test_each_row_has_its_adapter(params, session):
+@pytest.mark.parametrize("number", [1, 16, 17, 24, 25, 32, 33, 48, 49, 64, 65, 500])
+def test_blocks_have_few_widths_and_little_padding(number):
+    width = block_width(number)
+    assert width >= number and width <= max(16, 1.5 * number)
+    assert width in (16, 24, 32, 48, 64, 96, 512)
+
+
+def test_prepared_weights_are_copied_once_and_sampled_from_alike(params, session):
+    prepared = SAMPLER.prepare(params)
+    assert SAMPLER.prepare(prepared) is prepared
+    kernel = params["layers"]["mlp"]["up"]["kernel"]
+    for i in range(CONFIG.num_layers):
+        own = prepared[f"layer_{i}"]["mlp"]["up"]["transposed"]
+        np.testing.assert_array_equal(own, kernel[i].T)
+    read = SAMPLER.append(SAMPLER.start(3), prepared, PROMPTS)
+    assert_read(params, read, PROMPTS)
+    options = {"max_tokens": 6, "stop": NEVER}
+    _, sample = SAMPLER.generate(read, prepared, KEY, **options)
+    _, expected = SAMPLER.generate(session, params, KEY, **options)
+    np.testing.assert_array_equal(sample.tokens, expected.tokens)
+    np.testing.assert_allclose(sample.log_prob, expected.log_prob, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_each_row_has_its_adapter(params, session, is_prepared):
     def adapter(leaf, key):
         layers, size, width = leaf.shape
         a, b = jax.random.split(key)
@@ -293,12 +318,13 @@ def test_each_row_has_its_adapter(params, session):
     weights = {"attention": {"query": adapter(kernel, KEY)}}
     adapters = lm.Adapters(weights, jnp.array([1.0, 2.0]))
     route = {"adapters": adapters, "adapter_id": np.array([-1, 0, 1], np.int32)}
-    read = SAMPLER.append(SAMPLER.start(3), params, PROMPTS, **route)
+    given = SAMPLER.prepare(params) if is_prepared else params
+    read = SAMPLER.append(SAMPLER.start(3), given, PROMPTS, **route)
     changed = np.abs(read.last - session.last).max(1)
     assert changed[0] < 1e-5
     assert (changed[1:3] > 1e-3).sum() >= 1
     options = {"max_tokens": 6, "stop": NEVER}
-    after, sample = SAMPLER.generate(read, params, KEY, **options, **route)
+    after, sample = SAMPLER.generate(read, given, KEY, **options, **route)
     tokens = np.array(continued([ids[-1:] for ids in PROMPTS], sample), np.int32)
     first = session.length[:, None] - 1
     # Read again in one piece, after the prompts but for their last tokens.
