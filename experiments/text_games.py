@@ -16,7 +16,8 @@ from aajax.training.lm_presets import LM_PRESETS
 
 GAMES = "ipd", "split", "trust-and-split"
 VARIANTS = "-naive", ""
-OPPOSITE = "base", "itself", "always_cooperate", "always_defect"
+# "shuffled": with itself, each reading messages of other matches.
+OPPOSITE = "base", "itself", "shuffled", "always_cooperate", "always_defect"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,10 @@ def row(preset: str, summaries: list[dict]) -> str:
     found = [summary["measures"] for summary in summaries]
     cells = [
         f"`aajax train {preset}`",
-        *(cell([each[who]["reward"] for each in found]) for who in OPPOSITE),
+        *(
+            cell([each[who]["reward"] for each in found]) if who in found[0] else ""
+            for who in OPPOSITE
+        ),
         behaviour(found),
         f"{np.mean([summary['wall_seconds'] for summary in summaries]):.0f} s",
     ]
