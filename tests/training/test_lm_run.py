@@ -15,6 +15,7 @@ import pytest
 from reference import alignment, speech
 from tiny_speech import LORA, TINY, tiny_folder
 
+from aajax.commands import evaluate_lm
 from aajax.dialogue.batch import places_of, speech_batch
 from aajax.dialogue.learner import score_speech
 from aajax.dialogue.matches import load_matches
@@ -285,3 +286,22 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
 
     assert 0.2 < share([0]) < 0.8  # before the first step
     assert share(range(17, 20)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("game", "options", "more"),
+    [("ipd", (), set()), ("trust-and-split", ("messages=hands",), {"shuffled"})],
+)
+def test_what_is_measured_in_the_end(model, tmp_path, monkeypatch, game, options, more):
+    monkeypatch.setattr(evaluate_lm, "MATCHES", 4)
+    options += ("num_rounds=1",)
+    speaking = Speaking(max_tokens=48)
+    config = small(model, game=game, options=options, speaking=speaking)
+    parts = assemble(dataclasses.replace(config, num_iterations=1))
+    open_folder(tmp_path, "test", parts.config, False)
+    state, _ = train_lm(tmp_path, parts)
+    found = evaluate_lm.evaluate_lm(parts, state)
+    scripted = {"always_cooperate", "always_defect"}
+    assert set(found) == {"base", "itself", *scripted, *more}
+    for measures in found.values():
+        assert measures["invalid_answers"] == 0 and np.isfinite(measures["reward"])
