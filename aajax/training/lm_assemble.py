@@ -26,6 +26,7 @@ from aajax.lm.peft_folder import load_peft
 from aajax.lm.pocket import pocket_folder
 from aajax.lm.sharding import make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
+from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree
 
@@ -182,14 +183,12 @@ def assemble(
     weights = SpeechLoss(
         config.ratio_cap, config.kl, config.entropy_bonus, config.speaking.temperature
     )
-    fit = make_learner(
-        decoder, _optimizer(config, config.learning_rate), weights, grammar, stop,
-        **shared,
-    )  # fmt: skip
+    optimizer = adam(config, config.learning_rate, config.final_learning_rate)
+    fit = make_learner(decoder, optimizer, weights, grammar, stop, **shared)
     scale = jnp.full(1, config.lora_config.scale, jnp.float32)
     critic = None
     if config.baseline == "critic":
-        optimizer = _optimizer(config, config.critic_learning_rate)
+        optimizer = adam(config, config.critic_learning_rate)
         critic = make_critic(decoder, optimizer, scale, **shared)
     if mesh is not None:
         scale = shard(scale, mesh)
@@ -243,8 +242,14 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
     )  # fmt: skip
 
 
-def _optimizer(config: LmConfig, rate: float) -> optax.GradientTransformation:
+def adam(
+    config: LmConfig, rate: float, final: float | None = None
+) -> optax.GradientTransformation:
+    """Adam on gradients that are clipped; its rate moves on to `final`, if given."""
     clip = optax.clip_by_global_norm(config.max_gradient_norm)
+    if final is not None:
+        first, last = (round(share * config.num_iterations) for share in SCHEDULE)
+        rate = optax.linear_schedule(rate, final, max(last - first, 1), first)
     return optax.chain(clip, optax.adam(rate))
 
 

@@ -104,6 +104,7 @@ class LmConfig:
     lora: Lora = Lora()
     initial_adapter: Path | None = None  # PEFT folder to begin with; None: zero
     learning_rate: float = 3e-6  # of Adam
+    final_learning_rate: float | None = None  # what it comes to; None: it stays
     critic_learning_rate: float = 3e-6  # of a critic's
     max_gradient_norm: float = 1.0  # longer gradients are shortened
     ratio_cap: float = 2.0  # of importance ratios
@@ -214,7 +215,7 @@ def _check(config: LmConfig) -> None:
             raise ValueError(
                 f"{name} is {value}: a number from {low:g} to {high:g} is needed"
             )
-    for name in ("entropy_bonus", "kl"):
+    for name in ("entropy_bonus", "kl", "learning_rate"):
         most, final = getattr(config, name), getattr(config, f"final_{name}")
         if final is not None and not 0 <= final <= most:
             raise ValueError(

@@ -12,7 +12,7 @@ from reference import alignment
 from aajax.dialogue.seating import Seating
 from aajax.lm.lora import LoraConfig
 from aajax.lm.pocket import PocketConfig
-from aajax.training.lm_assemble import make_game, random_numbers, read_options
+from aajax.training.lm_assemble import adam, make_game, random_numbers, read_options
 from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import shares
 
@@ -48,6 +48,7 @@ ALL_SET = LmConfig(
     lora=Lora(2, 3.0, ("down", "query")),
     initial_adapter=Path("some/adapter"),
     learning_rate=0.1,
+    final_learning_rate=0.05,
     critic_learning_rate=0.2,
     max_gradient_norm=0.3,
     ratio_cap=1.5,
@@ -135,6 +136,10 @@ BAD = [
     ],
     ({"kl": 0.1, "final_kl": 0.2}, "final_kl is 0.2: a number from 0 to kl (0.1)"),
     (
+        {"learning_rate": 0.1, "final_learning_rate": 0.2},
+        "final_learning_rate is 0.2: a number from 0 to learning_rate (0.1)",
+    ),
+    (
         {"entropy_bonus": 0.1, "final_entropy_bonus": -1.0},
         "final_entropy_bonus is -1.0: a number from 0 to entropy_bonus (0.1)",
     ),
@@ -208,6 +213,24 @@ def test_weights_fall_between_a_third_and_nine_tenths_of_a_run():
         expected = {"entropy": entropy, "kl": kl}
         assert shares(config, number) == pytest.approx(expected), number
     assert shares(LmConfig(kl=0.2), 95) == {"entropy": 1, "kl": 1}
+
+
+@pytest.mark.parametrize("final", [None, 0.1])
+def test_the_learning_rate_falls_likewise(final):
+    """Adam's steps are as long as its rate where all gradients are the same."""
+    config = LmConfig(
+        learning_rate=0.4, final_learning_rate=final, num_iterations=100,
+        max_gradient_norm=10.0,
+    )  # fmt: skip
+    optimizer = adam(config, config.learning_rate, config.final_learning_rate)
+    weight = np.ones((), np.float32)
+    state, steps = optimizer.init(weight), []
+    for _ in range(96):
+        step, state = optimizer.update(weight, state)
+        steps.append(-float(step))
+    expected = [0.4, 0.4, 0.4, 0.4] if final is None else [0.4, 0.4, 0.25, 0.1]
+    found = [steps[number] for number in (0, 30, 60, 95)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("past", PASTS)
