@@ -36,7 +36,14 @@ from aajax.lm.rows import (
     row_keys,
     stop_rows,
 )
-from aajax.lm.session import Sample, Session, make_room, merge, take_back
+from aajax.lm.session import (
+    Sample,
+    Session,
+    check_room,
+    make_room,
+    merge,
+    take_back,
+)
 from aajax.lm.session_mesh import empty_session, run
 from aajax.lm.sharding import AXES
 from aajax.types import Array, PRNGKey, PyTree
@@ -238,7 +245,7 @@ class Sampler:
         # The same for all subsets of rows, so that their samples can be merged.
         columns = int(budget.max())
         budget = np.where(active, budget, 0)
-        self._check_room(session.length, budget, active)
+        check_room(session.length, budget, active, self.limit)
         total = (session.length + budget).max()
         longest, length = largest(self.mesh, columns, total)
         rows = functools.partial(self._rows, batch)
@@ -322,20 +329,6 @@ class Sampler:
                 self._rows(batch, before, 0), start.last,
             )  # fmt: skip
         return session, result, tries
-
-    def _check_room(self, length: np.ndarray, budget: np.ndarray, active: np.ndarray):
-        for row in np.flatnonzero(active):
-            if length[row] == 0:
-                raise ValueError(
-                    f"row {row} has read no token: one to start from (such as a "
-                    "beginning-of-sequence token) is needed"
-                )
-            if length[row] + budget[row] > self.limit:
-                raise ValueError(
-                    f"max_tokens[{row}] is {budget[row]}: at most "
-                    f"{self.limit - length[row]} is needed after {length[row]} tokens, "
-                    f"for {self.limit} in all"
-                )
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
         """[P, ...] of this process's [B, ...]."""

@@ -69,6 +69,30 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
     return session.cache if donate else jax.tree.map(jnp.copy, session.cache)
 
 
+def check_room(
+    length: np.ndarray, budget: np.ndarray, active: np.ndarray, limit: int
+) -> None:
+    """Raises ValueError for an active row with nothing read or too large a budget.
+
+    Args:
+      length: i32[B], tokens read.
+      budget: i32[B], tokens that may be sampled.
+      active: bool[B].
+      limit: tokens that a sequence may have.
+    """
+    for row in np.flatnonzero(active):
+        if length[row] == 0:
+            raise ValueError(
+                f"row {row} has read no token: one to start from (such as a "
+                "beginning-of-sequence token) is needed"
+            )
+        if length[row] + budget[row] > limit:
+            raise ValueError(
+                f"max_tokens[{row}] is {budget[row]}: at most {limit - length[row]} is "
+                f"needed after {length[row]} tokens, for {limit} in all"
+            )
+
+
 def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
     """The session with `rows`, bool[P], as when it had `length`, i32[P], and `last`."""
     cache = session.cache
