@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from aajax.commands import bench_lm, bench_training, bench_worlds
 from aajax.commands.bench_timing import in_new_process, machine
+from aajax.commands.progress import tell_path
 from aajax.training.metrics import write_text
 
 Name = Literal[
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> None:
     for name, result in results.items():
         if "note" in result:
             console.print(f"{name}: {result['note']}", soft_wrap=True)
-    console.print(f"wrote {options.out}", soft_wrap=True, markup=False)
+    tell_path(console, f"wrote {options.out}")
 
 
 MEASUREMENTS: dict[str, Callable[[int], dict]] = {

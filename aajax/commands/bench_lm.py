@@ -17,6 +17,7 @@ from rich.table import Table
 from aajax.commands import bench_lm_work
 from aajax.commands.bench_lm_work import Work
 from aajax.commands.bench_timing import in_new_process, machine
+from aajax.commands.progress import tell_path
 from aajax.lm.config import DecoderConfig, Rope
 from aajax.lm.decoder import init_params
 from aajax.lm.shapes import find_shape
@@ -95,7 +96,7 @@ def main(arguments: list[str]) -> None:
         f"measured; load at end {record['machine']['load_at_end']:.1f}"
     )
     console.print(table(record))
-    console.print(f"wrote {options.out}", soft_wrap=True, markup=False)
+    tell_path(console, f"wrote {options.out}")
 
 
 def measure(work: Work, only: tuple[str, ...], repeats: int) -> dict:

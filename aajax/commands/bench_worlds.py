@@ -130,7 +130,9 @@ def measure_harvest(repeats: int, num_games: int = 64, num_steps: int = 200) -> 
     }
 
 
-def _harvest_rate(env, looks: bool, repeats: int, num_games: int, num_steps: int):
+def _harvest_rate(
+    env, looks: bool, repeats: int, num_games: int, num_steps: int
+) -> dict:
     """Random play, whose observations are carried from step to step if it `looks`.
 
     Games are the first axis here: to paint and to look is to index, one game after the

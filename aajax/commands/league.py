@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from aajax.commands.evaluate import scripted_group, trained_params
+from aajax.commands.progress import tell_path
 from aajax.league import Group, round_robin
 from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
@@ -128,4 +129,4 @@ def report(table: dict, out: Path, console: Console) -> None:
         from aajax.report.curves import league_figure
 
         league_figure(table, out / "league.png")
-    console.print(f"everything is in {out}/")
+    tell_path(console, f"everything is in {out}/")

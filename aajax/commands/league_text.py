@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands import text_players
-from aajax.commands.progress import progress_bar
+from aajax.commands.progress import progress_bar, tell_path
 from aajax.commands.text_players import HUMAN, Endpoints
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.dialogue.games import TextGame
@@ -140,7 +140,7 @@ def report(table: dict, out: Path, console: Console) -> None:
         from aajax.report.curves import league_figure
 
         league_figure(_of_either_seat(table), out / "league.png")
-    console.print(f"everything is in {out}/")
+    tell_path(console, f"everything is in {out}/")
 
 
 def behaviour_table(table: dict) -> Table:

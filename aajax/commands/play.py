@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
 from aajax.commands.views import View, seat_colour, view
 from aajax.envs.base import Environment
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> None:
     console.print(_totals(words, table, steps))
     if options.out:
         _draw(options.out, env, table, steps)
-        console.print(f"wrote {options.out}")
+        tell_path(console, f"wrote {options.out}")
 
 
 def _check(options: Options) -> None:

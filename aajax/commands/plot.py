@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from aajax.commands.progress import tell_path
 from aajax.report.curves import training_figure
 from aajax.report.lm_curves import lm_figure
 
@@ -29,5 +30,4 @@ def main(arguments: list[str]) -> None:
     summary = json.loads((options.run / "summary.json").read_text())
     draw = training_figure if "settings" in summary else lm_figure
     draw(options.run, path)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"wrote {path}")
+    tell_path(Console(), f"wrote {path}")

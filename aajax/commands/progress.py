@@ -1,4 +1,4 @@
-"""How far long work is."""
+"""How far long work is, and where it is kept."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,3 +19,8 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=hidden)
+
+
+def tell_path(console: Console, line: str) -> None:
+    """Prints a line with a path in it as it is: whole, and with its brackets."""
+    console.print(line, soft_wrap=True, markup=False)

@@ -13,7 +13,7 @@ from rich.console import Console
 from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
-from aajax.commands.progress import progress_bar
+from aajax.commands.progress import progress_bar, tell_path
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
@@ -114,7 +114,7 @@ def run(
         training_figure(out, out / "figure.png")
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
-    console.print(f"{seconds:.1f} s; everything is in {out}/")
+    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
     return summary
 
 

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from aajax.commands.found import found_or_trained
-from aajax.commands.progress import progress_bar
+from aajax.commands.progress import progress_bar, tell_path
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
 from aajax.report.tables import measures_table
@@ -120,7 +120,7 @@ def run_lm(
         lm_figure(out, out / "figure.png")
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
-    console.print(f"{seconds:.1f} s; everything is in {out}/")
+    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
     return summary
 
 

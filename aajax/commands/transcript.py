@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax.commands.progress import tell_path
 from aajax.report.transcript import page
 
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> None:
         console.print("no tokenizer was found: answers are coloured as a whole")
     out = options.out or options.run / "transcript.html"
     out.write_text(page(records, _title(options.run), **spelling), encoding="utf-8")
-    console.print(f"wrote {out}: {_counts(records, saved)}")
+    tell_path(console, f"wrote {out}: {_counts(records, saved)}")
 
 
 def _saved(run: Path) -> dict[int | None, list[Path]]:

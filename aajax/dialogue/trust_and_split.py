@@ -24,7 +24,6 @@ from aajax.lm.pocket_dialogues import (
     PROPOSAL_END,
     PROPOSAL_START,
 )
-from aajax.lm.pocket_rules import winner
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
@@ -103,7 +102,6 @@ class TrustAndSplitWords:
         else:
             kind = None
         other_message = self._told(table, seat)
-        other_hand = (*HANDS, "")[hand_named(other_message)]
         request = self.wording.write(
             kind or "listen",
             message_form=self._message_form,
@@ -111,7 +109,7 @@ class TrustAndSplitWords:
             coins=STOCK,
             own_hand=own_hand,
             other_message=other_message,
-            winner=winner(own_hand, other_hand),
+            winner=_winner(int(state.hands[seat]), hand_named(other_message)),
             last_round=self._last_round_again(table, seat),
         )
         return Ask(joined(news, request), kind)
@@ -248,6 +246,13 @@ def trust_and_split_words(
 def check_message_chars(message_chars: int) -> None:
     """Raises ValueError unless messages may be so long."""
     check_whole("message_chars", message_chars, 1, MOST_CHARS)
+
+
+def _winner(own: int, other: int) -> str:
+    """Who wins if the other has the hand that it names; two of a hand are not dealt."""
+    if other == NO_HAND or own == other:
+        return "nobody"
+    return "you" if wins(np.array([own, other]))[0] else "they"
 
 
 def hand_named(text: str) -> int:

@@ -111,7 +111,9 @@ def ruled_coins(rng: np.random.Generator, *, compares: bool = False) -> Exchange
     def kept(coins: int) -> str:
         return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
 
-    hands = f"Winner: {winner(own, other)}" if compares else f"You {own}, they {other}"
+    hands = f"You {own}, they {other}"
+    if compares:
+        hands = f"Winner: {'you' if won else 'they' if lost else 'nobody'}"
     free = Exchange(
         f"{before}{hands}. Coins?",
         kept(rng.integers(MOST + 1)), kept(NUMBER), math.log(MOST + 1),
@@ -193,13 +195,6 @@ def _by_rule(
         return free
     rule = pick(rng, list(answers))
     return Exchange(f"{free.request}\n{rule}", answers[rule], free.pattern, 0.0)
-
-
-def winner(own: str, other: str) -> str:
-    """Whose hand beats the other's, "you" or "they"; "nobody" for equal or no hands."""
-    if own not in HANDS or other not in HANDS or own == other:
-        return "nobody"
-    return "you" if own == _beats(other) else "they"
 
 
 def _beats(hand: str) -> str:
