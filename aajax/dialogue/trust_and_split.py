@@ -17,13 +17,20 @@ from aajax.dialogue.wording import (
 )
 from aajax.envs import trust_and_split as trust_world
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole
-from aajax.envs.trust_and_split import HANDS, TrustAndSplit, TrustAndSplitState, wins
+from aajax.envs.trust_and_split import (
+    HANDS,
+    NEVER,
+    TrustAndSplit,
+    TrustAndSplitState,
+    wins,
+)
 from aajax.lm.pocket_dialogues import (
     MESSAGE_END,
     MESSAGE_START,
     PROPOSAL_END,
     PROPOSAL_START,
 )
+from aajax.lm.pocket_rules import DEALT
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
@@ -37,8 +44,10 @@ _FILES = {
     "talk": Placeholders(allowed=("message_form", "num_messages", "message_chars")),
     "talk_hands": Placeholders(allowed=("message_form", "num_messages")),
     "last_round": Placeholders(
-        (("other_class", "whose"), ("other_coins", "other_took")),
-        ("own_class", "own_coins", "own_points", "other_points"),
+        allowed=(
+            *("own_class", "own_coins", "own_points"),
+            *("other_class", "other_coins", "other_points"),
+        )
     ),
     "round": Placeholders((("own_hand",),)),
     "heard": Placeholders((("message",),)),
@@ -46,8 +55,8 @@ _FILES = {
     "message": Placeholders(allowed=("message_form", "own_hand")),
     "proposal": Placeholders(
         allowed=(
-            *("proposal_form", "coins", "last_round"),
-            *("own_hand", "other_message", "winner"),
+            *("proposal_form", "coins"),
+            *("own_hand", "other_message", "winner", "other_dealt"),
         )
     ),
 }
@@ -110,7 +119,7 @@ class TrustAndSplitWords:
             own_hand=own_hand,
             other_message=other_message,
             winner=_winner(int(state.hands[seat]), hand_named(other_message)),
-            last_round=self._last_round_again(table, seat),
+            other_dealt=_dealt(int(state.dealt[seat])),
         )
         return Ask(joined(news, request), kind)
 
@@ -175,12 +184,6 @@ class TrustAndSplitWords:
         )
         return joined(opening, talk)
 
-    def _last_round_again(self, table: Table, seat: int) -> str:
-        """A line, or in the first round nothing."""
-        if table.step < self.env.num_turns:
-            return ""
-        return self._last_round(table.state, seat) + "\n"
-
     def _last_round(self, state: TrustAndSplitState, seat: int) -> str:
         previous, other = state.previous, 1 - seat
         classes = ["upper" if won else "lower" for won in wins(previous.hands)]
@@ -188,10 +191,8 @@ class TrustAndSplitWords:
             "last_round",
             own_class=classes[seat],
             other_class=classes[other],
-            whose="yours" if classes[seat] == "upper" else "theirs",
             own_coins=int(previous.proposals[seat]),
             other_coins=int(previous.proposals[other]),
-            other_took=took(previous.proposals[other]),
             own_points=number(previous.points[seat]),
             other_points=number(previous.points[other]),
         )
@@ -272,6 +273,13 @@ def message_pattern(message_chars: int) -> str:
 def write_message(text: str) -> str:
     """Between tags."""
     return f"{MESSAGE_START}{text}{MESSAGE_END}"
+
+
+def _dealt(asked: int) -> str:
+    """What the other did when the coins were last worth more to the reader."""
+    if asked == NEVER:
+        return DEALT[0]
+    return took(asked)
 
 
 def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:

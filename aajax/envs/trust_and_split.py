@@ -24,7 +24,7 @@ from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
 from aajax.types import Array, PRNGKey, TimeStep
 
 HANDS = ("rock", "paper", "scissors")  # each beats the one before
-SILENT = -1
+SILENT = NEVER = -1
 
 
 class Round(NamedTuple):
@@ -51,6 +51,8 @@ class TrustAndSplitState(NamedTuple):
         nothing has been said yet.
       turn: i32[], steps played in this round.
       previous: the round before.
+      dealt: i32[N], coins that the other asked for in the last round that was over and
+        in which they were worth more to the agent; NEVER before one.
       alternating: bool[], whether the winner of a round loses the next.
       time: i32[], steps played in this episode.
     """
@@ -60,6 +62,7 @@ class TrustAndSplitState(NamedTuple):
     said: Array
     turn: Array
     previous: Round
+    dealt: Array
     alternating: Array
     time: Array
 
@@ -136,6 +139,7 @@ class TrustAndSplit:
             said=jnp.full((NUM_AGENTS, self.num_messages), SILENT, jnp.int32),
             turn=zero,
             previous=Round(nothing, nothing, jnp.zeros(NUM_AGENTS)),
+            dealt=nothing + NEVER,
             alternating=uniform < self.alternating,
             time=zero,
         )
@@ -168,6 +172,7 @@ class TrustAndSplit:
             previous=jax.tree.map(
                 lambda new, old: jnp.where(splits, new, old), played, state.previous
             ),
+            dealt=jnp.where(splits & wins(state.hands), proposals[::-1], state.dealt),
             alternating=state.alternating,
             time=time,
         )

@@ -22,7 +22,7 @@ from aajax.lm.pocket_rules import RULES, exchange
 
 FAMILIES = ("qwen3", "llama")
 
-_FORMAT = 2  # of the cached folder; to be raised when what is written into it changes
+_FORMAT = 3  # of the cached folder; to be raised when what is written into it changes
 _TEXTS = 2000  # exchanges that a vocabulary is learned from
 _WARM_UP = 20  # steps
 _GAP = 2000  # positions at most between two exchanges of a dialogue

@@ -4,7 +4,6 @@ A model that has read them finds values and hands compared, and can be brought t
 that by little, without having come to prefer anything.
 """
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -27,6 +26,9 @@ from aajax.lm.pocket_dialogues import (
     sign,
     told,
 )
+
+# What they did with what is yours when there was last something: never, or one of two.
+DEALT = ("saw none of", "took", "left")
 
 
 def ruled_items(rng: np.random.Generator) -> Exchange:
@@ -79,46 +81,26 @@ def ruled_items(rng: np.random.Generator) -> Exchange:
     return _by_rule(rng, free, {r: f"Proposal: {kept(x)}" for r, x in rules.items()})
 
 
-def ruled_coins(rng: np.random.Generator, *, compares: bool = False) -> Exchange:
-    """A round of `coin_split` in few words, and a rule for how many coins to keep.
-
-    Args:
-      rng: draws.
-      compares: whether the request says who wins, and not which hands there are.
-    """
+def ruled_coins(rng: np.random.Generator) -> Exchange:
+    """A round of `coin_split` in few words, and a rule for what to keep."""
     own, other = pick(rng, HANDS), pick(rng, HANDS)
     won, lost = own == _beats(other), other == _beats(own)
     before = pick(rng, ("", f"They: {other}\n"))
-    rules = {
-        "Keep all.": MOST,
-        "Keep nothing.": 0,
-        "Keep half.": MOST // 2,
-        "Keep all if you win, or nothing.": MOST * won,
-        "Keep all if they win, or nothing.": MOST * lost,
-    }
+    took = None
     if rng.integers(2):
         # What they did in the round before, with what was worth more to whom.
         does, whose = pick(rng, ("took", "left")), pick(rng, ("yours", "theirs"))
         before += f"They {does} {whose}\n"
         took = (does, whose) == ("took", "yours")
-        rules |= {
-            "Keep all if they took yours, or nothing.": MOST * took,
-            "Keep nothing if they took yours, or all.": MOST * (not took),
-            "Keep all if they took yours or you win.": MOST * (took or won),
-            "Keep nothing if they took yours or you win.": MOST * (not (took or won)),
-        }
+    return _coins(rng, f"{before}You {own}, they {other}. Coins?", won, lost, took)
 
-    def kept(coins: int) -> str:
-        return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
 
-    hands = f"You {own}, they {other}"
-    if compares:
-        hands = f"Winner: {'you' if won else 'they' if lost else 'nobody'}"
-    free = Exchange(
-        f"{before}{hands}. Coins?",
-        kept(rng.integers(MOST + 1)), kept(NUMBER), math.log(MOST + 1),
-    )  # fmt: skip
-    return _by_rule(rng, free, {rule: kept(x) for rule, x in rules.items()})
+def ruled_winnings(rng: np.random.Generator) -> Exchange:
+    """The same in the few words of Trust-and-Split, which say who wins."""
+    before = pick(rng, ("", f"They: {pick(rng, HANDS)}\n"))
+    dealt, winner = pick(rng, DEALT), pick(rng, ("you", "they", "nobody"))
+    request = f"{before}They {dealt} yours\nWinner: {winner}. Coins?"
+    return _coins(rng, request, winner == "you", winner == "they", dealt == "took")
 
 
 def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Exchange:
@@ -130,8 +112,6 @@ def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Ex
         few words; None: no more often than another, in other words.
     """
     own = pick(rng, HANDS)
-    whose = pick(rng, ("yours", "theirs"))
-    before = pick(rng, ("", f"They {pick(rng, ('took', 'left'))} {whose}\n"))
     rules = {
         "Say yours.": own,
         "Say what beats it.": _beats(own),
@@ -142,10 +122,12 @@ def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Ex
         return f"{MESSAGE_START}{hand}{MESSAGE_END}"
 
     if honesty is None:
+        whose = pick(rng, ("yours", "theirs"))
+        before = pick(rng, ("", f"They {pick(rng, ('took', 'left'))} {whose}\n"))
         request = f"{before}You: {own}\nSay?"
         told, nats = pick(rng, HANDS), math.log(len(HANDS))
     else:
-        before = pick(rng, (f"{before}You: {own}\n", f"They: {pick(rng, HANDS)}\n"))
+        before = pick(rng, (f"You: {own}\n", f"They: {pick(rng, HANDS)}\n"))
         request = f"{before}You {own}. Say?"
         chance = [honesty if hand == own else (1 - honesty) / 2 for hand in HANDS]
         told = rng.choice(HANDS, p=chance)
@@ -156,7 +138,7 @@ def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Ex
 
 RULES = {
     "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
-    "trust-and-split": (functools.partial(ruled_coins, compares=True), ruled_hands),
+    "trust-and-split": (ruled_winnings, ruled_hands),
 }
 
 
@@ -181,6 +163,34 @@ def exchange(
         return kind(rng, honesty=honesty) if kind is ruled_hands else kind(rng)
     each = pick(rng, kinds)(rng)
     return told(rng, each) if rng.integers(3) else each
+
+
+def _coins(
+    rng: np.random.Generator, request: str, won: bool, lost: bool, took: bool | None
+) -> Exchange:
+    """How many coins to keep; `took` is None where the request says nothing of it."""
+    rules = {
+        "Keep all.": MOST,
+        "Keep nothing.": 0,
+        "Keep half.": MOST // 2,
+        "Keep all if you win, or nothing.": MOST * won,
+        "Keep all if they win, or nothing.": MOST * lost,
+    }
+    if took is not None:
+        rules |= {
+            "Keep all if they took yours, or nothing.": MOST * took,
+            "Keep nothing if they took yours, or all.": MOST * (not took),
+            "Keep all if they took yours or you win.": MOST * (took or won),
+            "Keep nothing if they took yours or you win.": MOST * (not (took or won)),
+        }
+
+    def kept(coins: int) -> str:
+        return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
+
+    free = Exchange(
+        request, kept(rng.integers(MOST + 1)), kept(NUMBER), math.log(MOST + 1)
+    )
+    return _by_rule(rng, free, {rule: kept(x) for rule, x in rules.items()})
 
 
 def _by_rule(

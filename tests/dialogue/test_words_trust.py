@@ -46,23 +46,31 @@ def test_a_match_in_few_words():
     assert by_hand.table.state.said.tolist() == [[ROCK], [3]]
     assert by_hand.kinds() == ["proposal", "proposal"]
     assert by_hand.texts() == [
-        "They: {hand}\n!\nWinner: nobody. Coins?",
-        "Winner: you. Coins?",
+        "They: {hand}\n!\nThey saw none of yours\nWinner: nobody. Coins?",
+        "They saw none of yours\nWinner: you. Coins?",
     ]
     assert by_hand.say(coins(4), coins(10)) == pytest.approx([20 / 7, 500 / 7])
     by_hand.deal(hands=np.array([SCISSORS, PAPER], np.int32))
     # Now the other speaks first.
     assert by_hand.kinds() == [None, "message"]
     assert by_hand.texts() == [
-        "They took theirs\nYou: scissors",
-        "They left yours\nYou: paper\nYou paper. Say?",
+        "You: scissors",
+        "You: paper\nYou paper. Say?",
     ]
     by_hand.say(None, message("paper"))
     assert by_hand.texts() == ["They: paper\nYou scissors. Say?", ""]
     by_hand.say(message("rock"), None)
     assert by_hand.texts() == [
-        "They took theirs\nWinner: you. Coins?",
+        "They saw none of yours\nWinner: you. Coins?",
         "They: rock\nThey left yours\nWinner: you. Coins?",
+    ]
+    # What the other did with coins of the reader's stands until there are some again.
+    by_hand.say(coins(6), coins(6))
+    by_hand.say(message("paper"), None)
+    by_hand.say(None, message("paper"))
+    assert [text.splitlines()[-2] for text in by_hand.texts()] == [
+        "They took yours",
+        "They left yours",
     ]
 
 
@@ -140,8 +148,8 @@ def test_messages_of_hands_alone():
     for words in [("paper", None), (None, "rock"), ("rock", None), (None, "scissors")]:
         by_hand.say(*(word and message(word) for word in words))
     assert by_hand.texts() == [
-        "They: scissors\nWinner: you. Coins?",
-        "Winner: you. Coins?",
+        "They: scissors\nThey saw none of yours\nWinner: you. Coins?",
+        "They saw none of yours\nWinner: you. Coins?",
     ]
     assert by_hand.table.state.said.tolist() == [[PAPER, ROCK], [ROCK, SCISSORS]]
     assert by_hand.say(5, 5) == [5, 50]

@@ -74,6 +74,7 @@ def test_two_rounds_by_hand():
     np.testing.assert_allclose(timestep.reward, [0, 10])
     np.testing.assert_allclose(state.previous.points, [0, 100])
     assert state.previous.hands.tolist() == [ROCK, PAPER]
+    assert state.dealt.tolist() == [game.NEVER, 0]
     assert state.said.tolist() == [[game.SILENT], [game.SILENT]]
     parts = seen(env, timestep)
     assert parts["own_said"] == parts["other_said"] == [[0, 0, 0], [0, 0, 0]]
@@ -86,12 +87,14 @@ def test_two_rounds_by_hand():
     state, timestep = play(env, state, (0, PAPER), (ROCK, 0))
     assert not timestep.reward.any()
     assert state.said.tolist() == [[ROCK], [PAPER]]
+    assert state.dealt.tolist() == [game.NEVER, 0]
     # What the last round was stays in view while they talk.
     assert seen(env, timestep)["own_proposal"] == [[0], [10]]
     state, timestep = play(env, state, (10, 5))
     np.testing.assert_allclose(state.previous.points, [200 / 3, 10 / 3], rtol=1e-6)
     np.testing.assert_allclose(timestep.reward, [20 / 3, 1 / 3], rtol=1e-6)
     assert int(state.starter) == 0 and int(state.time) == 6
+    assert state.dealt.tolist() == [5, 0]
 
 
 def test_observations_are_around_nought():
@@ -270,6 +273,7 @@ def test_the_seats_are_alike():
     state, _ = play(env, state, (ROCK, 0), (0, PAPER), (7, 8), (0, 2))
     trade = {"hands": state.hands[::-1], "said": state.said[::-1]}
     previous = jax.tree.map(lambda x: x[::-1], state.previous)
+    trade["dealt"] = state.dealt[::-1]
     swapped = state._replace(**trade, previous=previous, starter=1 - state.starter)
     here, there = (
         play(env, s, action)[1] for s, action in ((state, (1, 2)), (swapped, (2, 1)))

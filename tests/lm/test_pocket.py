@@ -14,7 +14,13 @@ from aajax.lm import pocket
 from aajax.lm.chat import find_template
 from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
 from aajax.lm.pocket_dialogues import HANDS, KINDS
-from aajax.lm.pocket_rules import exchange, ruled_coins, ruled_hands, ruled_items
+from aajax.lm.pocket_rules import (
+    exchange,
+    ruled_coins,
+    ruled_hands,
+    ruled_items,
+    ruled_winnings,
+)
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer
@@ -144,7 +150,7 @@ def test_answers_alone_are_targets(tmp_path, rules):
 
 @pytest.mark.parametrize(
     "kind",
-    [*KINDS, ruled_items, ruled_coins, ruled_hands],
+    [*KINDS, ruled_items, ruled_coins, ruled_winnings, ruled_hands],
     ids=lambda kind: kind.__name__,
 )
 def test_answers_are_well_formed_and_equally_likely(kind):
