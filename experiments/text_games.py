@@ -14,8 +14,11 @@ import tyro
 from aajax.commands.train_lm import trained_lm
 from aajax.training.lm_presets import LM_PRESETS
 
-GAMES = "ipd", "split", "trust-and-split"
-VARIANTS = "-naive", ""
+PRESETS = (
+    *("lm-ipd", "lm-ipd-naive"),
+    *("lm-split-aa-no-buffer", "lm-split-naive"),
+    *("lm-trust-and-split-aa-no-buffer", "lm-trust-and-split-naive"),
+)
 # "shuffled": with itself, each reading messages of other matches.
 OPPOSITE = "base", "itself", "shuffled", "always_cooperate", "always_defect"
 
@@ -24,7 +27,7 @@ OPPOSITE = "base", "itself", "shuffled", "always_cooperate", "always_defect"
 class Config:
     """What is run, and where it is kept."""
 
-    presets: tuple[str, ...] = tuple(f"lm-{g}{v}" for g in GAMES for v in VARIANTS)
+    presets: tuple[str, ...] = PRESETS
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     out: Path = Path("runs/experiments")
 
