@@ -241,7 +241,19 @@ def trust_and_split_words(
         num_steps=num_rounds * (NUM_AGENTS * num_messages + 1),
     )
     templates = load_wording(wording, "trust-and-split", _FILES)
+    _check_dealing_is_told(templates, wording)
     return TrustAndSplitWords(env, num_rounds, templates, messages, message_chars)
+
+
+def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
+    """In one file or the other; without it there is nothing to answer."""
+    last_round, proposal = (templates.templates[x] for x in ("last_round", "proposal"))
+    in_last_round = all(x in last_round for x in ("{other_class", "{other_coins"))
+    if not in_last_round and "{other_dealt" not in proposal:
+        raise ValueError(
+            f"wording is {str(wording)!r}: {{other_class}} and {{other_coins}} in "
+            "last_round.txt, or {other_dealt} in proposal.txt, are needed"
+        )
 
 
 def check_message_chars(message_chars: int) -> None:
@@ -254,6 +266,11 @@ def _winner(own: int, other: int) -> str:
     if other == NO_HAND or own == other:
         return "nobody"
     return "you" if wins(np.array([own, other]))[0] else "they"
+
+
+def _dealt(asked: int) -> str:
+    """What the other did when the coins were last worth more to the reader."""
+    return DEALT[0] if asked == NEVER else took(asked)
 
 
 def hand_named(text: str) -> int:
@@ -273,13 +290,6 @@ def message_pattern(message_chars: int) -> str:
 def write_message(text: str) -> str:
     """Between tags."""
     return f"{MESSAGE_START}{text}{MESSAGE_END}"
-
-
-def _dealt(asked: int) -> str:
-    """What the other did when the coins were last worth more to the reader."""
-    if asked == NEVER:
-        return DEALT[0]
-    return took(asked)
 
 
 def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:

@@ -1,10 +1,14 @@
 """Trust-and-Split in words, by hand and by scripted players."""
 
+import shutil
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from words_by_hand import ByHand
 
+from aajax.dialogue import wording as wordings
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.registry import make
 from aajax.dialogue.scripted import scripted_names, scripted_player
@@ -72,6 +76,17 @@ def test_a_match_in_few_words():
         "They took yours",
         "They left yours",
     ]
+
+
+def test_a_wording_tells_how_the_other_deals(tmp_path):
+    short = Path(wordings.__file__).parent / "wordings" / "short" / "trust-and-split"
+    shutil.copytree(short, tmp_path / "own")
+    proposal = tmp_path / "own" / "proposal.txt"
+    proposal.write_text("Winner: {winner}. Coins?\n")
+    with pytest.raises(ValueError, match="{other_dealt} in proposal.txt, are needed"):
+        make("trust-and-split", tmp_path / "own")
+    (tmp_path / "own" / "last_round.txt").write_text("{other_class} {other_coins}\n")
+    make("trust-and-split", tmp_path / "own")
 
 
 def test_in_full_the_last_round_is_told():
