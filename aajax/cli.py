@@ -6,6 +6,8 @@ import sys
 
 from rich.console import Console
 
+from aajax.errors import InputError
+
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
     "league": "play trained runs and scripted players against one another",
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     command = importlib.import_module(f"aajax.commands.{name}")
     try:
         command.main(arguments)
-    except ValueError as error:
+    except InputError as error:
         errors.print(f"aajax {name}: {error}")
         return 2
     except OSError as error:

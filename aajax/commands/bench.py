@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from aajax.commands import bench_lm, bench_training, bench_worlds
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
+from aajax.errors import InputError
 from aajax.training.metrics import write_text
 
 Name = Literal[
@@ -58,13 +59,13 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Measures and reports; raises ValueError for fewer than one repeat."""
+    """Measures and reports; raises InputError for fewer than one repeat."""
     if arguments[:1] == ["lm"]:
         bench_lm.main(arguments[1:])
         return
     options = tyro.cli(Options, args=arguments, prog="aajax bench")
     if options.repeats < 1:
-        raise ValueError(f"repeats is {options.repeats}: at least 1 is needed")
+        raise InputError(f"repeats is {options.repeats}: at least 1 is needed")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = {}

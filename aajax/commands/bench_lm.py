@@ -18,6 +18,7 @@ from aajax.commands import bench_lm_work
 from aajax.commands.bench_lm_work import Work
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig, Rope
 from aajax.lm.decoder import init_params
 from aajax.lm.shapes import find_shape
@@ -62,24 +63,24 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Measures and reports; raises ValueError for bad input, and without torch."""
+    """Measures and reports; raises InputError for bad input, and without torch."""
     options = tyro.cli(Options, args=arguments, prog="aajax bench lm")
     for name in ("batch", "rounds", "repeats"):
         if getattr(options, name) < 1:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {getattr(options, name)}: at least 1 is needed"
             )
     config = SMALL if options.model is None else find_shape(options.model)
     work = Work(config, dtype=options.dtype, batch=options.batch, rounds=options.rounds)
     length = 2 * work.rounds * work.turn
     if length > config.max_length:
-        raise ValueError(
+        raise InputError(
             f"rounds is {options.rounds}: at most "
             f"{config.max_length // (2 * work.turn)} is needed for this model"
         )
     for name in ("torch", "transformers", "safetensors"):
         if options.model is None and importlib.util.find_spec(name) is None:
-            raise ValueError(
+            raise InputError(
                 f"{name} is not installed: pip install 'aajax[test]', or --model"
             )
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def scripted_group(env: Environment, names: tuple[str, ...]) -> Group:
     """Scripted players of a world.
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     there = players(env)
     params = [there.params(name) for name in names]

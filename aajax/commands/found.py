@@ -14,7 +14,7 @@ Run = Callable[..., dict]  # (name, config, folder, resume, console) → summary
 def found_or_trained(run: Run, name: str, config, out: Path) -> dict:
     """The summary of a run in `out/name`: found there, gone on with, or trained.
 
-    Progress goes to stderr. Raises ValueError if another run is there.
+    Progress goes to stderr. Raises InputError if another run is there.
     """
     folder = out / name
     resume = (folder / "config.json").exists()

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from aajax.commands.evaluate import scripted_group, trained_params
 from aajax.commands.progress import tell_path
+from aajax.errors import InputError
 from aajax.league import Group, round_robin
 from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
@@ -38,20 +39,20 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Plays; raises ValueError for runs that cannot meet."""
+    """Plays; raises InputError for runs that cannot meet."""
     if "--text" in arguments:
         _play_in_words([word for word in arguments if word != "--text"])
         return
     options = tyro.cli(Options, args=arguments, prog="aajax league")
     if bool(options.runs) == (options.game is not None):
-        raise ValueError(
+        raise InputError(
             f"runs is {[str(run) for run in options.runs]} and game {options.game}: "
             "folders of runs, or a game, are needed"
         )
     if options.num_games < 1:
-        raise ValueError(f"num_games is {options.num_games}: at least 1 is needed")
+        raise InputError(f"num_games is {options.num_games}: at least 1 is needed")
     if options.num_steps is not None and options.num_steps < 1:
-        raise ValueError(f"num_steps is {options.num_steps}: at least 1 is needed")
+        raise InputError(f"num_steps is {options.num_steps}: at least 1 is needed")
     rules = options.scripted, options.num_games, options.num_steps
     table = play(options.runs, *rules, game=options.game)
     report(table, options.out, Console())
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> None:
 
 def _play_in_words(arguments: list[str]) -> None:
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
     from aajax.commands import league_text
 
     league_text.main(arguments)
@@ -75,7 +76,7 @@ def play(
     """The table of a league, as league.json holds it; `game` is needed without runs.
 
     Raises:
-      ValueError: for runs that cannot meet.
+      InputError: for runs that cannot meet.
     """
     loaded = [load(folder) for folder in runs]
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
@@ -89,7 +90,7 @@ def play(
     for folder, (_, other, state) in zip(runs, loaded, strict=True):
         for name in alike:
             if getattr(other, name) != getattr(config, name):
-                raise ValueError(
+                raise InputError(
                     f"runs is {[str(run) for run in runs]}: runs of one game are "
                     f"needed, and {name} of {folder} is {getattr(other, name)!r}"
                 )

@@ -17,6 +17,7 @@ from aajax.commands.text_players import HUMAN, Endpoints
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.dialogue.games import TextGame
 from aajax.dialogue.journal import Journal
+from aajax.errors import InputError
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.report.tables import league_table
 from aajax.training.lm_assemble import make_game
@@ -78,7 +79,7 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Plays; raises ValueError for players that cannot meet."""
+    """Plays; raises InputError for players that cannot meet."""
     options = tyro.cli(Options, args=arguments, prog="aajax league --text")
     table = play(options, Console(stderr=True))
     report(table, options.out, Console())
@@ -88,7 +89,7 @@ def play(options: Options, errors: Console) -> dict:
     """The table of a league, as league.json holds it, played or gone on with.
 
     Raises:
-      ValueError: for players that cannot meet, or a folder of another league.
+      InputError: for players that cannot meet, or a folder of another league.
       KeyboardInterrupt: when stopped.
     """
     config = _config(options)
@@ -216,12 +217,12 @@ def _shuffled(options: Options, game: TextGame) -> tuple[str, ...]:
     if not options.shuffle_messages:
         return ()
     if "message" not in game.patterns:
-        raise ValueError(
+        raise InputError(
             "shuffle_messages is True: a game with messages is needed, and "
             f"{game.name} has none"
         )
     if options.num_matches < 2:
-        raise ValueError(
+        raise InputError(
             f"num_matches is {options.num_matches}: at least 2 are needed to shuffle "
             "messages"
         )
@@ -232,7 +233,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
     """Makes the folder, or checks that it holds this very league.
 
     Raises:
-      ValueError: if it holds something else.
+      InputError: if it holds something else.
     """
     record = {
         "players": list(options.players),
@@ -251,14 +252,14 @@ def _open_folder(options: Options, config: LmConfig) -> None:
         there = json.loads(path.read_text())
         for name in record.keys() | there.keys():
             if there.get(name) != record.get(name):
-                raise ValueError(
+                raise InputError(
                     f"out is {str(options.out)!r}: it holds another league or run "
                     f"({name} is {there.get(name)!r} there and {record.get(name)!r} "
                     "here); choose another folder"
                 )
         return
     if options.out.exists() and any(options.out.iterdir()):
-        raise ValueError(
+        raise InputError(
             f"out is {str(options.out)!r}: it holds files that are no league of words; "
             "an empty or new folder is needed"
         )

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands.progress import progress_bar
+from aajax.errors import InputError
 from aajax.lm.bounds import Rates, Seconds, iteration_seconds
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.pocket import PocketConfig, train_pocket
@@ -59,7 +60,7 @@ class Pocket:
 
 
 def main(arguments: list[str]) -> None:
-    """Runs a subcommand; raises ValueError for bad input."""
+    """Runs a subcommand; raises InputError for bad input."""
     options = tyro.extras.subcommand_cli_from_dict(
         {"dry-run": DryRun, "pocket": Pocket}, args=arguments, prog="aajax lm"
     )
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> None:
 
 def _pocket(options: Pocket) -> None:
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
     errors, began = Console(stderr=True), time.monotonic()
     num_steps = options.config.steps
     with progress_bar(errors, "steps", not errors.is_terminal) as progress:
@@ -116,7 +117,7 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
     if options.tflops is None and options.memory_gbs is None:
         return None
     if options.tflops is None or options.memory_gbs is None:
-        raise ValueError(
+        raise InputError(
             f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
             "are needed for times, or none"
         )

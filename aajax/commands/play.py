@@ -22,6 +22,7 @@ from aajax.commands.views import View, seat_colour, view
 from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
 from aajax.envs.harvest.env import CommonsHarvest
+from aajax.errors import InputError
 from aajax.types import PyTree
 
 
@@ -53,7 +54,7 @@ class Step(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    """Plays; raises ValueError for bad input, KeyboardInterrupt when left."""
+    """Plays; raises InputError for bad input, KeyboardInterrupt when left."""
     options = tyro.cli(Options, args=arguments, prog="aajax play")
     _check(options)
     runs = [find_run(entry) for entry in options.seat]
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> None:
         options.game, options.world, options.steps, [run for run in runs if run]
     )
     if len(options.seat) != env.num_agents:
-        raise ValueError(
+        raise InputError(
             f"seat is {list(options.seat)}: {env.num_agents} players, one per seat, "
             "are needed"
         )
@@ -93,32 +94,32 @@ def main(arguments: list[str]) -> None:
 
 
 def _check(options: Options) -> None:
-    """Raises ValueError for what no game accepts."""
+    """Raises InputError for what no game accepts."""
     if options.steps is not None and options.steps < 1:
-        raise ValueError(f"steps is {options.steps}: at least 1 is needed")
+        raise InputError(f"steps is {options.steps}: at least 1 is needed")
     if not 0 <= options.seed < 2**32:
-        raise ValueError(f"seed is {options.seed}: a number in [0, 2^32) is needed")
+        raise InputError(f"seed is {options.seed}: a number in [0, 2^32) is needed")
     if not 0 <= options.pause < math.inf:
-        raise ValueError(f"pause is {options.pause}: seconds, 0 or more, are needed")
+        raise InputError(f"pause is {options.pause}: seconds, 0 or more, are needed")
 
 
 def _check_out(path: Path, env: Environment) -> None:
     """Before the game rather than after it, whether there can be a figure."""
     if not isinstance(env, CoinGame | CommonsHarvest):
-        raise ValueError(
+        raise InputError(
             f"out is {str(path)!r}: only games 'coin' and 'harvest' can be drawn"
         )
     if path.suffix.lower() not in (".gif", ".png"):
-        raise ValueError(f"out is {str(path)!r}: a name in .gif or .png is needed")
+        raise InputError(f"out is {str(path)!r}: a name in .gif or .png is needed")
     if not importlib.util.find_spec("matplotlib"):
-        raise ValueError(
+        raise InputError(
             f"out is {str(path)!r}: a figure needs matplotlib, as in "
             "pip install 'aajax[plot]'"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     target = path if path.exists() else path.parent
     if path.is_dir() or not os.access(target, os.W_OK):
-        raise ValueError(f"out is {str(path)!r}: a file to write to is needed")
+        raise InputError(f"out is {str(path)!r}: a file to write to is needed")
 
 
 def _game(

@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from aajax.commands.progress import tell_path
+from aajax.errors import InputError
 from aajax.report.curves import training_figure
 from aajax.report.lm_curves import lm_figure
 
@@ -21,10 +22,10 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Draws; raises ValueError if the folder holds no finished run."""
+    """Draws; raises InputError if the folder holds no finished run."""
     options = tyro.cli(Options, args=arguments, prog="aajax plot")
     if not (options.run / "summary.json").exists():
-        raise ValueError(f"run is {str(options.run)!r}: a finished run is needed")
+        raise InputError(f"run is {str(options.run)!r}: a finished run is needed")
     path = options.out or options.run / "figure.png"
     # Of language models' runs there is one setting and one seed each.
     summary = json.loads((options.run / "summary.json").read_text())

@@ -13,6 +13,7 @@ from rich.console import Console
 from aajax.commands.evaluate import trained_params
 from aajax.commands.views import View
 from aajax.envs.base import Environment
+from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.scripted import players
 from aajax.training.assemble import make_env, make_policy
@@ -58,7 +59,7 @@ def find_run(entry: str) -> Run | None:
     num_settings, num_seeds = jax.tree.leaves(state.learners[0].params)[0].shape[:2]
     members = num_settings * num_seeds
     if not index.isdecimal() or int(index) >= members:
-        raise ValueError(
+        raise InputError(
             f"seat is {entry!r}: after the colon, one of the seeds 0 to {members - 1} "
             "is needed"
         )
@@ -77,7 +78,7 @@ def make_world(
       runs: that take seats.
 
     Raises:
-      ValueError: if they differ, or there is no such world.
+      InputError: if they differ, or there is no such world.
     """
     options = RunConfig(game=game, world=world)
     num_steps = steps or make_env(runs[0].config if runs else options).num_steps
@@ -92,17 +93,17 @@ def make_world(
     env = build(runs[0].config)
     for run in runs:
         if run.config.game != game:
-            raise ValueError(
+            raise InputError(
                 f"seat is {run.entry!r}: a run of game {game!r} is needed, and "
                 f"it is one of {run.config.game!r}"
             )
         if not _are_equal(build(run.config), env):
-            raise ValueError(
+            raise InputError(
                 f"seat is {run.entry!r}: the world of {runs[0].entry!r} is needed, "
                 f"which is {_world_words(runs[0])} and not {_world_words(run)}"
             )
     if world and not _are_equal(asked, env):
-        raise ValueError(
+        raise InputError(
             f"world is {list(world)}: none is needed with {runs[0].entry!r} in "
             f"a seat, which brings {_world_words(runs[0])}"
         )
@@ -131,7 +132,7 @@ def sit_down(
     """Who takes each seat: the run that its entry names, a person, a scripted player.
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     scripted = players(env)
     table = []
@@ -145,7 +146,7 @@ def sit_down(
             params = scripted.params(entry)
             player = _automaton(entry, seat, scripted.policy, params)
         else:
-            raise ValueError(
+            raise InputError(
                 f"seat is {entry!r}: {PERSON}, the folder of a run or, in this world, "
                 f"one of {', '.join(scripted.names)} is needed"
             )

@@ -19,6 +19,7 @@ from aajax.dialogue.play import Seat
 from aajax.dialogue.players import Player, Reply, Request, Row
 from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.dialogue.seating import LEARNER, Seating
+from aajax.errors import InputError
 from aajax.league.text_league import Entrant
 from aajax.lm import lora
 from aajax.lm.peft_config import CONFIG
@@ -76,10 +77,10 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
     """Everybody's name in tables, and seat at the table of `line_up`.
 
     Raises:
-      ValueError: if there is no such player, or one is named twice.
+      InputError: if there is no such player, or one is named twice.
     """
     if not names or len(set(names)) < len(names):
-        raise ValueError(
+        raise InputError(
             f"players is {list(names)}: one or more, each once, are needed"
         )
     voices = _voices(names)
@@ -113,7 +114,7 @@ def line_up(
       endpoints: how they are asked.
 
     Raises:
-      ValueError: for a model or an adapter that cannot be read or does not fit, or an
+      InputError: for a model or an adapter that cannot be read or does not fit, or an
         endpoint without a key.
     """
     voices, players = _voices(names), {}
@@ -149,7 +150,7 @@ def make_guest(
             return _other_player(name, game, open_journal, endpoints)
         own = voice.config or config
         if own.game != config.game:
-            raise ValueError(
+            raise InputError(
                 f"guest is {name!r}: one of {config.game} is needed, not of {own.game}"
             )
         own = dataclasses.replace(
@@ -198,7 +199,7 @@ def _check_there(name: str, game: TextGame) -> None:
     if name.startswith(API):
         _address(name)
     elif name != HUMAN and name not in scripted_names(game):
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: {', '.join(scripted_names(game))}, {BASE}, {HUMAN}, "
             f"{API}URL#MODEL, the folder of a run or one with {CONFIG} is needed"
         )
@@ -221,7 +222,7 @@ def _address(name: str) -> tuple[str, str]:
     """The url and the model of api:URL#MODEL."""
     url, hash_sign, model = name.removeprefix(API).partition("#")
     if not (url and hash_sign and model):
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: {API}URL#MODEL is needed, such as "
             f"{API}https://api.openai.com/v1#gpt-5-nano"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from aajax.errors import InputError
 from aajax.lm.peft_config import CONFIG
 from aajax.training.lm_assemble import read_options
 from aajax.training.lm_config import LmConfig
@@ -35,7 +36,7 @@ def find_voice(name: str) -> Voice | None:
       name: "base", the folder of a run, or a PEFT folder.
 
     Raises:
-      ValueError: for a run that cannot play.
+      InputError: for a run that cannot play.
     """
     if name == BASE:
         return Voice(None, None)
@@ -50,12 +51,12 @@ def find_voice(name: str) -> Voice | None:
     try:
         own = LmConfig.from_json(record)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: a run of `aajax train lm-...` is needed, which its "
             f"config.json is none of ({error})"
         ) from None
     if not (folder / "adapter" / CONFIG).is_file():
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: a run that is finished is needed, with adapter/ in "
             "it; those under past/ can play already"
         )
@@ -73,7 +74,7 @@ def find_config(
       speaking: the same, by names of SPOKEN_ALIKE.
 
     Raises:
-      ValueError: where the runs disagree in what is not given.
+      InputError: where the runs disagree in what is not given.
     """
     runs = {
         name: voice.config
@@ -94,7 +95,7 @@ def find_config(
     elif "game" in given:
         config = LmConfig()
     else:
-        raise ValueError("game is None: without the folder of a run, one is needed")
+        raise InputError("game is None: without the folder of a run, one is needed")
     spoken = dataclasses.replace(config.speaking, free_tries=0, **speaking)
     return dataclasses.replace(
         config, data=1, fsdp=1, tensor=1, speaking=spoken, **given
@@ -104,7 +105,7 @@ def find_config(
 def _check_alike(field: str, first: str, one, second: str, other) -> None:
     here, there = (_comparable(field, x) for x in (one, other))
     if here != there:
-        raise ValueError(
+        raise InputError(
             f"players has {first} and {second}: runs that agree are needed, or an "
             f"option that decides, and {field} is {getattr(one, field)} of one and "
             f"{getattr(other, field)} of the other"

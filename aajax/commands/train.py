@@ -14,6 +14,7 @@ from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
+from aajax.errors import InputError
 from aajax.report.tables import summary_table
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
@@ -33,7 +34,7 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped."""
+    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
         return
     if preset not in PRESETS:
         names = ", ".join((*PRESETS, *LM_PRESETS))
-        raise ValueError(f"preset is {preset!r}: one of {names} is needed")
+        raise InputError(f"preset is {preset!r}: one of {names} is needed")
     options = tyro.cli(
         Options,
         args=rest,

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
+from aajax.errors import InputError
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
 from aajax.report.tables import measures_table
@@ -36,7 +37,7 @@ class Options:
 def main(
     preset: str, about: str, config: LmConfig, rest: list[str], console: Console
 ) -> None:
-    """Trains; raises ValueError for bad input, KeyboardInterrupt when stopped.
+    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped.
 
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
@@ -62,7 +63,7 @@ def run_lm(
     With several processes all of them call this, and process 0 writes.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError("transformers is not installed: pip install 'aajax[lm]'")
+        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
     from aajax.commands.evaluate_lm import evaluate_lm
     from aajax.commands.text_players import make_guest
     from aajax.lm.pocket import user_cache

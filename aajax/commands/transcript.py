@@ -14,6 +14,7 @@ import tyro
 from rich.console import Console
 
 from aajax.commands.progress import tell_path
+from aajax.errors import InputError
 from aajax.report.transcript import page
 
 
@@ -29,10 +30,10 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the page; raises ValueError for a folder without matches."""
+    """Writes the page; raises InputError for a folder without matches."""
     options = tyro.cli(Options, args=arguments, prog="aajax transcript")
     if options.matches < 1:
-        raise ValueError(f"matches is {options.matches}: at least 1 is needed")
+        raise InputError(f"matches is {options.matches}: at least 1 is needed")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     saved = _saved(options.run)
     chosen = _chosen(saved, options.iterations)
@@ -63,7 +64,7 @@ def _saved(run: Path) -> dict[int | None, list[Path]]:
         }
     if (run / "matches.jsonl.gz").is_file():
         return {None: [run / "matches.jsonl.gz"]}
-    raise ValueError(
+    raise InputError(
         f"run is {str(run)!r}: a folder with matches/iteration_N.jsonl.gz of a run, or "
         "with matches.jsonl.gz of a league, is needed"
     )
@@ -73,7 +74,7 @@ def _chosen(saved: Mapping, iterations: str) -> dict[int | None, list[Path]]:
     """Those of "3", the last three, or of "10:20", from 10 to 20."""
     pattern = re.fullmatch(r"0*([1-9]\d*)|(\d*):(\d*)", iterations)
     if pattern is None:
-        raise ValueError(
+        raise InputError(
             f"iterations is {iterations!r}: a number above 0, for the last so many, or "
             "FROM:TO is needed"
         )
@@ -84,7 +85,7 @@ def _chosen(saved: Mapping, iterations: str) -> dict[int | None, list[Path]]:
     chosen = {number: path for number, path in saved.items() if low <= number <= high}
     if not chosen:
         numbers = f"{min(saved)} to {max(saved)}"
-        raise ValueError(
+        raise InputError(
             f"iterations is {iterations!r}: some of those from {numbers} that were "
             "written down are needed"
         )
@@ -103,13 +104,13 @@ def _records(files: Mapping[int | None, list[Path]], most: int) -> list[dict]:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
             except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(
+                raise InputError(
                     f"file is {path}: line {line_number} is no match ({error})"
                 ) from error
             records.append({"iteration": iteration, **record})
     if not records:
         paths = ", ".join(str(path) for each in files.values() for path in each)
-        raise ValueError(f"run has {paths}: at least one match in it is needed")
+        raise InputError(f"run has {paths}: at least one match in it is needed")
     return records
 
 
@@ -123,7 +124,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             return list(enumerate(lines, start=1))
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"file is {path}: matches are needed ({error})") from error
+        raise InputError(f"file is {path}: matches are needed ({error})") from error
 
 
 def _spread(items: Sequence, most: int) -> Sequence:

@@ -23,6 +23,7 @@ from aajax.envs.split_words import (
     symbol_names,
 )
 from aajax.envs.trust_and_split import TrustAndSplit, TrustAndSplitState
+from aajax.errors import InputError
 from aajax.types import PyTree
 
 HARVEST_STYLES = {  # of what agents do not move, as `harvest.board` draws it
@@ -46,7 +47,7 @@ class View(NamedTuple):
       say: `(seat, state, action) -> text`, what one seat did.
       question: `(seat, state) -> text`, what one seat may answer; None where nothing
         that it does matters, and it is not asked.
-      read: `(seat, state, answer) -> action`; raises ValueError, for what is no answer.
+      read: `(seat, state, answer) -> action`; raises InputError, for what is no answer.
       is_map: whether a terminal shows one step in the place of another.
     """
 
@@ -63,10 +64,10 @@ def view(env: Environment) -> View:
     """The world in words.
 
     Raises:
-      ValueError: if nobody has put it into words.
+      InputError: if nobody has put it into words.
     """
     if type(env) not in VIEWS:
-        raise ValueError(
+        raise InputError(
             f"game is a {type(env).__name__}: one of "
             f"{', '.join(kind.__name__ for kind in VIEWS)} is needed, to be shown"
         )
@@ -77,7 +78,7 @@ def read_name(names: Sequence[str], answer: str) -> np.ndarray:
     """The number of a name, i32[], from the name or a beginning that no other has.
 
     Raises:
-      ValueError: if it is not, or not only, one of the names.
+      InputError: if it is not, or not only, one of the names.
     """
     start = answer.strip().lower()
     lower = [name.lower() for name in names]
@@ -85,7 +86,7 @@ def read_name(names: Sequence[str], answer: str) -> np.ndarray:
     if start in lower:
         found = [lower.index(start)]
     if not start or len(found) != 1:
-        raise ValueError(f"answer is {answer!r}: {_either(names)} is needed")
+        raise InputError(f"answer is {answer!r}: {_either(names)} is needed")
     return np.int32(found[0])
 
 
@@ -93,7 +94,7 @@ def read_proposal(space: Box | MultiDiscrete, answer: str) -> np.ndarray:
     """How much of each item is asked for, [size], from numbers with blanks or commas.
 
     Raises:
-      ValueError: if they are not as many numbers as the action space has, and of it.
+      InputError: if they are not as many numbers as the action space has, and of it.
     """
     whole = isinstance(space, MultiDiscrete)
     try:
@@ -104,7 +105,7 @@ def read_proposal(space: Box | MultiDiscrete, answer: str) -> np.ndarray:
     fits = fits and np.all((proposal >= 0) & (proposal <= _most(space)))
     if not fits or (whole and np.any(proposal != np.round(proposal))):
         verb = "are" if space.size > 1 else "is"
-        raise ValueError(f"answer is {answer!r}: {_numbers(space)} {verb} needed")
+        raise InputError(f"answer is {answer!r}: {_numbers(space)} {verb} needed")
     return proposal.astype(space.dtype)
 
 

@@ -68,7 +68,7 @@ class ApiPlayer:
         Raises:
           EndpointError: if the endpoint gives no answer. What others are asked at the
             moment is waited for and journalled; nothing else is asked.
-          ValueError: if it takes more than the budget, or a pattern is none.
+          InputError: if it takes more than the budget, or a pattern is none.
         """
         told = [
             dialogue._replace(messages=_tell(dialogue.messages, request.text))
@@ -145,7 +145,7 @@ def api_player(config: ApiConfig, journal: Journal | None = None) -> ApiPlayer:
       journal: of the evaluation; without one, a crash costs all that was paid.
 
     Raises:
-      ValueError: if there is no key in the variable that should hold it.
+      InputError: if there is no key in the variable that should hold it.
     """
     known = [] if journal is None else list(journal.answers())
     budget = Budget(

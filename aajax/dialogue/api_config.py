@@ -4,6 +4,8 @@ import dataclasses
 import math
 import urllib.parse
 
+from aajax.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class ApiConfig:
@@ -48,9 +50,9 @@ class ApiConfig:
         parts = urllib.parse.urlsplit(self.url)
         if parts.username or parts.password or parts.query or parts.fragment:
             # Not shown, since it may hold a secret.
-            raise ValueError("url has more than an address: key_variable is for keys")
+            raise InputError("url has more than an address: key_variable is for keys")
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ValueError(
+            raise InputError(
                 f"url is {self.url!r}: one like https://api.openai.com/v1 is needed"
             )
         for name, least in [
@@ -60,10 +62,10 @@ class ApiConfig:
         ]:  # fmt: skip
             value = getattr(self, name)
             if value is not None and not least <= value < math.inf:
-                raise ValueError(f"{name} is {value}: at least {least} is needed")
+                raise InputError(f"{name} is {value}: at least {least} is needed")
         if not 0 < self.timeout < math.inf:
-            raise ValueError(f"timeout is {self.timeout}: seconds above 0 are needed")
+            raise InputError(f"timeout is {self.timeout}: seconds above 0 are needed")
         if self.max_total_tokens is not None and self.max_tokens is None:
-            raise ValueError(
+            raise InputError(
                 "max_tokens is None: a number is needed with max_total_tokens"
             )

@@ -2,6 +2,8 @@
 
 import threading
 
+from aajax.errors import InputError
+
 
 class HaltedError(Exception):
     """Somebody else failed, and nothing more is to be asked."""
@@ -38,7 +40,7 @@ class Budget:
         """Counts a request that may cost `tokens`, and waits where others hold them.
 
         Raises:
-          ValueError: if it does not fit, whatever requests under way give back.
+          InputError: if it does not fit, whatever requests under way give back.
           HaltedError: if `halt` was set.
         """
         with self._changed:
@@ -59,14 +61,14 @@ class Budget:
     def _fits(self, tokens: int) -> bool:
         """Whether it fits now; raises where it never will."""
         if self.max_requests is not None and self.requests >= self.max_requests:
-            raise ValueError(
+            raise InputError(
                 f"max_requests is {self.max_requests}: all were sent, and more are "
                 "needed to go on"
             )
         if self.max_total_tokens is None:
             return True
         if self.tokens + tokens > self.max_total_tokens:
-            raise ValueError(
+            raise InputError(
                 f"max_total_tokens is {self.max_total_tokens}: {self.tokens} were "
                 f"spent, and the next request may cost {tokens}; more are needed to "
                 "go on"

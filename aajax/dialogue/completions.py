@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aajax.dialogue.api_config import ApiConfig
+from aajax.errors import InputError
 
 _SHOWN = 200  # characters of what a server says
 # More than a template writes around one message, and around all; in tokens.
@@ -56,12 +57,12 @@ def read_completion(text: str) -> Completion:
     """The first answer of a response.
 
     Raises:
-      ValueError: if it is no JSON, or none with an answer, in one line.
+      InputError: if it is no JSON, or none with an answer, in one line.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"its answer is no JSON: {one_line(text)!r}") from None
+        raise InputError(f"its answer is no JSON: {one_line(text)!r}") from None
     try:
         choice = data["choices"][0]
         message = choice["message"]
@@ -73,7 +74,7 @@ def read_completion(text: str) -> Completion:
     except (KeyError, IndexError, TypeError, AttributeError):
         said = error_message(data)
         reason = f": {one_line(said)}" if said else ""
-        raise ValueError(f"its answer has no message{reason}") from None
+        raise InputError(f"its answer has no message{reason}") from None
 
 
 def error_message(data) -> str:

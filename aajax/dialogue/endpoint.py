@@ -32,6 +32,7 @@ from aajax.dialogue.completions import (
     payload,
     read_completion,
 )
+from aajax.errors import InputError
 
 _RETRIABLE = {408, 409, 429}
 
@@ -86,7 +87,7 @@ def connect(
     """A function that asks the endpoint: `(messages, halt) -> Answer`.
 
     It may be called from several threads. It raises EndpointError where there is no
-    answer to be had, ValueError where it does not fit the budget, and HaltedError soon
+    answer to be had, InputError where it does not fit the budget, and HaltedError soon
     after `halt` is set, though not before a request that is under way has ended. The
     key is in none of what it returns and raises.
 
@@ -95,7 +96,7 @@ def connect(
       budget: on which it draws.
 
     Raises:
-      ValueError: if there is no key in the variable that should hold it.
+      InputError: if there is no key in the variable that should hold it.
     """
     key = _read_key(config.key_variable)
     url = config.url.rstrip("/") + "/chat/completions"
@@ -152,7 +153,7 @@ def _read_key(variable: str | None) -> str:
     key = os.environ.get(variable, "").strip()
     # What cannot be sent must be found here: the error of the library would show it.
     if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(
+        raise InputError(
             f"key_variable is {variable!r}: an environment variable with the "
             "endpoint's key is needed, or None where it takes none"
         )

@@ -40,7 +40,7 @@ class HumanPlayer:
 
         Raises:
           KeyboardInterrupt: if the person leaves, or the input ends.
-          ValueError: for a pattern that is none.
+          InputError: for a pattern that is none.
         """
         replies: list[Reply | None] = [None] * len(memory)
         listening_first = sorted(

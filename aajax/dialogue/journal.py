@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from aajax.errors import InputError
 from aajax.types import PyTree
 
 
@@ -44,7 +45,7 @@ class Journal:
         off the file, and what it was to answer counts as not asked.
 
         Raises:
-          ValueError: for a whole line that is none of a journal's.
+          InputError: for a whole line that is none of a journal's.
           OSError: if the file cannot be read or written.
         """
         self.path = Path(path)
@@ -109,7 +110,7 @@ class Journal:
                 place = Place(*(entry[name] for name in Place._fields))
                 self._answers[place, entry["digest"]] = dict(entry["answer"])
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
+                raise InputError(
                     f"journal is {self.path}: line {number} is none of a journal's"
                 ) from error
             whole += len(line)

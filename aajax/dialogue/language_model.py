@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from aajax.dialogue.players import Reply, Request, Row, Tokens
+from aajax.errors import InputError
 from aajax.lm.chat import ChatTemplate, find_template
 from aajax.lm.decoder import Adapters
 from aajax.lm.grammar import Grammar, compile_grammar, matches
@@ -90,7 +91,7 @@ class LanguageModel:
         num_adapters = 0 if self.adapters is None else len(self.adapters.scale)
         for row in rows:
             if not -1 <= row.adapter < num_adapters:
-                raise ValueError(
+                raise InputError(
                     f"adapter is {row.adapter}: −1 to {num_adapters - 1} is needed"
                 )
         (batch,) = largest(self.sampler.mesh, len(rows))
@@ -208,7 +209,7 @@ def load_language_model(
       **options: further attributes of `LanguageModel`.
 
     Raises:
-      ValueError: if the folder cannot be read, its template rewrites what was said, or
+      InputError: if the folder cannot be read, its template rewrites what was said, or
         a pattern is refused.
     """
     config, tokens = read_config(folder), load_tokenizer(folder)

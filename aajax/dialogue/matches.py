@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aajax.dialogue.players import Tokens
+from aajax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def load_matches(file: Path) -> Iterator[Match]:
     """The matches of `save_matches`.
 
     Raises:
-      ValueError: for a line that is no match, and for a file that is none of these or
+      InputError: for a line that is no match, and for a file that is none of these or
         was cut short.
     """
     with gzip.open(file, "rt", encoding="utf-8") as lines:
@@ -90,7 +91,7 @@ def load_matches(file: Path) -> Iterator[Match]:
             try:
                 line = next(lines, None)
             except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
-                raise ValueError(
+                raise InputError(
                     f"file is {file}: a whole file of matches is needed ({error})"
                 ) from error
             if line is None:
@@ -98,7 +99,7 @@ def load_matches(file: Path) -> Iterator[Match]:
             try:
                 match = _match(json.loads(line))
             except (AttributeError, TypeError, KeyError, ValueError) as error:
-                raise ValueError(
+                raise InputError(
                     f"file is {file}: line {number} is no match ({error!r})"
                 ) from error
             yield match

@@ -14,6 +14,7 @@ from aajax.dialogue.wording import Placeholders, Wording, load_wording
 from aajax.envs import matrix
 from aajax.envs.matrix import IteratedMatrixGame, MatrixState
 from aajax.envs.split import check_whole
+from aajax.errors import InputError
 from aajax.types import Array
 
 MATRIX_GAMES: dict[str, Callable[..., IteratedMatrixGame]] = {
@@ -102,17 +103,17 @@ def matrix_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      ValueError: if an argument is none of these.
+      InputError: if an argument is none of these.
     """
     if name not in MATRIX_GAMES:
-        raise ValueError(
+        raise InputError(
             f"game is {name!r}: one of {', '.join(MATRIX_GAMES)} is needed"
         )
     check_whole("num_rounds", num_rounds)
     env = MATRIX_GAMES[name](num_steps=num_rounds)
     if payoff is not None:
         if np.shape(payoff) != (2, 2):
-            raise ValueError(
+            raise InputError(
                 f"payoff has shape {np.shape(payoff)}: two rows of two numbers, own "
                 "choice by the other's, are needed"
             )

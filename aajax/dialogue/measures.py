@@ -18,6 +18,7 @@ from aajax.envs.matrix import IteratedMatrixGame
 from aajax.envs.negotiation import NegotiationGame
 from aajax.envs.split import STOCK, Split
 from aajax.envs.trust_and_split import HANDS, TrustAndSplit
+from aajax.errors import InputError
 
 OUTCOMES = ("start", "cc", "cd", "dc", "dd")  # of the round before, own action first
 
@@ -64,7 +65,7 @@ def measure(
     shape = found["reward"].total.shape
     seats = np.ones(shape, bool) if seats is None else np.asarray(seats, bool)
     if seats.shape != shape:
-        raise ValueError(f"seats has shape {seats.shape}: {shape} is needed")
+        raise InputError(f"seats has shape {seats.shape}: {shape} is needed")
     measures = {name: tally.mean(seats) for name, tally in found.items()}
     if by_seat:
         for seat in range(shape[1]):
@@ -97,14 +98,14 @@ def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
       honest_messages: share of those that name one's own hand.
 
     Raises:
-      ValueError: if there are no matches, or some are not of this game.
+      InputError: if there are no matches, or some are not of this game.
     """
     if not matches:
-        raise ValueError("matches is empty: at least one is needed")
+        raise InputError("matches is empty: at least one is needed")
     for match in matches:
         rounds = len(match.rewards)
         if match.game != game.name or rounds != game.num_rounds:
-            raise ValueError(
+            raise InputError(
                 f"matches has one of {match.game} with {rounds} rounds: {game.name} "
                 f"with {game.num_rounds} is needed"
             )

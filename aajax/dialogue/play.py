@@ -14,6 +14,7 @@ import numpy as np
 from aajax.dialogue.games import Ask, Table, TextGame
 from aajax.dialogue.matches import Match, Turn
 from aajax.dialogue.players import Player, Reply, Request, Row
+from aajax.errors import InputError
 from aajax.types import PRNGKey, PyTree
 
 
@@ -70,7 +71,7 @@ def play(
       The records, in the order of `fixtures`.
 
     Raises:
-      ValueError: for a fixture without a seat for each agent, or with a player that is
+      InputError: for a fixture without a seat for each agent, or with a player that is
         not there, or for numbers that are not unique; for kinds that are not the
         game's, or one match alone to shuffle.
     """
@@ -78,9 +79,9 @@ def play(
     for kind in shuffled:
         if kind not in game.patterns:
             names = ", ".join(game.patterns)
-            raise ValueError(f"shuffled has {kind!r}: {names} are known to {game.name}")
+            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
         if len(fixtures) < 2:
-            raise ValueError("fixtures is one match: two or more are needed to shuffle")
+            raise InputError("fixtures is one match: two or more are needed to shuffle")
     seeds = np.array([fixture.world_seed for fixture in fixtures], np.uint32)
     numbers = np.array([fixture.number for fixture in fixtures], np.uint32)
     match_keys = _match_keys(key, numbers, game.env.num_agents)
@@ -197,20 +198,20 @@ class _Record:
 
 def _check(game: TextGame, players: Mapping, fixtures: Sequence[Fixture]) -> None:
     if not fixtures:
-        raise ValueError("fixtures is empty: at least one match is needed")
+        raise InputError("fixtures is empty: at least one match is needed")
     numbers = [fixture.number for fixture in fixtures]
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"fixtures has numbers {numbers}: each once is needed")
+        raise InputError(f"fixtures has numbers {numbers}: each once is needed")
     for fixture in fixtures:
         if len(fixture.seats) != game.env.num_agents:
-            raise ValueError(
+            raise InputError(
                 f"fixtures has a match with {len(fixture.seats)} seats: "
                 f"{game.env.num_agents} are needed"
             )
         for seat in fixture.seats:
             if seat.player not in players:
                 names = ", ".join(players)
-                raise ValueError(
+                raise InputError(
                     f"fixtures has player {seat.player!r}: one of {names} is needed"
                 )
 

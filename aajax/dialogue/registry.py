@@ -9,6 +9,7 @@ from aajax.dialogue.matrix_words import MATRIX_GAMES, matrix_words
 from aajax.dialogue.negotiation import deal_or_no_deal
 from aajax.dialogue.split import split_words
 from aajax.dialogue.trust_and_split import trust_and_split_words
+from aajax.errors import InputError
 
 _GAMES: dict[str, Callable[..., TextGame]] = {
     **{name: functools.partial(matrix_words, name) for name in MATRIX_GAMES},
@@ -28,14 +29,14 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
       **options: of the game.
 
     Raises:
-      ValueError: if there is no such game, it has no such option, or an option is not
+      InputError: if there is no such game, it has no such option, or an option is not
         what it needs to be.
     """
     if name not in _GAMES:
-        raise ValueError(f"game is {name!r}: one of {', '.join(GAMES)} is needed")
+        raise InputError(f"game is {name!r}: one of {', '.join(GAMES)} is needed")
     try:
         return _GAMES[name](wording=wording, **options)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"game {name!r} has no such option: {error}") from None
+        raise InputError(f"game {name!r} has no such option: {error}") from None

@@ -13,6 +13,7 @@ from aajax.dialogue.games import TextGame
 from aajax.dialogue.players import Reply, Request, Row
 from aajax.envs.split import Split
 from aajax.envs.trust_and_split import TrustAndSplit
+from aajax.errors import InputError
 from aajax.policies.scripted import players
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -71,10 +72,10 @@ def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
     """The player called `name` in the game's world, or by an alias.
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     if name not in scripted_names(game):
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: one of {', '.join(scripted_names(game))} is needed"
         )
     there = players(game.env)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from aajax.dialogue.play import Fixture, Seat
+from aajax.errors import InputError
 
 LEARNER = "model"  # the player whose adapter 0 learns; past selves are its others
 GUEST = "guest"  # a player that does not learn
@@ -41,13 +42,13 @@ class Seating:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {value!r}: one of {', '.join(choices)} is needed"
                 )
         for name in ("past_share", "guest_share"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
-                raise ValueError(f"{name} is {share}: a number from 0 to 1 is needed")
+                raise InputError(f"{name} is {share}: a number from 0 to 1 is needed")
 
 
 def fixtures(
@@ -69,10 +70,10 @@ def fixtures(
       first_number: of the matches.
 
     Raises:
-      ValueError: if groups do not add up to the matches.
+      InputError: if groups do not add up to the matches.
     """
     if group_size < 1 or num_matches % group_size:
-        raise ValueError(
+        raise InputError(
             f"group_size is {group_size}: a divisor of the {num_matches} matches is "
             "needed"
         )

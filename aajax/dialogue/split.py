@@ -136,7 +136,7 @@ def split_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      ValueError: if an argument is none of these, or they do not go together.
+      InputError: if an argument is none of these, or they do not go together.
     """
     check_whole("num_rounds", num_rounds)
     env = split_world.split(values=values, num_items=num_items, num_steps=num_rounds)

@@ -24,6 +24,7 @@ from aajax.envs.trust_and_split import (
     TrustAndSplitState,
     wins,
 )
+from aajax.errors import InputError
 from aajax.lm.pocket_dialogues import (
     MESSAGE_END,
     MESSAGE_START,
@@ -224,11 +225,11 @@ def trust_and_split_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      ValueError: if an argument is none of these.
+      InputError: if an argument is none of these.
     """
     if messages not in MESSAGES:
         names = ", ".join(MESSAGES)
-        raise ValueError(f"messages is {messages!r}: one of {names} is needed")
+        raise InputError(f"messages is {messages!r}: one of {names} is needed")
     check_message_chars(message_chars)
     check_whole("num_messages", num_messages, 0)
     check_whole("num_rounds", num_rounds)
@@ -250,14 +251,14 @@ def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
     last_round, proposal = (templates.templates[x] for x in ("last_round", "proposal"))
     in_last_round = all(x in last_round for x in ("{other_class", "{other_coins"))
     if not in_last_round and "{other_dealt" not in proposal:
-        raise ValueError(
+        raise InputError(
             f"wording is {str(wording)!r}: {{other_class}} and {{other_coins}} in "
             "last_round.txt, or {other_dealt} in proposal.txt, are needed"
         )
 
 
 def check_message_chars(message_chars: int) -> None:
-    """Raises ValueError unless messages may be so long."""
+    """Raises InputError unless messages may be so long."""
     check_whole("message_chars", message_chars, 1, MOST_CHARS)
 
 

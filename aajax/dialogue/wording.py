@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from aajax.errors import InputError
+
 WORDINGS = ("full", "short")
 _HERE = Path(__file__).parent / "wordings"
 
@@ -47,7 +49,7 @@ def load_wording(
       needed: of each file, by its name without the ending.
 
     Raises:
-      ValueError: if there is no such folder, a file is missing, unknown or no text, or
+      InputError: if there is no such folder, a file is missing, unknown or no text, or
         a placeholder is missing or unknown.
     """
     if name_or_folder in WORDINGS:
@@ -56,18 +58,18 @@ def load_wording(
         folder = Path(name_or_folder)
     if not folder.is_dir():
         names = ", ".join(WORDINGS)
-        raise ValueError(
+        raise InputError(
             f"wording is {str(name_or_folder)!r}: {names} or a folder is needed"
         )
     files = {file.stem: file for file in sorted(folder.glob("*.txt"))}
     for name, file in files.items():
         if name not in needed:
             names = ", ".join(f"{name}.txt" for name in needed)
-            raise ValueError(f"wording has a file {file}: only {names} are needed")
+            raise InputError(f"wording has a file {file}: only {names} are needed")
     templates = {}
     for name, placeholders in needed.items():
         if name not in files:
-            raise ValueError(
+            raise InputError(
                 f"wording is {str(name_or_folder)!r}: a file {folder / name}.txt is "
                 "needed"
             )
@@ -90,9 +92,9 @@ def _read(file: Path, placeholders: Placeholders) -> str:
         template = file.read_text(encoding="utf-8").removesuffix("\n")
         pieces = list(string.Formatter().parse(template))
     except UnicodeDecodeError:
-        raise ValueError(f"wording has a file {file}: UTF-8 is needed") from None
+        raise InputError(f"wording has a file {file}: UTF-8 is needed") from None
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"wording has a file {file}: braces around placeholders alone are needed, "
             f"others twice ({error})"
         ) from None
@@ -106,12 +108,12 @@ def _read(file: Path, placeholders: Placeholders) -> str:
             names = ", ".join(f"{{{name}}}" for name in sorted(known)) or "none"
             shown = name + (f"!{conversion}" if conversion else "")
             shown += f":{form}" if form else ""
-            raise ValueError(
+            raise InputError(
                 f"placeholder is {{{shown}}} in {file}: one of {names} is needed"
             )
         found.add(name)
     for group in placeholders.needed:
         if not found.intersection(group):
             names = " or ".join(f"{{{name}}}" for name in group)
-            raise ValueError(f"wording has a file {file}: {names} is needed in it")
+            raise InputError(f"wording has a file {file}: {names} is needed in it")
     return template

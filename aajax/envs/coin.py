@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs.base import Discrete, in_window, static, world
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 COINS = ("one", "each")
@@ -230,15 +231,15 @@ def coin_game(
       loss: added to the owner's reward if somebody else took the coin.
 
     Raises:
-      ValueError: if an argument is out of range, or the agents could fill the board.
+      InputError: if an argument is out of range, or the agents could fill the board.
     """
     for name, size in (("height", height), ("width", width), ("num_steps", num_steps)):
         if size < 1 or size != int(size):
-            raise ValueError(f"{name} is {size}: a whole number from 1 on is needed")
+            raise InputError(f"{name} is {size}: a whole number from 1 on is needed")
     if num_agents < 2:
-        raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
+        raise InputError(f"num_agents is {num_agents}: at least 2 are needed")
     if height * width <= num_agents:
-        raise ValueError(
+        raise InputError(
             f"height * width is {height * width}: more cells than the {num_agents} "
             "agents are needed, so that one is always free"
         )
@@ -246,13 +247,13 @@ def coin_game(
     for name, (value, accepted) in names.items():
         if value not in accepted:
             known = ", ".join(accepted)
-            raise ValueError(f"{name} is {value!r}: one of {known} is needed")
+            raise InputError(f"{name} is {value!r}: one of {known} is needed")
     leaves = {"gain": gain, "loss": loss}
     for name, leaf in leaves.items():
         leaves[name] = leaf = jnp.asarray(leaf, jnp.float32)
         # Under vmap the numbers are not known; the caller's own are checked outside.
         if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
-            raise ValueError(f"{name} is {leaf}: a finite number is needed")
+            raise InputError(f"{name} is {leaf}: a finite number is needed")
     return CoinGame(
         **leaves,
         height=height,

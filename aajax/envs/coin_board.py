@@ -5,16 +5,17 @@ import string
 import numpy as np
 
 from aajax.envs.coin import CoinGame, CoinState
+from aajax.errors import InputError
 
 
 def board(env: CoinGame, state: CoinState) -> str:
     """One state of one game: agents A, B, ..., their coins a, b, ..., free cells ".".
 
     Raises:
-      ValueError: if there are more agents than letters.
+      InputError: if there are more agents than letters.
     """
     if env.num_agents > len(string.ascii_uppercase):
-        raise ValueError(
+        raise InputError(
             f"num_agents is {env.num_agents}: at most {len(string.ascii_uppercase)} "
             "can be drawn"
         )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs.base import Discrete, static, world
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 
@@ -140,31 +141,31 @@ def matrix_game(
       action_names: one per action, for tables and figures.
 
     Raises:
-      ValueError: if the tensor has not one axis per agent after the first, or holds
+      InputError: if the tensor has not one axis per agent after the first, or holds
         numbers that are not finite; or if another argument is out of range.
     """
     payoff = jnp.asarray(payoff, jnp.float32)
     if payoff.ndim < 3 or payoff.shape[0] != payoff.ndim - 1 or 0 in payoff.shape:
-        raise ValueError(
+        raise InputError(
             f"payoff has shape {payoff.shape}: [N, A_1, ..., A_N] is needed, with one "
             "axis of actions for each of the N >= 2 agents"
         )
     _check_finite("payoff", payoff)
     if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}: at least 1 is needed")
+        raise InputError(f"num_steps is {num_steps}: at least 1 is needed")
     if continuation is not None:
         continuation = jnp.asarray(continuation, jnp.float32)
         if not isinstance(continuation, jax.core.Tracer) and not (
             np.all(continuation >= 0) and np.all(continuation <= 1)
         ):
-            raise ValueError(
+            raise InputError(
                 f"continuation is {continuation}: a probability in [0, 1] is needed"
             )
     counts = payoff.shape[1:]
     if not action_names:
         action_names = [str(action) for action in range(max(counts))]
     if len(action_names) != max(counts):
-        raise ValueError(
+        raise InputError(
             f"action_names is {tuple(action_names)}: {max(counts)} names are needed"
         )
     return IteratedMatrixGame(
@@ -253,7 +254,7 @@ def public_goods(
     1 < f < N. With two agents it is `contribution_game`.
     """
     if num_agents < 2:
-        raise ValueError(f"num_agents is {num_agents}: at least 2 are needed")
+        raise InputError(f"num_agents is {num_agents}: at least 2 are needed")
     gives = 1.0 - np.indices((2,) * num_agents)
     share = multiplier * jnp.asarray(gives.sum(0)[None] / num_agents, jnp.float32)
     return matrix_game(
@@ -264,6 +265,6 @@ def public_goods(
 def _check_finite(name: str, x: Array) -> None:
     # Under vmap the numbers are not known; the caller's own are checked outside.
     if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(x)):
-        raise ValueError(
+        raise InputError(
             f"{name} is {np.asarray(x).tolist()}: finite numbers are needed"
         )

@@ -27,6 +27,7 @@ from aajax.envs.negotiation_utilities import (
     Sampler,
     Stakes,
 )
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 
@@ -267,7 +268,7 @@ def negotiation(
         at 5 each, and in "deal_or_no_deal" 10, the worth of the whole pool.
 
     Raises:
-      ValueError: if an argument is none of these, or they do not go together.
+      InputError: if an argument is none of these, or they do not go together.
     """
     for argument, value, accepted in [
         ("utilities", utilities, SAMPLERS),
@@ -277,24 +278,24 @@ def negotiation(
     ]:
         if value not in accepted:
             names = ", ".join(accepted)
-            raise ValueError(f"{argument} is {value!r}: one of {names} is needed")
+            raise InputError(f"{argument} is {value!r}: one of {names} is needed")
     if SAMPLERS[utilities].can_be_negative and rule != "exact_split":
-        raise ValueError(
+        raise InputError(
             f"rule is {rule!r}: 'exact_split' is needed with utilities {utilities!r}, "
             "some of which are negative"
         )
     if not 1 <= min_turns <= max_turns:
-        raise ValueError(
+        raise InputError(
             f"min_turns is {min_turns} and max_turns is {max_turns}: 1 <= min_turns <= "
             "max_turns is needed"
         )
     if not 0 < mean_turns < math.inf:
-        raise ValueError(f"mean_turns is {mean_turns}: a finite mean > 0 is needed")
+        raise InputError(f"mean_turns is {mean_turns}: a finite mean > 0 is needed")
     if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}: at least 1 is needed")
+        raise InputError(f"num_steps is {num_steps}: at least 1 is needed")
     unit = float(SAMPLERS[utilities].worth if unit is None else unit)
     if not 0 < unit < math.inf:
-        raise ValueError(f"unit is {unit}: a finite number > 0 is needed")
+        raise InputError(f"unit is {unit}: a finite number > 0 is needed")
     return NegotiationGame(
         utilities=utilities,
         rule=rule,
@@ -324,12 +325,12 @@ def stakes_seen(env: NegotiationGame, observation: Array) -> Stakes:
     """The stakes by the observations f32[..., O] of one agent, itself first.
 
     Raises:
-      ValueError: if the world's observation shows too little.
+      InputError: if the world's observation shows too little.
     """
     parts = env.read(observation)
     needed = "pool", "own_utility", "other_utility"
     if not set(needed) <= set(parts):
-        raise ValueError(
+        raise InputError(
             f"observation is {env.observation!r}: one with both utilities is needed"
         )
     # Scaling may have left whole numbers a little off.

@@ -3,6 +3,7 @@
 from aajax.envs import coin, matrix, negotiation, split, trust_and_split
 from aajax.envs.base import Environment
 from aajax.envs.harvest import commons_harvest
+from aajax.errors import InputError
 
 ENVIRONMENTS = {
     "ipd": matrix.prisoners_dilemma,
@@ -25,10 +26,10 @@ def make(name: str, **options) -> Environment:
     """The world called `name`, built with its constructor's options.
 
     Raises:
-      ValueError: if there is no such world, or it has no such option.
+      InputError: if there is no such world, or it has no such option.
     """
     if name not in ENVIRONMENTS:
-        raise ValueError(
+        raise InputError(
             f"game is {name!r}: one of {', '.join(ENVIRONMENTS)} is needed"
         )
     try:
@@ -36,4 +37,4 @@ def make(name: str, **options) -> Environment:
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"game {name!r} has no such option: {error}") from None
+        raise InputError(f"game {name!r} has no such option: {error}") from None

@@ -20,6 +20,7 @@ import numpy as np
 from aajax.envs import centred
 from aajax.envs.base import MultiDiscrete, in_window, static, world
 from aajax.envs.split_values import MOST_ITEMS, SAMPLERS, Sampler
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 NUM_AGENTS = 2
@@ -177,14 +178,14 @@ def split(
       num_steps: rounds after which an episode is cut off.
 
     Raises:
-      ValueError: if an argument is none of these, or they do not go together.
+      InputError: if an argument is none of these, or they do not go together.
     """
     if values not in SAMPLERS:
         names = ", ".join(SAMPLERS)
-        raise ValueError(f"values is {values!r}: one of {names} is needed")
+        raise InputError(f"values is {values!r}: one of {names} is needed")
     check_whole("num_items", num_items, 2, MOST_ITEMS)
     if values == "exclusive" and num_items % 2:
-        raise ValueError(
+        raise InputError(
             f"num_items is {num_items}: an even number is needed with values "
             "'exclusive', for sums that are equal"
         )
@@ -235,21 +236,21 @@ def values_seen(env: Split, observation: Array) -> Array:
 
 
 def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -> None:
-    """Raises ValueError unless it is a whole number from `low` to `high`."""
+    """Raises InputError unless it is a whole number from `low` to `high`."""
     fits = isinstance(number, int | np.integer) and number >= low
     if not fits or (high is not None and number > high):
         bounds = f"from {low} on" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} is {number!r}: a whole number {bounds} is needed")
+        raise InputError(f"{name} is {number!r}: a whole number {bounds} is needed")
 
 
 def positive(name: str, number: Array | float) -> Array:
-    """As f32[]; raises ValueError unless it is known to be finite and above 0."""
+    """As f32[]; raises InputError unless it is known to be finite and above 0."""
     number = jnp.asarray(number, jnp.float32)
     # Under vmap the number is not known; the caller's own are checked outside.
     if not isinstance(number, jax.core.Tracer) and not np.all(
         np.isfinite(number) & (np.asarray(number) > 0)
     ):
-        raise ValueError(f"{name} is {number}: a finite number > 0 is needed")
+        raise InputError(f"{name} is {number}: a finite number > 0 is needed")
     return number
 
 

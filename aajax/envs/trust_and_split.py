@@ -21,6 +21,7 @@ import numpy as np
 from aajax.envs import centred
 from aajax.envs.base import Discrete, in_window, static, world
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 HANDS = ("rock", "paper", "scissors")  # each beats the one before
@@ -265,7 +266,7 @@ def trust_and_split(
       num_steps: steps after which an episode is cut off, perhaps within a round.
 
     Raises:
-      ValueError: if an argument is none of these.
+      InputError: if an argument is none of these.
     """
     check_whole("num_symbols", num_symbols)
     check_whole("num_messages", num_messages, 0)
@@ -281,7 +282,7 @@ def trust_and_split(
     ]:
         known = not any(isinstance(x, jax.core.Tracer) for x in (leaf, most))
         if known and not np.all((np.asarray(leaf) >= 0) & (leaf <= most)):
-            raise ValueError(f"{name} is {leaf}: a number from 0 to {most} is needed")
+            raise InputError(f"{name} is {leaf}: a number from 0 to {most} is needed")
     return TrustAndSplit(
         upper_value,
         lower_value,

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from aajax.envs.base import Environment
+from aajax.errors import InputError
 from aajax.league.match import Group, play_line_ups
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
@@ -49,11 +50,11 @@ def round_robin(
     seeds of its co-players instead.
 
     Raises:
-      ValueError: if there are too many line-ups to play.
+      InputError: if there are too many line-ups to play.
     """
     num_members = sum(len(group.names) for group in groups)
     if num_members**env.num_agents > MAX_LINE_UPS:
-        raise ValueError(
+        raise InputError(
             f"players are {num_members} for {env.num_agents} seats: at most "
             f"{MAX_LINE_UPS} line-ups can be played"
         )

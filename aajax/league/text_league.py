@@ -20,6 +20,7 @@ from aajax.dialogue.matches import Match, load_matches, save_matches
 from aajax.dialogue.measures import Tally, tallies
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Player
+from aajax.errors import InputError
 
 NUM_SEATS = 2
 ALL_MATCHES = "matches.jsonl.gz"
@@ -67,13 +68,13 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
       seed: of the worlds.
 
     Raises:
-      ValueError: for entrants of one name, or less than one match.
+      InputError: for entrants of one name, or less than one match.
     """
     names = [entrant.name for entrant in entrants]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"players is {names}: one or more, each once, are needed")
+        raise InputError(f"players is {names}: one or more, each once, are needed")
     if num_matches < 1:
-        raise ValueError(f"num_matches is {num_matches}: at least 1 is needed")
+        raise InputError(f"num_matches is {num_matches}: at least 1 is needed")
     worlds = np.random.default_rng(seed).integers(0, 2**31, num_matches)
     pairs = []
     for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
@@ -109,7 +110,7 @@ def play_pairs(
       shuffled: kinds of answers that are dealt out among the matches of a pair.
 
     Raises:
-      ValueError: if the folder has matches of another league.
+      InputError: if the folder has matches of another league.
     """
     whole, parts = folder / ALL_MATCHES, folder / "pairs"
     if whole.exists():
@@ -252,7 +253,7 @@ def _checked(pair: Pair, matches: list[Match], file: Path) -> list[Match]:
     there = [(match.number, match.world_seed, match.players) for match in matches]
     own = [(x.number, x.world_seed, pair.names) for x in pair.fixtures]
     if there != own:
-        raise ValueError(
+        raise InputError(
             f"folder is {str(file.parent)!r}: {file.name} has other matches than those "
             f"of {' and '.join(pair.names)}; an empty or new folder is needed"
         )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aajax.errors import InputError
 from aajax.learners.base import LearnerState, Metrics
 from aajax.policies.base import Policy
 from aajax.types import Array, PRNGKey, PyTree
@@ -36,7 +37,7 @@ def gradient_descent(
         and averaged: the same step in less memory. Must divide the number of games.
 
     Raises:
-      ValueError: when a batch cannot be split.
+      InputError: when a batch cannot be split.
     """
 
     def init(key: PRNGKey) -> LearnerState:
@@ -83,11 +84,11 @@ def split_games(batch, order: Array, num_parts: int, name: str):
     """Puts the games of a batch in order and adds a leading axis of parts.
 
     Raises:
-      ValueError: if `num_parts`, called `name`, does not divide the number of games.
+      InputError: if `num_parts`, called `name`, does not divide the number of games.
     """
     num_games = batch.last.shape[1]
     if num_games % num_parts:
-        raise ValueError(
+        raise InputError(
             f"{name} is {num_parts}: a divisor of the {num_games} games is needed"
         )
 

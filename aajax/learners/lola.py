@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aajax.errors import InputError
 from aajax.learners.advantages import group_relative
 from aajax.learners.base import LearnerState, Metrics
 from aajax.nets.tabular import tabular
@@ -68,11 +69,11 @@ def lola_exact(
       initial_scale: standard deviation of the initial logits.
 
     Raises:
-      ValueError: if the payoff is not f[2, A, A], or num_lookahead is negative.
+      InputError: if the payoff is not f[2, A, A], or num_lookahead is negative.
     """
     payoff = jnp.asarray(payoff)
     if payoff.ndim != 3 or payoff.shape[0] != 2 or payoff.shape[1] != payoff.shape[2]:
-        raise ValueError(
+        raise InputError(
             f"payoff has shape {payoff.shape}: [2, A, A] is needed, two players with "
             "equally many actions"
         )
@@ -123,10 +124,10 @@ def lola_dice(
       lambda_: λ of `ops.dice.dice_objective`; 1 is unbiased.
 
     Raises:
-      ValueError: if there are not two policies, or num_lookahead is negative.
+      InputError: if there are not two policies, or num_lookahead is negative.
     """
     if len(policies) != 2:
-        raise ValueError(f"policies has {len(policies)} entries: 2 are needed")
+        raise InputError(f"policies has {len(policies)} entries: 2 are needed")
     estimate = group_relative(gamma)
 
     def objectives(key: PRNGKey, pair: Pair) -> tuple[Array, Array]:
@@ -192,7 +193,7 @@ def _joint_learner(
     num_lookahead: int,
 ) -> JointLearner:
     if num_lookahead < 0:
-        raise ValueError(f"num_lookahead is {num_lookahead}: at least 0 is needed")
+        raise InputError(f"num_lookahead is {num_lookahead}: at least 0 is needed")
 
     def after_learning(own: PyTree, agent: int, pair: Pair, key: PRNGKey):
         """What `own` brings the agent once its co-player has learned; the rewards."""

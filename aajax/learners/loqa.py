@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aajax.errors import InputError
 from aajax.learners import advantages
 from aajax.learners.base import Learner, Metrics
 from aajax.learners.descent import gradient_descent
@@ -83,7 +84,7 @@ def loqa(
       num_chunks: parts of a trajectory, to save memory; likewise.
 
     Raises:
-      ValueError: for a trajectory without action values.
+      InputError: for a trajectory without action values.
     """
 
     def loss(params: PyTree, batch: LoqaBatch) -> tuple[Array, Metrics]:
@@ -122,7 +123,7 @@ def prepare(
 ) -> LoqaBatch:
     """Advantages, targets and the co-players' returns, for the seats that learn."""
     if trajectory.action_value is None:
-        raise ValueError(
+        raise InputError(
             "trajectory has no action values: action_value_policy in every seat is "
             "needed"
         )

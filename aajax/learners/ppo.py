@@ -45,7 +45,7 @@ def ppo(
       num_chunks: parts of a minibatch, to save memory; likewise.
 
     Raises:
-      ValueError: if num_minibatches does not divide the number of games.
+      InputError: if num_minibatches does not divide the number of games.
     """
 
     init, descend = gradient_descent(

@@ -11,6 +11,7 @@ import math
 
 import jax
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 
@@ -33,7 +34,7 @@ class Rates:
     def __post_init__(self):
         for name, rate in dataclasses.asdict(self).items():
             if not rate > 0:
-                raise ValueError(f"{name} is {rate:g}: a number above 0 is needed")
+                raise InputError(f"{name} is {rate:g}: a number above 0 is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +138,10 @@ def iteration_seconds(
       data, fsdp, tensor: sizes of the mesh axes.
 
     Raises:
-      ValueError: unless 0 < sampled < length.
+      InputError: unless 0 < sampled < length.
     """
     if not 0 < sampled < length:
-        raise ValueError(
+        raise InputError(
             f"sampled is {sampled}: a number from 1 to {length - 1}, below the length, "
             "is needed"
         )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import jinja2
 
+from aajax.errors import InputError
 from aajax.lm.tokens import Tokens
 
 _WORDS = tuple(f"{who}{turn}zq" for turn in range(4) for who in ("asks", "tells"))
@@ -93,7 +94,7 @@ class ChatTemplate:
         """Texts with the separator in between, as arguments of `_encode`."""
         texts = [user_text] if isinstance(user_text, str) else list(user_text)
         if not texts:
-            raise ValueError("user_text is []: at least one text is needed")
+            raise InputError("user_text is []: at least one text is needed")
         if self.merges_user_turns:
             texts = [self.separator.join(texts)]
         if self.trims:
@@ -132,14 +133,14 @@ def find_template(
       enable_thinking: passed to the template.
 
     Raises:
-      ValueError: if there is no template, if it refuses `system`, or if a dialogue by
+      InputError: if there is no template, if it refuses `system`, or if a dialogue by
         it is not its beginning with more appended: for instance if it removes the
         reasoning of earlier replies, or writes the number of the turn.
     """
     if not tokens.tokenizer.chat_template:
         raise _refusal(tokens, "it has none")
     if system is not None and any(marker in system for marker in tokens.markers):
-        raise ValueError(f"system is {system!r}: text without special tokens is needed")
+        raise InputError(f"system is {system!r}: text without special tokens is needed")
 
     def render(texts: Sequence[str], roles: str = "uauauau", generate=True) -> str:
         """`texts` said by u(ser) and a(ssistant) in turn."""
@@ -155,7 +156,7 @@ def find_template(
 
     template, history = _take_apart(tokens, render)
     if system is not None and system.strip() not in template.start:
-        raise ValueError(
+        raise InputError(
             f"system is {system!r}: None is needed, the chat template leaves it out"
         )
     _check(template, history, render)
@@ -278,8 +279,8 @@ def _split(tokens: Tokens, frame: str) -> list[str]:
     return re.split(f"({pattern})", frame) if pattern else [frame]
 
 
-def _refusal(tokens: Tokens, difference: str) -> ValueError:
-    return ValueError(
+def _refusal(tokens: Tokens, difference: str) -> InputError:
+    return InputError(
         f"tokens is {tokens.tokenizer.name_or_path}: a chat template that only appends "
         f"to a dialogue is needed, {difference}".replace("\n", " ")
     )

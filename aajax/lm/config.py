@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from aajax.errors import InputError
+
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma3_text")
 ROPE_KINDS = ("default", "linear", "llama3")
 
@@ -37,16 +39,16 @@ class Rope:
 
     def __post_init__(self):
         if self.kind not in ROPE_KINDS:
-            raise ValueError(
+            raise InputError(
                 f"kind is {self.kind!r}: one of {', '.join(ROPE_KINDS)} is needed"
             )
         for name in ("theta", "factor", "low_frequency_factor", "original_length"):
             if getattr(self, name) <= 0:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {getattr(self, name)}: a number above 0 is needed"
                 )
         if self.high_frequency_factor <= self.low_frequency_factor:
-            raise ValueError(
+            raise InputError(
                 f"high_frequency_factor is {self.high_frequency_factor}: more than "
                 f"low_frequency_factor, {self.low_frequency_factor}, is needed"
             )
@@ -111,27 +113,27 @@ class DecoderConfig:
 
     def __post_init__(self):
         if self.family not in FAMILIES:
-            raise ValueError(
+            raise InputError(
                 f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
             )
         for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {getattr(self, name)}: at least 1 is needed"
                 )
         if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
-            raise ValueError(
+            raise InputError(
                 f"num_kv_heads is {self.num_kv_heads}: a divisor of the "
                 f"{self.num_heads} query heads is needed"
             )
         if self.head_dim < 2 or self.head_dim % 2:
-            raise ValueError(f"head_dim is {self.head_dim}: an even number is needed")
+            raise InputError(f"head_dim is {self.head_dim}: an even number is needed")
         if self.sliding and len(self.sliding) != self.num_layers:
-            raise ValueError(
+            raise InputError(
                 f"sliding has {len(self.sliding)} entries: one for each of the "
                 f"{self.num_layers} layers is needed"
             )
         if any(self.sliding) and (self.window is None or self.window < 1):
-            raise ValueError(
+            raise InputError(
                 f"window is {self.window}: sliding layers need a positive one"
             )

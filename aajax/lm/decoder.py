@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.lm.cache import Cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.layers import MLP, Attention, Norm, Route
@@ -199,7 +200,7 @@ def forward(
     apart = _is_apart(params)
     if adapters is not None:
         if adapter_id is None:
-            raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
+            raise InputError("adapter_id is None: with adapters, i32[B] is needed")
         variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
         route = Route(adapter_id, adapters.scale)
     module = Decoder(config, dtype, remat=remat, apart=apart)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import AbstractMesh, AxisType
 
+from aajax.errors import InputError
 from aajax.lm.cache import bucket, init_cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, init_params
@@ -55,11 +56,11 @@ class Job:
         names = ("batch", "length", "rank", "num_adapters", "num_microbatches")
         for name in (*names, "chunk_size"):
             if getattr(self, name) < 1:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {getattr(self, name)}: at least 1 is needed"
                 )
         if self.batch % self.num_microbatches:
-            raise ValueError(
+            raise InputError(
                 f"num_microbatches is {self.num_microbatches}: a divisor of the batch, "
                 f"{self.batch}, is needed"
             )
@@ -143,12 +144,12 @@ def estimate(
       optimizer: Adam if not given.
 
     Raises:
-      ValueError: for a size below 1.
+      InputError: for a size below 1.
     """
     shape = data, fsdp, tensor
     for name, size in zip(AXES, shape, strict=True):
         if size < 1:
-            raise ValueError(f"{name} is {size}: at least 1 is needed")
+            raise InputError(f"{name} is {size}: at least 1 is needed")
     mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     dtype = jnp.dtype(job.dtype)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from aajax.errors import InputError
 from aajax.lm import scoring
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, forward
@@ -157,14 +158,14 @@ def make_step(
       dtype, remat: of `forward`.
 
     Returns:
-      The pair. `update` raises ValueError for a batch that does not divide into
+      The pair. `update` raises InputError for a batch that does not divide into
       micro-batches, and for a base that is given or missing against `adapters`.
 
     Raises:
-      ValueError: for less than one micro-batch.
+      InputError: for less than one micro-batch.
     """
     if num_microbatches < 1:
-        raise ValueError(
+        raise InputError(
             f"num_microbatches is {num_microbatches}: at least 1 is needed"
         )
 
@@ -213,7 +214,7 @@ def make_step(
         if adapters != (params is not None and scale is not None):
             given = "None" if params is None else "given"
             needed = "a base with scale is" if adapters else "None is"
-            raise ValueError(
+            raise InputError(
                 f"params is {given}: {needed} needed with adapters={adapters}"
             )
         if mesh is not None:
@@ -246,7 +247,7 @@ def _split(batch: PyTree, count: int) -> PyTree:
 
     def split(x: Array) -> Array:
         if x.shape[0] % count:
-            raise ValueError(
+            raise InputError(
                 f"batch is {x.shape[0]} sequences: a multiple of the {count} "
                 "micro-batches is needed"
             )

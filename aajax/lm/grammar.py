@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.lm.grammar_compile import byte_automata
 from aajax.types import Array
 
@@ -59,20 +60,20 @@ def compile_grammar(
       seconds: that their compilation over bytes may take.
 
     Raises:
-      ValueError: naming the pattern that is not a regular expression, is too large, or
+      InputError: naming the pattern that is not a regular expression, is too large, or
         cannot be spelled with the tokens.
     """
     automata = byte_automata(tuple(patterns), max_states, seconds)
     table, accepting, starts = _stack(automata)
     if len(table) > max_states + 1:
-        raise ValueError(
+        raise InputError(
             f"max_states is {max_states}: {len(table) - 1} are needed for all patterns"
         )
     table, token_class = _lift(table, token_bytes)
     distance = _distance(table, accepting)
     for index, start in enumerate(starts):
         if distance[start] == _FAR:
-            raise ValueError(
+            raise InputError(
                 f"patterns[{index}] is {patterns[index]!r}: tokens that can spell it "
                 "are needed"
             )
@@ -145,7 +146,7 @@ def matches(pattern: str, data: bytes) -> bool:
     """Whether the pattern matches all of `data`, which must be UTF-8.
 
     Raises:
-      ValueError: as in `compile_grammar`.
+      InputError: as in `compile_grammar`.
     """
     (automaton,) = byte_automata((pattern,), _MAX_STATES, _SECONDS)
     state = 0

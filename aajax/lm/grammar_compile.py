@@ -16,6 +16,8 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+from aajax.errors import InputError
+
 # What is compiled instead of a pattern, for two habits of the compiler.
 # It prefers one match to another, and forgets the longer where the shorter one comes
 # first: `a|ab` would be `a`. Matches that end with the text know no preference: \z.
@@ -64,7 +66,7 @@ def byte_automata(
       seconds: that all of them may take, the start of the child included.
 
     Raises:
-      ValueError: naming the pattern that is not a regular expression, has a part that
+      InputError: naming the pattern that is not a regular expression, has a part that
         can never match, or takes more than `max_states` or `seconds`.
       RuntimeError: if the child fails, as without outlines-core.
     """
@@ -87,7 +89,7 @@ def byte_automata(
     for index, (pattern, result) in enumerate(zip(patterns, results, strict=True)):
         if isinstance(result, str):
             needed = result.format(max_states, seconds)
-            raise ValueError(f"patterns[{index}] is {pattern!r}: {needed}")
+            raise InputError(f"patterns[{index}] is {pattern!r}: {needed}")
     return tuple(ByteAutomaton(*result) for result in results)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aajax.errors import InputError
 from aajax.lm.config import FAMILIES, ROPE_KINDS, DecoderConfig, Rope
 
 KINDS = ("full_attention", "sliding_attention")
@@ -39,20 +40,20 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
     """The object in a JSON file of a checkpoint folder.
 
     Raises:
-      ValueError: if it is not there, or is no object.
+      InputError: if it is not there, or is no object.
     """
     try:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: {name} is needed in it ({error.strerror})"
         ) from error
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: {name} must be JSON ({error})"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"folder is {folder}: {name} must be a JSON object")
+        raise InputError(f"folder is {folder}: {name} must be a JSON object")
     return content
 
 
@@ -60,7 +61,7 @@ def config_from_hf(hf: Mapping[str, Any]) -> DecoderConfig:
     """The decoder that a parsed config.json describes; version 4 and 5 keys.
 
     Raises:
-      ValueError: for a family, rope type, activation or soft-capping that is not known.
+      InputError: for a family, rope type, activation or soft-capping that is not known.
     """
     model_type = hf.get("model_type")
     if model_type == "gemma3" and "text_config" in hf:
@@ -68,14 +69,14 @@ def config_from_hf(hf: Mapping[str, Any]) -> DecoderConfig:
         inner = {**hf["text_config"], **outer, "model_type": "gemma3_text"}
         return config_from_hf(inner)
     if model_type not in _FAMILY:
-        raise ValueError(
+        raise InputError(
             f"model_type is {model_type!r}: one of {', '.join(FAMILIES)} is needed"
         )
     if model_type == "gemma3_text":
         hf = {**_GEMMA3_TEXT, **hf}
     for name in ("attn_logit_softcapping", "final_logit_softcapping"):
         if hf.get(name) is not None:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {hf[name]}: only models without it are supported"
             )
     heads, hidden = _count(hf, "num_attention_heads"), _count(hf, "hidden_size")
@@ -120,14 +121,14 @@ def _plain(config: DecoderConfig) -> DecoderConfig:
 def _number(hf: Mapping[str, Any], name: str, default: float | None = None) -> float:
     value = default if hf.get(name) is None else hf[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ValueError(f"{name} is {value!r}: a number above 0 is needed")
+        raise InputError(f"{name} is {value!r}: a number above 0 is needed")
     return value
 
 
 def _count(hf: Mapping[str, Any], name: str, default: int | None = None) -> int:
     value = _number(hf, name, default)
     if value != int(value):
-        raise ValueError(f"{name} is {value!r}: an integer is needed")
+        raise InputError(f"{name} is {value!r}: an integer is needed")
     return int(value)
 
 
@@ -135,7 +136,7 @@ def _activation(hf: Mapping[str, Any]) -> str:
     names = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
     name = hf.get("hidden_activation") or hf.get("hidden_act") or "silu"
     if name not in names:
-        raise ValueError(f"hidden_act is {name!r}: one of {', '.join(names)} is needed")
+        raise InputError(f"hidden_act is {name!r}: one of {', '.join(names)} is needed")
     return names[name]
 
 
@@ -149,7 +150,7 @@ def _sliding(hf: Mapping[str, Any], layers: int) -> tuple[tuple[bool, ...], int 
     if kinds is not None:
         for kind in kinds:
             if kind not in KINDS:
-                raise ValueError(
+                raise InputError(
                     f"layer_types has {kind!r}: {' and '.join(KINDS)} are supported"
                 )
         sliding = tuple(kind == "sliding_attention" for kind in kinds)
@@ -179,11 +180,11 @@ def _rope(hf: Mapping[str, Any], kind: str) -> Rope:
     }
     name = parameters.get("rope_type", parameters.get("type", "default"))
     if name not in ROPE_KINDS:
-        raise ValueError(
+        raise InputError(
             f"rope_type is {name!r}: one of {', '.join(ROPE_KINDS)} is needed"
         )
     if parameters["partial_rotary_factor"] not in (None, 1.0):
-        raise ValueError(
+        raise InputError(
             f"partial_rotary_factor is {parameters['partial_rotary_factor']}: only "
             "models that rotate whole heads are supported"
         )
@@ -228,7 +229,7 @@ def _read_qwen3(hf: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_gemma3(hf: Mapping[str, Any]) -> dict[str, Any]:
     if hf.get("use_bidirectional_attention"):
-        raise ValueError(
+        raise InputError(
             "use_bidirectional_attention is True: only causal models are supported"
         )
     biased = bool(hf.get("attention_bias", False))
@@ -256,14 +257,14 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
     """The config.json of a decoder; `config_from_hf` of it gives the decoder back.
 
     Raises:
-      ValueError: if the decoder is none that its family's config.json can describe.
+      InputError: if the decoder is none that its family's config.json can describe.
     """
     hf = _written(config)
     wanted, found = _plain(config), config_from_hf(hf)
     for field in dataclasses.fields(config):
         value, known = getattr(wanted, field.name), getattr(found, field.name)
         if value != known:
-            raise ValueError(
+            raise InputError(
                 f"{field.name} is {value!r}: a config.json of {config.family} can "
                 f"only say {known!r} here"
             )

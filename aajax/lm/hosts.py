@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aajax.errors import InputError
 from aajax.lm.rows import power_of_two
 from aajax.lm.sharding import BATCH, shard_batch
 from aajax.types import Array, PyTree
@@ -38,7 +39,7 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
     Groups are what data and fsdp split rows over; each has a power of two of them.
 
     Raises:
-      ValueError: if processes share rows, as where the tensor axis spans them.
+      InputError: if processes share rows, as where the tensor axis spans them.
     """
     if mesh is None:
         return power_of_two(batch)
@@ -46,7 +47,7 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
     placed = NamedSharding(mesh, P(BATCH)).addressable_devices_indices_map((groups,))
     own = len({rows.start or 0 for (rows,) in placed.values()})
     if own * count != groups:
-        raise ValueError(
+        raise InputError(
             f"mesh is data x fsdp = {groups} over {count} processes: rows of their own "
             "for each process, with the tensor axis inside it, are needed"
         )
@@ -143,7 +144,7 @@ def in_first(action: Callable[[], T]) -> T | None:
     up.
 
     Raises:
-      OSError, ValueError: that of the action; in the others one that says whose it is.
+      OSError, InputError: that of the action; in the others one that says whose it is.
     """
     if jax.process_count() == 1:
         return action()
@@ -161,5 +162,5 @@ def in_first(action: Callable[[], T]) -> T | None:
     if code == 1:
         raise OSError(errno.EIO, "process 0 could not write its files")
     if code == 2:
-        raise ValueError("process 0 has refused to go on: see what it says")
+        raise InputError("process 0 has refused to go on: see what it says")
     return result

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
 from aajax.types import Array, PRNGKey, PyTree
@@ -46,16 +47,16 @@ class LoraConfig:
 
     def __post_init__(self):
         if self.rank < 1:
-            raise ValueError(f"rank is {self.rank}: at least 1 is needed")
+            raise InputError(f"rank is {self.rank}: at least 1 is needed")
         if not 0 < self.alpha < float("inf"):
-            raise ValueError(f"alpha is {self.alpha}: a number above 0 is needed")
+            raise InputError(f"alpha is {self.alpha}: a number above 0 is needed")
         if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise ValueError(
+            raise InputError(
                 f"targets is {self.targets!r}: one or more names, each once, are needed"
             )
         for name in self.targets:
             if name not in BLOCKS:
-                raise ValueError(
+                raise InputError(
                     f"targets has {name!r}: names of {', '.join(BLOCKS)} are needed"
                 )
 
@@ -98,10 +99,10 @@ def init_adapters(
       dtype: of A and B.
 
     Raises:
-      ValueError: for less than one adapter.
+      InputError: for less than one adapter.
     """
     if num_adapters < 1:
-        raise ValueError(f"num_adapters is {num_adapters}: at least 1 is needed")
+        raise InputError(f"num_adapters is {num_adapters}: at least 1 is needed")
     # One key for each that there is, whether it is a target or not.
     keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
     pairs = {}
@@ -137,7 +138,7 @@ def weights_of(pairs: dict[str, dict[str, Any]]) -> PyTree:
 
 
 def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
-    """Raises ValueError if adapters are not of this decoder's shapes."""
+    """Raises InputError if adapters are not of this decoder's shapes."""
     count = len(adapters.scale)
     for name, pair in pairs_of(adapters).items():
         num_in, num_out = features(config, name)
@@ -145,7 +146,7 @@ def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
         wanted = {"a": (*lead, num_in, rank), "b": (*lead, rank, num_out)}
         for part, shape in wanted.items():
             if pair[part].shape != shape:
-                raise ValueError(
+                raise InputError(
                     f"adapters is a tree with {name}/{part} "
                     f"{list(pair[part].shape)}: {list(shape)} is needed"
                 )
@@ -161,14 +162,14 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
       adapters: of the same decoder and dtype.
 
     Raises:
-      ValueError: if there are none or they do not fit together.
+      InputError: if there are none or they do not fit together.
     """
     if not adapters:
-        raise ValueError("adapters is empty: at least one is needed")
+        raise InputError("adapters is empty: at least one is needed")
     each = [pairs_of(one) for one in adapters]
     types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
     if len(types) > 1:
-        raise ValueError(f"adapters are {' and '.join(types)}: one dtype is needed")
+        raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
     like: dict[str, dict[str, Array]] = {}
     for name in BLOCKS:
         found = [pairs[name] for pairs in each if name in pairs]
@@ -184,7 +185,7 @@ def take(adapters: Adapters, index: int | Array) -> Adapters:
     """The adapter at `index`, i32[], as adapters of one.
 
     Raises:
-      ValueError: for an index that is known and not of these.
+      InputError: for an index that is known and not of these.
     """
     _check_index(adapters, index)
 
@@ -208,16 +209,16 @@ def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
       one: adapters of one; filled up as by `stack`, cast to the dtype of the others.
 
     Raises:
-      ValueError: if `one` is more than one or has a rank or targets that the others do
+      InputError: if `one` is more than one or has a rank or targets that the others do
         not have, or for an index that is known and not of these.
     """
     _check_index(adapters, index)
     if len(one.scale) != 1:
-        raise ValueError(f"one has {len(one.scale)} adapters: exactly 1 is needed")
+        raise InputError(f"one has {len(one.scale)} adapters: exactly 1 is needed")
     like = pairs_of(adapters)
     extra = sorted(set(pairs_of(one)) - set(like))
     if extra:
-        raise ValueError(
+        raise InputError(
             f"one has targets {', '.join(extra)}: only {', '.join(like)} are there"
         )
 
@@ -243,7 +244,7 @@ def merge(
       index: which, i32[].
 
     Raises:
-      ValueError: if adapters are not of this decoder, or for an index that is known
+      InputError: if adapters are not of this decoder, or for an index that is known
         and not of these.
     """
     check_fits(config, adapters)
@@ -278,7 +279,7 @@ def _padded(adapters: Adapters, like: dict[str, dict[str, Array]]) -> PyTree:
             leaf = own[name][part]
             missing = shape[axis] - leaf.shape[axis]
             if missing < 0 or not _same(leaf.shape, shape, besides=axis):
-                raise ValueError(
+                raise InputError(
                     f"adapters have {name}/{part} {list(leaf.shape)}: {shape}, or a "
                     "smaller rank, is needed beside the others"
                 )
@@ -294,4 +295,4 @@ def _same(shape: Sequence[int], other: Sequence[int], besides: int) -> bool:
 def _check_index(adapters: Adapters, index: int | Array) -> None:
     count = len(adapters.scale)
     if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < count:
-        raise ValueError(f"index is {index}: 0 to {count - 1} is needed")
+        raise InputError(f"index is {index}: 0 to {count - 1} is needed")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.hf_config import read_json
 from aajax.lm.hf_names import stored
@@ -79,7 +80,7 @@ def read_options(folder: Path) -> Mapping[str, Any]:
     """The adapter_config.json of a folder.
 
     Raises:
-      ValueError: if it cannot be read, or asks for more than low-rank adapters of
+      InputError: if it cannot be read, or asks for more than low-rank adapters of
         linear layers.
     """
     options = read_json(folder, CONFIG)
@@ -98,7 +99,7 @@ def places(
       root: instead of `ROOT`, what the names began with where the adapter was made.
 
     Raises:
-      ValueError: if there are none, or for ranks and alphas that are no numbers.
+      InputError: if there are none, or for ranks and alphas that are no numbers.
     """
     rank, alpha = _rank("r", options.get("r", 8)), options.get("lora_alpha", 8)
     found = []
@@ -119,7 +120,7 @@ def places(
                 )
             )
     if not found:
-        raise ValueError(
+        raise InputError(
             f"target_modules is {options.get('target_modules')!r}: names of linear "
             "layers of the decoder are needed"
         )
@@ -128,28 +129,28 @@ def places(
 
 def _check(options: Mapping[str, Any]) -> None:
     if options.get("peft_type") != "LORA":
-        raise ValueError(f"peft_type is {options.get('peft_type')!r}: LORA is needed")
+        raise InputError(f"peft_type is {options.get('peft_type')!r}: LORA is needed")
     if options.get("bias", "none") != "none":
-        raise ValueError(f"bias is {options['bias']!r}: none is needed")
+        raise InputError(f"bias is {options['bias']!r}: none is needed")
     for name in _REFUSED:
         if options.get(name):
-            raise ValueError(
+            raise InputError(
                 f"{name} is {options[name]!r}: only low-rank adapters of linear layers "
                 "are supported"
             )
     beginning = options.get("init_lora_weights")
     if beginning not in _BEGINNINGS:
-        raise ValueError(
+        raise InputError(
             f"init_lora_weights is {beginning!r}: an adapter that leaves the base's "
             "weights as they are is needed"
         )
     if options.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
-        raise ValueError(
+        raise InputError(
             f"layers_pattern is {options['layers_pattern']!r}: layers is needed"
         )
     for name in ("rank_pattern", "alpha_pattern"):
         if not isinstance(options.get(name) or {}, dict):
-            raise ValueError(f"{name} is {options[name]!r}: an object is needed")
+            raise InputError(f"{name} is {options[name]!r}: an object is needed")
 
 
 def _is_target(options: Mapping[str, Any], name: str, layer: int) -> bool:
@@ -171,7 +172,7 @@ def _matches(options: Mapping[str, Any], option: str, name: str) -> bool:
     if isinstance(value, str):
         return _match(option, value, name)
     if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
-        raise ValueError(f"{option} is {value!r}: names or one expression are needed")
+        raise InputError(f"{option} is {value!r}: names or one expression are needed")
     return any(f".{name}".endswith(f".{end}") for end in value)
 
 
@@ -187,18 +188,18 @@ def _match(option: str, pattern: str, name: str) -> bool:
     try:
         return re.fullmatch(pattern, name) is not None
     except re.error as error:
-        raise ValueError(
+        raise InputError(
             f"{option} has {pattern!r}: a regular expression is needed ({error})"
         ) from error
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}: a number is needed")
+        raise InputError(f"{name} is {value!r}: a number is needed")
     return value
 
 
 def _rank(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}: ranks of at least 1 are needed")
+        raise InputError(f"{name} is {value!r}: ranks of at least 1 are needed")
     return value

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from aajax.errors import InputError
 from aajax.lm import lora as low_rank
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
@@ -58,7 +59,7 @@ def save_peft(
       base_model_name: the base's name or folder, which is noted only.
 
     Raises:
-      ValueError: if adapters are more than one or not of `config` and `lora`.
+      InputError: if adapters are more than one or not of `config` and `lora`.
       OSError: if the files cannot be written.
     """
     folder = Path(folder)
@@ -103,7 +104,7 @@ def load_peft(
       dtype: of A and B, whatever they are stored in.
 
     Raises:
-      ValueError: for a folder that cannot be read, is not of this decoder, or has more
+      InputError: for a folder that cannot be read, is not of this decoder, or has more
         than low-rank adapters of linear layers.
     """
     folder = Path(folder)
@@ -144,22 +145,22 @@ def _stored(place: Place, end: str) -> str:
 def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) -> None:
     count, pairs = len(adapters.scale), low_rank.pairs_of(adapters)
     if count != 1:
-        raise ValueError(f"adapters has {count} adapters: exactly 1 is needed")
+        raise InputError(f"adapters has {count} adapters: exactly 1 is needed")
     low_rank.check_fits(config, adapters)
     if set(pairs) != set(lora.targets):
-        raise ValueError(
+        raise InputError(
             f"adapters has targets {', '.join(pairs)}: those of lora, "
             f"{', '.join(lora.targets)}, are needed"
         )
     for name, pair in pairs.items():
         if pair["a"].shape[-1] != lora.rank:
-            raise ValueError(
+            raise InputError(
                 f"adapters has rank {pair['a'].shape[-1]} in {name}: that of lora, "
                 f"{lora.rank}, is needed"
             )
     scale = float(gathered(adapters.scale)[0])
     if not np.isclose(scale, lora.scale, rtol=1e-6, atol=0.0):
-        raise ValueError(
+        raise InputError(
             f"adapters has scale {scale}: alpha / rank of lora, {lora.scale}, is needed"
         )
 
@@ -178,7 +179,7 @@ def _read_tensors(
                     continue
                 dtype = file.get_slice(key).get_dtype()
                 if dtype not in DTYPES:
-                    raise ValueError(
+                    raise InputError(
                         f"folder is {folder}: {key} is {dtype}, one of "
                         f"{', '.join(DTYPES)} is needed"
                     )
@@ -187,13 +188,13 @@ def _read_tensors(
                 # A tensor without it keeps a name that nothing expects.
                 name = _OUTER + plain if inner != key else key
                 if name in tensors:
-                    raise ValueError(f"folder is {folder}: {name} must be there once")
+                    raise InputError(f"folder is {folder}: {name} must be there once")
                 tensors[name] = file.get_tensor(key)
     except FileNotFoundError as error:
-        raise ValueError(f"folder is {folder}: an {WEIGHTS} in it is needed") from error
+        raise InputError(f"folder is {folder}: an {WEIGHTS} in it is needed") from error
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: {WEIGHTS} cannot be read ({reason})"
         ) from error
     return tensors, root
@@ -225,7 +226,7 @@ def _check_tensors(
         if names
     ]
     if lines:
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: the tensors that its {CONFIG} says are needed, "
             f"{'; '.join(lines)}"
         )

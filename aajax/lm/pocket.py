@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import optax
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
@@ -68,39 +69,39 @@ class PocketConfig:
 
     def __post_init__(self):
         if self.family not in FAMILIES:
-            raise ValueError(
+            raise InputError(
                 f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
             )
         for name in ("hidden_size", "layers", "heads", "steps", "batch"):
             if getattr(self, name) < 1:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {getattr(self, name)}: at least 1 is needed"
                 )
         if self.hidden_size % (2 * self.heads):
-            raise ValueError(
+            raise InputError(
                 f"hidden_size is {self.hidden_size}: an even number for each of "
                 f"{self.heads} heads is needed"
             )
         if self.vocab_size < 0:
-            raise ValueError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
+            raise InputError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
         if self.rules not in (None, *RULES):
-            raise ValueError(
+            raise InputError(
                 f"rules is {self.rules!r}: {', '.join(RULES)} or None is needed"
             )
         talks = self.rules == "trust-and-split"
         if self.honesty is not None and not (talks and 0 <= self.honesty <= 1):
-            raise ValueError(
+            raise InputError(
                 f"honesty is {self.honesty}: a number from 0 to 1 is needed, with "
                 "rules of trust-and-split"
             )
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: 0 or more is needed")
+            raise InputError(f"seed is {self.seed}: 0 or more is needed")
         # Shorter pieces of a dialogue may have no answer in them.
         least = 256 if self.text is None else 2
         if self.length < least:
-            raise ValueError(f"length is {self.length}: at least {least} is needed")
+            raise InputError(f"length is {self.length}: at least {least} is needed")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise ValueError(
+            raise InputError(
                 f"learning_rate is {self.learning_rate}: a number above 0 is needed"
             )
 
@@ -127,13 +128,13 @@ def train_pocket(
       they are those of a file.
 
     Raises:
-      ValueError: if the folder has files, for a vocabulary too small for all bytes, and
+      InputError: if the folder has files, for a vocabulary too small for all bytes, and
         for a text that is no UTF-8 or too short.
       OSError: if the text cannot be read or the folder not written.
     """
     folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"folder is {folder}: one that is new or empty is needed")
+        raise InputError(f"folder is {folder}: one that is new or empty is needed")
     text = None if config.text is None else _read_text(config.text)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
@@ -211,7 +212,7 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     elif len(tokens.encode(text[:100])) > 1:
         rows = _text_rows(rng, text, tokens, config.length)
     else:
-        raise ValueError(f"text is {config.text}: at least two tokens are needed")
+        raise InputError(f"text is {config.text}: at least two tokens are needed")
     decoder = decoder_config(config, tokens.vocab_size)
     rate = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(_WARM_UP, config.steps // 2),
@@ -240,7 +241,7 @@ def _read_text(path: Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"text is {path}: UTF-8 is needed ({error})") from error
+        raise InputError(f"text is {path}: UTF-8 is needed ({error})") from error
 
 
 def _exchange_texts(rng: np.random.Generator, config: PocketConfig) -> Iterator[str]:

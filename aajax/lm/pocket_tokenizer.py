@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from aajax.errors import InputError
 from aajax.lm.tokens import Tokens, byte_characters, load_tokenizer
 
 _PAD, _DONE = "<|pad|>", "<|done|>"
@@ -35,10 +36,10 @@ def pocket_tokenizer(
       vocab_size: at most so many tokens after training, markers included.
 
     Raises:
-      ValueError: if vocab_size leaves no room for every byte and the markers.
+      InputError: if vocab_size leaves no room for every byte and the markers.
     """
     if vocab_size < SMALLEST:
-        raise ValueError(f"vocab_size is {vocab_size}: at least {SMALLEST} is needed")
+        raise InputError(f"vocab_size is {vocab_size}: at least {SMALLEST} is needed")
     alphabet = {character: byte for byte, character in enumerate(byte_characters())}
     tokenizer = Tokenizer(models.BPE(alphabet, []))
     # Tokens may be whole phrases, punctuation and spaces included, but a number is a

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey
 
 
@@ -11,7 +12,7 @@ def per_row(name: str, value: Array | float, dtype: type, batch: int) -> np.ndar
     """`value`, one for all rows or one for each, as [B] and not shared."""
     value = np.asarray(value)
     if value.shape not in ((), (batch,)):
-        raise ValueError(f"{name} has shape {value.shape}: () or ({batch},) is needed")
+        raise InputError(f"{name} has shape {value.shape}: () or ({batch},) is needed")
     return np.array(np.broadcast_to(value, (batch,)), dtype)
 
 
@@ -32,7 +33,7 @@ def row_keys(key: PRNGKey, batch: int, padded: int, first: int = 0) -> PRNGKey:
     if key.ndim == 0:
         return _numbered(key, first + row)
     if key.shape != (batch,):
-        raise ValueError(f"key has shape {key.shape}: () or ({batch},) is needed")
+        raise InputError(f"key has shape {key.shape}: () or ({batch},) is needed")
     return key[np.minimum(row, batch - 1)]
 
 
@@ -68,7 +69,7 @@ def stop_rows(stop: Array, batch: int, vocab: int) -> np.ndarray:
     if stop.shape == (vocab,):
         return stop[None]
     if stop.shape != (batch, vocab):
-        raise ValueError(
+        raise InputError(
             f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is needed"
         )
     return stop

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from aajax.errors import InputError
 from aajax.lm.cache import bucket
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, take_apart
@@ -83,15 +84,15 @@ class Sampler:
     def __post_init__(self):
         vocab = self.config.vocab_size
         if self.top_k is not None and not 1 <= self.top_k <= vocab:
-            raise ValueError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
+            raise InputError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
+            raise InputError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
         if self.piece < 1 or self.piece & (self.piece - 1):
-            raise ValueError(f"piece is {self.piece}: a power of two is needed")
+            raise InputError(f"piece is {self.piece}: a power of two is needed")
         if self.max_cache is not None and self.max_cache < 1:
-            raise ValueError(f"max_cache is {self.max_cache}: at least 1 is needed")
+            raise InputError(f"max_cache is {self.max_cache}: at least 1 is needed")
         if self.mesh is not None and self.mesh.axis_names != AXES:
-            raise ValueError(
+            raise InputError(
                 f"mesh has axes {', '.join(self.mesh.axis_names)}: {', '.join(AXES)} "
                 "are needed"
             )
@@ -118,9 +119,9 @@ class Sampler:
         attention takes the time of all slots, used or not.
         """
         if batch < 1:
-            raise ValueError(f"batch is {batch}: at least 1 is needed")
+            raise InputError(f"batch is {batch}: at least 1 is needed")
         if size > self.limit:
-            raise ValueError(f"size is {size}: at most {self.limit} is needed")
+            raise InputError(f"size is {size}: at most {self.limit} is needed")
         dtype = self.dtype if self.cache_dtype is None else self.cache_dtype
         size = min(bucket(size), self.limit)
         return empty_session(self.config, batch, size, dtype, self.dtype, self.mesh)
@@ -146,17 +147,17 @@ class Sampler:
           donate: whether the memory of `session` may be taken.
 
         Raises:
-          ValueError: if a sequence would exceed the limit, an id is not in the
+          InputError: if a sequence would exceed the limit, an id is not in the
             vocabulary, or the lists are not B.
         """
         if len(tokens) != session.batch:
-            raise ValueError(
+            raise InputError(
                 f"tokens has {len(tokens)} rows: {session.batch} are needed"
             )
         rows = [np.asarray(row, np.int32).reshape(-1) for row in tokens]
         for row, ids in enumerate(rows):
             if ids.size and not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
-                raise ValueError(
+                raise InputError(
                     f"tokens[{row}] has ids {ids.min()} to {ids.max()}: ids of 0 to "
                     f"{self.config.vocab_size - 1} are needed"
                 )
@@ -164,7 +165,7 @@ class Sampler:
         total = session.length + count
         row = int(total.argmax())
         if total[row] > self.limit:
-            raise ValueError(
+            raise InputError(
                 f"tokens[{row}] has length {count[row]}, {total[row]} with what was "
                 f"read before: at most {self.limit} in all is needed"
             )
@@ -225,7 +226,7 @@ class Sampler:
           The session with the sampled tokens read, and the sample.
 
         Raises:
-          ValueError: if an active row has read nothing (a beginning-of-sequence token
+          InputError: if an active row has read nothing (a beginning-of-sequence token
             is the least), or it has not the room for its budget; for a negative
             temperature or budget; for shapes that do not fit.
         """
@@ -234,12 +235,12 @@ class Sampler:
         budget = per_row("max_tokens", max_tokens, np.int32, batch)
         active = per_row("active", True if active is None else active, bool, batch)
         if not (temperature >= 0).all():
-            raise ValueError(f"temperature is {temperature.min()}: 0 or more is needed")
+            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
         if (budget < 0).any():
-            raise ValueError(f"max_tokens is {budget.min()}: 0 or more is needed")
+            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
         if (grammar is None) != (state is None):
             given = "grammar" if state is None else "state"
-            raise ValueError(f"{given} is given alone: grammar and state are needed")
+            raise InputError(f"{given} is given alone: grammar and state are needed")
         state = per_row("state", FREE if state is None else state, np.int32, batch)
         stop = stop_rows(stop, batch, self.config.vocab_size)
         # The same for all subsets of rows, so that their samples can be merged.
@@ -300,7 +301,7 @@ class Sampler:
           that is not active, num_tries + 1 for one that needed the grammar.
         """
         if num_tries < 0:
-            raise ValueError(f"num_tries is {num_tries}: 0 or more is needed")
+            raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
         batch = session.batch
         pending = per_row("active", True if active is None else active, bool, batch)
         state = per_row("state", state, np.int32, batch)
@@ -341,6 +342,6 @@ class Sampler:
         if adapters is None:
             return None
         if adapter_id is None:
-            raise ValueError("adapter_id is None: with adapters, i32[B] is needed")
+            raise InputError("adapter_id is None: with adapters, i32[B] is needed")
         adapter_id = per_row("adapter_id", adapter_id, np.int32, batch)
         return self._rows(batch, adapter_id, -1)

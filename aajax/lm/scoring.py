@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import logits
 from aajax.types import Array, PyTree
@@ -64,14 +65,14 @@ def score(
       Scores of [B, L].
 
     Raises:
-      ValueError: for a temperature that is not positive, or `allowed` without state.
+      InputError: for a temperature that is not positive, or `allowed` without state.
     """
     if isinstance(temperature, (int, float)) and not temperature > 0:
-        raise ValueError(f"temperature is {temperature}: a number above 0 is needed")
+        raise InputError(f"temperature is {temperature}: a number above 0 is needed")
     if chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}: at least 1 is needed")
+        raise InputError(f"chunk_size is {chunk_size}: at least 1 is needed")
     if allowed is not None and state is None:
-        raise ValueError("state is None: with allowed, one of [B, L, ...] is needed")
+        raise InputError("state is None: with allowed, one of [B, L, ...] is needed")
     batch, length = targets.shape
     if length == 0:
         return Scores(*[jnp.zeros((batch, 0), jnp.float32)] * 2)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.lm.cache import Cache, bucket, grow
 from aajax.lm.hosts import own_rows
 from aajax.types import Array
@@ -72,7 +73,7 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
 def check_room(
     length: np.ndarray, budget: np.ndarray, active: np.ndarray, limit: int
 ) -> None:
-    """Raises ValueError for an active row with nothing read or too large a budget.
+    """Raises InputError for an active row with nothing read or too large a budget.
 
     Args:
       length: i32[B], tokens read.
@@ -82,12 +83,12 @@ def check_room(
     """
     for row in np.flatnonzero(active):
         if length[row] == 0:
-            raise ValueError(
+            raise InputError(
                 f"row {row} has read no token: one to start from (such as a "
                 "beginning-of-sequence token) is needed"
             )
         if length[row] + budget[row] > limit:
-            raise ValueError(
+            raise InputError(
                 f"max_tokens[{row}] is {budget[row]}: at most {limit - length[row]} is "
                 f"needed after {length[row]} tokens, for {limit} in all"
             )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from aajax.errors import InputError
 from aajax.lm.cache import Cache, cut, init_cache
 from aajax.lm.config import DecoderConfig
 from aajax.lm.hosts import largest, padded_rows, processes
@@ -26,11 +27,11 @@ def empty_session(
     """A session of `batch` sequences of each process, with caches of `size` slots.
 
     Raises:
-      ValueError: if another process has another number of sequences.
+      InputError: if another process has another number of sequences.
     """
     most, least = largest(mesh, batch, -batch)
     if most != -least:
-        raise ValueError(
+        raise InputError(
             f"batch is {batch}, and {-least} to {most} among all processes: the same "
             "number in each is needed"
         )

@@ -4,6 +4,7 @@ Numbers are from the model cards' files at https://huggingface.co: Qwen/Qwen2.5-
 and -Instruct, Qwen/Qwen3-*, meta-llama/Llama-3.{1,2}-*, google/gemma-3-*-it (text).
 """
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig, Rope
 
 
@@ -114,8 +115,8 @@ def find_shape(name: str) -> DecoderConfig:
     """The decoder of that name.
 
     Raises:
-      ValueError: for a name that is not known.
+      InputError: for a name that is not known.
     """
     if name not in SHAPES:
-        raise ValueError(f"name is {name!r}: one of {', '.join(SHAPES)} is needed")
+        raise InputError(f"name is {name!r}: one of {', '.join(SHAPES)} is needed")
     return SHAPES[name]

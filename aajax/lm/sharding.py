@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aajax.errors import InputError
 from aajax.lm.cache import Cache
 from aajax.types import Array, PyTree
 
@@ -67,7 +68,7 @@ def start_distributed(**options) -> None:
         coordinator_address, num_processes, process_id, local_device_ids, ...
 
     Raises:
-      ValueError: if only some of the three variables are set.
+      InputError: if only some of the three variables are set.
       RuntimeError: if a device was touched before, by `jax.distributed.initialize`.
     """
     options = {**_from_variables(os.environ), **options}
@@ -91,13 +92,13 @@ def _from_variables(environ: Mapping[str, str]) -> dict[str, str | int]:
     if len(missing) == len(kinds):
         return {}
     if missing:
-        raise ValueError(f"{missing[0]} is not set: all of {', '.join(kinds)} or none")
+        raise InputError(f"{missing[0]} is not set: all of {', '.join(kinds)} or none")
     options = {}
     for name, kind in kinds.items():
         try:
             options[name.removeprefix("JAX_").lower()] = kind(environ[name])
         except ValueError:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {environ[name]!r}: an integer is needed"
             ) from None
     return options
@@ -123,21 +124,21 @@ def mesh_shape(num_devices: int, data: int, fsdp: int, tensor: int) -> tuple[int
     """Sizes of the axes, −1 replaced by what the others leave of the devices.
 
     Raises:
-      ValueError: if the product is not the number of devices.
+      InputError: if the product is not the number of devices.
     """
     sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
     for name, size in sizes.items():
         if size < 1 and size != -1:
-            raise ValueError(f"{name} is {size}: a positive number, or -1, is needed")
+            raise InputError(f"{name} is {size}: a positive number, or -1, is needed")
     free = [name for name, size in sizes.items() if size == -1]
     if len(free) > 1:
-        raise ValueError(f"{free[1]} is -1: only one axis can take what is left")
+        raise InputError(f"{free[1]} is -1: only one axis can take what is left")
     taken = math.prod(size for size in sizes.values() if size != -1)
     if free:
         sizes[free[0]] = max(num_devices // taken, 1)
     if math.prod(sizes.values()) != num_devices:
         wanted = " x ".join(f"{name} {size}" for name, size in sizes.items())
-        raise ValueError(
+        raise InputError(
             f"mesh is {wanted}: a product of {num_devices}, the number of devices, "
             "is needed"
         )
@@ -159,7 +160,7 @@ def make_mesh(
       devices: whose number is the product of the sizes.
 
     Raises:
-      ValueError: if the sizes do not fit the devices.
+      InputError: if the sizes do not fit the devices.
     """
     devices = jax.devices() if devices is None else list(devices)
     shape = mesh_shape(len(devices), data, fsdp, tensor)
@@ -265,7 +266,7 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     With one process, all rows; with n, each gives an n-th of them, for its own devices.
 
     Raises:
-      ValueError: with many processes, if data and fsdp do not split the rows among all
+      InputError: with many processes, if data and fsdp do not split the rows among all
         of them evenly.
     """
     count = len({device.process_index for device in mesh.devices.flat})
@@ -273,7 +274,7 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
         return jax.tree.map(_place, batch, batch_shardings(mesh, batch))
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if parts % count:
-        raise ValueError(
+        raise InputError(
             f"mesh is data x fsdp = {parts}: a multiple of the {count} processes is "
             "needed, each of which has rows of its own"
         )
@@ -281,7 +282,7 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     def place(rows: Array) -> Array:
         shape = (count * len(rows), *rows.shape[1:])
         if shape[0] % parts:
-            raise ValueError(
+            raise InputError(
                 f"batch is {shape[0]} sequences: a multiple of data x fsdp = {parts} "
                 "is needed with many processes"
             )

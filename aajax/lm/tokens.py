@@ -10,6 +10,8 @@ import jinja2
 import tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from aajax.errors import InputError
+
 # Classes that say no more than that tokenizer.json holds everything.
 _PLAIN_CLASSES = {None, "PreTrainedTokenizerFast", "TokenizersBackend"}
 # Some templates write the day of the call, from which no run could be repeated.
@@ -92,7 +94,7 @@ class Tokens:
 
         Raises:
           jinja2.TemplateError: if the template refuses the messages.
-          ValueError: if there is no template.
+          InputError: if there is no template.
         """
         return _render(self.tokenizer, messages, generate, enable_thinking)
 
@@ -105,7 +107,7 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     tokenizer.json as it is.
 
     Raises:
-      ValueError: if there is no tokenizer, or neither a byte-level one nor one in the
+      InputError: if there is no tokenizer, or neither a byte-level one nor one in the
         manner of sentencepiece.
     """
     folder = Path(folder)
@@ -113,7 +115,7 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     if not folder.is_dir() or (
         name in _PLAIN_CLASSES and not (folder / "tokenizer.json").is_file()
     ):
-        raise ValueError(f"folder is {folder}: a folder with tokenizer.json is needed")
+        raise InputError(f"folder is {folder}: a folder with tokenizer.json is needed")
     reader = PreTrainedTokenizerFast if name in _PLAIN_CLASSES else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(
@@ -121,11 +123,11 @@ def load_tokenizer(folder: str | Path) -> Tokens:
         )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: a readable tokenizer is needed, {reason}"
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ValueError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
+        raise InputError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
     return _tokens(tokenizer, folder)
 
 
@@ -221,7 +223,7 @@ def _pieces(
     kinds = re.findall(r"(\w+)\(", repr(backend.decoder)) or ["None"]
     is_byte_level = "ByteLevel" in kinds
     if not is_byte_level and not {*kinds} & {"ByteFallback", "Metaspace"}:
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: a byte-level tokenizer or one in the manner of "
             f"sentencepiece is needed, not one with the decoder {kinds[0]}"
         )

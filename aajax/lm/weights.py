@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.hf_config import config_from_hf, config_to_hf, read_json
@@ -35,7 +36,7 @@ def read_config(folder: str | os.PathLike) -> DecoderConfig:
     """The decoder of a checkpoint folder.
 
     Raises:
-      ValueError: without a config.json of a decoder that is known.
+      InputError: without a config.json of a decoder that is known.
     """
     return config_from_hf(read_json(Path(folder), CONFIG))
 
@@ -61,7 +62,7 @@ def load_params(
       As `init_params`.
 
     Raises:
-      ValueError: for a folder that cannot be read or is not of this decoder.
+      InputError: for a folder that cannot be read or is not of this decoder.
     """
     folder = Path(folder)
     config = read_config(folder) if config is None else config
@@ -109,13 +110,13 @@ def save_params(
       max_shard_bytes: size of a file; a larger tensor has a file of its own.
 
     Raises:
-      ValueError: if params are not of this decoder or cannot be stored.
+      InputError: if params are not of this decoder or cannot be stored.
       OSError: if the files cannot be written, in all processes; what was there before
         stays.
     """
     folder = Path(folder)
     if max_shard_bytes < 1:
-        raise ValueError(f"max_shard_bytes is {max_shard_bytes}: at least 1 is needed")
+        raise InputError(f"max_shard_bytes is {max_shard_bytes}: at least 1 is needed")
     _check_params(config, params)
     parts = list(_parts(config, params))
     hf = {**config_to_hf(config), "dtype": np.dtype(parts[0].leaf.dtype).name}
@@ -159,19 +160,19 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
     if (folder / INDEX).exists():
         index = read_json(folder, INDEX).get("weight_map")
         if not isinstance(index, dict):
-            raise ValueError(f"folder is {folder}: {INDEX} must have a weight_map")
+            raise InputError(f"folder is {folder}: {INDEX} must have a weight_map")
         files = sorted(set(index.values()))
     tensors = {}
     for name in files:
         try:
             file = stack.enter_context(safe_open(folder / name, framework="numpy"))
         except FileNotFoundError as error:
-            raise ValueError(
+            raise InputError(
                 f"folder is {folder}: {name} in it is needed, or a whole {INDEX}"
             ) from error
         except (OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(
+            raise InputError(
                 f"folder is {folder}: {name} cannot be read ({reason})"
             ) from error
         for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
@@ -193,7 +194,7 @@ def _check_head(folder: Path, head, embedding) -> None:
         np.any(rows(head, start) != rows(embedding, start))
         for start in range(0, shape[0], _ROWS)
     ):
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: {HEAD} must be equal to {EMBEDDING} or config.json "
             "have tie_word_embeddings false"
         )
@@ -210,7 +211,7 @@ def _check_tensors(folder: Path, config: DecoderConfig, like: PyTree, tensors) -
     types = {name: tensor.get_dtype() for name, tensor in tensors.items()}
     faults = _faults(wanted, shapes, types, DTYPES)
     if faults:
-        raise ValueError(
+        raise InputError(
             f"folder is {folder}: the tensors of its config.json are needed, {faults}"
         )
 
@@ -225,7 +226,7 @@ def _check_params(config: DecoderConfig, params: PyTree) -> None:
     known = [np.dtype(x).name for x in DTYPES.values()]
     faults = _faults(wanted, by_name(params, "shape"), types, known)
     if faults:
-        raise ValueError(f"params is a tree: that of the config is needed, {faults}")
+        raise InputError(f"params is a tree: that of the config is needed, {faults}")
 
 
 def _faults(wanted: Mapping, shapes: Mapping, types: Mapping, known) -> str:

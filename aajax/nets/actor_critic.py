@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.nets.initializers import orthogonal
 from aajax.nets.torsos import Torso
 from aajax.nets.transformer import Transformer
@@ -40,7 +41,7 @@ def actor_critic(
       value_scale: what the critic's output is multiplied by; see `nets.tabular`.
     """
     if shared and critic_torso is not None:
-        raise ValueError("critic_torso is given: None is needed with a shared torso")
+        raise InputError("critic_torso is given: None is needed with a shared torso")
     torsos = {"actor": torso, "critic": critic_torso or torso}
     heads = {"actor": nn.Dense(num_scores, kernel_init=orthogonal(0.01))}
     if critic:

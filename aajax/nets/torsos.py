@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import lecun_normal, zeros
 
+from aajax.errors import InputError
 from aajax.nets.initializers import orthogonal
 from aajax.nets.planes import Planes
 from aajax.nets.transformer import Transformer
@@ -165,10 +166,10 @@ def transformer(
       planes: convolutions before all, as for `mlp`.
 
     Raises:
-      ValueError: for a size that is odd or no multiple of the heads.
+      InputError: for a size that is odd or no multiple of the heads.
     """
     if size % 2 or size % num_heads:
-        raise ValueError(
+        raise InputError(
             f"size is {size}: an even multiple of {num_heads}, the number of heads, "
             "is needed"
         )

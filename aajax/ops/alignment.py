@@ -17,6 +17,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.types import Array
 
 Past = Callable[..., Array]  # (a_t[T, ...], gamma, last_t[T] | None) -> [T, ...]
@@ -107,7 +108,7 @@ def sign(w_t: Array, step_t: Array) -> Array:
 def clip(limit: float) -> Callable[[Array, Array], Array]:
     """The past bounded to [−limit, limit]."""
     if not limit > 0:
-        raise ValueError(f"limit is {limit}: a number above 0 is needed")
+        raise InputError(f"limit is {limit}: a number above 0 is needed")
     return lambda w_t, step_t: jnp.clip(w_t, -limit, limit)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.policies.distributions import Distribution, categorical
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -73,7 +74,7 @@ def scripted_policy(
     """A policy that does not learn: its parameters say who plays, its value is 0."""
 
     def init(key: PRNGKey) -> PyTree:
-        raise ValueError(
+        raise InputError(
             "params of scripted players are not drawn: scripted_params are needed"
         )
 
@@ -87,10 +88,10 @@ def player_number(name: str, names: Sequence[str]) -> Array:
     """Where a scripted player stands among those of its world, i32[].
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     if name not in names:
-        raise ValueError(f"player is {name!r}: one of {', '.join(names)} is needed")
+        raise InputError(f"player is {name!r}: one of {', '.join(names)} is needed")
     return jnp.int32(names.index(name))
 
 

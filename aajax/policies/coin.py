@@ -102,7 +102,7 @@ def scripted_params(name: str) -> Array:
     """The parameters of a named player, i32[].
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     return player_number(name, SCRIPTED)
 

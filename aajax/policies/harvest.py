@@ -14,6 +14,7 @@ import numpy as np
 from aajax.envs.harvest import CommonsHarvest, rules
 from aajax.envs.harvest.layout import REACH
 from aajax.envs.harvest.observe import PLANES
+from aajax.errors import InputError
 from aajax.ops import categorical
 from aajax.policies.base import (
     Policy,
@@ -77,10 +78,10 @@ def scripted(env: CommonsHarvest) -> Policy:
     With no such apple in sight they wander: forward as often as not, or else a turn.
 
     Raises:
-      ValueError: if agents do not see the cells around them.
+      InputError: if agents do not see the cells around them.
     """
     if min(env.view) < 1:
-        raise ValueError(f"view is {env.view}: 1 or more on each side is needed")
+        raise InputError(f"view is {env.view}: 1 or more on each side is needed")
     cells = _window(env)
     number = {name: i for i, name in enumerate(SCRIPTED)}
 
@@ -106,7 +107,7 @@ def scripted_params(name: str) -> Array:
     """The parameters of a named player, i32[].
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     return player_number(name, SCRIPTED)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.ops import categorical
 from aajax.policies.base import Policy, PolicyOutput, scripted_policy
 from aajax.types import Array
@@ -76,13 +77,13 @@ def scripted_table(name: str, num_agents: int, num_actions: int) -> Array:
     All but always-defect and random open by cooperating.
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     num_states = 1 + num_actions**num_agents
     if name == "random":
         return jnp.full((num_states, num_actions), 1 / num_actions)
     if name not in RESPONSES:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
+        raise InputError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
     table = np.zeros((num_states, num_actions), np.float32)
     table[0, num_actions - 1 if name == "always_defect" else 0] = 1
     joints = itertools.product(range(num_actions), repeat=num_agents)

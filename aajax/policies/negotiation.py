@@ -15,6 +15,7 @@ from aajax.envs.base import ActionSpace, Box
 from aajax.envs.negotiation import NegotiationGame
 from aajax.envs.negotiation_rules import COUNTED
 from aajax.envs.negotiation_utilities import MOST, NUM_ITEMS
+from aajax.errors import InputError
 from aajax.policies.base import Policy, PolicyOutput, scripted_policy
 from aajax.types import Array
 
@@ -122,13 +123,13 @@ def scripted_params(name: str, env: NegotiationGame) -> Array:
     """The number of a named player, i32[], which is the parameter of `scripted(env)`.
 
     Raises:
-      ValueError: if there is no such player, or it would not see what it needs.
+      InputError: if there is no such player, or it would not see what it needs.
     """
     names = scripted_names(env)
     if name not in SCRIPTED:
-        raise ValueError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
+        raise InputError(f"player is {name!r}: one of {', '.join(SCRIPTED)} is needed")
     if name not in names:
-        raise ValueError(
+        raise InputError(
             f"player is {name!r}: one of {', '.join(names)} is needed where rule is "
             f"{env.rule!r} and observation is {env.observation!r}, which shows "
             f"{', '.join(env.layout())}"

@@ -21,7 +21,7 @@ class Players(NamedTuple):
     Attributes:
       policy: that all of them play.
       names: who there is.
-      params: of a named one; raises ValueError for a name that is not there.
+      params: of a named one; raises InputError for a name that is not there.
     """
 
     policy: Policy

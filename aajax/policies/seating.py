@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.policies.base import Policy, PolicyOutput
 
 
@@ -19,12 +20,12 @@ def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy
       seats: for each policy, the seats that it takes.
 
     Raises:
-      ValueError: if the seats are not 0, ..., N − 1, each taken once.
+      InputError: if the seats are not 0, ..., N − 1, each taken once.
     """
     taken = [seat for group in seats for seat in group]
     covered = sorted(taken) == list(range(len(taken)))
     if len(policies) != len(seats) or not covered:
-        raise ValueError(
+        raise InputError(
             f"seats is {[list(group) for group in seats]} for {len(policies)} "
             "policies: one group each, covering 0, ..., N - 1 once, is needed"
         )

@@ -78,7 +78,7 @@ def scripted_params(name: str) -> Array:
     """The number of a named player, i32[], which is the parameter of `scripted(env)`.
 
     Raises:
-      ValueError: if there is no such player.
+      InputError: if there is no such player.
     """
     return player_number(name, SCRIPTED)
 

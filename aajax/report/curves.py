@@ -12,6 +12,7 @@ import numpy as np  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from aajax.errors import InputError
 from aajax.report.tables import number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
@@ -79,7 +80,7 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
       path: of the PNG.
 
     Raises:
-      ValueError: if a run measured nothing but rewards.
+      InputError: if a run measured nothing but rewards.
     """
     rows = {}
     for label, folder in runs.items():
@@ -87,7 +88,7 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
         rows[label] = [json.loads(line) for line in lines]
         if not MEASURED.keys() <= rows[label][0].keys():
             names = ", ".join(MEASURED)
-            raise ValueError(f"run is {str(folder)!r}: one that has {names} is needed")
+            raise InputError(f"run is {str(folder)!r}: one that has {names} is needed")
     figure, panels = plt.subplots(
         1, len(MEASURED), figsize=(4 * len(MEASURED), 3.4), layout="constrained"
     )
@@ -166,11 +167,11 @@ def league_figure(table: dict, path: Path) -> None:
       path: of the PNG.
 
     Raises:
-      ValueError: if line-ups are not pairs.
+      InputError: if line-ups are not pairs.
     """
     players = table["players"]
     if any(len(line_up["players"]) != 2 for line_up in table["line_ups"]):
-        raise ValueError("a heat map shows two-player leagues only")
+        raise InputError("a heat map shows two-player leagues only")
     reward = np.full((len(players), len(players)), np.nan)
     text = np.full(reward.shape, "", object)
     for line_up in table["line_ups"]:

@@ -17,6 +17,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from aajax.errors import InputError
+
 SCRIPTS = ("elements", "chart", "match", "list")  # in this order
 SATURATED = 0.99  # quantile of sizes from which on colours are at their strongest
 _TOKENS = ("prompt", "ids", "log_prob", "state", "remaining")
@@ -43,17 +45,17 @@ def page(
       markers: spelling by id of tokens that add no text.
 
     Raises:
-      ValueError: if there is no match, or for a record that is no match.
+      InputError: if there is no match, or for a record that is no match.
     """
     if not matches:
-        raise ValueError("matches is empty: at least one match is needed")
+        raise InputError("matches is empty: at least one match is needed")
     index, blocks = [], []
     for place, match in enumerate(matches):
         try:
             index.append(_summary(match))
             rounds = _rounds(match, token_bytes, markers or {})
         except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"matches has record {place}: a match is needed ({error!r})"
             ) from error
         blocks.append(_block(f"match-{place}", rounds))
@@ -101,7 +103,7 @@ def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> l
     num_steps = len(turns[0])
     per_round, rest = divmod(num_steps, max(len(rewards), 1))
     if rest or any(len(seat) != num_steps for seat in turns) or not rewards:
-        raise ValueError(
+        raise InputError(
             f"match {match['number']} has {[len(seat) for seat in turns]} turns: the "
             f"same multiple of its {len(rewards)} rounds is needed for every seat"
         )

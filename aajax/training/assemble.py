@@ -12,6 +12,7 @@ import numpy as np
 from aajax import envs, nets
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.envs.matrix import matrix_game
+from aajax.errors import InputError
 from aajax.learners.lola import lola_dice, lola_exact
 from aajax.nets.planes import KERNEL
 from aajax.policies import distributions
@@ -31,11 +32,11 @@ def make_env(config: RunConfig) -> Environment:
     """The world of a run.
 
     Raises:
-      ValueError: for an unknown game or option, or a payoff tensor that is none.
+      InputError: for an unknown game or option, or a payoff tensor that is none.
     """
     options = _read_options(config.world)
     if "num_steps" in options:
-        raise ValueError(
+        raise InputError(
             f"world is {list(config.world)}: the option num_steps of the run, not of "
             "the world, is needed"
         )
@@ -46,7 +47,7 @@ def make_env(config: RunConfig) -> Environment:
             return envs.make(config.game, **options)
         return matrix_game(payoff, **options)
     except TypeError as error:
-        raise ValueError(f"world is {list(config.world)}: {error}") from None
+        raise InputError(f"world is {list(config.world)}: {error}") from None
 
 
 def make_policy(
@@ -58,7 +59,7 @@ def make_policy(
     num_scores = distribution.num_scores or space.num_actions
     is_loqa = config.algorithm == "loqa"
     if is_loqa and not isinstance(space, Discrete):
-        raise ValueError(
+        raise InputError(
             f"algorithm is 'loqa': a game of few actions is needed, which {config.game}"
             " is not"
         )
@@ -94,19 +95,19 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
     """For each learner, the seats that it plays.
 
     Raises:
-      ValueError: if one policy is to play seats that earn differently: it could not
+      InputError: if one policy is to play seats that earn differently: it could not
         tell which it is in; or if separate learners are to meet past selves.
     """
     seats = list(range(env.num_agents))
     if config.parameters == "separate" or config.algorithm.startswith("lola"):
         if config.opponents.capacity:
-            raise ValueError(
+            raise InputError(
                 f"opponents.capacity is {config.opponents.capacity}: 0 is needed where "
                 "every seat learns on its own"
             )
         return [[seat] for seat in seats]
     if not env.is_symmetric:
-        raise ValueError(
+        raise InputError(
             "parameters is 'shared': 'separate' is needed in a game whose seats earn "
             "differently"
         )
@@ -114,7 +115,7 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
         return [seats]
     past = config.opponents.seats
     if past >= len(seats):
-        raise ValueError(
+        raise InputError(
             f"opponents.seats is {past}: fewer than the {len(seats)} seats are needed"
         )
     return [seats[: len(seats) - past] if past else seats[:1]]
@@ -184,13 +185,13 @@ def _lola_trainer(
     optimizer = make_optimizer(config, knobs)
     rates = {"gamma": knobs["gamma"], "lookahead_rate": knobs["lookahead_rate"]}
     if env.num_agents != 2:
-        raise ValueError(
+        raise InputError(
             f"algorithm is {config.algorithm!r}: a game of two is needed, and "
             f"{config.game!r} has {env.num_agents} seats"
         )
     if config.algorithm == "lola_exact":
         if config.policy != "tabular" or not hasattr(env, "payoff"):
-            raise ValueError(
+            raise InputError(
                 "algorithm is 'lola_exact': a tabular policy of a matrix game is needed"
             )
         return joint_play(lola_exact(env.payoff, optimizer=optimizer, **rates))
@@ -204,14 +205,14 @@ def _plane_shape(config: RunConfig, env: Environment) -> tuple[int, int, int] | 
     """C, H, W where convolutions are to read an observation, or None.
 
     Raises:
-      ValueError: if there is no cell left to the last convolution.
+      InputError: if there is no cell left to the last convolution.
     """
     shape = getattr(env, "plane_shape", None)
     if shape is None or not config.network.channels:
         return None
     most = (min(shape[1:]) - 1) // (KERNEL - 1)
     if len(config.network.channels) > most:
-        raise ValueError(
+        raise InputError(
             f"network.channels is {config.network.channels}: at most {most} numbers "
             f"are needed for planes of {shape[1]} x {shape[2]} cells"
         )
@@ -262,13 +263,13 @@ def _equal_spaces(config: RunConfig, env: Environment) -> ActionSpace:
     spaces = set(env.action_spaces)
     if len(spaces) > 1:
         counts = sorted(space.num_actions for space in spaces)
-        raise ValueError(
+        raise InputError(
             f"payoff gives the agents of {config.game!r} {counts} actions: equal "
             "counts are needed, for one kind of policy in every seat"
         )
     space = spaces.pop()
     if config.policy == "tabular" and isinstance(space, MultiDiscrete | Box):
-        raise ValueError(
+        raise InputError(
             f"policy is 'tabular': 'mlp' or 'gru' is needed for game {config.game!r}"
         )
     return space
@@ -280,7 +281,7 @@ def _read_options(texts: tuple[str, ...]) -> dict:
     for text in texts:
         name, separator, value = text.partition("=")
         if not (name and separator):
-            raise ValueError(f"world is {text!r}: name=value is needed")
+            raise InputError(f"world is {text!r}: name=value is needed")
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -297,7 +298,7 @@ def _read_payoff(text: str) -> np.ndarray:
         return np.asarray(json.loads(source), np.float32)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise InputError(
             f"payoff is {text!r}: nested JSON lists of numbers, or a .json or .npy "
             f"file of them, are needed ({reason})"
         ) from None

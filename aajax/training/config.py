@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
+from aajax.errors import InputError
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
@@ -185,31 +186,31 @@ COUNTS = (
 
 
 def _check(config: RunConfig) -> None:
-    """Raises ValueError, naming the argument, its value and what is accepted."""
+    """Raises InputError, naming the argument, its value and what is accepted."""
     for name in COUNTS:
         if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
+            raise InputError(f"{name} is {getattr(config, name)}: at least 1 is needed")
     _check_network(config.network)
     if config.policy == "transformer" and config.hidden_size % (
         2 * config.network.heads
     ):
-        raise ValueError(
+        raise InputError(
             f"hidden_size is {config.hidden_size}: a multiple of twice the "
             f"{config.network.heads} heads is needed"
         )
     _check_algorithm(config)
     if config.num_bins < 2:
-        raise ValueError(f"num_bins is {config.num_bins}: at least 2 is needed")
+        raise InputError(f"num_bins is {config.num_bins}: at least 2 is needed")
     if not 0 <= config.first_seed < 2**32 - config.seeds:
-        raise ValueError(
+        raise InputError(
             f"first_seed is {config.first_seed}: a number in [0, 2^32) is needed"
         )
     if not 0 <= config.target_rate <= 1:
-        raise ValueError(
+        raise InputError(
             f"target_rate is {config.target_rate}: a number in [0, 1] is needed"
         )
     if not 0 <= config.max_gradient_norm < math.inf:
-        raise ValueError(
+        raise InputError(
             f"max_gradient_norm is {config.max_gradient_norm}: a number of at least 0 "
             "is needed"
         )
@@ -224,7 +225,7 @@ def _check(config: RunConfig) -> None:
     for name, accepted in CHOICES.items():
         for value in getattr(config.sweep, name):
             if value not in accepted:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {value!r}: one of {', '.join(accepted)} is needed"
                 )
 
@@ -237,13 +238,13 @@ def _check_algorithm(config: RunConfig) -> None:
     if config.algorithm in ("lola", "lola_exact"):
         plain |= {"target_rate": 0.0, "num_chunks": 1, "copies": 1}
         if config.replay.games:
-            raise ValueError(
+            raise InputError(
                 f"replay.games is {config.replay.games}: 0 is needed with algorithm "
                 f"{config.algorithm!r}"
             )
     for name, value in plain.items():
         if getattr(config, name) != value:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {getattr(config, name)!r}: {value!r} is needed with "
                 f"algorithm {config.algorithm!r}"
             )
@@ -253,20 +254,20 @@ def _check_network(network: NetworkConfig) -> None:
     least = {"encoder_layers": 0, "readout_layers": 0, "readout_size": 1}
     for name, low in {**least, "critic_size": 0, "blocks": 1, "heads": 1}.items():
         if getattr(network, name) < low:
-            raise ValueError(
+            raise InputError(
                 f"network.{name} is {getattr(network, name)}: at least {low} is needed"
             )
     if min(network.channels, default=1) < 1:
-        raise ValueError(
+        raise InputError(
             f"network.channels is {network.channels}: numbers of at least 1 are needed"
         )
     if network.shared and network.critic_size:
-        raise ValueError(
+        raise InputError(
             f"network.critic_size is {network.critic_size}: 0 is needed where actor "
             "and critic share a torso"
         )
     if not math.isfinite(network.value_scale):
-        raise ValueError(
+        raise InputError(
             f"network.value_scale is {network.value_scale}: a finite number is needed"
         )
 
@@ -275,31 +276,31 @@ def _check_games(config: RunConfig) -> None:
     """Whether games divide as they are to."""
     num_games = config.num_games
     if num_games % config.copies:
-        raise ValueError(
+        raise InputError(
             f"copies is {config.copies}: a divisor of the {num_games} games is needed"
         )
     if config.episode_steps and config.episode_steps < config.num_steps:
-        raise ValueError(
+        raise InputError(
             f"episode_steps is {config.episode_steps}: 0, or at least the "
             f"{config.num_steps} steps of an update, is needed"
         )
     group = num_games if config.copies == 1 else config.copies
     if config.baseline == "group" and group < 2:
-        raise ValueError("num_games is 1: the group baseline compares at least 2 games")
+        raise InputError("num_games is 1: the group baseline compares at least 2 games")
     if config.learner == "ppo" and num_games % config.num_minibatches:
-        raise ValueError(
+        raise InputError(
             f"num_games is {num_games}: a multiple of {config.num_minibatches}, the "
             "number of PPO's minibatches, is needed"
         )
     parts = config.num_minibatches if config.learner == "ppo" else 1
     if num_games % (parts * config.num_chunks):
-        raise ValueError(
+        raise InputError(
             f"num_chunks is {config.num_chunks}: a divisor of the "
             f"{num_games // parts} games is needed"
         )
     config.replay.check(num_games)
     if config.replay.games and config.copies > 1:
-        raise ValueError(
+        raise InputError(
             f"replay.games is {config.replay.games}: 0 is needed where games are "
             "compared with their copies"
         )
@@ -308,6 +309,6 @@ def _check_games(config: RunConfig) -> None:
 def _check_knob(label: str, name: str, value: float) -> None:
     low, high = KNOB_RANGES[name]
     if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(
+        raise InputError(
             f"{label} is {value}: a number in [{low:g}, {high:g}] is needed"
         )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
+from aajax.errors import InputError
 from aajax.learners.base import Metrics
 from aajax.learners.lola import JointLearner, Play
 from aajax.policies.base import Policy
@@ -38,17 +39,17 @@ def fresh_games(
       num_steps: T; None for a whole episode.
 
     Raises:
-      ValueError: if there is not one policy per seat, or num_steps is None and
+      InputError: if there is not one policy per seat, or num_steps is None and
         episodes vary in length.
     """
     if len(policies) != env.num_agents:
-        raise ValueError(
+        raise InputError(
             f"policies has {len(policies)} entries: one for each of the "
             f"{env.num_agents} seats is needed"
         )
     num_steps = num_steps or env.episode_length
     if num_steps is None:
-        raise ValueError(
+        raise InputError(
             "num_steps is None: a number is needed, as episodes vary in length"
         )
     table = seated(policies, [[seat] for seat in range(env.num_agents)])

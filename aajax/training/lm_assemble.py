@@ -18,6 +18,7 @@ from aajax.dialogue.learner import SpeechLoss, make_learner
 from aajax.dialogue.players import Player
 from aajax.dialogue.scripted import scripted_player
 from aajax.dialogue.seating import GUEST, LEARNER, num_rows
+from aajax.errors import InputError
 from aajax.lm import lora
 from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import Fit, FitState
@@ -102,7 +103,7 @@ class LmParts:
         if config.initial_adapter is not None:
             found, initial = load_peft(config.initial_adapter, decoder)
             if abs(found.scale - config.lora_config.scale) > 1e-6:
-                raise ValueError(
+                raise InputError(
                     f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
                     f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
                 )
@@ -119,7 +120,7 @@ class LmParts:
 
 
 def make_game(config: LmConfig) -> TextGame:
-    """The game of a run; raises ValueError if there is no such game."""
+    """The game of a run; raises InputError if there is no such game."""
     return registry.make(config.game, config.prompts, **read_options(config.options))
 
 
@@ -127,16 +128,16 @@ def read_options(words: tuple[str, ...]) -> dict[str, object]:
     """name=value words as arguments: numbers where they look like it, else strings.
 
     Raises:
-      ValueError: for a word without an equals sign, or a name that says which game or
+      InputError: for a word without an equals sign, or a name that says which game or
         wording it is.
     """
     options: dict[str, object] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
-            raise ValueError(f"options has {word!r}: name=value is needed")
+            raise InputError(f"options has {word!r}: name=value is needed")
         if name in ("name", "wording"):
-            raise ValueError(f"options has {name!r}: it is none of the game's")
+            raise InputError(f"options has {name!r}: it is none of the game's")
         options[name] = _number(value)
     return options
 
@@ -160,13 +161,13 @@ def assemble(
       make_guest: `(name, game) -> Player`, of `config.guest`; None for scripted ones.
 
     Raises:
-      ValueError: for what the config names and is not there.
+      InputError: for what the config names and is not there.
     """
     game = make_game(config)
     players: dict[str, Player] = {}
     if config.seating.guest_share > 0:
         if config.guest is None:
-            raise ValueError("guest is None: a player is needed, see guest_share")
+            raise InputError("guest is None: a player is needed, see guest_share")
         players[GUEST] = (make_guest or _scripted)(config.guest, game)
     mesh = _mesh(config)
     model = _model(config, game, mesh)
@@ -207,7 +208,7 @@ def _mesh(config: LmConfig) -> Mesh | None:
     mesh = make_mesh(**axes)
     count = len(processes(mesh))
     if config.num_matches % count:
-        raise ValueError(
+        raise InputError(
             f"num_matches is {config.num_matches}: a multiple of the {count} processes "
             "is needed, each of which plays matches of its own"
         )
@@ -215,7 +216,7 @@ def _mesh(config: LmConfig) -> Mesh | None:
     rows = num_rows(config.seating, config.num_matches)
     parts = config.data * config.fsdp
     if count > 1 and rows % parts:
-        raise ValueError(
+        raise InputError(
             f"num_matches is {config.num_matches}: seats that are learned from in a "
             f"multiple of data x fsdp = {parts} are needed with several processes, not "
             f"{rows}"

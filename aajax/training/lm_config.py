@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from aajax.dialogue import credit
 from aajax.dialogue.seating import Seating, num_rows
+from aajax.errors import InputError
 from aajax.lm.lora import BLOCKS, LoraConfig
 from aajax.lm.pocket import PocketConfig
 from aajax.ops import alignment
@@ -41,7 +42,7 @@ class Speaking:
 
     def __post_init__(self):
         if not 0 < self.temperature < math.inf:
-            raise ValueError(
+            raise InputError(
                 f"temperature is {self.temperature}: a number above 0 is needed"
             )
         for name, least in (
@@ -52,7 +53,7 @@ class Speaking:
         ):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"{name} is {value}: at least {least} is needed")
+                raise InputError(f"{name} is {value}: at least {least} is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _from_json(cls: type, record: dict[str, Any]):
     values = {}
     for name, value in record.items():
         if name not in known:
-            raise ValueError(
+            raise InputError(
                 f"config has {name!r}: only {', '.join(known)} are known there"
             )
         if name in _NESTED:
@@ -206,53 +207,53 @@ def _check(config: LmConfig) -> None:
     for name, choices in _CHOICES.items():
         value = getattr(config, name)
         if value not in choices:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {value!r}: one of {', '.join(choices)} is needed"
             )
     for name, (low, high) in _RANGES.items():
         value = getattr(config, name)
         if not low <= value <= high:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {value}: a number from {low:g} to {high:g} is needed"
             )
     for name in ("entropy_bonus", "kl", "learning_rate"):
         most, final = getattr(config, name), getattr(config, f"final_{name}")
         if final is not None and not 0 <= final <= most:
-            raise ValueError(
+            raise InputError(
                 f"final_{name} is {final}: a number from 0 to {name} ({most:g}) is "
                 "needed"
             )
     for name in _POSITIVE:
         value = getattr(config, name)
         if not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value}: a number above 0 is needed")
+            raise InputError(f"{name} is {value}: a number above 0 is needed")
     for name in _COUNTS:
         if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}: at least 1 is needed")
+            raise InputError(f"{name} is {getattr(config, name)}: at least 1 is needed")
     if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed is {config.seed}: a number in [0, 2^32) is needed")
+        raise InputError(f"seed is {config.seed}: a number in [0, 2^32) is needed")
     rows = num_rows(config.seating, config.num_matches)
     if rows % config.num_microbatches:
-        raise ValueError(
+        raise InputError(
             f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
             "seats that are learned from is needed"
         )
     if config.baseline == "group" and config.group_size == 1:
-        raise ValueError(
+        raise InputError(
             "group_size is 1: at least 2 is needed with baseline 'group'; 'batch' "
             "compares all matches"
         )
     if config.seating.past_share > 0 and config.past_selves.every == 0:
-        raise ValueError(
+        raise InputError(
             "past_selves.every is 0: at least 1 is needed with past_share above 0"
         )
     if config.num_matches % config.group_size:
-        raise ValueError(
+        raise InputError(
             f"group_size is {config.group_size}: a divisor of num_matches "
             f"({config.num_matches}) is needed"
         )
     if config.past_selves.every < 0 or config.past_selves.most < 1:
-        raise ValueError(
+        raise InputError(
             f"past_selves is {config.past_selves}: every of 0 or more and most of 1 or "
             "more are needed"
         )

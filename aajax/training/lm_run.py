@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 
 from aajax.dialogue.matches import Match, save_matches
+from aajax.errors import InputError
 from aajax.lm.decoder import Adapters
 from aajax.lm.hosts import gathered, in_first, largest
 from aajax.lm.peft_folder import load_peft, save_peft
@@ -49,7 +50,7 @@ def train_lm(
       The final state, and the seconds that all of it took.
 
     Raises:
-      ValueError: if there are several processes, and no mesh over them.
+      InputError: if there are several processes, and no mesh over them.
       KeyboardInterrupt: after an interrupt.
       OSError: if the folder cannot be written.
     """
@@ -87,9 +88,9 @@ def train_lm(
 
 
 def check_processes(parts: LmParts) -> None:
-    """Raises ValueError if there are several processes, and no mesh over them."""
+    """Raises InputError if there are several processes, and no mesh over them."""
     if parts.mesh is None and jax.process_count() > 1:
-        raise ValueError(
+        raise InputError(
             f"mesh is data 1 x fsdp 1 x tensor 1: a product of {jax.device_count()}, "
             f"the devices of all {jax.process_count()} processes, is needed"
         )

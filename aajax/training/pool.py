@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, PyTree
 
 
@@ -26,21 +27,21 @@ class Opponents:
     seats: int = 0  # last seats, which they take; 0: all but the first
 
     def check(self, num_games: int) -> None:
-        """Raises ValueError for numbers out of range."""
+        """Raises InputError for numbers out of range."""
         least = {"capacity": 0, "every": 1, "groups": 1, "seats": 0}
         for name, low in least.items():
             value = getattr(self, name)
             if value < low:
-                raise ValueError(
+                raise InputError(
                     f"opponents.{name} is {value}: at least {low} is needed"
                 )
         if self.capacity and num_games % self.groups:
-            raise ValueError(
+            raise InputError(
                 f"opponents.groups is {self.groups}: a divisor of the {num_games} "
                 "games is needed"
             )
         if not 0 <= self.current <= 1:
-            raise ValueError(
+            raise InputError(
                 f"opponents.current is {self.current}: a share in [0, 1] is needed"
             )
 

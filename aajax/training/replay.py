@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
@@ -25,14 +26,14 @@ class Replay:
     capacity: int = 1024  # games kept
 
     def check(self, num_games: int) -> None:
-        """Raises ValueError for numbers out of range."""
+        """Raises InputError for numbers out of range."""
         if not 0 <= self.games < num_games:
-            raise ValueError(
+            raise InputError(
                 f"replay.games is {self.games}: at least 0 and fewer than the "
                 f"{num_games} games is needed"
             )
         if self.capacity <= self.games:
-            raise ValueError(
+            raise InputError(
                 f"replay.capacity is {self.capacity}: more than the {self.games} games "
                 "that an update adds is needed"
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from aajax.errors import InputError
 from aajax.learners.base import Metrics
 from aajax.training import checkpoint, metrics, sweep
 from aajax.training.assemble import make_trainer
@@ -28,7 +29,7 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     """Makes the run's folder, or checks that it holds this very run.
 
     Raises:
-      ValueError: if the folder holds something else, or this run without `resume`,
+      InputError: if the folder holds something else, or this run without `resume`,
         or nothing to resume.
     """
     record = {"preset": preset, **config.to_json()}
@@ -38,20 +39,20 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
         stored = _filled(json.loads(path.read_text()), type(config)().to_json())
         differences = _differences(stored, record)
         if differences:
-            raise ValueError(
+            raise InputError(
                 f"out is {str(folder)!r}: it holds another run ({differences}); "
                 "choose another folder"
             )
         if not resume:
-            raise ValueError(
+            raise InputError(
                 f"out is {str(folder)!r}: it holds this run already; continue it with "
                 "--resume or choose another folder"
             )
         return
     if resume:
-        raise ValueError(f"out is {str(folder)!r}: it holds no run to resume")
+        raise InputError(f"out is {str(folder)!r}: it holds no run to resume")
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(
+        raise InputError(
             f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
             "folder is needed"
         )
@@ -63,22 +64,22 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
     """Preset, config and latest state [K, S, ...] of the run in a folder.
 
     Raises:
-      ValueError: if it holds no run, or one without a checkpoint.
+      InputError: if it holds no run, or one without a checkpoint.
     """
     path = folder / "config.json"
     if not path.exists():
-        raise ValueError(f"run is {str(folder)!r}: a folder with a run is needed")
+        raise InputError(f"run is {str(folder)!r}: a folder with a run is needed")
     record = json.loads(path.read_text())
     preset = record.pop("preset", None)
     if preset is None or "speaking" in record:
-        raise ValueError(
+        raise InputError(
             f"run is {str(folder)!r}: one of small policies is needed; language models "
             "meet in aajax league --text"
         )
     config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:
-        raise ValueError(f"run is {str(folder)!r}: it has no checkpoint yet")
+        raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
     return preset, config, restored[1]
 
 

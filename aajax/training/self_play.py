@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
+from aajax.errors import InputError
 from aajax.learners.base import Learner, LearnerState, Metrics
 from aajax.policies.base import Policy
 from aajax.policies.seating import by_group, seated
@@ -91,21 +92,21 @@ def self_play(
       measure: what else is measured of every update's play.
 
     Raises:
-      ValueError: if num_steps is None and episodes vary in length, or if copies does
+      InputError: if num_steps is None and episodes vary in length, or if copies does
         not divide the number of games.
     """
     num_steps = num_steps or env.episode_length
     if num_steps is None:
-        raise ValueError(
+        raise InputError(
             "num_steps is None: a number is needed, as episodes vary in length"
         )
     if num_games % copies:
-        raise ValueError(
+        raise InputError(
             f"copies is {copies}: a divisor of the {num_games} games is needed"
         )
     fresh = env.episode_length == num_steps
     if frozen is not None and opponents is not None:
-        raise ValueError("opponents is given: None is needed with a frozen policy")
+        raise InputError("opponents is given: None is needed with a frozen policy")
     rest = sorted(set(range(env.num_agents)).difference(*seats))
     if frozen is not None:
         table = seated([*policies, frozen[0]], [*seats, rest])
@@ -113,7 +114,7 @@ def self_play(
         table = seated(policies, seats)
     else:
         if len(learners) > 1 or not (fresh or forget):
-            raise ValueError(
+            raise InputError(
                 f"opponents is {opponents}: a single learner, and fresh games or "
                 "memories in every update, are needed"
             )

@@ -5,6 +5,7 @@ import string
 import numpy as np
 
 from aajax.envs.harvest.env import CommonsHarvest, HarvestState
+from aajax.errors import InputError
 
 HEADINGS = "^>v<"
 
@@ -16,10 +17,10 @@ def board(env: CommonsHarvest, state: HarvestState) -> str:
     one, # a wall, * the beams of the last step, and free cells are ".".
 
     Raises:
-      ValueError: if there are more agents than letters.
+      InputError: if there are more agents than letters.
     """
     if env.num_agents > len(string.ascii_uppercase):
-        raise ValueError(
+        raise InputError(
             f"num_agents is {env.num_agents}: at most {len(string.ascii_uppercase)} "
             "can be drawn"
         )

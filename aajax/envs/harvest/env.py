@@ -23,6 +23,7 @@ import numpy as np
 from aajax.envs.base import Discrete, static, world
 from aajax.envs.harvest import observe, rules
 from aajax.envs.harvest.layout import MAPS, SEATS, Layout, parse
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
 PROBABILITIES = (0.0, 0.0025, 0.005, 0.025)
@@ -252,16 +253,16 @@ def commons_harvest(
       view: cells seen (ahead, behind, to the left, to the right).
 
     Raises:
-      ValueError: if an argument is out of range, or the map does not hold the agents.
+      InputError: if an argument is out of range, or the map does not hold the agents.
     """
     text = MAPS.get(map, map)
     if "\n" not in text:
-        raise ValueError(
+        raise InputError(
             f"map is {map!r}: one of {', '.join(MAPS)}, or a drawn map, is needed"
         )
     layout = parse(text)
     if num_agents is None and map not in SEATS:
-        raise ValueError("num_agents is None: a number is needed with a drawn map")
+        raise InputError("num_agents is None: a number is needed with a drawn map")
     num_agents = SEATS[map] if num_agents is None else num_agents
     if num_steps is None:
         num_steps = NUM_STEPS if end_probability is None else MOST_STEPS
@@ -270,17 +271,17 @@ def commons_harvest(
         ("num_steps", num_steps, 1),
     ):
         if number < least or number != int(number):
-            raise ValueError(
+            raise InputError(
                 f"{name} is {number}: a whole number from {least} on is needed"
             )
     begin_outside = max(num_agents - layout.inside.size, 0)
     if begin_outside > layout.outside.size:
-        raise ValueError(
+        raise InputError(
             f"num_agents is {num_agents}: no more than the map's {layout.inside.size} "
             f"inside and {layout.outside.size} outside spawn points are needed"
         )
     if len(view) != 4 or any(n < 0 or n != int(n) for n in view):
-        raise ValueError(f"view is {view}: four whole numbers from 0 on are needed")
+        raise InputError(f"view is {view}: four whole numbers from 0 on are needed")
     if end_probability is not None:
         end_probability = _leaf("end_probability", end_probability, high=1.0)
     return CommonsHarvest(
@@ -319,7 +320,7 @@ def _leaf(
     if not fits:
         count = f"{shape[0]} " if shape else "a "
         kind = ("whole " if whole else "") + ("numbers" if shape else "number")
-        raise ValueError(
+        raise InputError(
             f"{name} is {leaf.tolist()}: {count}{kind} from {low:g} to {high:g} "
             f"{'are' if shape else 'is'} needed"
         )

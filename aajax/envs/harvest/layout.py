@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aajax.errors import InputError
+
 FLOOR, WALL, SITE, INSIDE, OUTSIDE = ".#ois"
 REACH = 2  # apples at most this far apart make each other grow back
 
@@ -99,27 +101,27 @@ def parse(text: str) -> Layout:
     """The constants of a map drawn as above.
 
     Raises:
-      ValueError: if the map is no rectangle of these letters enclosed by walls, or has
+      InputError: if the map is no rectangle of these letters enclosed by walls, or has
         no apple site or no outside spawn point.
     """
     rows = text.split()
     if not rows or len({len(row) for row in rows}) > 1:
-        raise ValueError(
+        raise InputError(
             f"map is {text!r}: rows of one length, without blanks, are needed"
         )
     letters = np.array([list(row) for row in rows])
     strange = sorted(set(letters.flat) - {FLOOR, WALL, SITE, INSIDE, OUTSIDE})
     if strange:
-        raise ValueError(
+        raise InputError(
             f"map is drawn with {''.join(strange)!r}: only "
             f"{' '.join([WALL, FLOOR, SITE, INSIDE, OUTSIDE])} are needed"
         )
     edge = np.concatenate([letters[[0, -1]].flat, letters[:, [0, -1]].flat])
     if np.any(edge != WALL):
-        raise ValueError(f"map is open at its edge: {WALL!r} all around is needed")
+        raise InputError(f"map is open at its edge: {WALL!r} all around is needed")
     for letter, what in ((SITE, "an apple site"), (OUTSIDE, "an outside spawn point")):
         if letter not in letters:
-            raise ValueError(f"map has no {letter!r}: {what} is needed")
+            raise InputError(f"map has no {letter!r}: {what} is needed")
     height, width = letters.shape
     cells = letters.reshape(-1)
     site = np.flatnonzero(cells == SITE).astype(np.int32)

@@ -1,0 +1,10 @@
+"""The error that bad input raises."""
+
+
+class InputError(ValueError):
+    """What somebody gave cannot be used: an argument, an option, a file, a folder.
+
+    The message is one line that names what was given, its value, and what is accepted.
+    `aajax` prints that line and exits with 2; every other exception is a fault of the
+    program, and is shown as one.
+    """
