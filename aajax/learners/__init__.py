@@ -1,6 +1,12 @@
 """Learners: pairs `(init, update)` that turn trajectories into better policies."""
 
-from aajax.learners.advantages import centred, critic, group_relative
+from aajax.learners.advantages import (
+    centred,
+    critic,
+    group_relative,
+    jointly_whitened,
+    whitened,
+)
 from aajax.learners.base import Learner, LearnerState
 from aajax.learners.lola import JointLearner, lola_dice, lola_exact
 from aajax.learners.loqa import loqa
@@ -18,6 +24,7 @@ __all__ = [
     "centred",
     "critic",
     "group_relative",
+    "jointly_whitened",
     "lola_dice",
     "lola_exact",
     "loqa",
@@ -25,4 +32,5 @@ __all__ = [
     "policy_gradient",
     "ppo",
     "sum_of_rewards",
+    "whitened",
 ]

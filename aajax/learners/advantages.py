@@ -5,14 +5,18 @@ what a critic should have said, is None where there is no critic.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aajax.ops import baselines, returns
 from aajax.types import Array, Trajectory
 
 AdvantageEstimator = Callable[[Trajectory], tuple[Array, Array | None]]
+# (advantage f32[T, B, N], the seats that learn or None for all) -> f32[T, B, N]
+Normaliser = Callable[[Array, Sequence[int] | None], Array]
 
 
 def group_relative(
@@ -21,7 +25,8 @@ def group_relative(
     """A_t = G_t − mean of G_t over the other games of the group, step by step.
 
     G is the Monte-Carlo return within the episode: nothing is added where it is cut
-    off, so that the baseline of each step compares like with like.
+    off, so that the baseline of each step compares like with like. A game that is alone
+    in its group has advantage 0.
 
     Args:
       gamma: γ in [0, 1].
@@ -33,7 +38,8 @@ def group_relative(
         over_games = jax.vmap(returns.discounted_returns, (1, 1), 1)
         over_seats = jax.vmap(over_games, (2, None), 2)
         return_ = over_seats(trajectory.reward, discount)
-        return _relative(return_, group), None
+        compare = partial(baselines.advantage_over_group, group=group)
+        return jax.vmap(compare)(return_), None
 
     return estimate
 
@@ -83,7 +89,8 @@ def centred(
 
     def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
         advantage, target = estimator(trajectory)
-        return _relative(advantage, group), target
+        compare = partial(baselines.leave_one_out, group=group)
+        return jax.vmap(compare)(advantage), target
 
     return estimate
 
@@ -93,8 +100,8 @@ def chosen(
 ) -> AdvantageEstimator:
     """The estimator numbered `index`, i32[], known only at run time, as in a sweep.
 
-    Targets are those of the last estimator that has any: one without leaves the critic
-    to learn what nothing asks for.
+    Targets are those of the last estimator that has any: `Objective.value_weight` says
+    whether a critic is to learn them.
     """
 
     def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
@@ -105,6 +112,34 @@ def chosen(
     return estimate
 
 
-def _relative(x: Array, group: Array | None) -> Array:
-    """f32[T, B, N], each step and seat relative to the other games of the group."""
-    return jax.vmap(lambda step: baselines.leave_one_out(step, group))(x)
+def unchanged(advantage: Array, seats: Sequence[int] | None) -> Array:
+    """A `Normaliser` that leaves advantages as they are."""
+    del seats
+    return advantage
+
+
+def whitened(advantage: Array, seats: Sequence[int] | None) -> Array:
+    """Advantages of mean 0 and standard deviation 1, learner by learner.
+
+    The seats that learn share one mean and deviation, over [T, B] and themselves. Every
+    other seat is whitened by itself: how much it earns, and in what units, must not
+    change the size of the learner's own advantages, nor that of the alignment term.
+    """
+    seats = range(advantage.shape[2]) if seats is None else seats
+    others = set(range(advantage.shape[2])).difference(seats)
+    result = advantage
+    for together in (list(seats), *([seat] for seat in sorted(others))):
+        place = np.asarray(together)
+        result = result.at[:, :, place].set(baselines.whiten(advantage[:, :, place]))
+    return result
+
+
+def jointly_whitened(advantage: Array, seats: Sequence[int] | None) -> Array:
+    """One mean and deviation for all seats of the table, whoever plays them.
+
+    The form of the published code, in which all seats learn with shared parameters and
+    earn alike. With other learners, past selves or frozen policies at the table, the
+    scale of their advantages becomes that of the learner's.
+    """
+    del seats
+    return baselines.whiten(advantage)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.learners.advantages import AdvantageEstimator
+from aajax.learners.advantages import AdvantageEstimator, Normaliser, whitened
 from aajax.learners.base import Metrics
-from aajax.ops import alignment, baselines, values
+from aajax.ops import alignment, values
 from aajax.ops import rewards as reward_transforms
 from aajax.ops.surrogate import Surrogate, reinforce
 from aajax.policies.base import Policy
@@ -26,7 +26,9 @@ class Objective(NamedTuple):
       credit: advantages to what multiplies ∇ log π; `ops.alignment`.
       surrogate: credit to policy loss; `ops.surrogate`.
       value_loss: `(value, target) -> loss` per entry; `ops.values`.
-      whiten: whether advantages are whitened before credit is given.
+      value_weight: of the value loss.
+      whiten: whether advantages are whitened before credit is given, learner by
+        learner; or a function that does so, such as `advantages.jointly_whitened`.
       entropy_bonus: nats to loss; 0 for none.
     """
 
@@ -35,7 +37,8 @@ class Objective(NamedTuple):
     credit: Credit = alignment.own_credit
     surrogate: Surrogate = reinforce
     value_loss: Callable[[Array, Array], Array] = values.huber
-    whiten: bool = False
+    value_weight: Array | float = 1.0
+    whiten: bool | Normaliser = False
     entropy_bonus: Array | float = 0.0
 
 
@@ -58,7 +61,8 @@ def prepare(
     trajectory = trajectory._replace(reward=objective.rewards(trajectory.reward))
     advantage, target = objective.advantage(trajectory)
     if objective.whiten:
-        advantage = baselines.whiten(advantage)
+        normalise = whitened if objective.whiten is True else objective.whiten
+        advantage = normalise(advantage, seats)
     give_credit = jax.vmap(
         lambda a, last: objective.credit(a, last_t=last), in_axes=1, out_axes=1
     )
@@ -92,6 +96,6 @@ def loss(
         target = jax.lax.stop_gradient(batch.target)
         value_loss = jnp.mean(objective.value_loss(evaluation.value, target))
         # Actor and critic share no parameters, or are meant to: the sum descends each.
-        total = total + value_loss
+        total = total + objective.value_weight * value_loss
         metrics["value_loss"] = value_loss
     return total, metrics

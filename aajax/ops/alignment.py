@@ -161,7 +161,12 @@ def alignment_credit(
     chex.assert_rank(advantage_t, 2)
     chex.assert_type(advantage_t, float)
     advantage_t = jax.lax.stop_gradient(advantage_t)
-    others_t = advantage_t.sum(axis=1, keepdims=True) - advantage_t
+    # Added up, and not taken from the sum of all: that would leave a rounding error of
+    # the size of one's own advantage.
+    others_t = sum(
+        (jnp.roll(advantage_t, -k, axis=1) for k in range(1, advantage_t.shape[1])),
+        start=jnp.zeros_like(advantage_t),
+    )
     return advantage_t + beta * past(advantage_t, gamma, last_t) * others_t
 
 

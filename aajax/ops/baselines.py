@@ -1,4 +1,9 @@
-"""Baselines that need no critic, and normalisation."""
+"""Baselines that need no critic, and normalisation.
+
+Inputs that are equal give exactly 0 here, whatever their size: values are first taken
+relative to one of them, so that no rounding error is left for a later division by a
+small standard deviation to blow up.
+"""
 
 import chex
 import jax
@@ -21,20 +26,29 @@ def leave_one_out(x: Array, group: Array | None = None) -> Array:
       group: i[B], members with equal ids share a baseline; None puts all in one.
 
     Returns:
-      f[B, ...]. A group of one keeps its x: there is nothing to compare it with.
+      f[B, ...]; exactly 0 where all members of a group are equal. A group of one keeps
+      its x: there is nothing to compare it with.
     """
-    chex.assert_type(x, float)
-    num_members = x.shape[0]
-    if group is None:
-        total, count = x.sum(0, keepdims=True), jnp.full((1,), num_members)
-    else:
-        chex.assert_shape(group, (num_members,))
-        _, index = jnp.unique(group, return_inverse=True, size=num_members)
-        total = jax.ops.segment_sum(x, index, num_members)[index]
-        count = jnp.bincount(index, length=num_members)[index]
-    count = count.reshape(count.shape + (1,) * (x.ndim - 1)).astype(x.dtype)
-    others = (total - x) / jnp.maximum(count - 1, 1)
-    return jnp.where(count > 1, x - others, x)
+    difference, size = _differences(x, group)
+    return jnp.where(size > 1, difference, x)
+
+
+def advantage_over_group(x: Array, group: Array | None = None) -> Array:
+    """`leave_one_out`, but 0 for a group of one.
+
+    What is compared with nothing is no advantage: left as it is, a whole return would
+    stand among differences of returns, and an alignment credit would multiply it with
+    those of co-players.
+
+    Args:
+      x: f[B, ...].
+      group: i[B], as for `leave_one_out`.
+
+    Returns:
+      f[B, ...].
+    """
+    difference, size = _differences(x, group)
+    return jnp.where(size > 1, difference, 0.0)
 
 
 def whiten(x: Array, mask: Array | None = None, epsilon: float = 1e-8) -> Array:
@@ -46,13 +60,37 @@ def whiten(x: Array, mask: Array | None = None, epsilon: float = 1e-8) -> Array:
       epsilon: added to the standard deviation.
 
     Returns:
-      f[...].
+      f[...]; exactly 0 where all entries that count are equal.
     """
     chex.assert_type(x, float)
     mask = jnp.ones(x.shape, bool) if mask is None else mask
     chex.assert_equal_shape([x, mask])
     count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
-    mean = jnp.sum(x, where=mask) / count
-    centred = jnp.where(mask, x - mean, 0.0)
+    # The first that counts.
+    origin = x.reshape(-1)[jnp.argmax(mask.reshape(-1))]
+    offset = jnp.where(mask, x - origin, 0.0)
+    centred = jnp.where(mask, offset - jnp.sum(offset) / count, 0.0)
     deviation = jnp.sqrt(jnp.sum(jnp.square(centred)) / count)
     return centred / (deviation + epsilon)
+
+
+def _differences(x: Array, group: Array | None) -> tuple[Array, Array]:
+    """Members minus the mean of the others, f[B, ...], and sizes of groups [B, 1...].
+
+    The difference is computed from x minus the first member of the group.
+    """
+    chex.assert_type(x, float)
+    num_members = x.shape[0]
+    if group is None:
+        offset = x - x[:1]
+        total, size = offset.sum(0, keepdims=True), jnp.full((1,), num_members)
+    else:
+        chex.assert_shape(group, (num_members,))
+        _, index = jnp.unique(group, return_inverse=True, size=num_members)
+        first = jax.ops.segment_min(jnp.arange(num_members), index, num_members)
+        offset = x - x[first[index]]
+        total = jax.ops.segment_sum(offset, index, num_members)[index]
+        size = jnp.bincount(index, length=num_members)[index]
+    size = size.reshape(size.shape + (1,) * (x.ndim - 1))
+    others = (total - offset) / jnp.maximum(size - 1, 1).astype(x.dtype)
+    return offset - others, size

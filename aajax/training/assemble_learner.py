@@ -1,5 +1,6 @@
 """From a config to its learner: estimator, credit, surrogate, optimiser, replay."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -89,19 +90,23 @@ def _make_objective(config: RunConfig, knobs: dict[str, Array]):
         "critic": advantages.centred(critic, group),
     }
     advantage = estimators[config.baseline]
+    options: dict[str, Any] = {
+        "entropy_bonus": knobs["entropy_bonus"],
+        "whiten": _normaliser(config, config.baseline),
+    }
     if "baseline" in knobs:
-        advantage = advantages.chosen(
-            [estimators[name] for name in CHOICES["baseline"]], knobs["baseline"]
-        )
+        # One program for all lanes, each of which does what a plain run does.
+        names, index = CHOICES["baseline"], knobs["baseline"]
+        advantage = advantages.chosen([estimators[name] for name in names], index)
+        options |= {
+            "whiten": _chosen_normaliser(config, names, index),
+            "value_weight": (index == names.index("critic")).astype(jnp.float32),
+        }
     past = PASTS[config.past]
     if "past" in knobs:
         past = alignment.chosen(
             [PASTS[name] for name in CHOICES["past"]], knobs["past"]
         )
-    options: dict[str, Any] = {
-        "entropy_bonus": knobs["entropy_bonus"],
-        "whiten": config.whiten or config.has_critic or config.learner == "ppo",
-    }
     if config.learner == "ppo":
         options["surrogate"] = surrogate.clipped(knobs["clip"])
     if config.algorithm == "advantage_alignment":
@@ -111,3 +116,23 @@ def _make_objective(config: RunConfig, knobs: dict[str, Array]):
             "past": past,
         }
     return getattr(presets, config.algorithm)(advantage, **options)
+
+
+def _normaliser(config: RunConfig, baseline: str) -> advantages.Normaliser:
+    if not (config.whiten or baseline == "critic" or config.learner == "ppo"):
+        return advantages.unchanged
+    if config.whiten_over == "table":
+        return advantages.jointly_whitened
+    return advantages.whitened
+
+
+def _chosen_normaliser(
+    config: RunConfig, names: tuple[str, ...], index: Array
+) -> advantages.Normaliser:
+    """That of the baseline numbered `index`, known only at run time."""
+
+    def normalise(advantage: Array, seats: Sequence[int] | None) -> Array:
+        each = [_normaliser(config, name)(advantage, seats) for name in names]
+        return jnp.stack(each)[index]
+
+    return normalise

@@ -118,6 +118,7 @@ class RunConfig:
     baseline: Baseline = "group"  # other games' mean, or a critic
     target_rate: float = 0.0  # τ of a target critic; 0: none
     whiten: bool = False  # advantages to spread 1; always with a critic or ppo
+    whiten_over: Literal["learner", "table"] = "learner"  # seats whitened together
     parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat
     opponents: Opponents = Opponents()
     replay: Replay = Replay()

@@ -9,7 +9,7 @@ import pytest
 from reference import alignment, baselines
 
 from aajax import nets
-from aajax.learners import Objective, presets
+from aajax.learners import Objective, jointly_whitened, presets
 from aajax.learners.objective import loss, prepare
 from aajax.ops import values
 from aajax.policies import categorical_policy
@@ -47,7 +47,7 @@ def without_critic(games):
     return given(games)[0], None
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("whiten", [False, True, jointly_whitened])
 def test_credit_is_given_game_by_game_within_episodes(whiten):
     objective = presets.advantage_alignment(given, gamma=0.8, beta=1.5, whiten=whiten)
     batch = jax.jit(partial(prepare, objective, seats=None))(TRAJECTORY)
@@ -144,3 +144,40 @@ def test_an_entropy_bonus_pulls_towards_even_chances():
     assert set(np.unique(STATE)) == set(range(5))
     np.testing.assert_array_equal(np.sign(gradient[:, 0]), np.sign(gap))
     np.testing.assert_array_equal(np.sign(gradient[:, 1]), -np.sign(gap))
+
+
+def reward_itself(games):
+    return games.reward, None
+
+
+def test_other_seats_do_not_change_what_a_learner_learns():
+    """Not their number, nor what they earn, nor in what units."""
+    reward = TRAJECTORY.reward
+    scaled = TRAJECTORY._replace(reward=reward.at[:, :, 1].multiply(100.0))
+    own = Objective(reward_itself, whiten=True)
+    for seats in ([0], [0, 2]):
+        before = prepare(own, TRAJECTORY, seats).credit
+        np.testing.assert_allclose(before.std(), 1, rtol=1e-5)
+        np.testing.assert_array_equal(prepare(own, scaled, seats).credit, before)
+    # Nor does it change what is aligned with.
+    aligned = presets.advantage_alignment(
+        reward_itself, gamma=0.8, beta=1.5, whiten=True
+    )
+    before = prepare(aligned, TRAJECTORY, [0]).credit
+    np.testing.assert_allclose(
+        prepare(aligned, scaled, [0]).credit, before, rtol=1e-4, atol=1e-5
+    )
+    # In the published form it does.
+    joint = own._replace(whiten=jointly_whitened)
+    assert prepare(joint, scaled, [0]).credit.std() < 0.1
+
+
+def test_a_value_loss_without_weight_moves_nothing():
+    objective = presets.naive(given)
+    batch = prepare(objective, TRAJECTORY, None)
+    gradient = jax.grad(lambda p, o: loss(o, POLICY, p, batch)[0])
+    moved = gradient(PARAMS, objective)
+    held = gradient(PARAMS, objective._replace(value_weight=jnp.float32(0)))
+    assert np.abs(moved["critic"]).max() > 0.01
+    np.testing.assert_array_equal(held["critic"], np.zeros(5))
+    np.testing.assert_array_equal(held["actor"], moved["actor"])

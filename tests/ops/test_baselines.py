@@ -145,3 +145,36 @@ def test_shapes_and_types_that_do_not_fit_are_refused():
         baselines.leave_one_out(jnp.ones(3, jnp.int32))
     with pytest.raises(AssertionError):
         baselines.whiten(jnp.ones(3), jnp.ones(2, bool))
+
+
+sizes = st.sampled_from([1, 2, 3, 7, 64, 192])
+values = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+@examples
+@hypothesis.given(sizes, values, groups, st.sampled_from(["float32", "float64"]))
+def test_equal_members_give_exactly_zero(size, value, group, dtype):
+    """Whatever they are: a residue of rounding would be whitened to unit size."""
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.full((size, 2), value, dtype)
+        for result in (
+            baselines.advantage_over_group(x),
+            baselines.whiten(x),
+            baselines.whiten(x, jnp.ones((size, 2), bool).at[0].set(size == 1)),
+        ):
+            np.testing.assert_array_equal(result, np.zeros((size, 2), dtype))
+        if size > 1:
+            np.testing.assert_array_equal(baselines.leave_one_out(x), 0 * x)
+        # Equal within groups, and not from one to the other.
+        ids = jnp.asarray(group)
+        x = value * (1 + ids.astype(dtype))
+        result = baselines.advantage_over_group(x, ids)
+        np.testing.assert_array_equal(result, np.zeros(NUM_MEMBERS, dtype))
+
+
+def test_what_is_compared_with_nothing_is_no_advantage():
+    x = jnp.array([1.0, 2.0, 6.0, 5.0, 9.0])
+    group = jnp.array([4, 4, 4, 1, 0])
+    result = baselines.advantage_over_group(x, group)
+    np.testing.assert_allclose(result, [-3.0, -1.5, 4.5, 0.0, 0.0], rtol=1e-6)
+    np.testing.assert_array_equal(baselines.advantage_over_group(x[:1]), [0.0])
