@@ -1,0 +1,424 @@
+"""What a dataclass declares of its fields, checked and read in one place.
+
+A field's annotation says which values it accepts:
+
+    share: Annotated[float, Range(0, 1)] = 0.5
+    kind: Literal["short", "long"] = "short"
+    sizes: Annotated[tuple[int, ...], Range(1), Items(1)] = (64, 64)
+
+Numbers must be finite and of the annotated type; in a tuple, a `Range` is of each. A
+dataclass takes part with `__post_init__ = check`. What no single field can say, it says
+in a method `check_relations(self)` that raises `InputError`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import numbers
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from aajax.errors import InputError
+
+MOST = 2**31 - 1  # of an int without another bound: what arrays of JAX count with
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included.
+
+    Attributes:
+      low, high: bounds; infinite for none.
+      above: whether `low` itself is excluded.
+      infinite: whether a float may be infinite.
+      words: what is accepted, in place of words made of the bounds.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    infinite: bool = False
+    words: str | None = None
+
+    def has(self, x: float) -> bool:
+        return (self.low < x if self.above else self.low <= x) and x <= self.high
+
+    def describe(self, whole: bool) -> str:
+        if self.words is not None:
+            return self.words
+        number = "a whole number" if whole else "a number"
+        if self.high < math.inf:
+            bracket = "(" if self.above else "["
+            return f"{number} in {bracket}{_plain(self.low)}, {_plain(self.high)}]"
+        if self.low == -math.inf:
+            return number if whole or self.infinite else "a finite number"
+        if self.above:
+            return f"{number} above {_plain(self.low)}"
+        return f"{number} of at least {_plain(self.low)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """How many entries a tuple has, and whether each is there once."""
+
+    least: int = 0
+    distinct: bool = False
+
+
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+Positive = Annotated[float, Range(0, above=True)]
+Seed = Annotated[int, Range(0, 2**32 - 1, words="a whole number in [0, 2^32)")]
+
+
+class Option(NamedTuple):
+    """A field that holds a value, and not further fields.
+
+    Attributes:
+      name: its own and its parts' names, joined by dots.
+      annotation: what it accepts.
+      default: `dataclasses.MISSING` where it must be given.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+
+
+_deferred: ContextVar[bool] = ContextVar("deferred", default=False)
+
+
+def check(config: Any) -> None:
+    """Checks a dataclass against its declarations, and then its relations.
+
+    Raises:
+      InputError: in one line that names the field, its value and what is accepted.
+    """
+    if not _deferred.get():
+        check_all(config)
+
+
+def check_all(config: Any, prefix: str = "", flat: bool = False) -> None:
+    """As `check`, parts included, whose fields are named with those they are part of.
+
+    Args:
+      config: a dataclass.
+      prefix: of all names.
+      flat: whether parts that are annotated with an empty name, as the command line
+        has it, add nothing to the names of their fields.
+    """
+    for field in dataclasses.fields(config):
+        annotation, value = hints(type(config))[field.name], getattr(config, field.name)
+        _check_value(prefix + field.name, annotation, value, whole=True)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            inner = "" if flat and _is_flat(config, field.name) else f"{field.name}."
+            check_all(value, prefix + inner, flat)
+    relations = getattr(config, "check_relations", None)
+    if relations is not None:
+        with within(prefix):
+            relations()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Leaves dataclasses unchecked while they are put together from parts."""
+    token = _deferred.set(True)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
+
+
+@contextlib.contextmanager
+def within(prefix: str) -> Iterator[None]:
+    """Puts a prefix before the message of an `InputError`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from error.__cause__
+
+
+def build(cls: type, record: Any, prefix: str = "", others: bool = False) -> Any:
+    """A dataclass from an object of a JSON file; what it lacks has its default.
+
+    Lists become tuples, strings become paths where they are wanted, and numbers without
+    a fraction become ints or floats.
+
+    Args:
+      cls: the dataclass.
+      record: the object.
+      prefix: of names in messages.
+      others: whether keys that are no fields are left out, rather than refused.
+
+    Raises:
+      InputError: in one line that names the key, its value and what is accepted.
+    """
+    with deferred():
+        config = _build(cls, record, prefix, others)
+    check_all(config, prefix)
+    return config
+
+
+def read_text(annotation: Any, text: str) -> Any:
+    """The value that a word on the command line stands for.
+
+    Entries of a tuple are separated by commas, in brackets or not.
+
+    Raises:
+      ValueError: if it stands for none.
+    """
+    bare, _ = split(annotation)
+    for member in members(bare):
+        with contextlib.suppress(ValueError):
+            return _read_member(member, text)
+    raise ValueError(text)
+
+
+def describe(annotation: Any) -> str:
+    """What an annotation accepts: a whole number, one of a, b."""
+    bare, marks = split(annotation)
+    return ", or ".join(
+        dict.fromkeys(
+            _describe_member(member, marks)
+            for member in members(bare)
+            if member is not type(None)
+        )
+    )
+
+
+def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
+    """All options of a dataclass in order, those of its parts under their whole names.
+
+    Args:
+      cls: the dataclass.
+      default: an instance, whose values are the defaults.
+      flat: as of `check_all`.
+    """
+    found = []
+    for field in dataclasses.fields(cls):
+        annotation = hints(cls)[field.name]
+        value = field.default if default is None else getattr(default, field.name)
+        bare, _ = split(annotation)
+        if dataclasses.is_dataclass(bare):
+            inner = None if value is dataclasses.MISSING else value
+            name = "" if flat and _is_flat(cls, field.name) else f"{field.name}."
+            found += [
+                option._replace(name=name + option.name)
+                for option in options(bare, inner, flat)
+            ]
+        else:
+            found.append(Option(field.name, annotation, value))
+    return found
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """Annotations by field, with what they were annotated with."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def split(annotation: Any) -> tuple[Any, tuple]:
+    """The type itself, and what it was annotated with."""
+    marks: tuple = ()
+    while typing.get_origin(annotation) is Annotated:
+        annotation, *more = typing.get_args(annotation)
+        marks += tuple(more)
+    return annotation, marks
+
+
+def members(bare: Any) -> tuple:
+    """The types of a union; of another type, itself alone."""
+    is_union = typing.get_origin(bare) in (Union, types.UnionType)
+    return typing.get_args(bare) if is_union else (bare,)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: one line, not a long one."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _plain(x: float) -> str:
+    return str(x) if isinstance(x, int) else f"{x:g}"
+
+
+def _is_flat(owner: Any, name: str) -> bool:
+    cls = owner if isinstance(owner, type) else type(owner)
+    _, marks = split(hints(cls)[name])
+    return any(getattr(mark, "name", None) == "" for mark in marks)
+
+
+def _range(marks: tuple) -> Range:
+    return next((mark for mark in marks if isinstance(mark, Range)), Range())
+
+
+def _items(marks: tuple) -> Items:
+    return next((mark for mark in marks if isinstance(mark, Items)), Items())
+
+
+def _check_value(label: str, annotation: Any, value: Any, whole: bool) -> None:
+    """Checks a value; `whole`, if it is that of a field and not an entry of one."""
+    bare, marks = split(annotation)
+    accepting = members(bare)
+    if value is None and type(None) in accepting:
+        return
+    if isinstance(value, tuple) and any(map(_is_tuple, accepting)):
+        _check_entries(label, next(filter(_is_tuple, accepting)), value, marks)
+        return
+    if not any(_is_member(member, value, marks) for member in accepting):
+        verb = "is" if whole else "has"
+        accepted = _describe_bound(accepting, marks, value) or describe(annotation)
+        raise InputError(f"{label} {verb} {shown(value)}: {accepted} is needed")
+
+
+def _check_entries(label: str, bare: Any, value: tuple, marks: tuple) -> None:
+    each, items = typing.get_args(bare), _items(marks)
+    if len(each) == 2 and each[1] is Ellipsis:
+        each = each[:1] * len(value)
+    if len(value) != len(each) or len(value) < items.least:
+        count = f"{len(each)}" if len(value) != len(each) else f"at least {items.least}"
+        values = "value is" if count.endswith(" 1") else "values are"
+        raise InputError(f"{label} is {shown(value)}: {count} {values} needed")
+    for annotation, entry in zip(each, value, strict=True):
+        inner, own = split(annotation)
+        marked = Annotated[inner, *own, *marks] if own or marks else inner
+        _check_value(label, marked, entry, whole=False)
+    repeated = [entry for i, entry in enumerate(value) if entry in value[:i]]
+    if items.distinct and repeated:
+        raise InputError(f"{label} has {shown(repeated[0])} twice: once is needed")
+
+
+def _is_tuple(member: Any) -> bool:
+    return typing.get_origin(member) is tuple
+
+
+def _is_member(member: Any, value: Any, marks: tuple) -> bool:
+    if member is Any:
+        return True
+    if typing.get_origin(member) is Literal:
+        return any(
+            type(value) is type(choice) and value == choice
+            for choice in typing.get_args(member)
+        )
+    if member is bool:
+        return isinstance(value, bool)
+    if member in (int, float):
+        kind = numbers.Integral if member is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind):
+            return False
+        bounds = _range(marks)
+        if member is int:
+            return bounds.has(value) and (bounds.high < math.inf or abs(value) <= MOST)
+        try:
+            number = float(value)
+        except OverflowError:
+            return False
+        return bounds.has(number) and (bounds.infinite or math.isfinite(number))
+    if member is Path:
+        return isinstance(value, str | os.PathLike)
+    kind = typing.get_origin(member) or member
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _describe_bound(accepting: tuple, marks: tuple, value: Any) -> str:
+    """What an int is to be that is one, and too small or too large; else empty."""
+    bounds = _range(marks)
+    if int not in accepting or type(value) is not int or bounds.high < math.inf:
+        return ""
+    return f"at most {MOST}" if value > MOST else f"at least {_plain(bounds.low)}"
+
+
+def _describe_member(member: Any, marks: tuple) -> str:
+    if typing.get_origin(member) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(member)))}"
+    if member in (int, float):
+        return _range(marks).describe(whole=member is int)
+    if _is_tuple(member):
+        return "a tuple (in JSON, a list)"
+    if dataclasses.is_dataclass(member):
+        return "an object"
+    names = {bool: "true or false", str: "a text", Path: "a path", dict: "an object"}
+    return names.get(member, f"a {getattr(member, '__name__', member)}")
+
+
+def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
+    if not isinstance(record, Mapping):
+        label = prefix.removesuffix(".") or "content"
+        raise InputError(f"{label} is {shown(record)}: an object is needed")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = [name for name in record if name not in fields]
+    if unknown and not others:
+        raise InputError(
+            f"{prefix}{unknown[0]} is {shown(record[unknown[0]])}: there is no such "
+            f"key, only {', '.join(fields)}"
+        )
+    values = {}
+    for name, field in fields.items():
+        annotation = hints(cls)[name]
+        if name in record:
+            values[name] = _converted(annotation, record[name], prefix + name, others)
+        elif field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(
+                f"{prefix}{name} is missing: {describe(annotation)} is needed"
+            )
+    return cls(**values)
+
+
+def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
+    """A value as JSON has it, as its field does; what does not fit stays as it is."""
+    bare, _ = split(annotation)
+    accepting = members(bare)
+    if value is None and type(None) in accepting:
+        return None
+    for member in accepting:
+        if dataclasses.is_dataclass(member):
+            return _build(member, value, f"{label}.", others)
+        if _is_tuple(member) and isinstance(value, list):
+            each = typing.get_args(member)
+            each = each[:1] * len(value) if each[-1] is Ellipsis else each
+            pairs = zip(each, value, strict=False)
+            entries = [_converted(inner, x, label, others) for inner, x in pairs]
+            return (*entries, *value[len(entries) :])
+    if isinstance(value, float) and int in accepting and value.is_integer():
+        return int(value)
+    if type(value) is int and float in accepting and abs(value) < 2**53:
+        return float(value)
+    if Path in accepting and isinstance(value, str):
+        return Path(value)
+    return value
+
+
+def _read_member(member: Any, text: str) -> Any:
+    if member is type(None):
+        if text.lower() != "none":
+            raise ValueError(text)
+        return None
+    if member is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if typing.get_origin(member) is Literal:
+        choices = {str(choice): choice for choice in typing.get_args(member)}
+        if text not in choices:
+            raise ValueError(text)
+        return choices[text]
+    if member in (int, float, str, Path):
+        return member(text)
+    if _is_tuple(member):
+        each = typing.get_args(member)
+        inner = text.strip().removeprefix("(").removeprefix("[")
+        inner = inner.removesuffix(")").removesuffix("]").strip().removesuffix(",")
+        words = [word.strip() for word in inner.split(",")] if inner else []
+        each = each[:1] * len(words) if each[-1] is Ellipsis else each
+        if len(words) != len(each):
+            raise ValueError(text)
+        return tuple(map(read_text, each, words))
+    raise ValueError(text)
