@@ -1,0 +1,245 @@
+"""Files that are whole or not there, and folders that one process writes at a time."""
+
+import contextlib
+import datetime
+import errno
+import json
+import logging
+import math
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from aajax.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"  # in a folder that is being written
+_PARTIAL = ".partial-"  # begins the names of what is not whole yet
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def written(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` once the block has ended.
+
+    Until then, and if the block fails, what was there stays. Links are followed. What
+    is there and is no file, such as /dev/stdout, is written to directly.
+
+    Raises:
+      OSError: that names `path`, if it cannot be written.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    with _naming(path):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                yield file
+            return
+        partial = target.with_name(_PARTIAL + secrets.token_hex(4))
+        try:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def written_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """A folder to fill, whose files get their places in `folder` once all are whole.
+
+    If `folder` is not there yet it appears at once. Otherwise each entry takes the
+    place of the one of its name, and others stay.
+
+    Raises:
+      OSError: that names `folder`, if it cannot be written.
+    """
+    folder = Path(folder)
+    target = Path(os.path.realpath(folder))
+    with _naming(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(_PARTIAL + secrets.token_hex(4))
+        partial.mkdir()
+        try:
+            yield partial
+            if not target.exists():
+                partial.rename(target)
+                return
+            for entry in sorted(partial.iterdir()):
+                if entry.is_dir():
+                    shutil.rmtree(target / entry.name, ignore_errors=True)
+                entry.replace(target / entry.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes a file at once, see `written`."""
+    with written(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a file at once, in UTF-8, see `written`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike, value: Any, indent: int = 1) -> None:
+    """Writes a JSON file at once, see `written` and `to_json`."""
+    write_text(path, to_json(value, indent) + "\n")
+
+
+def append_text(path: str | os.PathLike, text: str) -> None:
+    """Adds to the end of a file, which is made if it is not there.
+
+    Raises:
+      OSError: that names `path`, if it cannot be written.
+    """
+    with _naming(Path(path)), open(path, "ab") as file:
+        file.write(text.encode())
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON, for every reader: what is NaN or infinite becomes null."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but what this module leaves."""
+    own = LOCK, _PARTIAL
+    return not folder.exists() or all(
+        entry.name.startswith(own) for entry in folder.iterdir()
+    )
+
+
+@contextlib.contextmanager
+def locked(path: Path, label: str, *, wait: bool = False) -> Iterator[None]:
+    """Keeps all others out until the block has ended, other threads too.
+
+    The lock is the operating system's, on a file that says who has it. It is released
+    when its holder ends, however that is, so that a file which is left behind locks
+    nobody out. Where there are no locks, which is so on Windows and on some network
+    file systems, a line is logged and nobody is kept out.
+
+    Args:
+      path: of the file; folders on the way are made. All of these are gone afterwards
+        unless something else is in the folders.
+      label: what is locked, at the beginning of messages.
+      wait: for whoever has it, instead of giving up.
+
+    Raises:
+      InputError: if somebody else has it.
+      OSError: if the file cannot be written.
+    """
+    made = [parent for parent in path.parents if not parent.exists()]
+    descriptor = None
+    try:
+        descriptor = _lock(path, label, wait)
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)  # before it is released: it is still ours
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+
+
+def _lock(path: Path, label: str, wait: bool) -> int | None:
+    """The descriptor of the locked file; None where there are no locks."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # whoever made the folder has just removed it
+            continue
+        try:
+            if not _acquire(descriptor, label, wait):
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+                return None
+            # Its holder may have removed it in between: that file locks nobody out.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    _sign(descriptor)
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, label: str, wait: bool) -> bool:
+    """Locks the file; whether there are locks at all."""
+    if fcntl is None:
+        _log.warning("%s: it cannot be locked on this system", label)
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        line = f"{label}: {_holder(descriptor)}"
+        if not wait:
+            raise InputError(f"{line}; wait until it ends, or choose another") from None
+        _log.warning("%s; waiting until it ends", line)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        _log.warning("%s: it cannot be locked there (%s)", label, error.strerror)
+        return False
+    return True
+
+
+def _sign(descriptor: int) -> None:
+    since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who has the lock, in words."""
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        process = f"process {holder['pid']} on {holder['host']}"
+        return f"{process} writes there since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it has not signed yet
+        return "another process writes there"
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the file's name into errors that have none, or that of a partial file."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if name is not None and _PARTIAL not in str(name):
+            raise
+        number, reason = error.errno or errno.EIO, error.strerror or str(error)
+        raise OSError(number, reason, str(path)) from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(x) for x in value]
+    return value
