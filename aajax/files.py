@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -111,6 +112,22 @@ def append_text(path: str | os.PathLike, text: str) -> None:
     """
     with _naming(Path(path)), open(path, "ab") as file:
         file.write(text.encode())
+
+
+def os_error(error: Exception, path: str | os.PathLike) -> OSError:
+    """What a library that raises errors of its own reports of the operating system.
+
+    Those that are written in Rust or C++ put the number into the text: of a full disk
+    "os error 28" or "os_error_code='28'".
+    """
+    number = getattr(error, "errno", None)
+    if number is None:
+        found = re.search(r"os[ _]error(?:_code)?[ ='\"]+(\d+)", str(error))
+        number = int(found[1]) if found else None
+    if number is not None:
+        return OSError(number, os.strerror(number), str(path))
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return OSError(errno.EIO, reason, str(path))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -191,3 +191,19 @@ def test_where_there_are_no_locks_a_line_says_so(tmp_path, monkeypatch, caplog):
         pass
     assert caplog.messages[1] == "out: it cannot be locked on this system"
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "reason"),
+    [
+        (Exception("No space left on device (os error 28)"), 28, "No space left"),
+        (ValueError("DATA: [os_error_code='27']\nmore"), 27, "File too large"),
+        (OSError(13, "Permission denied"), 13, "Permission denied"),
+        (RuntimeError("one\ntwo"), errno.EIO, "one"),
+        (RuntimeError(), errno.EIO, "RuntimeError"),
+    ],
+)
+def test_errors_of_libraries_say_what_the_system_said(error, number, reason):
+    found = files.os_error(error, "file")
+    assert found.errno == number and found.filename == "file"
+    assert found.strerror.startswith(reason) and "\n" not in found.strerror

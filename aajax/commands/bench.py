@@ -1,7 +1,6 @@
 """`aajax bench`: speed on this machine, as a table and a JSON file."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from aajax.commands import bench_lm, bench_training, bench_worlds
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
-from aajax.training.metrics import write_text
+from aajax.files import write_json
 
 Name = Literal[
     *("ipd-env", "coin-env", "negotiation-env", "harvest-env"),
@@ -73,7 +72,7 @@ def main(arguments: list[str]) -> None:
         with console.status(f"measuring {name}"):
             results[name] = in_new_process(MEASUREMENTS[name], options.repeats)
     record = {"machine": machine(), "results": results}
-    write_text(options.out, json.dumps(record, indent=1) + "\n")
+    write_json(options.out, record)
     console.print(_table(results))
     for name, result in results.items():
         if "note" in result:

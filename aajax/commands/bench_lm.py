@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib.util
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,10 @@ from aajax.commands.bench_lm_work import Work
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
+from aajax.files import write_json
 from aajax.lm.config import DecoderConfig, Rope
 from aajax.lm.decoder import init_params
 from aajax.lm.shapes import find_shape
-from aajax.training.metrics import write_text
 
 SMALL = DecoderConfig(
     "qwen2",
@@ -90,7 +89,7 @@ def main(arguments: list[str]) -> None:
             work = dataclasses.replace(work, folder=_checkpoint(config, folder))
         record = measure(work, options.only, options.repeats)
     record = {"machine": machine(), **record}
-    write_text(options.out, json.dumps(record, indent=1) + "\n")
+    write_json(options.out, record)
     device = record["device"]
     console.print(
         f"{device['bandwidth'] / 1e9:.3g} GB/s, {device['flops'] / 1e9:.4g} GFLOP/s "

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
+from aajax.files import write_text
 from aajax.report.transcript import page
 
 
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> None:
     elif has_tokens:
         console.print("no tokenizer was found: answers are coloured as a whole")
     out = options.out or options.run / "transcript.html"
-    out.write_text(page(records, _title(options.run), **spelling), encoding="utf-8")
+    write_text(out, page(records, _title(options.run), **spelling))
     tell_path(console, f"wrote {out}: {_counts(records, saved)}")
 
 

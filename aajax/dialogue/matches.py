@@ -4,12 +4,14 @@ import dataclasses
 import gzip
 import itertools
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aajax.dialogue.players import Tokens
 from aajax.errors import InputError
+from aajax.files import to_json, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +75,20 @@ class Match:
 
 
 def save_matches(file: Path, matches: Iterable[Match]) -> None:
-    """One line of JSON each, compressed; floats are exact."""
-    with gzip.open(file, "wt", encoding="utf-8", compresslevel=1) as lines:
+    """One line of JSON each, compressed; floats are exact.
+
+    The file appears when it is whole, and is the same for the same matches. What is NaN
+    or infinite is null in it, and NaN when it is read again.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    with (
+        written(file) as target,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0) as lines,
+    ):
         for match in matches:
-            lines.write(json.dumps(dataclasses.asdict(match)) + "\n")
+            lines.write((to_json(dataclasses.asdict(match)) + "\n").encode())
 
 
 def load_matches(file: Path) -> Iterator[Match]:
@@ -109,6 +121,7 @@ def _match(record: dict) -> Match:
     turns = tuple(tuple(map(_turn, seat)) for seat in record.pop("turns"))
     for name in ("players", "adapters", "trained"):
         record[name] = tuple(record[name])
+    record["rewards"] = [_numbers(row) for row in record["rewards"]]
     return Match(turns=turns, **record)
 
 
@@ -119,4 +132,11 @@ def _turn(record: dict) -> Turn:
         tokens = Tokens(**tokens)
     elif tokens is not None:
         tokens = Tokens(*tokens)
+    if tokens is not None:
+        tokens = tokens._replace(log_prob=_numbers(tokens.log_prob))
     return Turn(tokens=tokens, **record)
+
+
+def _numbers(row: list[float | None]) -> list[float]:
+    """With NaN in the place of null."""
+    return [math.nan if x is None else x for x in row]

@@ -21,6 +21,7 @@ from aajax.dialogue.measures import Tally, tallies
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Player
 from aajax.errors import InputError
+from aajax.files import written
 
 NUM_SEATS = 2
 ALL_MATCHES = "matches.jsonl.gz"
@@ -131,16 +132,12 @@ def play_pairs(
             dataclasses.replace(match, players=pair.names)
             for match in play(game, players, pair.fixtures, key, shuffled)
         ]
-        partial = file.with_name(file.name + ".partial")
-        save_matches(partial, played)
-        partial.replace(file)
+        save_matches(file, played)
         yield pair, played
-    partial = whole.with_name(whole.name + ".partial")
-    with partial.open("wb") as joined:
+    with written(whole) as joined:
         for pair in pairs:
             # Compressed files one after the other are one compressed file.
             joined.write(_pair_file(parts, pair).read_bytes())
-    partial.replace(whole)
     shutil.rmtree(parts)
 
 

@@ -1,12 +1,12 @@
 """A tokenizer made on the spot, for models that fit in a pocket."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from aajax.errors import InputError
+from aajax.files import write_json, write_text, written_folder
 from aajax.lm.tokens import Tokens, byte_characters, load_tokenizer
 
 _PAD, _DONE = "<|pad|>", "<|done|>"
@@ -61,9 +61,6 @@ def pocket_tokenizer(
     tokenizer.add_special_tokens(
         [AddedToken(marker, normalized=False, special=True) for marker in _MARKERS]
     )
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": _DONE,
@@ -71,5 +68,7 @@ def pocket_tokenizer(
         "clean_up_tokenization_spaces": False,
         "chat_template": _TEMPLATE,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
-    return load_tokenizer(folder)
+    with written_folder(folder) as made:
+        write_text(made / "tokenizer.json", tokenizer.to_str(pretty=True))
+        write_json(made / "tokenizer_config.json", settings, indent=2)
+    return load_tokenizer(Path(folder))

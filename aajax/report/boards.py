@@ -1,5 +1,6 @@
 """Pictures of a coin game: an animation, or moments of it side by side."""
 
+import io
 import math
 import string
 from pathlib import Path
@@ -11,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
+
+from aajax.files import write_bytes
 
 COLOURS = ("#c8373f", "#2f66b0", "#2a8a4a", "#a33b8a", "#1f9aa8", "#b58a17")  # of seats
 TILES = ("#f6f3ec", "#ebe6da")
@@ -70,7 +73,9 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
         frames.append(Image.fromarray(pixels))
     durations = [FRAME_MS] * last + [LAST_FRAME_MS]
     options = {"append_images": frames[1:], "duration": durations, "loop": 0}
-    frames[0].save(path, "GIF", save_all=True, **options)
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, **options)
+    write_bytes(path, content.getvalue())
 
 
 def coin_strip(game: CoinRecord, path: Path) -> None:
@@ -99,7 +104,9 @@ def coin_strip(game: CoinRecord, path: Path) -> None:
         for seat in range(len(labels)):
             y, total = below - LINE * (seat + 0.5), _total(earned[moment, seat])
             _write(figure, middle, y, total, _colour(seat), align="center")
-    figure.savefig(path, format="png")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_bytes(path, content.getvalue())
 
 
 def _draw_board(axes: Axes, game: CoinRecord, moment: int) -> None:

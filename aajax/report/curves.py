@@ -1,5 +1,6 @@
 """Figures of a training run, from its files."""
 
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from aajax.errors import InputError
+from aajax.errors import InputError  # noqa: E402
+from aajax.files import write_bytes  # noqa: E402
 from aajax.report.tables import number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
@@ -69,7 +71,7 @@ def training_figure(folder: Path, path: Path) -> None:
         right.set(xlabel="co-player", ylabel="reward per step")
     for axes in (left, right, *below):
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def compared_figure(runs: dict[str, Path], path: Path) -> None:
@@ -102,7 +104,7 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
         axes.set(xlabel="update", ylabel=text, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(fontsize="small", frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
@@ -141,7 +143,7 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
         one.set_xticks(range(len(columns)), columns, fontsize="small")
         one.set_yticks(range(len(rows)), [number(row) for row in rows])
         one.set(ylabel=first, title=f"Reward {title}", xlabel=", ".join(others))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _column(setting: dict, names: list[str]) -> str:
@@ -190,7 +192,7 @@ def league_figure(table: dict, path: Path) -> None:
     title = f"Reward per {per} of the row player, 95 % interval"
     axes.set(xlabel="against", title=title)
     figure.colorbar(image, shrink=0.8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _bars(axes, setting: dict, i: int, num_settings: int, colour) -> None:
@@ -207,6 +209,21 @@ def _bars(axes, setting: dict, i: int, num_settings: int, colour) -> None:
     axes.set_xticks(range(len(answers)), names)
 
 
-def _save(figure, path: Path) -> None:
-    figure.savefig(path, dpi=150)
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure at once, as a PNG if its name has no ending, and closes it.
+
+    Raises:
+      InputError: if the name's ending is of nothing that can be drawn.
+      OSError: if the file cannot be written.
+    """
+    kind = path.suffix[1:].lower() or "png"
+    known = figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise InputError(
+            f"out is {str(path)!r}: a name in .png, or in another one of "
+            f"{', '.join(known)}, is needed"
+        )
+    content = io.BytesIO()
+    figure.savefig(content, dpi=150, format=kind)
     plt.close(figure)
+    write_bytes(path, content.getvalue())

@@ -1,5 +1,6 @@
 """Pictures of Commons Harvest: an animation, or moments of it one below the other."""
 
+import io
 import math
 import string
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from aajax.files import write_bytes
 
 CELL = 16  # pixels along a cell
 LINE, MARGIN = 14, 8  # pixels
@@ -60,7 +63,9 @@ def harvest_animation(game: HarvestRecord, path: Path) -> None:
     frames = [_page(game, moment) for moment in range(len(game.position))]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     options = {"append_images": frames[1:], "duration": durations, "loop": 0}
-    frames[0].save(path, "GIF", save_all=True, **options)
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, **options)
+    write_bytes(path, content.getvalue())
 
 
 def harvest_strip(game: HarvestRecord, path: Path) -> None:
@@ -76,7 +81,9 @@ def harvest_strip(game: HarvestRecord, path: Path) -> None:
     for i, page in enumerate(pages):
         row, column = divmod(i, columns)
         sheet.paste(page, (column * wide, row * high))
-    sheet.save(path, "PNG")
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    write_bytes(path, content.getvalue())
 
 
 def _page(game: HarvestRecord, moment: int) -> Image.Image:

@@ -80,7 +80,8 @@ def _summary(match: Mapping) -> dict:
     """What the list shows of a match."""
     answers = [turn for seat in match["turns"] for turn in seat if turn["tries"] > 0]
     num_seats = len(match["players"])
-    totals = [sum(row[i] for row in match["rewards"]) for i in range(num_seats)]
+    rewards = _rewards(match)
+    totals = [sum(row[i] for row in rewards) for i in range(num_seats)]
     return {
         "game": match["game"],
         "number": match["number"],
@@ -99,7 +100,7 @@ def _summary(match: Mapping) -> dict:
 
 def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> list:
     """[T] of what was dealt, said and earned."""
-    turns, rewards = match["turns"], match["rewards"]
+    turns, rewards = match["turns"], _rewards(match)
     num_steps = len(turns[0])
     per_round, rest = divmod(num_steps, max(len(rewards), 1))
     if rest or any(len(seat) != num_steps for seat in turns) or not rewards:
@@ -124,6 +125,11 @@ def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> l
         ]
         rounds.append(of_round)
     return rounds
+
+
+def _rewards(match: Mapping) -> list[list[float]]:
+    """[T][N], with NaN in the place of null."""
+    return [[math.nan if x is None else x for x in row] for row in match["rewards"]]
 
 
 def _cell(

@@ -1,15 +1,18 @@
 """Rows of numbers, one JSON object per line."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from aajax.files import append_text, to_json, write_text
+
 
 def append_rows(path: Path, rows: Iterable[dict]) -> None:
-    """Adds rows at the end of the file, creating it if need be."""
-    with path.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    """Adds rows at the end of the file, creating it if need be.
+
+    What is NaN or infinite is null in the file.
+    """
+    append_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -23,15 +26,5 @@ def read_rows(path: Path) -> list[dict]:
 def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
     """Forgets rows of updates beyond `num_updates`; returns those that remain."""
     rows = [row for row in read_rows(path) if row["update"] <= num_updates]
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path, "".join(to_json(row) + "\n" for row in rows))
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole file at once: the old one stays until the new one is complete."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

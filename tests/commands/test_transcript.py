@@ -1,8 +1,11 @@
 """`aajax transcript`, as a user types it."""
 
+import errno
 import gzip
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 from transcript_matches import Vocabulary, match
@@ -139,6 +142,21 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
     assert not file.exists()
     where = tmp_path / "no" / "such" / "page.html"
     assert "No such file or directory" in refused(capsys, run, "--out", where)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_no_page(run, tmp_path, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = tmp_path / "page.html"
+    line = f"aajax transcript: No space left on device: {file}"
+    monkeypatch.setattr(os, "fsync", full)
+    assert refused(capsys, run, "--out", file) == line
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    line = "aajax transcript: No space left on device: /dev/full"
+    assert refused(capsys, run, "--out", "/dev/full") == line
 
 
 @pytest.mark.parametrize(

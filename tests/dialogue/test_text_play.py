@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import math
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Reply, Row, Tokens
 from aajax.dialogue.scripted import scripted_player
+from aajax.report.transcript import page
 
 KEY = jax.random.key(5)
 DONE, ASSISTANT = 257, 260  # ids of the markers
@@ -384,6 +386,34 @@ def test_matches_on_disk_are_the_very_matches(spoken, tmp_path):
     split = play(games, players, [fixture(0, "random", "random")], KEY)
     save_matches(tmp_path / "split.jsonl.gz", split)
     assert list(load_matches(tmp_path / "split.jsonl.gz")) == split
+    # Nothing of the time or the place is in the file.
+    save_matches(tmp_path / "other.jsonl.gz", split)
+    first, second = (tmp_path / f"{x}.jsonl.gz" for x in ("split", "other"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_matches_of_a_model_that_diverged_are_strict_json(spoken, tmp_path):
+    match, *_ = spoken(MIXED, **FREE)
+    place = next(
+        (seat, step)
+        for seat, turns in enumerate(match.turns)
+        for step, turn in enumerate(turns)
+        if turn.tokens is not None
+    )
+    turns = [list(seat) for seat in match.turns]
+    turn = turns[place[0]][place[1]]
+    odd = turn.tokens._replace(log_prob=[math.nan] * len(turn.tokens.ids))
+    turns[place[0]][place[1]] = dataclasses.replace(turn, tokens=odd)
+    rewards = [[math.inf, 1.0], *match.rewards[1:]]
+    match = dataclasses.replace(match, turns=turns, rewards=rewards)
+    save_matches(tmp_path / "matches.jsonl.gz", [match])
+    with gzip.open(tmp_path / "matches.jsonl.gz", "rt") as lines:
+        (record,) = (json.loads(line, parse_constant=pytest.fail) for line in lines)
+    assert record["rewards"][0] == [None, 1.0]
+    (again,) = load_matches(tmp_path / "matches.jsonl.gz")
+    assert math.isnan(again.rewards[0][0])
+    assert np.isnan(again.turns[place[0]][place[1]].tokens.log_prob).all()
+    assert "nan" in page([record])
 
 
 def test_files_that_are_no_matches(spoken, tmp_path):

@@ -26,7 +26,9 @@ def test_every_seed_and_their_mean(tmp_path, monkeypatch):
         "two": write_run(tmp_path / "two", apples=7.0, sustainability=60.0, zaps=2.0),
     }
     drawn = []
-    monkeypatch.setattr(curves, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(
+        curves, "save_figure", lambda figure, path: drawn.append(figure)
+    )
     curves.compared_figure(runs, tmp_path / "figure.png")
     apples, *others = drawn[0].axes
     assert [axes.get_ylabel() for axes in (apples, *others)] == [
