@@ -17,7 +17,7 @@ from aajax.commands.progress import progress_bar, tell_path
 from aajax.errors import InputError
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
-from aajax.report.tables import measures_table
+from aajax.report.tables import OTHERS, measures_table
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import read_rows, write_text
 from aajax.training.run import open_folder
@@ -86,7 +86,7 @@ def run_lm(
         def on_iteration(number: int, row: dict) -> None:
             nonlocal done, shown
             done = number
-            text = f"reward {row['reward']:.3f}"
+            text = _told(row)
             progress.update(task, completed=number, description=text)
             late = time.monotonic() - shown > 10 or number == config.num_iterations
             if not console.is_terminal and late:
@@ -130,14 +130,21 @@ def trained_lm(name: str, config: LmConfig, out: Path) -> dict:
     return found_or_trained(run_lm, name, config, out)
 
 
+def _told(row: dict[str, float | None]) -> str:
+    """The rewards of an iteration: with itself, and with others where there are any."""
+    labels = {"reward": "reward", f"reward{OTHERS}": "against others"}
+    found = {label: row.get(name) for name, label in labels.items()}
+    return ", ".join(f"{label} {x:.3f}" for label, x in found.items() if x is not None)
+
+
 def _last(out: Path) -> dict[str, float]:
-    """Means over the last iterations."""
+    """Means over the last iterations, each over those in which there is a number."""
     rows = read_rows(out / "metrics.jsonl")
     rows = rows[-max(1, round(LAST * len(rows))) :]
-    names = [name for name in rows[-1] if name not in ("update", "seconds")]
-    values = {name: [row.get(name) for row in rows] for name in names}
-    return {
-        name: float(np.mean([x for x in found if x is not None]))
-        for name, found in values.items()
-        if any(x is not None for x in found)
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {
+        name: [row[name] for row in rows if row.get(name) is not None]
+        for name in names
+        if name not in ("update", "seconds")
     }
+    return {name: float(np.mean(found)) for name, found in values.items() if found}

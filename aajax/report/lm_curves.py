@@ -10,7 +10,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-OTHERS = "_against_others"
+from aajax.errors import InputError  # noqa: E402
+from aajax.report.curves import save_figure  # noqa: E402
+from aajax.report.tables import OTHERS  # noqa: E402
+
 PANELS = {  # names in metrics.jsonl → what an axis says
     "reward": "points per round",
     "cooperation": "share of rounds that cooperate",
@@ -25,13 +28,24 @@ SMOOTHED = 10  # iterations
 def lm_figure(folder: Path, path: Path) -> None:
     """Draws what a run measured while it learned.
 
+    A measure may be missing in some iterations, or in all: of play with itself where
+    somebody else sat opposite in every match, for instance.
+
     Args:
       folder: of a run, with metrics.jsonl.
       path: of the PNG.
+
+    Raises:
+      InputError: if there is nothing to draw.
     """
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    shown = [name for name in PANELS if any(row.get(name) is not None for row in rows)]
+    rows = _rows(folder / "metrics.jsonl")
+    known = {name for row in rows for name, x in row.items() if x is not None}
+    shown = [name for name in PANELS if known & {name, name + OTHERS}]
+    if not shown:
+        raise InputError(
+            f"folder is {folder}: metrics.jsonl with at least one of "
+            f"{', '.join(PANELS)} is needed"
+        )
     figure, panels = plt.subplots(
         1, len(shown), figsize=(4 * len(shown), 3.4), layout="constrained"
     )
@@ -44,13 +58,23 @@ def lm_figure(folder: Path, path: Path) -> None:
                 continue
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
             smooth = _smoothed(numbers)
-            axes.plot(update, smooth, color=colour, linewidth=2, label=label)
+            # Of a point without a neighbour a line shows nothing.
+            marker = "o" if np.isfinite(smooth).sum() == 1 else None
+            axes.plot(
+                update, smooth, color=colour, linewidth=2, label=label, marker=marker
+            )
         axes.set(xlabel="iteration", title=name.replace("_", " "), ylabel=PANELS[name])
         axes.spines[["top", "right"]].set_visible(False)
-        if name == shown[0] and len(axes.get_legend_handles_labels()[0]) > 1:
+        labels = axes.get_legend_handles_labels()[1]
+        if name == shown[0] and labels != ["with itself"]:
             axes.legend(fontsize="small", frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_figure(figure, path)
+
+
+def _rows(path: Path) -> list[dict]:
+    """All rows; a last line that was cut short in writing is left out."""
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _smoothed(numbers: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+OTHERS = "_against_others"  # ends names of measures: past selves, guests
+
 
 def setting_label(knobs: dict[str, float | str]) -> str:
     """The knobs of one setting of a sweep: beta=1, past=mean."""
@@ -25,8 +27,15 @@ def summary_table(summary: dict) -> Table:
 
 def measures_table(summary: dict) -> Table:
     """What a language model did after training: one row per measure, one column for
-    each who sat opposite."""
-    measures = summary["measures"]
+    each who sat opposite, and one for past selves and guests late in training."""
+    measures = dict(summary["measures"])
+    against = {
+        name.removesuffix(OTHERS): x
+        for name, x in summary["training"].items()
+        if name.endswith(OTHERS)
+    }
+    if against:
+        measures["others, in training"] = against
     result = Table(title=f"{summary['preset']}, seed {summary['seed']}, after training")
     result.add_column("")
     for name in measures:
