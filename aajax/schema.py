@@ -17,11 +17,11 @@ import functools
 import math
 import numbers
 import os
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from aajax.errors import InputError
@@ -72,6 +72,8 @@ class Items:
 
 
 Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
 Seed = Annotated[int, Range(0, 2**32 - 1, words="a whole number in [0, 2^32)")]
@@ -115,7 +117,7 @@ def check_all(config: Any, prefix: str = "", flat: bool = False) -> None:
     """
     for field in dataclasses.fields(config):
         annotation, value = hints(type(config))[field.name], getattr(config, field.name)
-        _check_value(prefix + field.name, annotation, value, whole=True)
+        _check_value(prefix + field.name, annotation, value)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -175,8 +177,7 @@ def read_text(annotation: Any, text: str) -> Any:
     Raises:
       ValueError: if it stands for none.
     """
-    bare, _ = split(annotation)
-    for member in members(bare):
+    for member, _ in alternatives(annotation):
         with contextlib.suppress(ValueError):
             return _read_member(member, text)
     raise ValueError(text)
@@ -184,14 +185,9 @@ def read_text(annotation: Any, text: str) -> Any:
 
 def describe(annotation: Any) -> str:
     """What an annotation accepts: a whole number, one of a, b."""
-    bare, marks = split(annotation)
-    return ", or ".join(
-        dict.fromkeys(
-            _describe_member(member, marks)
-            for member in members(bare)
-            if member is not type(None)
-        )
-    )
+    accepting = alternatives(annotation)
+    words = [_describe_member(*each) for each in accepting if each[0] is not NoneType]
+    return ", or ".join(dict.fromkeys(words))
 
 
 def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
@@ -234,10 +230,13 @@ def split(annotation: Any) -> tuple[Any, tuple]:
     return annotation, marks
 
 
-def members(bare: Any) -> tuple:
-    """The types of a union; of another type, itself alone."""
-    is_union = typing.get_origin(bare) in (Union, types.UnionType)
-    return typing.get_args(bare) if is_union else (bare,)
+def alternatives(annotation: Any) -> list[tuple[Any, tuple]]:
+    """The types of a union, each with what it was annotated with, or a type alone."""
+    bare, marks = split(annotation)
+    if typing.get_origin(bare) not in (Union, UnionType):
+        return [(bare, marks)]
+    each = [split(member) for member in typing.get_args(bare)]
+    return [(member, own + marks) for member, own in each]
 
 
 def shown(value: Any) -> str:
@@ -264,36 +263,36 @@ def _items(marks: tuple) -> Items:
     return next((mark for mark in marks if isinstance(mark, Items)), Items())
 
 
-def _check_value(label: str, annotation: Any, value: Any, whole: bool) -> None:
-    """Checks a value; `whole`, if it is that of a field and not an entry of one."""
-    bare, marks = split(annotation)
-    accepting = members(bare)
-    if value is None and type(None) in accepting:
-        return
-    if isinstance(value, tuple) and any(map(_is_tuple, accepting)):
-        _check_entries(label, next(filter(_is_tuple, accepting)), value, marks)
-        return
-    if not any(_is_member(member, value, marks) for member in accepting):
-        verb = "is" if whole else "has"
-        accepted = _describe_bound(accepting, marks, value) or describe(annotation)
-        raise InputError(f"{label} {verb} {shown(value)}: {accepted} is needed")
+def _check_value(label: str, annotation: Any, value: Any, verb: str = "is") -> None:
+    accepting = alternatives(annotation)
+    for member, marks in accepting:
+        if _is_tuple(member) and isinstance(value, tuple):
+            _check_entries(label, member, value, marks)
+            return
+        if _is_member(member, value, marks):
+            return
+    accepted = _describe_bound(accepting, value) or describe(annotation)
+    raise InputError(f"{label} {verb} {shown(value)}: {accepted} is needed")
 
 
-def _check_entries(label: str, bare: Any, value: tuple, marks: tuple) -> None:
-    each, items = typing.get_args(bare), _items(marks)
-    if len(each) == 2 and each[1] is Ellipsis:
-        each = each[:1] * len(value)
+def _check_entries(label: str, kind: Any, value: tuple, marks: tuple) -> None:
+    each, items = _entries(kind, len(value)), _items(marks)
     if len(value) != len(each) or len(value) < items.least:
         count = f"{len(each)}" if len(value) != len(each) else f"at least {items.least}"
         values = "value is" if count.endswith(" 1") else "values are"
         raise InputError(f"{label} is {shown(value)}: {count} {values} needed")
     for annotation, entry in zip(each, value, strict=True):
-        inner, own = split(annotation)
-        marked = Annotated[inner, *own, *marks] if own or marks else inner
-        _check_value(label, marked, entry, whole=False)
+        marked = Annotated[annotation, *marks] if marks else annotation
+        _check_value(label, marked, entry, verb="has")
     repeated = [entry for i, entry in enumerate(value) if entry in value[:i]]
     if items.distinct and repeated:
         raise InputError(f"{label} has {shown(repeated[0])} twice: once is needed")
+
+
+def _entries(kind: Any, count: int) -> tuple:
+    """Annotations of the entries of a tuple that has so many."""
+    each = typing.get_args(kind)
+    return each[:1] * count if each[-1] is Ellipsis else each
 
 
 def _is_tuple(member: Any) -> bool:
@@ -328,10 +327,10 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _describe_bound(accepting: tuple, marks: tuple, value: Any) -> str:
+def _describe_bound(accepting: list[tuple[Any, tuple]], value: Any) -> str:
     """What an int is to be that is one, and too small or too large; else empty."""
-    bounds = _range(marks)
-    if int not in accepting or type(value) is not int or bounds.high < math.inf:
+    bounds = next((_range(marks) for kind, marks in accepting if kind is int), None)
+    if bounds is None or type(value) is not int or bounds.high < math.inf:
         return ""
     return f"at most {MOST}" if value > MOST else f"at least {_plain(bounds.low)}"
 
@@ -374,17 +373,14 @@ def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
 
 def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
     """A value as JSON has it, as its field does; what does not fit stays as it is."""
-    bare, _ = split(annotation)
-    accepting = members(bare)
-    if value is None and type(None) in accepting:
+    accepting = [member for member, _ in alternatives(annotation)]
+    if value is None and NoneType in accepting:
         return None
     for member in accepting:
         if dataclasses.is_dataclass(member):
             return _build(member, value, f"{label}.", others)
         if _is_tuple(member) and isinstance(value, list):
-            each = typing.get_args(member)
-            each = each[:1] * len(value) if each[-1] is Ellipsis else each
-            pairs = zip(each, value, strict=False)
+            pairs = zip(_entries(member, len(value)), value, strict=False)
             entries = [_converted(inner, x, label, others) for inner, x in pairs]
             return (*entries, *value[len(entries) :])
     if isinstance(value, float) and int in accepting and value.is_integer():
@@ -397,7 +393,7 @@ def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
 
 
 def _read_member(member: Any, text: str) -> Any:
-    if member is type(None):
+    if member is NoneType:
         if text.lower() != "none":
             raise ValueError(text)
         return None
@@ -413,12 +409,10 @@ def _read_member(member: Any, text: str) -> Any:
     if member in (int, float, str, Path):
         return member(text)
     if _is_tuple(member):
-        each = typing.get_args(member)
         inner = text.strip().removeprefix("(").removeprefix("[")
         inner = inner.removesuffix(")").removesuffix("]").strip().removesuffix(",")
         words = [word.strip() for word in inner.split(",")] if inner else []
-        each = each[:1] * len(words) if each[-1] is Ellipsis else each
-        if len(words) != len(each):
-            raise ValueError(text)
-        return tuple(map(read_text, each, words))
+        each = _entries(member, len(words))
+        if len(words) == len(each):
+            return tuple(map(read_text, each, words))
     raise ValueError(text)

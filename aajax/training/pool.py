@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.errors import InputError
+from aajax.schema import Count, Natural, Share, check
 from aajax.types import Array, PRNGKey, PyTree
 
 
@@ -20,30 +20,13 @@ from aajax.types import Array, PRNGKey, PyTree
 class Opponents:
     """How past selves are kept and met."""
 
-    capacity: int = 0  # past selves kept; 0: learners meet only themselves
-    every: int = 10  # updates between two of them
-    groups: int = 16  # groups of games, each against one of them
-    current: float = 0.0  # share of groups against the present self
-    seats: int = 0  # last seats, which they take; 0: all but the first
+    capacity: Natural = 0  # past selves kept; 0: learners meet only themselves
+    every: Count = 10  # updates between two of them
+    groups: Count = 16  # groups of games, each against one of them
+    current: Share = 0.0  # share of groups against the present self
+    seats: Natural = 0  # last seats, which they take; 0: all but the first
 
-    def check(self, num_games: int) -> None:
-        """Raises InputError for numbers out of range."""
-        least = {"capacity": 0, "every": 1, "groups": 1, "seats": 0}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value < low:
-                raise InputError(
-                    f"opponents.{name} is {value}: at least {low} is needed"
-                )
-        if self.capacity and num_games % self.groups:
-            raise InputError(
-                f"opponents.groups is {self.groups}: a divisor of the {num_games} "
-                "games is needed"
-            )
-        if not 0 <= self.current <= 1:
-            raise InputError(
-                f"opponents.current is {self.current}: a share in [0, 1] is needed"
-            )
+    __post_init__ = check
 
 
 class Pool(NamedTuple):

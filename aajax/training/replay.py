@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from aajax.errors import InputError
 from aajax.policies.base import Policy
+from aajax.schema import Count, Natural, check
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
 
@@ -22,19 +23,15 @@ from aajax.types import Array, PRNGKey, PyTree, Trajectory
 class Replay:
     """How many games are kept and replayed."""
 
-    games: int = 0  # games of each update that are older ones; 0: none
-    capacity: int = 1024  # games kept
+    games: Natural = 0  # games of each update that are older ones; 0: none
+    capacity: Count = 1024  # games kept
 
-    def check(self, num_games: int) -> None:
-        """Raises InputError for numbers out of range."""
-        if not 0 <= self.games < num_games:
-            raise InputError(
-                f"replay.games is {self.games}: at least 0 and fewer than the "
-                f"{num_games} games is needed"
-            )
+    __post_init__ = check
+
+    def check_relations(self):
         if self.capacity <= self.games:
             raise InputError(
-                f"replay.capacity is {self.capacity}: more than the {self.games} games "
+                f"capacity is {self.capacity}: more than the {self.games} games "
                 "that an update adds is needed"
             )
 

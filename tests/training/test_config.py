@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from aajax.envs.coin import CoinGame
+from aajax.errors import InputError
 from aajax.training import (
     PRESETS,
     Final,
@@ -44,6 +45,7 @@ ALL_SET = [
         baseline="critic",
         target_rate=0.01,
         whiten=True,
+        whiten_over="table",
         opponents=Opponents(8, 5, 3, 0.5, 1),
         replay=Replay(6, 50),
         num_games=12,
@@ -105,91 +107,147 @@ def test_presets_can_be_made(preset):
     assert isinstance(make_trainer(config)({}), Trainer)
 
 
-def network(**options):
-    return {"network": NetworkConfig(**options)}
+def part(name, **options):
+    return {name: options}
+
+
+BAD = [
+    *[
+        ({name: 0}, f"{name} is 0: at least 1")
+        for name in ("hidden_size", "num_games", "copies", "num_steps")
+    ],
+    *[
+        ({name: 0}, f"{name} is 0: at least 1")
+        for name in ("num_updates", "num_chunks", "num_epochs", "num_minibatches")
+    ],
+    (part("network", encoder_layers=-1), "network.encoder_layers is -1: at least 0"),
+    (part("network", readout_layers=-1), "network.readout_layers is -1: at least 0"),
+    (part("network", readout_size=0), "network.readout_size is 0: at least 1"),
+    (part("network", critic_size=-1), "network.critic_size is -1: at least 0"),
+    (
+        part("network", shared=True, critic_size=2),
+        "network.critic_size is 2: 0 is needed",
+    ),
+    (part("network", value_scale=math.inf), "network.value_scale is inf: a finite"),
+    ({"num_bins": 1}, "num_bins is 1: at least 2"),
+    ({"first_seed": 2**32}, "first_seed is 4294967296: a whole number in [0, 2^32)"),
+    ({"target_rate": 1.5}, "target_rate is 1.5: a number in [0, 1]"),
+    ({"target_rate": math.nan}, "target_rate is nan: a number in [0, 1]"),
+    ({"max_gradient_norm": -1.0}, "max_gradient_norm is -1.0: a number of at"),
+    ({"max_gradient_norm": math.inf}, "max_gradient_norm is inf: a number of at"),
+    ({"copies": 5}, "copies is 5: a divisor of the 512 games"),
+    ({"num_chunks": 3}, "num_chunks is 3: a divisor of the 512 games"),
+    (
+        {"learner": "ppo", "num_chunks": 256},
+        "num_chunks is 256: a divisor of the 128 games",
+    ),
+    ({"num_games": 3, "copies": 3, "learner": "ppo"}, "num_games is 3: a multiple"),
+    (part("opponents", capacity=-1), "opponents.capacity is -1: at least 0"),
+    (part("opponents", capacity=4, every=0), "opponents.every is 0: at least 1"),
+    (part("opponents", capacity=4, groups=0), "opponents.groups is 0: at least 1"),
+    (part("opponents", seats=-1), "opponents.seats is -1: at least 0"),
+    (part("network", channels=[4, 0]), "network.channels has 0: at least 1"),
+    (part("network", blocks=0), "network.blocks is 0: at least 1"),
+    (part("network", heads=0), "network.heads is 0: at least 1"),
+    (
+        {"policy": "transformer", "hidden_size": 12},
+        "hidden_size is 12: a multiple of twice the 4 heads is needed",
+    ),
+    (
+        {"episode_steps": 3, "num_steps": 4},
+        "episode_steps is 3: 0, or at least the 4 steps of an update",
+    ),
+    (part("opponents", capacity=4, groups=5), "opponents.groups is 5: a divisor of"),
+    (
+        part("opponents", current=1.5),
+        "opponents.current is 1.5: a number in [0, 1]",
+    ),
+    (part("replay", games=-1), "replay.games is -1: at least 0"),
+    (part("replay", games=512), "replay.games is 512: fewer than the 512 games"),
+    (
+        part("replay", games=8, capacity=8),
+        "replay.capacity is 8: more than the 8 games",
+    ),
+    (part("replay", capacity=0), "replay.capacity is 0: at least 1"),
+    (part("replay", games=8) | {"copies": 2}, "replay.games is 8: 0 is needed where"),
+    (part("final", exploration=1.5), "final.exploration is 1.5: a number in"),
+    (part("final", entropy_bonus=-1.0), "final.entropy_bonus is -1.0: a number"),
+    (part("knobs", reach=2.0), "knobs.reach is 2.0: a number in [0, 1]"),
+    (part("knobs", lookahead_rate=-1.0), "knobs.lookahead_rate is -1.0: a number in"),
+    (part("sweep", clip=[0.1, -1.0]), "sweep.clip has -1.0: a number in"),
+    (part("sweep", past=["sign", "bright"]), "sweep.past has 'bright': one of disc"),
+    (part("sweep", baseline=["none"]), "sweep.baseline has 'none': one of group, c"),
+    (
+        {"algorithm": "loqa", "learner": "ppo"},
+        "learner is 'ppo': 'policy_gradient' is needed with algorithm 'loqa'",
+    ),
+    (
+        {"algorithm": "lola", "copies": 2},
+        "copies is 2: 1 is needed with algorithm 'lola'",
+    ),
+    (
+        {"algorithm": "lola"} | part("replay", games=2),
+        "replay.games is 2: 0 is needed with algorithm 'lola'",
+    ),
+    (
+        {"seeds": 3, "first_seed": 2**32 - 2},
+        "first_seed is 4294967294: at most 4294967",
+    ),
+    (part("sweep", beta=[1, 2, 1]), "sweep.beta has 1.0 twice: once is needed"),
+    ({"game": None}, "game is None: a text is needed"),
+    ({"num_games": 2.5}, "num_games is 2.5: a whole number of at least 1 is needed"),
+    ({"whiten": "yes"}, "whiten is 'yes': true or false is needed"),
+    ({"policy": "lstm"}, "policy is 'lstm': one of tabular, mlp, gru, transformer"),
+    ({"world": "width=4"}, "world is 'width=4': a tuple (in JSON, a list) is needed"),
+    ({"world": [4]}, "world has 4: a text is needed"),
+    ({"gama": 0.9}, "gama is 0.9: there is no such key, only game, world, payoff"),
+    (part("network", layers=2), "network.layers is 2: there is no such key, only enc"),
+    ({"knobs": [1.0]}, "knobs is [1.0]: an object is needed"),
+]
+
+
+@pytest.mark.parametrize(("record", "message"), BAD)
+def test_bad_values_are_named_in_one_line(record, message):
+    with pytest.raises(InputError) as error:
+        RunConfig.from_json(record)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("make", "message"),
     [
-        *[
-            ({name: 0}, f"{name} is 0: at least 1")
-            for name in ("hidden_size", "num_games", "copies", "num_steps")
-        ],
-        *[
-            ({name: 0}, f"{name} is 0: at least 1")
-            for name in ("num_updates", "num_chunks", "num_epochs", "num_minibatches")
-        ],
-        (network(encoder_layers=-1), "network.encoder_layers is -1: at least 0"),
-        (network(readout_layers=-1), "network.readout_layers is -1: at least 0"),
-        (network(readout_size=0), "network.readout_size is 0: at least 1"),
-        (network(critic_size=-1), "network.critic_size is -1: at least 0"),
-        (network(shared=True, critic_size=2), "network.critic_size is 2: 0 is needed"),
-        (network(value_scale=math.inf), "network.value_scale is inf: a finite"),
-        ({"num_bins": 1}, "num_bins is 1: at least 2"),
-        ({"first_seed": 2**32}, "first_seed is 4294967296: a number in [0, 2^32)"),
-        ({"target_rate": 1.5}, "target_rate is 1.5: a number in [0, 1]"),
-        ({"target_rate": math.nan}, "target_rate is nan: a number in [0, 1]"),
-        ({"max_gradient_norm": -1.0}, "max_gradient_norm is -1.0: a number of at"),
-        ({"max_gradient_norm": math.inf}, "max_gradient_norm is inf: a number of at"),
-        ({"copies": 5}, "copies is 5: a divisor of the 512 games"),
-        ({"num_chunks": 3}, "num_chunks is 3: a divisor of the 512 games"),
+        (lambda: RunConfig(num_games=0), "num_games is 0: at least 1"),
+        (lambda: RunConfig(policy="lstm"), "policy is 'lstm': one of tabular"),
+        (lambda: RunConfig(network=3), "network is 3: an object is needed"),
+        (lambda: NetworkConfig(heads=0), "heads is 0: at least 1"),
+        (lambda: Opponents(current=1.5), "current is 1.5: a number in [0, 1]"),
+        (lambda: Replay(8, 8), "capacity is 8: more than the 8 games"),
+        (lambda: Knobs(beta=math.nan), "beta is nan: a number in [-1e+06, 1e+06]"),
+        (lambda: Sweep(past=("bright",)), "past has 'bright': one of disc"),
+        (lambda: Final(exploration=2.0), "exploration is 2.0: a number in [0, 1]"),
         (
-            {"learner": "ppo", "num_chunks": 256},
-            "num_chunks is 256: a divisor of the 128 games",
-        ),
-        ({"num_games": 3, "copies": 3, "learner": "ppo"}, "num_games is 3: a multiple"),
-        ({"opponents": Opponents(-1)}, "opponents.capacity is -1: at least 0"),
-        ({"opponents": Opponents(4, every=0)}, "opponents.every is 0: at least 1"),
-        ({"opponents": Opponents(4, groups=0)}, "opponents.groups is 0: at least 1"),
-        ({"opponents": Opponents(seats=-1)}, "opponents.seats is -1: at least 0"),
-        (network(channels=(4, 0)), "network.channels is (4, 0): numbers of at least 1"),
-        (network(blocks=0), "network.blocks is 0: at least 1"),
-        (network(heads=0), "network.heads is 0: at least 1"),
-        (
-            {"policy": "transformer", "hidden_size": 12},
-            "hidden_size is 12: a multiple of twice the 4 heads is needed",
-        ),
-        (
-            {"episode_steps": 3, "num_steps": 4},
-            "episode_steps is 3: 0, or at least the 4 steps of an update",
-        ),
-        ({"opponents": Opponents(4, groups=5)}, "opponents.groups is 5: a divisor of"),
-        (
-            {"opponents": Opponents(current=1.5)},
-            "opponents.current is 1.5: a share in [0, 1]",
-        ),
-        ({"replay": Replay(-1)}, "replay.games is -1: at least 0 and fewer than the"),
-        ({"replay": Replay(512)}, "replay.games is 512: at least 0 and fewer than the"),
-        ({"replay": Replay(8, 8)}, "replay.capacity is 8: more than the 8 games"),
-        ({"replay": Replay(0, 0)}, "replay.capacity is 0: more than the 0 games"),
-        ({"replay": Replay(8), "copies": 2}, "replay.games is 8: 0 is needed where"),
-        ({"final": Final(exploration=1.5)}, "final.exploration is 1.5: a number in"),
-        ({"final": Final(entropy_bonus=-1.0)}, "final.entropy_bonus is -1.0: a number"),
-        ({"knobs": Knobs(reach=2.0)}, "reach is 2.0: a number in [0, 1]"),
-        ({"knobs": Knobs(lookahead_rate=-1.0)}, "lookahead_rate is -1.0: a number in"),
-        ({"sweep": Sweep(clip=(0.1, -1.0))}, "clip is -1.0: a number in"),
-        ({"sweep": Sweep(past=("sign", "bright"))}, "past is 'bright': one of disc"),
-        ({"sweep": Sweep(baseline=("none",))}, "baseline is 'none': one of group, c"),
-        (
-            {"algorithm": "loqa", "learner": "ppo"},
-            "learner is 'ppo': 'policy_gradient' is needed with algorithm 'loqa'",
-        ),
-        (
-            {"algorithm": "lola", "copies": 2},
-            "copies is 2: 1 is needed with algorithm 'lola'",
-        ),
-        (
-            {"algorithm": "lola", "replay": Replay(games=2)},
-            "replay.games is 2: 0 is needed with algorithm 'lola'",
+            lambda: dataclasses.replace(RunConfig(), num_games=5, copies=2),
+            "copies is 2: a divisor of the 5 games",
         ),
     ],
 )
-def test_bad_numbers_are_named_in_one_line(options, message):
-    with pytest.raises(ValueError) as error:
-        RunConfig(**options)
+def test_the_same_in_python(make, message):
+    with pytest.raises(InputError) as error:
+        make()
     assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
+
+
+def test_the_last_seeds():
+    config = RunConfig(seeds=1, first_seed=2**32 - 1)
+    assert config.seed_list == [2**32 - 1]
+
+
+def test_what_a_record_lacks_has_its_default():
+    record = {"beta": 2.0, "network": {"heads": 2}, "knobs": {"beta": 3}}
+    del record["beta"]
+    config = RunConfig.from_json(record)
+    assert config == RunConfig(network=NetworkConfig(heads=2), knobs=Knobs(beta=3.0))
 
 
 PAST_SELVES = Opponents(capacity=4)
@@ -245,7 +303,7 @@ PAST_SELVES = Opponents(capacity=4)
         ),
         (
             {"game": "harvest", "policy": "mlp", "world": ("view=(4,1,3,3)",)}
-            | network(channels=(2, 2, 2)),
+            | {"network": NetworkConfig(channels=(2, 2, 2))},
             "network.channels is (2, 2, 2): at most 2 numbers are needed for planes "
             "of 6 x 7 cells",
         ),
