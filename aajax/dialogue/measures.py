@@ -20,7 +20,21 @@ from aajax.envs.split import STOCK, Split
 from aajax.envs.trust_and_split import HANDS, TrustAndSplit
 from aajax.errors import InputError
 
-OUTCOMES = ("start", "cc", "cd", "dc", "dd")  # of the round before, own action first
+
+def outcomes(num_agents: int) -> tuple[str, ...]:
+    """Of the round before: who cooperated in it, oneself first: start, cc, cd, dc, dd.
+
+    Which of the others it was does not matter, so that of N agents there are 1 + 2 N.
+    """
+    others = num_agents - 1
+    return (
+        "start",
+        *(
+            own + "c" * others_cooperating + "d" * (others - others_cooperating)
+            for own in "cd"
+            for others_cooperating in range(others, -1, -1)
+        ),
+    )
 
 
 class Tally(NamedTuple):
@@ -85,7 +99,7 @@ def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
       answer_tokens: of answers whose tokens are known.
     Of matrix games, where action 0 is to cooperate:
       cooperation, mutual_cooperation: share of rounds.
-      cooperation_after_O: the same of rounds after the outcome O, see OUTCOMES.
+      cooperation_after_O: the same of rounds after the outcome O, see `outcomes`.
     Of games in which proposals are made:
       proposal_where_higher, proposal_where_lower: items asked for, of kinds that are
         worth more or less to oneself than to the other; kinds of equal worth are
@@ -139,20 +153,17 @@ def _of_answers(matches: Sequence[Match]) -> dict[str, Tally]:
 def _of_choices(game, matches, reward) -> dict[str, Tally]:
     del reward
     cooperates = _actions(game, matches)[:, :, -1] == 0  # [M, T, N]
-    own, other, now = cooperates[:, :-1], cooperates[:, :-1, ::-1], cooperates[:, 1:]
-    start = cooperates[:, :1]
-    after = {
-        "start": _share(start, np.ones_like(start)),
-        "cc": _share(now, own & other),
-        "cd": _share(now, own & ~other),
-        "dc": _share(now, ~own & other),
-        "dd": _share(now, ~own & ~other),
-    }
-    both = np.broadcast_to(cooperates.all(-1, keepdims=True), cooperates.shape)
+    own, now, start = cooperates[:, :-1], cooperates[:, 1:], cooperates[:, :1]
+    others = own.sum(-1, keepdims=True) - own  # who cooperated besides
+    after = {"start": _share(start, np.ones_like(start))}
+    for outcome in outcomes(cooperates.shape[-1])[1:]:
+        where = (own == (outcome[0] == "c")) & (others == outcome[1:].count("c"))
+        after[outcome] = _share(now, where)
+    every = np.broadcast_to(cooperates.all(-1, keepdims=True), cooperates.shape)
     return {
         "cooperation": _over_rounds(cooperates),
-        "mutual_cooperation": _over_rounds(both),
-        **{f"cooperation_after_{outcome}": after[outcome] for outcome in OUTCOMES},
+        "mutual_cooperation": _over_rounds(every),
+        **{f"cooperation_after_{outcome}": tally for outcome, tally in after.items()},
     }
 
 
@@ -188,7 +199,7 @@ def _of_deals(game, matches, reward) -> dict[str, Tally]:
 
 
 def _of_proposals(asked: np.ndarray, values: np.ndarray) -> dict[str, Tally]:
-    """What is asked for, [M, T, N, I], by what it is worth."""
+    """What both ask for, [M, T, 2, I], by what it is worth."""
     higher, lower = values > values[..., ::-1, :], values < values[..., ::-1, :]
     return {
         f"proposal_where_{name}": Tally(

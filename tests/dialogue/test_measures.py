@@ -1,13 +1,16 @@
 """Measures of matches that were made up, against numbers worked out by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from aajax.dialogue import registry
 from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
-from aajax.dialogue.measures import Tally, measure, tallies
+from aajax.dialogue.measures import Tally, measure, outcomes, tallies
 from aajax.dialogue.players import Tokens
 from aajax.dialogue.trust_and_split import NO_HAND
+from aajax.envs.matrix import public_goods
 
 C, D = 0, 1
 ROCK, PAPER, SCISSORS = range(3)
@@ -59,6 +62,39 @@ def test_choices():
         for end, number in zip(("", "_seat_0", "_seat_1"), numbers, strict=True)
     }
     assert measures == pytest.approx(named)
+
+
+def test_choices_of_three():
+    """After one's own action, how many of the others cooperated."""
+    env = public_goods(3)
+    game = SimpleNamespace(name="goods", env=env, num_rounds=3, steps=(True,))
+    actions = [[C, D, D], [C, C, D], [D, C, C]]
+    turns = tuple((Turn(0, ""),) for _ in range(3))
+    match = made(game, actions, [[0, 0, 0]] * 3, turns=turns, players=("a", "b", "c"))
+    measures = measure(game, [match])
+    after = {
+        name.removeprefix("cooperation_after_"): x
+        for name, x in measures.items()
+        if name.startswith("cooperation_after_") and "seat" not in name
+    }
+    assert list(after) == list(outcomes(3))
+    assert after == {
+        "start": 1 / 3,
+        "ccc": None,
+        "ccd": 1 / 2,  # seats 0 and 1 after the second round: D and C
+        "cdd": 1,  # seat 0 after the first
+        "dcc": 1,  # seat 2 after the second
+        "dcd": 1 / 2,  # seats 1 and 2 after the first
+        "ddd": None,
+    }
+    assert measures["cooperation_after_dcd_seat_1"] == 1
+    assert measures["cooperation_after_dcd_seat_2"] == 0
+    assert measures["mutual_cooperation"] == 0
+
+
+def test_outcomes_of_many_are_few():
+    assert outcomes(2) == ("start", "cc", "cd", "dc", "dd")
+    assert len(set(outcomes(30))) == 61
 
 
 def test_some_seats_alone():
