@@ -1,12 +1,14 @@
 """Who plays whom in an iteration: learners, their past selves, and guests."""
 
 import dataclasses
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from aajax.dialogue.play import Fixture, Seat
 from aajax.errors import InputError
+from aajax.schema import Share, check
 
 LEARNER = "model"  # the player whose adapter 0 learns; past selves are its others
 GUEST = "guest"  # a player that does not learn
@@ -14,7 +16,6 @@ NUM_SEATS = 2
 
 Learners = Literal["both", "alternate", "first"]
 PastPer = Literal["match", "group"]
-_CHOICES = {"learners": get_args(Learners), "past_per": get_args(PastPer)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +35,11 @@ class Seating:
     """
 
     learners: Learners = "both"
-    past_share: float = 0.0
+    past_share: Share = 0.0
     past_per: PastPer = "match"
-    guest_share: float = 0.0
+    guest_share: Share = 0.0
 
-    def __post_init__(self):
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise InputError(
-                    f"{name} is {value!r}: one of {', '.join(choices)} is needed"
-                )
-        for name in ("past_share", "guest_share"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise InputError(f"{name} is {share}: a number from 0 to 1 is needed")
+    __post_init__ = check
 
 
 def fixtures(

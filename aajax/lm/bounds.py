@@ -8,12 +8,16 @@ these are bounds.
 import dataclasses
 import functools
 import math
+from typing import Annotated
 
 import jax
 
 from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
+from aajax.schema import Positive, Range, check
+
+LinkRate = Annotated[float, Range(0, above=True, infinite=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +31,11 @@ class Rates:
         there are none.
     """
 
-    tflops: float
-    memory_gbs: float
-    link_gbs: float = math.inf
+    tflops: Positive
+    memory_gbs: Positive
+    link_gbs: LinkRate = math.inf
 
-    def __post_init__(self):
-        for name, rate in dataclasses.asdict(self).items():
-            if not rate > 0:
-                raise InputError(f"{name} is {rate:g}: a number above 0 is needed")
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """The shape of a decoder."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from aajax.errors import InputError
+from aajax.schema import Count, Positive, Range, check
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma3_text")
 ROPE_KINDS = ("default", "linear", "llama3")
+MOST_LAYERS = 100_000  # a hundred times those of the deepest published decoders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,23 +32,16 @@ class Rope:
       original_length: context before scaling, in tokens.
     """
 
-    theta: float = 10_000.0
-    kind: Literal["default", "linear", "llama3"] = "default"
-    factor: float = 1.0
-    low_frequency_factor: float = 1.0
-    high_frequency_factor: float = 4.0
-    original_length: int = 8192
+    theta: Positive = 10_000.0
+    kind: Literal[ROPE_KINDS] = "default"
+    factor: Positive = 1.0
+    low_frequency_factor: Positive = 1.0
+    high_frequency_factor: Positive = 4.0
+    original_length: Annotated[int | float, Range(0, above=True)] = 8192
 
-    def __post_init__(self):
-        if self.kind not in ROPE_KINDS:
-            raise InputError(
-                f"kind is {self.kind!r}: one of {', '.join(ROPE_KINDS)} is needed"
-            )
-        for name in ("theta", "factor", "low_frequency_factor", "original_length"):
-            if getattr(self, name) <= 0:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}: a number above 0 is needed"
-                )
+    __post_init__ = check
+
+    def check_relations(self):
         if self.high_frequency_factor <= self.low_frequency_factor:
             raise InputError(
                 f"high_frequency_factor is {self.high_frequency_factor}: more than "
@@ -86,15 +81,15 @@ class DecoderConfig:
         included), with `local_rope` if that is given.
     """
 
-    family: str
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    norm_epsilon: float = 1e-6
+    family: Literal[FAMILIES]
+    vocab_size: Count
+    hidden_size: Count
+    intermediate_size: Count
+    num_layers: Annotated[int, Range(1, MOST_LAYERS)]
+    num_heads: Count
+    num_kv_heads: Count
+    head_dim: Annotated[int, Range(2)]
+    norm_epsilon: Positive = 1e-6
     tie_embeddings: bool = False
     attention_bias: bool = False
     output_bias: bool = False
@@ -104,36 +99,29 @@ class DecoderConfig:
     unit_offset: bool = False
     scale_embedding: bool = False
     activation: Literal["silu", "gelu_tanh"] = "silu"
-    query_scale: float | None = None
+    query_scale: Positive | None = None
     rope: Rope = Rope()
     local_rope: Rope | None = None
-    window: int | None = None
+    window: Count | None = None
     sliding: tuple[bool, ...] = ()
-    max_length: int = 32_768
+    max_length: Count = 32_768
 
-    def __post_init__(self):
-        if self.family not in FAMILIES:
-            raise InputError(
-                f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
-            )
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}: at least 1 is needed"
-                )
-        if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
+    __post_init__ = check
+
+    def check_relations(self):
+        if self.num_heads % self.num_kv_heads:
             raise InputError(
                 f"num_kv_heads is {self.num_kv_heads}: a divisor of the "
                 f"{self.num_heads} query heads is needed"
             )
-        if self.head_dim < 2 or self.head_dim % 2:
+        if self.head_dim % 2:
             raise InputError(f"head_dim is {self.head_dim}: an even number is needed")
         if self.sliding and len(self.sliding) != self.num_layers:
             raise InputError(
                 f"sliding has {len(self.sliding)} entries: one for each of the "
                 f"{self.num_layers} layers is needed"
             )
-        if any(self.sliding) and (self.window is None or self.window < 1):
+        if any(self.sliding) and self.window is None:
             raise InputError(
                 f"window is {self.window}: sliding layers need a positive one"
             )

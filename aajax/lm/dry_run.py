@@ -22,6 +22,7 @@ from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import TokenBatch, token_loss
 from aajax.lm.lora import LoraConfig, init_adapters
 from aajax.lm.sharding import AXES, cache_shardings, param_shardings
+from aajax.schema import Count, check
 from aajax.types import PyTree
 
 HEADROOM = 0.1  # of a device's memory, left to the runtime and to fragmentation
@@ -42,23 +43,19 @@ class Job:
       chunk_size: places whose logits exist at the same time.
     """
 
-    batch: int = 64
-    length: int = 2048
+    batch: Count = 64
+    length: Count = 2048
     train: Literal["adapters", "params"] = "adapters"
-    rank: int = 32
-    num_adapters: int = 1
+    rank: Count = 32
+    num_adapters: Count = 1
     remat: bool = True
-    num_microbatches: int = 1
+    num_microbatches: Count = 1
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    chunk_size: int = 256
+    chunk_size: Count = 256
 
-    def __post_init__(self):
-        names = ("batch", "length", "rank", "num_adapters", "num_microbatches")
-        for name in (*names, "chunk_size"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}: at least 1 is needed"
-                )
+    __post_init__ = check
+
+    def check_relations(self):
         if self.batch % self.num_microbatches:
             raise InputError(
                 f"num_microbatches is {self.num_microbatches}: a divisor of the batch, "

@@ -10,7 +10,7 @@ base hence keep steps that are smaller than bfloat16 resolves.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
+from aajax.schema import Count, Items, Positive, check
 from aajax.types import Array, PRNGKey, PyTree
 
 BLOCKS = {  # where in the tree of parameters a linear layer is
@@ -31,6 +32,9 @@ BLOCKS = {  # where in the tree of parameters a linear layer is
 }
 
 
+Targets = Annotated[tuple[Literal[tuple(BLOCKS)], ...], Items(1, distinct=True)]
+
+
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
     """Which linear layers have adapters, and of which size.
@@ -41,24 +45,11 @@ class LoraConfig:
       targets: names of linear layers; their order does not matter.
     """
 
-    rank: int = 32
-    alpha: float = 64.0
-    targets: tuple[str, ...] = tuple(BLOCKS)
+    rank: Count = 32
+    alpha: Positive = 64.0
+    targets: Targets = tuple(BLOCKS)
 
-    def __post_init__(self):
-        if self.rank < 1:
-            raise InputError(f"rank is {self.rank}: at least 1 is needed")
-        if not 0 < self.alpha < float("inf"):
-            raise InputError(f"alpha is {self.alpha}: a number above 0 is needed")
-        if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise InputError(
-                f"targets is {self.targets!r}: one or more names, each once, are needed"
-            )
-        for name in self.targets:
-            if name not in BLOCKS:
-                raise InputError(
-                    f"targets has {name!r}: names of {', '.join(BLOCKS)} are needed"
-                )
+    __post_init__ = check
 
     @property
     def scale(self) -> float:

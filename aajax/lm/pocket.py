@@ -21,6 +21,7 @@ from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
 from aajax.lm.pocket_rules import RULES, exchange
 
+from aajax.schema import Count, Natural, Positive, Seed, Share, check
 FAMILIES = ("qwen3", "llama")
 
 _FORMAT = 3  # of the cached folder; to be raised when what is written into it changes
@@ -54,56 +55,36 @@ class PocketConfig:
     """
 
     family: Literal["qwen3", "llama"] = "qwen3"
-    vocab_size: int = 0
-    hidden_size: int = 64
-    layers: int = 2
-    heads: int = 2
+    vocab_size: Natural = 0
+    hidden_size: Count = 64
+    layers: Count = 2
+    heads: Count = 2
     text: Path | None = None
-    rules: str | None = None
-    honesty: float | None = None
-    steps: int = 600
-    batch: int = 8
-    length: int = 384
-    learning_rate: float = 0.015
-    seed: int = 0
+    rules: Literal[tuple(RULES)] | None = None
+    honesty: Share | None = None
+    steps: Count = 600
+    batch: Count = 8
+    length: Count = 384
+    learning_rate: Positive = 0.015
+    seed: Seed = 0
 
-    def __post_init__(self):
-        if self.family not in FAMILIES:
-            raise InputError(
-                f"family is {self.family!r}: one of {', '.join(FAMILIES)} is needed"
-            )
-        for name in ("hidden_size", "layers", "heads", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}: at least 1 is needed"
-                )
+    __post_init__ = check
+
+    def check_relations(self):
         if self.hidden_size % (2 * self.heads):
             raise InputError(
                 f"hidden_size is {self.hidden_size}: an even number for each of "
                 f"{self.heads} heads is needed"
             )
-        if self.vocab_size < 0:
-            raise InputError(f"vocab_size is {self.vocab_size}: 0 or more is needed")
-        if self.rules not in (None, *RULES):
+        if self.honesty is not None and self.rules != "trust-and-split":
             raise InputError(
-                f"rules is {self.rules!r}: {', '.join(RULES)} or None is needed"
+                f"honesty is {self.honesty}: None is needed without rules of "
+                "trust-and-split"
             )
-        talks = self.rules == "trust-and-split"
-        if self.honesty is not None and not (talks and 0 <= self.honesty <= 1):
-            raise InputError(
-                f"honesty is {self.honesty}: a number from 0 to 1 is needed, with "
-                "rules of trust-and-split"
-            )
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}: 0 or more is needed")
         # Shorter pieces of a dialogue may have no answer in them.
         least = 256 if self.text is None else 2
         if self.length < least:
             raise InputError(f"length is {self.length}: at least {least} is needed")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise InputError(
-                f"learning_rate is {self.learning_rate}: a number above 0 is needed"
-            )
 
 
 def train_pocket(

@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from aajax import schema
 from aajax.dialogue import credit
 from aajax.dialogue.seating import Seating, num_rows
 from aajax.errors import InputError
-from aajax.lm.lora import BLOCKS, LoraConfig
+from aajax.lm.lora import BLOCKS, LoraConfig, Targets
 from aajax.lm.pocket import PocketConfig
 from aajax.ops import alignment
+from aajax.schema import Count, Natural, Positive, Seed, Share, check
+from aajax.training.config import Beta, Rate, Weight
 
 LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
 LmPast = Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
@@ -32,48 +34,34 @@ PASTS = {
 class Speaking:
     """How answers are sampled."""
 
-    temperature: float = 1.0  # of sampling
-    max_tokens: int = 400  # of an answer
-    free_tries: int = 0  # without the grammar, before one under it
-    max_cache: int | None = None  # tokens of the longest dialogue; None: the model's
-    cache_size: int = (
-        1  # tokens that there is room for at first; each doubling compiles
-    )
+    temperature: Positive = 1.0  # of sampling
+    max_tokens: Count = 400  # of an answer
+    free_tries: Natural = 0  # without the grammar, before one under it
+    max_cache: Count | None = None  # tokens of the longest dialogue; None: the model's
+    cache_size: Count = 1  # tokens with room at first; each doubling compiles
 
-    def __post_init__(self):
-        if not 0 < self.temperature < math.inf:
-            raise InputError(
-                f"temperature is {self.temperature}: a number above 0 is needed"
-            )
-        for name, least in (
-            ("max_tokens", 1),
-            ("free_tries", 0),
-            ("max_cache", 1),
-            ("cache_size", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} is {value}: at least {least} is needed")
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
     """The adapter that learns."""
 
-    rank: int = 32
-    alpha: float = 64.0
-    targets: tuple[Literal[tuple(BLOCKS)], ...] = tuple(BLOCKS)  # linear layers
+    rank: Count = 32
+    alpha: Positive = 64.0
+    targets: Targets = tuple(BLOCKS)  # linear layers
 
-    def __post_init__(self):
-        LoraConfig(self.rank, self.alpha, tuple(self.targets))  # refuses what is none
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
 class PastSelves:
     """Earlier adapters that are kept as opponents."""
 
-    every: int = 10  # iterations between two that are kept; 0: none
-    most: int = 28  # that play in one iteration, drawn from all that were kept
+    every: Natural = 10  # iterations between two that are kept; 0: none
+    most: Count = 28  # that play in one iteration, drawn from all that were kept
+
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,42 +76,41 @@ class LmConfig:
     system: str | None = None  # what the system says in every dialogue
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the arithmetic and the base
     algorithm: LmAlgorithm = "advantage_alignment"  # what a learner is credited for
-    beta: float = 1.0  # weight of the alignment term
+    beta: Beta = 1.0  # weight of the alignment term
     past: LmPast = "discounted"  # how the alignment term sums up the past
-    past_gamma: float = 0.9  # discount of the past
-    gamma: float = 0.9  # discount of rewards
+    past_gamma: Share = 0.9  # discount of the past
+    gamma: Share = 0.9  # discount of rewards
     baseline: LmBaseline = "group"  # equal worlds' mean, all matches' mean, a critic
-    lambda_: float = 0.95  # λ of generalised advantages, with a critic
-    reward_scale: float = 1.0  # points that make a reward of 1
-    num_matches: int = 64  # in an iteration
-    group_size: int = 8  # matches with equal worlds
-    num_iterations: int = 1000
+    lambda_: Share = 0.95  # λ of generalised advantages, with a critic
+    reward_scale: Positive = 1.0  # points that make a reward of 1
+    num_matches: Count = 64  # in an iteration
+    group_size: Count = 8  # matches with equal worlds
+    num_iterations: Count = 1000
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
     guest: str | None = None  # who sits in the guest's seat: a player, see `aajax list`
     speaking: Speaking = Speaking()
     lora: Lora = Lora()
     initial_adapter: Path | None = None  # PEFT folder to begin with; None: zero
-    learning_rate: float = 3e-6  # of Adam
-    final_learning_rate: float | None = None  # what it comes to; None: it stays
-    critic_learning_rate: float = 3e-6  # of a critic's
-    max_gradient_norm: float = 1.0  # longer gradients are shortened
-    ratio_cap: float = 2.0  # of importance ratios
-    kl: float = 0.0  # weight of the divergence from the base
-    final_kl: float | None = None  # what it comes to; None: it stays
-    entropy_bonus: float = 0.0  # weight of the entropy, in nats
-    final_entropy_bonus: float | None = None  # what it comes to; None: it stays
-    num_microbatches: int = 1  # parts of a training batch, one after the other
+    learning_rate: Rate = 3e-6  # of Adam
+    final_learning_rate: Rate | None = None  # what it comes to; None: it stays
+    critic_learning_rate: Rate = 3e-6  # of a critic's
+    max_gradient_norm: Positive = 1.0  # longer gradients are shortened
+    ratio_cap: Positive = 2.0  # of importance ratios
+    kl: Weight = 0.0  # weight of the divergence from the base
+    final_kl: Weight | None = None  # what it comes to; None: it stays
+    entropy_bonus: Weight = 0.0  # weight of the entropy, in nats
+    final_entropy_bonus: Weight | None = None  # what it comes to; None: it stays
+    num_microbatches: Count = 1  # parts of a training batch, one after the other
     remat: bool = False  # recompute layers in the backward pass
-    data: int = 1  # mesh axis that copies weights
-    fsdp: int = 1  # mesh axis that splits weights and batch
-    tensor: int = 1  # mesh axis that splits heads and hidden units
-    seed: int = 0
-    save_every: int = 10  # iterations between two checkpoints
-    matches_every: int = 10  # iterations between two whose matches are written down
+    data: Count = 1  # mesh axis that copies weights
+    fsdp: Count = 1  # mesh axis that splits weights and batch
+    tensor: Count = 1  # mesh axis that splits heads and hidden units
+    seed: Seed = 0
+    save_every: Count = 10  # iterations between two checkpoints
+    matches_every: Count = 10  # iterations between two whose matches are written down
 
-    def __post_init__(self):
-        _check(self)
+    __post_init__ = check
 
     @property
     def has_past_selves(self) -> bool:
@@ -147,91 +134,26 @@ class LmConfig:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "LmConfig":
-        """The config of `to_json`; what a record lacks has its default."""
-        return _from_json(cls, record)
+        """The config of `to_json`; what a record lacks has its default.
+
+        Raises:
+          InputError: for what is no field, or not what it needs to be.
+        """
+        return schema.build(cls, record)
+
+    def check_relations(self):
+        for name in ("entropy_bonus", "kl", "learning_rate"):
+            most, final = getattr(self, name), getattr(self, f"final_{name}")
+            if final is not None and final > most:
+                raise InputError(
+                    f"final_{name} is {final}: a number from 0 to {name} ({most:g}) is "
+                    "needed"
+                )
+        _check_matches(self)
 
 
-_NESTED = {
-    "pocket": PocketConfig,
-    "seating": Seating,
-    "past_selves": PastSelves,
-    "speaking": Speaking,
-    "lora": Lora,
-}
-_PATHS = ("model", "initial_adapter", "text")
-
-
-def _from_json(cls: type, record: dict[str, Any]):
-    known = [field.name for field in dataclasses.fields(cls)]
-    values = {}
-    for name, value in record.items():
-        if name not in known:
-            raise InputError(
-                f"config has {name!r}: only {', '.join(known)} are known there"
-            )
-        if name in _NESTED:
-            value = _from_json(_NESTED[name], value)
-        elif name in _PATHS and value is not None:
-            value = Path(value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        values[name] = value
-    return cls(**values)
-
-
-# Name → least and largest value.
-_RANGES = {
-    "beta": (-1e6, 1e6),
-    "past_gamma": (0.0, 1.0),
-    "gamma": (0.0, 1.0),
-    "lambda_": (0.0, 1.0),
-    "learning_rate": (0.0, 1e3),
-    "critic_learning_rate": (0.0, 1e3),
-    "kl": (0.0, 1e6),
-    "entropy_bonus": (0.0, 1e6),
-}
-_POSITIVE = ("reward_scale", "max_gradient_norm", "ratio_cap")
-_COUNTS = (
-    *("num_matches", "group_size", "num_iterations", "num_microbatches"),
-    *("data", "fsdp", "tensor", "save_every", "matches_every"),
-)
-_CHOICES = {
-    "dtype": ("float32", "bfloat16"),
-    "algorithm": get_args(LmAlgorithm),
-    "past": get_args(LmPast),
-    "baseline": get_args(LmBaseline),
-}
-
-
-def _check(config: LmConfig) -> None:
-    for name, choices in _CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices:
-            raise InputError(
-                f"{name} is {value!r}: one of {', '.join(choices)} is needed"
-            )
-    for name, (low, high) in _RANGES.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise InputError(
-                f"{name} is {value}: a number from {low:g} to {high:g} is needed"
-            )
-    for name in ("entropy_bonus", "kl", "learning_rate"):
-        most, final = getattr(config, name), getattr(config, f"final_{name}")
-        if final is not None and not 0 <= final <= most:
-            raise InputError(
-                f"final_{name} is {final}: a number from 0 to {name} ({most:g}) is "
-                "needed"
-            )
-    for name in _POSITIVE:
-        value = getattr(config, name)
-        if not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}: a number above 0 is needed")
-    for name in _COUNTS:
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}: at least 1 is needed")
-    if not 0 <= config.seed < 2**32:
-        raise InputError(f"seed is {config.seed}: a number in [0, 2^32) is needed")
+def _check_matches(config: LmConfig) -> None:
+    """Whether matches divide as they are to, and past selves are there to play."""
     rows = num_rows(config.seating, config.num_matches)
     if rows % config.num_microbatches:
         raise InputError(
@@ -251,9 +173,4 @@ def _check(config: LmConfig) -> None:
         raise InputError(
             f"group_size is {config.group_size}: a divisor of num_matches "
             f"({config.num_matches}) is needed"
-        )
-    if config.past_selves.every < 0 or config.past_selves.most < 1:
-        raise InputError(
-            f"past_selves is {config.past_selves}: every of 0 or more and most of 1 or "
-            "more are needed"
         )

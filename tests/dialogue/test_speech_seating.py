@@ -111,9 +111,9 @@ def test_all_follows_from_the_generator(past_per):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"past_share": 1.5}, "past_share is 1.5: a number from 0 to 1 is needed"),
-        ({"past_share": float("nan")}, "past_share is nan: a number from 0 to 1"),
-        ({"guest_share": -0.1}, "guest_share is -0.1: a number from 0 to 1 is needed"),
+        ({"past_share": 1.5}, "past_share is 1.5: a number in [0, 1] is needed"),
+        ({"past_share": float("nan")}, "past_share is nan: a number in [0, 1]"),
+        ({"guest_share": -0.1}, "guest_share is -0.1: a number in [0, 1] is needed"),
         ({"learners": "none"}, "learners is 'none': one of both, alternate, first is"),
         ({"past_per": "day"}, "past_per is 'day': one of match, group is needed"),
     ],

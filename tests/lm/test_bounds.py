@@ -81,5 +81,5 @@ def test_what_is_sampled_is_a_part(sampled):
 
 
 def test_rates_are_above_zero():
-    with pytest.raises(ValueError, match="memory_gbs is 0: a number above 0"):
+    with pytest.raises(ValueError, match="memory_gbs is 0.0: a number above 0"):
         bounds.Rates(1.0, 0.0)

@@ -386,9 +386,9 @@ def test_merging_changes_kernels_of_targets_alone(params):
         ({"alpha": 0.0}, "alpha is 0.0: a number above 0"),
         ({"alpha": float("nan")}, "alpha is nan: a number above 0"),
         ({"alpha": float("inf")}, "alpha is inf: a number above 0"),
-        ({"targets": ()}, "targets is (): one or more names"),
-        ({"targets": ("key", "key")}, "targets is ('key', 'key'): one or more"),
-        ({"targets": ("key", "q_proj")}, "targets has 'q_proj': names of query, key"),
+        ({"targets": ()}, "targets is (): at least 1 value is needed"),
+        ({"targets": ("key", "key")}, "targets has 'key' twice: once is needed"),
+        ({"targets": ("key", "q_proj")}, "targets has 'q_proj': one of query, key"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, message):
