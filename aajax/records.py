@@ -18,7 +18,7 @@ def read_json(path: str | os.PathLike) -> Any:
       OSError: if it cannot be read.
     """
     path = Path(path)
-    return _parse(_decode(path, path.read_bytes()), f"file is {path}")
+    return parse(_decode(path, path.read_bytes()), f"file is {path}")
 
 
 def read_object(path: str | os.PathLike) -> dict[str, Any]:
@@ -43,16 +43,11 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(_decode(path, content).split("\n")[:-1], start=1):
         where = f"file is {path}: line {number}"
-        row = _parse(line, where)
+        row = parse(line, where)
         if not isinstance(row, dict):
             raise InputError(f"{where} is {shown(row)}: an object is needed")
         rows.append(row)
     return rows
-
-
-def parse(text: str, label: str) -> Any:
-    """What a text that messages call `label` holds; raises InputError if no JSON."""
-    return _parse(text, f"{label} is {shown(text)}")
 
 
 def _decode(path: Path, content: bytes) -> str:
@@ -64,7 +59,8 @@ def _decode(path: Path, content: bytes) -> str:
         ) from error
 
 
-def _parse(text: str, where: str) -> Any:
+def parse(text: str, where: str) -> Any:
+    """What a text holds; raises InputError that begins with `where` if no JSON."""
     try:
         return json.loads(text, object_pairs_hook=_distinct(where))
     except InputError:

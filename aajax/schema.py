@@ -14,11 +14,12 @@ in a method `check_relations(self)` that raises `InputError`.
 import contextlib
 import dataclasses
 import functools
+import inspect
 import math
 import numbers
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType, UnionType
@@ -175,11 +176,13 @@ def read_text(annotation: Any, text: str) -> Any:
     Entries of a tuple are separated by commas, in brackets or not.
 
     Raises:
-      ValueError: if it stands for none.
+      ValueError: if it stands for none that the annotation accepts.
     """
-    for member, _ in alternatives(annotation):
+    for member, marks in alternatives(annotation):
         with contextlib.suppress(ValueError):
-            return _read_member(member, text)
+            value = _read_member(member, text)
+            _check_value(text, Annotated[member, *marks, None], value)
+            return value
     raise ValueError(text)
 
 
@@ -213,6 +216,16 @@ def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
         else:
             found.append(Option(field.name, annotation, value))
     return found
+
+
+def parameters(function: Callable) -> dict[str, Any]:
+    """Arguments of a function that have names of their own, with their annotations."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        name: parameter.annotation
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in named
+    }
 
 
 @functools.cache

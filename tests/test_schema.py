@@ -260,6 +260,6 @@ def test_rows_without_the_half_last_one(tmp_path):
 
 
 def test_texts_that_are_no_json():
-    assert records.parse("[1, 2]", "payoff") == [1, 2]
-    with pytest.raises(InputError, match=r"^payoff is '\[1': JSON is needed, and at "):
-        records.parse("[1", "payoff")
+    assert records.parse("[1, 2]", "the text") == [1, 2]
+    with pytest.raises(InputError, match=r"^the text: JSON is needed, and at "):
+        records.parse("[1", "the text")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aajax.errors import InputError
 from aajax.lm.peft_config import CONFIG
-from aajax.training.lm_assemble import read_options
+from aajax.training.lm_assemble import game_options
 from aajax.training.lm_config import LmConfig
 
 BASE = "base"  # the player that is the model without an adapter
@@ -116,7 +116,7 @@ def _comparable(field: str, config) -> object:
     """What is equal where a setting means the same."""
     value = getattr(config, field)
     if field == "options":
-        return read_options(value)
+        return game_options(config)
     if field == "pocket" and config.model is not None:
         return None
     if field == "model" and value is not None:

@@ -3,7 +3,9 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from aajax import schema
 from aajax.dialogue.games import TextGame
 from aajax.dialogue.matrix_words import MATRIX_GAMES, matrix_words
 from aajax.dialogue.negotiation import deal_or_no_deal
@@ -32,11 +34,23 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
       InputError: if there is no such game, it has no such option, or an option is not
         what it needs to be.
     """
+    accepted = parameters(name)
+    for option in options:
+        if option not in accepted:
+            raise InputError(
+                f"game {name!r} has no such option: {option}, only "
+                f"{', '.join(accepted)}"
+            )
+    return _GAMES[name](wording=wording, **options)
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """The options of a game in words by name, with their annotations.
+
+    Raises:
+      InputError: if there is no such game.
+    """
     if name not in _GAMES:
         raise InputError(f"game is {name!r}: one of {', '.join(GAMES)} is needed")
-    try:
-        return _GAMES[name](wording=wording, **options)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise InputError(f"game {name!r} has no such option: {error}") from None
+    own = schema.parameters(_GAMES[name])
+    return {option: own[option] for option in own if option not in ("name", "wording")}

@@ -1,15 +1,11 @@
 """From a config to the parts of a run: world, policy, trainer."""
 
-import ast
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from aajax import envs, nets
+from aajax import envs, nets, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.envs.matrix import matrix_game
 from aajax.errors import InputError
@@ -22,6 +18,7 @@ from aajax.training.assemble_learner import make_learner, make_optimizer
 from aajax.training.config import RunConfig
 from aajax.training.joint_play import fresh_games, joint_play
 from aajax.training.measures import measure_of
+from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
 
@@ -34,20 +31,28 @@ def make_env(config: RunConfig) -> Environment:
     Raises:
       InputError: for an unknown game or option, or a payoff tensor that is none.
     """
-    options = _read_options(config.world)
-    if "num_steps" in options:
+    accepted = envs.parameters(config.game)
+    payoff = f"payoff is {schema.shown(config.payoff)}"
+    if config.payoff is not None:
+        if not envs.is_matrix_game(config.game):
+            raise InputError(
+                f"{payoff}: none is needed with game {config.game!r}, which is no "
+                "matrix game"
+            )
+        accepted = schema.parameters(matrix_game)
+        del accepted["payoff"], accepted["action_names"]
+    given = [word for word in config.world if word.startswith("num_steps=")]
+    if given:
         raise InputError(
-            f"world is {list(config.world)}: the option num_steps of the run, not of "
-            "the world, is needed"
+            f"world has {given[0]}: the option num_steps of the run, not of the world, "
+            "is needed"
         )
+    del accepted["num_steps"]
+    options = read_options("world", config.world, config.game, accepted)
     options["num_steps"] = config.steps_per_episode
-    payoff = None if config.payoff is None else _read_payoff(config.payoff)
-    try:
-        if payoff is None:
-            return envs.make(config.game, **options)
-        return matrix_game(payoff, **options)
-    except TypeError as error:
-        raise InputError(f"world is {list(config.world)}: {error}") from None
+    if config.payoff is None:
+        return envs.make(config.game, **options)
+    return matrix_game(read_tensor(payoff, config.payoff), **options)
 
 
 def make_policy(
@@ -273,32 +278,3 @@ def _equal_spaces(config: RunConfig, env: Environment) -> ActionSpace:
             f"policy is 'tabular': 'mlp' or 'gru' is needed for game {config.game!r}"
         )
     return space
-
-
-def _read_options(texts: tuple[str, ...]) -> dict:
-    """Options of a world from `name=value`; a value that is no number is a word."""
-    options = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (name and separator):
-            raise InputError(f"world is {text!r}: name=value is needed")
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[name] = value
-    return options
-
-
-def _read_payoff(text: str) -> np.ndarray:
-    """A payoff tensor from JSON, or from a .json or .npy file."""
-    try:
-        if text.endswith(".npy"):
-            return np.load(text, allow_pickle=False)
-        source = Path(text).read_text() if text.endswith(".json") else text
-        return np.asarray(json.loads(source), np.float32)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"payoff is {text!r}: nested JSON lists of numbers, or a .json or .npy "
-            f"file of them, are needed ({reason})"
-        ) from None

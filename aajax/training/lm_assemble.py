@@ -30,6 +30,7 @@ from aajax.lm.weights import load_params, read_config
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree
+from aajax.training.options import read_options
 
 
 class LmState(NamedTuple):
@@ -121,34 +122,13 @@ class LmParts:
 
 def make_game(config: LmConfig) -> TextGame:
     """The game of a run; raises InputError if there is no such game."""
-    return registry.make(config.game, config.prompts, **read_options(config.options))
+    return registry.make(config.game, config.prompts, **game_options(config))
 
 
-def read_options(words: tuple[str, ...]) -> dict[str, object]:
-    """name=value words as arguments: numbers where they look like it, else strings.
-
-    Raises:
-      InputError: for a word without an equals sign, or a name that says which game or
-        wording it is.
-    """
-    options: dict[str, object] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.isidentifier():
-            raise InputError(f"options has {word!r}: name=value is needed")
-        if name in ("name", "wording"):
-            raise InputError(f"options has {name!r}: it is none of the game's")
-        options[name] = _number(value)
-    return options
-
-
-def _number(value: str) -> object:
-    for read in (int, float):
-        try:
-            return read(value)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(value.lower(), value)
+def game_options(config: LmConfig) -> dict[str, object]:
+    """The options of a run's game; raises InputError for what the game has not."""
+    accepted = registry.parameters(config.game)
+    return read_options("options", config.options, config.game, accepted)
 
 
 def assemble(

@@ -257,15 +257,40 @@ PAST_SELVES = Opponents(capacity=4)
     ("options", "message"),
     [
         ({"game": "chess"}, "game is 'chess': one of ipd"),
-        ({"world": ("continuation",)}, "world is 'continuation': name=value is needed"),
-        ({"world": ("=1",)}, "world is '=1': name=value is needed"),
-        ({"world": ("width=4",)}, "game 'ipd' has no such option"),
-        ({"game": "coin", "world": ("width=x",)}, "world is ['width=x']:"),
-        ({"game": "coin", "world": ("width=2.5",)}, "width is 2.5: a whole number"),
-        ({"world": ("num_steps=5",)}, "world is ['num_steps=5']: the option"),
+        ({"world": ("continuation",)}, "world has 'continuation': name=value is"),
+        ({"world": ("=1",)}, "world has '=1': name=value is needed"),
+        (
+            {"world": ("width=4",)},
+            "world has width=4: game 'ipd' has no such option, only",
+        ),
+        (
+            {"game": "coin", "world": ("width=x",)},
+            "world has width=x: a whole number is",
+        ),
+        ({"world": ("ends=no",)}, "world has ends=no: true or false is needed"),
+        ({"world": ("reward=nan",)}, "world has reward=nan: a finite number is needed"),
+        ({"world": ("reward=1", "reward=2")}, "world has reward twice: once is needed"),
+        (
+            {"game": "harvest", "world": ("view=1,2",)},
+            "world has view=1,2: 4 values with commas between them are needed",
+        ),
+        (
+            {"game": "coin", "payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]"},
+            "payoff is '[[[1,2],[3,4]],[[1,2],[3,4]]]': none is needed with game",
+        ),
+        (
+            {"payoff": "{}"},
+            "payoff is '{}': nested lists of numbers, or a .json or .npy",
+        ),
+        ({"payoff": "[[[1e300]]]"}, "payoff is '[[[1e300]]]': finite numbers of float"),
+        (
+            {"game": "coin", "world": ("width=2.5",)},
+            "world has width=2.5: a whole number",
+        ),
+        ({"world": ("num_steps=5",)}, "world has num_steps=5: the option"),
         (
             {"payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]", "world": ("width=4",)},
-            "world is ['width=4']:",
+            "world has width=4: game 'ipd' has no such option, only ends, continuation",
         ),
         ({"world": ("continuation=2",)}, "continuation is 2.0: a probability in"),
         (

@@ -13,7 +13,7 @@ from aajax.dialogue.seating import Seating
 from aajax.errors import InputError
 from aajax.lm.lora import LoraConfig
 from aajax.lm.pocket import PocketConfig
-from aajax.training.lm_assemble import adam, make_game, random_numbers, read_options
+from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
 from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import shares
 
@@ -276,25 +276,33 @@ def test_credits_without_alignment():
 
 
 def test_options_of_a_game():
-    words = ("a=3", "b=0.5", "c=true", "d=False", "e=word", "f=x=y", "g=")
-    expected = {
-        "a": 3, "b": 0.5, "c": True, "d": False, "e": "word", "f": "x=y", "g": ""
-    }  # fmt: skip
-    read = read_options(words)
-    assert read == expected
-    assert isinstance(read["a"], int)
+    words = ("num_messages=3", "upper_value=0.5", "messages=hands")
+    found = game_options(LmConfig(game="trust-and-split", options=words))
+    assert found == {"num_messages": 3, "upper_value": 0.5, "messages": "hands"}
+    (payoff,) = game_options(LmConfig(options=("payoff=[[3,0],[5,1]]",))).values()
+    np.testing.assert_array_equal(payoff, [[3, 0], [5, 1]])
     for word in ("rounds", "=3", "a b=3"):
-        with pytest.raises(ValueError, match=f"^options has '{word}': name=value is"):
-            read_options((word,))
+        with pytest.raises(InputError, match=f"^options has '{word}': name=value is"):
+            game_options(LmConfig(options=(word,)))
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"game": "go"}, "game is 'go': one of ipd, "),
-        ({"options": ("bata=3",)}, "game 'ipd' has no such option"),
-        ({"options": ("wording=full",)}, "options has 'wording': it is none of the"),
-        ({"options": ("name=ipd",)}, "options has 'name': it is none of the game's"),
+        ({"options": ("bata=3",)}, "options has bata=3: game 'ipd' has no such option"),
+        ({"options": ("wording=full",)}, "options has wording=full: game 'ipd' has no"),
+        ({"options": ("name=ipd",)}, "options has name=ipd: game 'ipd' has no such op"),
+        (
+            {"options": ("num_rounds=2.5",)},
+            "options has num_rounds=2.5: a whole number",
+        ),
+        ({"options": ("num_rounds=2", "num_rounds=3")}, "options has num_rounds twice"),
+        ({"options": ("payoff=3",)}, "options has payoff=3: nested lists of numbers"),
+        (
+            {"options": ("payoff=[[1],[2,3]]",)},
+            "options has payoff=[[1],[2,3]]: nested",
+        ),
         ({"prompts": "rude"}, "wording is "),
     ],
 )
