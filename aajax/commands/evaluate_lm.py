@@ -2,19 +2,18 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from aajax.dialogue.measures import measure
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.dialogue.seating import LEARNER
+from aajax.keys import numpy_stream, stream
 from aajax.lm.decoder import Adapters
 from aajax.training.lm_assemble import LmParts, LmState
 
 MATCHES = 64  # with each player; half of them in each seat
 ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
-SEED = 1_000_003  # of worlds that no run trains in
 
 
 def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
@@ -22,7 +21,8 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
 
     "base" is the model without its adapter, with itself; "shuffled", where there are
     messages, the learner with itself, each reading messages of other matches. Answers
-    are sampled under the grammar.
+    are sampled under the grammar. Worlds and answers follow from the run's seed; they
+    are those of no iteration.
     """
     game = parts.game
     names = scripted_names(game)
@@ -34,6 +34,9 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}
     opposite |= {name: Seat(name) for name in names}
+    # Half as many worlds as matches: each is played from both seats.
+    rng = numpy_stream(parts.config.seed, "evaluation in words: worlds")
+    worlds = rng.integers(0, 2**31, MATCHES // 2).tolist()
     matches, own = [], []
     for index, other in enumerate(opposite.values()):
         for m in range(MATCHES):
@@ -44,9 +47,8 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
             both = other is None or other.player == LEARNER
             own.append([both or seat == mine for seat in range(2)])
             number = index * MATCHES + m
-            # Half as many worlds as matches: each is played from both seats.
-            matches.append(Fixture(number, m // 2, SEED + m // 2, tuple(seats)))
-    key = jax.random.key(SEED)
+            matches.append(Fixture(number, m // 2, worlds[m // 2], tuple(seats)))
+    key = stream(parts.config.seed, "evaluation in words: answers")
     played = play(game, players, matches, key)
     seats = np.array(own)
     found = {

@@ -47,7 +47,8 @@ class Match:
       group: matches of equal groups have equal worlds.
       world_seed: of the world's chance.
       players: name of who sat in each seat.
-      adapters: which adapter spoke in each seat, −1 for none.
+      adapters: which adapter spoke in each seat, −1 for none; in training 0 for who
+        learns, and N for the past self of N iterations.
       turns: [seat][step].
       actions: [step][seat], as the world took them, a number or a list of numbers; of
         steps that are words alone too, where the world took none.

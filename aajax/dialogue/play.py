@@ -15,6 +15,7 @@ from aajax.dialogue.games import Ask, Table, TextGame
 from aajax.dialogue.matches import Match, Turn
 from aajax.dialogue.players import Player, Reply, Request, Row
 from aajax.errors import InputError
+from aajax.keys import stream
 from aajax.types import PRNGKey, PyTree
 
 
@@ -269,20 +270,20 @@ def _step(env, seeds, step, state, joint) -> tuple[PyTree, PyTree, PyTree]:
 
 
 def _world_key(seed, step) -> PRNGKey:
-    return jax.random.fold_in(jax.random.key(seed), step)
+    return stream(jax.random.key(seed), "world of a match", step)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _match_keys(key: PRNGKey, numbers: np.ndarray, num_agents: int) -> PRNGKey:
     """key[M, N]."""
 
-    def of_match(number):
-        own = jax.random.fold_in(key, number)
-        return jax.vmap(jax.random.fold_in, (None, 0))(own, np.arange(num_agents))
+    def of_seat(number, seat):
+        return stream(key, "seat of a match", number, seat)
 
-    return jax.vmap(of_match)(numbers)
+    of_match = jax.vmap(of_seat, (None, 0))
+    return jax.vmap(of_match, (0, None))(numbers, np.arange(num_agents))
 
 
 @jax.jit
 def _step_keys(keys: PRNGKey, step: np.ndarray) -> PRNGKey:
-    return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, step)))(keys)
+    return jax.vmap(jax.vmap(lambda key: stream(key, "answer at a step", step)))(keys)

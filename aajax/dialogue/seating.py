@@ -10,7 +10,7 @@ from aajax.dialogue.play import Fixture, Seat
 from aajax.errors import InputError
 from aajax.schema import Share, check
 
-LEARNER = "model"  # the player whose adapter 0 learns; past selves are its others
+LEARNER = "model"  # the player whose adapter 0 learns; its others are past selves
 GUEST = "guest"  # a player that does not learn
 NUM_SEATS = 2
 
@@ -47,7 +47,7 @@ def fixtures(
     rng: np.random.Generator,
     num_matches: int,
     group_size: int,
-    num_past: int,
+    past: Sequence[int] = (),
     first_number: int = 0,
 ) -> list[Fixture]:
     """The matches of an iteration.
@@ -57,7 +57,7 @@ def fixtures(
       rng: consumed.
       num_matches: M.
       group_size: matches with equal worlds, in a row.
-      num_past: past selves, which adapters 1 to num_past are.
+      past: adapters that past selves speak with, above 0.
       first_number: of the matches.
 
     Raises:
@@ -70,9 +70,9 @@ def fixtures(
         )
     num_groups = num_matches // group_size
     seeds = rng.integers(0, 2**31, num_groups)
-    drawn = _opponents(seating, rng, num_matches, num_past)
+    drawn = _opponents(seating, rng, num_matches, past)
     if seating.past_per == "group":
-        of_group = _opponents(seating, rng, num_groups, num_past)
+        of_group = _opponents(seating, rng, num_groups, past)
         drawn = [of_group[m // group_size] for m in range(num_matches)]
     matches = []
     for m, opponent in enumerate(drawn):
@@ -92,17 +92,17 @@ def fixtures(
 
 
 def _opponents(
-    seating: Seating, rng: np.random.Generator, count: int, num_past: int
+    seating: Seating, rng: np.random.Generator, count: int, past: Sequence[int]
 ) -> list[Seat | None]:
     """Who sits opposite instead of the learner itself; None for nobody."""
     guests = rng.random(count) < seating.guest_share
-    past = rng.random(count) < seating.past_share
-    which = rng.integers(1, max(num_past, 1) + 1, count)
+    earlier = rng.random(count) < seating.past_share
+    which = rng.integers(0, max(len(past), 1), count)
     return [
         Seat(GUEST)
         if guests[i]
-        else Seat(LEARNER, int(which[i]))
-        if past[i] and num_past
+        else Seat(LEARNER, past[which[i]])
+        if earlier[i] and past
         else None
         for i in range(count)
     ]

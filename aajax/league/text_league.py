@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from scipy.special import stdtrit
 
@@ -22,6 +21,7 @@ from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Player
 from aajax.errors import InputError
 from aajax.files import written
+from aajax.keys import numpy_stream, stream
 
 NUM_SEATS = 2
 ALL_MATCHES = "matches.jsonl.gz"
@@ -76,7 +76,8 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
         raise InputError(f"players is {names}: one or more, each once, are needed")
     if num_matches < 1:
         raise InputError(f"num_matches is {num_matches}: at least 1 is needed")
-    worlds = np.random.default_rng(seed).integers(0, 2**31, num_matches)
+    rng = numpy_stream(seed, "league in words: worlds")
+    worlds = rng.integers(0, 2**31, num_matches)
     pairs = []
     for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
         seats = tuple(entrant.seat for entrant in both)
@@ -121,7 +122,7 @@ def play_pairs(
             yield pair, _checked(pair, own, whole)
         return
     parts.mkdir(parents=True, exist_ok=True)
-    players, key = None, jax.random.key(seed)
+    players, key = None, stream(seed, "league in words: answers")
     for pair in pairs:
         file = _pair_file(parts, pair)
         if file.exists():

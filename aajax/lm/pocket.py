@@ -16,15 +16,14 @@ import numpy as np
 import optax
 
 from aajax.errors import InputError
+from aajax.keys import numpy_stream, stream
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.fit import TokenBatch, make_step
 from aajax.lm.pocket_rules import RULES, exchange
-
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
-FAMILIES = ("qwen3", "llama")
 
-_FORMAT = 3  # of the cached folder; to be raised when what is written into it changes
+_FORMAT = 4  # of the cached folder; to be raised when what is written into it changes
 _TEXTS = 2000  # exchanges that a vocabulary is learned from
 _WARM_UP = 20  # steps
 _GAP = 2000  # positions at most between two exchanges of a dialogue
@@ -181,7 +180,7 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
     from aajax.lm.weights import save_params
 
-    rng = np.random.default_rng(config.seed)
+    rng = numpy_stream(config.seed, "pocket model: texts")
     texts = None
     if config.vocab_size:
         texts = _exchange_texts(rng, config) if text is None else text.splitlines(True)
@@ -201,7 +200,8 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     )  # fmt: skip
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.95))
     step = make_step(decoder, optimizer)
-    state = step.init(init_params(decoder, jax.random.key(config.seed)))
+    weights = init_params(decoder, stream(config.seed, "pocket model: weights"))
+    state = step.init(weights)
     losses = []
     for done in range(1, config.steps + 1):
         batch = _batch([next(rows) for _ in range(config.batch)], config.length)

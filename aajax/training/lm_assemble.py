@@ -19,6 +19,7 @@ from aajax.dialogue.players import Player
 from aajax.dialogue.scripted import scripted_player
 from aajax.dialogue.seating import GUEST, LEARNER, num_rows
 from aajax.errors import InputError
+from aajax.keys import numpy_stream, stream
 from aajax.lm import lora
 from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import Fit, FitState
@@ -29,8 +30,8 @@ from aajax.lm.sharding import make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
-from aajax.types import PRNGKey, PyTree
 from aajax.training.options import read_options
+from aajax.types import PRNGKey, PyTree
 
 
 class LmState(NamedTuple):
@@ -99,8 +100,8 @@ class LmParts:
         """Adapters of the policy and of the critic to begin with."""
         config = self.config
         decoder = self.model.sampler.config
-        keys = jax.random.split(key)
-        adapter = lora.init_adapters(decoder, config.lora_config, keys[0])
+        adapter_key = stream(key, "training in words: adapter")
+        adapter = lora.init_adapters(decoder, config.lora_config, adapter_key)
         if config.initial_adapter is not None:
             found, initial = load_peft(config.initial_adapter, decoder)
             if abs(found.scale - config.lora_config.scale) > 1e-6:
@@ -111,7 +112,8 @@ class LmParts:
             adapter = lora.put(adapter, 0, initial)
         critic = None
         if self.critic is not None:
-            critic = lora.init_adapters(decoder, config.lora_config, keys[1]).weights
+            critic_key = stream(key, "training in words: critic's adapter")
+            critic = lora.init_adapters(decoder, config.lora_config, critic_key).weights
         return adapter.weights, critic
 
     def line_up(self, adapters: Adapters) -> dict[str, Player]:
@@ -236,4 +238,4 @@ def adam(
 
 def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:
     """What draws the worlds and opponents of an iteration."""
-    return np.random.default_rng([config.seed, iteration])
+    return numpy_stream(config.seed, "training in words: worlds", iteration)

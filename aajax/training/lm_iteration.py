@@ -8,7 +8,6 @@ its own matches into the batch, whose gradient is that of all.
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,8 +19,8 @@ from aajax.dialogue.batch import Place, SpeechBatch, places_of, speech_batch
 from aajax.dialogue.matches import Match
 from aajax.dialogue.measures import tallies
 from aajax.dialogue.play import play
-from aajax.dialogue.seating import NUM_SEATS, fixtures, num_rows
-from aajax.lm import lora
+from aajax.dialogue.seating import LEARNER, NUM_SEATS, fixtures, num_rows
+from aajax.keys import stream
 from aajax.lm.decoder import Adapters
 from aajax.lm.hosts import (
     first_row,
@@ -31,10 +30,10 @@ from aajax.lm.hosts import (
     processes,
     rows_of_all,
 )
-from aajax.lm.sharding import param_shardings, shard
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_assemble import LmParts, LmState, random_numbers
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_past import Load, Numbered, Stack, drawn_numbers, updated
 from aajax.types import Array
 
 
@@ -43,49 +42,56 @@ class Iteration(NamedTuple):
 
     Attributes:
       state: after it.
+      stack: adapters that spoke in it.
       matches: that this process played, with advantages and credits.
       metrics: name → number.
     """
 
     state: LmState
+    stack: Stack
     matches: list[Match]
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
 
 
 def iterate(
-    parts: LmParts, state: LmState, past: Sequence[Adapters], number: int
+    parts: LmParts, state: LmState, stack: Stack, number: int, load: Load
 ) -> Iteration:
     """Plays the matches of an iteration, and makes one step.
 
-    Everything random follows from the run's seed and `number`.
+    Everything random follows from the run's seed and `number`. Matches name past selves
+    by their numbers.
 
     Args:
       parts: of the run.
       state: consumed.
-      past: adapters of one each, those of all earlier selves that are kept.
+      stack: consumed, of the iteration before.
       number: of the iteration, from 0.
+      load: the past self of a number.
     """
     config, began = parts.config, time.monotonic()
     rng = random_numbers(config, number)
-    if len(past) > config.past_selves.most:
-        drawn = rng.choice(len(past), config.past_selves.most, replace=False)
-        past = [past[i] for i in sorted(drawn)]
+    past = drawn_numbers(config, rng, number)
     planned = fixtures(
-        config.seating, rng, config.num_matches, config.group_size, len(past),
+        config.seating, rng, config.num_matches, config.group_size, past,
         number * config.num_matches,
     )  # fmt: skip
-    adapters = _stacked(parts, state, past)
-    key = jax.random.fold_in(jax.random.key(config.seed), number)
+    seats = [seat for fixture in planned for seat in fixture.seats]
+    playing = {seat.adapter for seat in seats if seat.adapter > 0}
+    learner = Adapters(state.policy.weights, parts.scale)
+    stack = updated(stack, learner, playing, load, parts.mesh)
+    players = parts.line_up(stack.adapters)
+    players[LEARNER] = Numbered(players[LEARNER], stack.places)
+    key = stream(config.seed, "training in words: answers", number)
     count = config.num_matches // len(processes(parts.mesh))
     first = first_row(parts.mesh, count)
     own = planned[first : first + count]
-    matches = play(parts.game, parts.line_up(adapters), own, key)
+    matches = play(parts.game, players, own, key)
     played = time.monotonic()
     state, matches, metrics = learn(parts, state, matches)
     metrics |= _measures(parts, matches)
     metrics["seconds_playing"] = played - began
     metrics["seconds_learning"] = time.monotonic() - played
-    return Iteration(state, matches, metrics)
+    return Iteration(state, stack, matches, metrics)
 
 
 def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
@@ -229,17 +235,3 @@ def padded(batch: SpeechBatch, rows: int) -> SpeechBatch:
         return np.pad(x, widths, constant_values=empty.get(name, 0))
 
     return SpeechBatch(*(fill(name, x) for name, x in batch._asdict().items()))
-
-
-def _stacked(parts: LmParts, state: LmState, past: Sequence[Adapters]) -> Adapters:
-    """The learner's adapter and, after it, past selves, with room for the most."""
-    now, mesh = Adapters(state.policy.weights, parts.scale), parts.mesh
-    if not parts.config.has_past_selves:
-        return now
-    most = parts.config.past_selves.most
-    empty = jax.tree.map(jnp.zeros_like, now)
-    if mesh is None:
-        return lora.stack([now, *past, *[empty] * (most - len(past))])
-    past = [shard(one, mesh) for one in past]
-    every = lora.stack([now, *past, *[empty] * (most - len(past))])
-    return jax.device_put(every, param_shardings(mesh, every))

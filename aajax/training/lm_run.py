@@ -12,6 +12,7 @@ model/                      the tokenizer, by which the matches can be read
 Several processes share the folder, and all but matches are written once.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +22,12 @@ import jax
 from aajax.dialogue.matches import Match, save_matches
 from aajax.errors import InputError
 from aajax.lm.decoder import Adapters
-from aajax.lm.hosts import gathered, in_first, largest
+from aajax.lm.hosts import in_first, largest
 from aajax.lm.peft_folder import load_peft, save_peft
 from aajax.training import checkpoint, metrics
 from aajax.training.lm_assemble import LmParts, LmState
 from aajax.training.lm_iteration import iterate
+from aajax.training.lm_past import check_kept, kept_numbers, make_stack, past_folder
 from aajax.training.run import interruptible
 
 OnIteration = Callable[[int, dict], None]
@@ -61,20 +63,21 @@ def train_lm(
     done, state = restored or (0, parts.init(jax.random.key(config.seed)))
     rows = in_first(lambda: metrics.drop_rows_after(log, done))
     began -= rows[-1]["seconds"] if rows else 0.0
-    past = _load_past(folder, parts, done)
+    check_kept(config, folder, done)
+    stack = make_stack(config, _learner(parts, state), parts.mesh)
+    load = functools.partial(_load_past, folder, parts)
     in_first(lambda: _prepare(folder, parts))
     with interruptible() as interrupted:
         while done < config.num_iterations:
-            state, matches, numbers = iterate(parts, state, past, done)
+            state, stack, matches, numbers = iterate(parts, state, stack, done, load)
             if done % config.matches_every == 0 or done == config.num_iterations - 1:
                 _save_matches(folder / "matches", done, matches)
             done += 1
             row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
             if jax.process_index() == 0:
                 metrics.append_rows(log, [row | numbers])
-            every = config.past_selves.every
-            if config.has_past_selves and done % every == 0:
-                past.append(_save_adapter(_past_folder(folder, done), parts, state))
+            if done in kept_numbers(config, done):
+                _save_adapter(past_folder(folder, done), parts, state)
             on_iteration(done, numbers)
             # Asked once: whoever comes later is heard after the next iteration.
             (stops,) = largest(parts.mesh, interrupted())
@@ -96,28 +99,18 @@ def check_processes(parts: LmParts) -> None:
         )
 
 
-def _save_adapter(folder: Path, parts: LmParts, state: LmState) -> Adapters:
-    adapter = Adapters(state.policy.weights, parts.scale)
+def _learner(parts: LmParts, state: LmState) -> Adapters:
+    return Adapters(state.policy.weights, parts.scale)
+
+
+def _save_adapter(folder: Path, parts: LmParts, state: LmState) -> None:
     decoder, lora = parts.model.sampler.config, parts.config.lora_config
     name = str(parts.config.model or "pocket")
-    save_peft(folder, decoder, lora, adapter, name)
-    return jax.tree.map(gathered, adapter)
+    save_peft(folder, decoder, lora, _learner(parts, state), name)
 
 
-def _load_past(folder: Path, parts: LmParts, done: int) -> list[Adapters]:
-    """Past selves of the first `done` iterations."""
-    every = parts.config.past_selves.every
-    if not parts.config.has_past_selves:
-        return []
-    decoder = parts.model.sampler.config
-    return [
-        jax.device_get(load_peft(_past_folder(folder, number), decoder)[1])
-        for number in range(every, done + 1, every)
-    ]
-
-
-def _past_folder(folder: Path, done: int) -> Path:
-    return folder / "past" / f"{done:06d}"
+def _load_past(folder: Path, parts: LmParts, number: int) -> Adapters:
+    return load_peft(past_folder(folder, number), parts.model.sampler.config)[1]
 
 
 def _prepare(folder: Path, parts: LmParts) -> None:

@@ -17,7 +17,8 @@ def past(number):
 
 def drawn(seating, num_matches=8, group_size=2, num_past=0, seed=0, **options):
     rng = np.random.default_rng(seed)
-    return fixtures(seating, rng, num_matches, group_size, num_past, **options)
+    past_selves = range(1, num_past + 1)
+    return fixtures(seating, rng, num_matches, group_size, past_selves, **options)
 
 
 def held(matches):
@@ -59,6 +60,12 @@ def test_past_selves_sit_opposite_and_do_not_learn(learners):
     # Without any there is nobody else than the learner.
     alone = drawn(Seating(learners, past_share=1.0))
     assert held(alone) == held(drawn(Seating(learners)))
+
+
+def test_past_selves_are_those_that_there_are():
+    seating, rng = Seating("first", past_share=1.0), np.random.default_rng(0)
+    matches = fixtures(seating, rng, 40, 1, [3, 40])
+    assert {match.seats[1] for match in matches} == {past(3), past(40)}
 
 
 def test_how_often_past_selves_and_guests_sit_opposite():

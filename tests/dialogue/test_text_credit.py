@@ -53,7 +53,8 @@ class Dumb(Talker):
 @functools.cache
 def played(seating, group_size=4, num_past=2):
     rng = np.random.default_rng(3)
-    planned = fixtures(seating, rng, MATCHES, group_size, num_past)
+    past = range(1, num_past + 1)
+    planned = fixtures(seating, rng, MATCHES, group_size, past)
     players = {"model": Talker(), "guest": Dumb()}
     return play(TinyWords(num_rounds=ROUNDS), players, planned, jax.random.key(0))
 

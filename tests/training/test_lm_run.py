@@ -49,6 +49,7 @@ def small(model, **changes):
         kl=0.01,
         save_every=2,
         matches_every=1,
+        seed=11,  # in the last iteration everybody plays
     )
     return dataclasses.replace(config, **changes)
 
@@ -147,7 +148,7 @@ def test_everybody_spoke_with_the_adapter_that_is_noted(whole):
     places = places_of(matches, trained_only=False)
     assert len(places) == 8
     ids = [matches[place.match].adapters[place.seat] for place in places]
-    assert len(set(ids)) >= 3
+    assert set(ids) == {0, 1, 2, 3}
     batch = speech_batch(matches, places)
     batch = batch._replace(adapter_id=np.array(ids, np.int32))
     player = parts.model
@@ -219,6 +220,31 @@ def test_killed_and_resumed_is_uninterrupted(whole, model, tmp_path):
     assert (killed / "past" / "000003").exists()
     assert saved(killed, parts)[0] == 2
     assert_same(run(killed, parts, resume=True), folder)
+
+
+def test_which_place_a_past_self_has_changes_nothing(model, tmp_path):
+    """With room for two, a run that is resumed reads them into other places."""
+    changes = {"past_selves": PastSelves(every=1, most=2), "num_iterations": 6}
+    seating = Seating("alternate", past_share=1.0)
+    parts = assemble(small(model, seating=seating, num_matches=8, **changes))
+    folder = run(tmp_path / "whole", parts)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", parts, on_iteration=stop_after(4))
+    resumed = run(tmp_path / "parts", parts, resume=True)
+    assert rows_of(resumed) == rows_of(folder)
+    assert weights_of(resumed) == weights_of(folder)
+    played = set()
+    for number in range(6):
+        matches = matches_of(folder, number)
+        assert matches_of(resumed, number) == matches
+        past = {max(match.adapters) for match in matches}
+        assert len(past) <= 2
+        assert past <= (set(range(1, number + 1)) or {0})
+        played |= past
+    assert max(played) > 2
+    # Nobody but the learner: measured is what it did against past selves.
+    assert [row["reward"] is None for row in rows_of(folder)] == [False] + [True] * 5
+    assert all(row["reward_against_others"] is not None for row in rows_of(folder)[1:])
 
 
 def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path):

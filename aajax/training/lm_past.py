@@ -1,0 +1,164 @@
+"""Past selves of a language model: all on the disk, in memory those that play.
+
+A past self has a number, that of the iterations it was trained in, by which it is kept
+(past/N), drawn and noted. On the devices there is room for the learner and for as many
+past selves as may play at once. The stack lives from iteration to iteration, and who
+plays again stays where it is; which place that is changes nothing of what is said.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from aajax.dialogue.players import Player, Reply, Request, Row
+from aajax.errors import InputError
+from aajax.lm import lora
+from aajax.lm.decoder import Adapters
+from aajax.lm.peft_config import CONFIG
+from aajax.lm.sharding import param_shardings, shard
+from aajax.training.lm_config import LmConfig
+from aajax.types import PRNGKey, PyTree
+
+Load = Callable[[int], Adapters]  # number → adapters of one
+
+
+class Stack(NamedTuple):
+    """The adapters that may speak in an iteration.
+
+    Attributes:
+      adapters: n of them; the first is the learner's.
+      numbers: [n − 1], which past self each of the others is; 0 for none.
+    """
+
+    adapters: Adapters
+    numbers: tuple[int, ...]
+
+    @property
+    def places(self) -> dict[int, int]:
+        """Number → index among the adapters; the learner's number is 0."""
+        past = {number: i for i, number in enumerate(self.numbers, 1) if number}
+        return {0: 0, **past}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbered:
+    """A `Player` whose rows name adapters by numbers.
+
+    Attributes:
+      player: whose adapters have indices.
+      places: number → index.
+    """
+
+    player: Player
+    places: Mapping[int, int]
+
+    def start(self, rows: Sequence[Row]) -> PyTree:
+        placed = [row._replace(adapter=self.places[row.adapter]) for row in rows]
+        return self.player.start(placed)
+
+    def reply(
+        self, memory: PyTree, requests: Sequence[Request], keys: PRNGKey
+    ) -> tuple[PyTree, list[Reply | None]]:
+        return self.player.reply(memory, requests, keys)
+
+
+def past_folder(folder: Path, number: int) -> Path:
+    """Where a run keeps the past self of this number, as a PEFT folder."""
+    return folder / "past" / f"{number:06d}"
+
+
+def kept_numbers(config: LmConfig, done: int) -> range:
+    """The past selves that there are after `done` iterations."""
+    every = config.past_selves.every
+    return range(every, done + 1, every) if config.has_past_selves else range(0)
+
+
+def check_kept(config: LmConfig, folder: Path, done: int) -> None:
+    """Raises InputError if a past self is not in the folder of a run."""
+    for number in kept_numbers(config, done):
+        path = past_folder(folder, number)
+        if not (path / CONFIG).is_file():
+            raise InputError(f"folder is {path}: an adapter of this run is needed")
+
+
+def drawn_numbers(
+    config: LmConfig, rng: np.random.Generator, done: int
+) -> Sequence[int]:
+    """Past selves that may play in the iteration after `done`, the most at most."""
+    kept, most = kept_numbers(config, done), config.past_selves.most
+    if len(kept) <= most:
+        return kept
+    return sorted(int(x) for x in rng.choice(kept, most, replace=False))
+
+
+def make_stack(config: LmConfig, learner: Adapters, mesh: Mesh | None) -> Stack:
+    """A stack with the learner in it, and with room for as many as may play at once.
+
+    Args:
+      config: of the run.
+      learner: of one; without past selves the stack is this, and not a copy.
+      mesh: that they lie on; None for one device.
+    """
+    if not config.has_past_selves:
+        return Stack(learner, ())
+    num_past = config.past_selves.most
+    return Stack(_with_room(mesh, num_past, learner), (0,) * num_past)
+
+
+def updated(
+    stack: Stack,
+    learner: Adapters,
+    wanted: Collection[int],
+    load: Load,
+    mesh: Mesh | None,
+) -> Stack:
+    """The stack with the learner as it is now, and with those who play.
+
+    Args:
+      stack: consumed: the adapters that change are written where they are.
+      learner: of one.
+      wanted: numbers of past selves, at most as many as there is room for.
+      load: called for those that are not in the stack.
+      mesh: of the stack.
+    """
+    if not stack.numbers:
+        return Stack(learner, ())
+    adapters, numbers = _put(mesh, stack.adapters, 0, learner), list(stack.numbers)
+    free = [i for i, number in enumerate(numbers) if number not in wanted]
+    free.sort(key=lambda i: numbers[i] > 0)  # where nobody is yet first
+    missing = sorted(set(wanted) - set(numbers))
+    for i, number in zip(free, missing, strict=False):
+        one = load(number)
+        if mesh is not None:
+            one = shard(one, mesh)
+        adapters, numbers[i] = _put(mesh, adapters, i + 1, one), number
+    return Stack(adapters, tuple(numbers))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _with_room(mesh: Mesh | None, num_past: int, learner: Adapters) -> Adapters:
+    def widened(leaf: jax.Array, axis: int) -> jax.Array:
+        widths = [(0, num_past if i == axis else 0) for i in range(leaf.ndim)]
+        return jnp.pad(leaf, widths)
+
+    weights = jax.tree.map(lambda leaf: widened(leaf, 1), learner.weights)
+    return _placed(mesh, Adapters(weights, widened(learner.scale, 0)))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _put(mesh: Mesh | None, stack: Adapters, index: int, one: Adapters) -> Adapters:
+    return _placed(mesh, lora.put(stack, index, one))
+
+
+def _placed(mesh: Mesh | None, adapters: Adapters) -> Adapters:
+    if mesh is None:
+        return adapters
+    shardings = param_shardings(mesh, adapters)
+    return jax.lax.with_sharding_constraint(adapters, shardings)
