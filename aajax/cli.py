@@ -1,12 +1,14 @@
 """The `aajax` command."""
 
+import contextlib
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
 
 from rich.console import Console
 
-from aajax.errors import InputError
+from aajax.errors import DivergenceError, InputError
 
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
@@ -24,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-      The exit code: 0, 2 for bad input or a folder that cannot be written, or 130
-      after an interrupt.
+      The exit code: 0, 2 for bad input or a folder that cannot be written, 3 for a
+      training run that has diverged, or 130 after an interrupt.
     """
     argv = sys.argv[1:] if argv is None else argv
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -41,10 +43,14 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     command = importlib.import_module(f"aajax.commands.{name}")
     try:
-        command.main(arguments)
+        with _told(errors, f"aajax {name}"):
+            command.main(arguments)
     except InputError as error:
         errors.print(f"aajax {name}: {error}")
         return 2
+    except DivergenceError as error:
+        errors.print(f"aajax {name}: {error}")
+        return 3
     except OSError as error:
         errors.print(f"aajax {name}: {error.strerror or error}: {error.filename}")
         return 2
@@ -52,6 +58,24 @@ def main(argv: list[str] | None = None) -> int:
         errors.print(f"aajax {name}: interrupted. {interrupt}")
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _told(errors: Console, prefix: str) -> Iterator[None]:
+    """Prints what the library logs, each in a line."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            errors.print(f"{prefix}: {record.getMessage()}")
+
+    logger, handler = logging.getLogger("aajax"), Lines()
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
 
 
 def _names() -> str:

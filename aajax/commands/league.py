@@ -2,24 +2,30 @@
 
 import dataclasses
 import importlib.util
-import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax import files
 from aajax.commands.evaluate import scripted_group, trained_params
+from aajax.commands.labels import check_distinct, folder_labels
 from aajax.commands.progress import tell_path
+from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.league import Group, round_robin
 from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
-from aajax.training.metrics import write_text
-from aajax.training.run import knob_settings, load
+from aajax.training.run import diverged, knob_settings, load
+from aajax.training.self_play import TrainState
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +60,9 @@ def main(arguments: list[str]) -> None:
     if options.num_steps is not None and options.num_steps < 1:
         raise InputError(f"num_steps is {options.num_steps}: at least 1 is needed")
     rules = options.scripted, options.num_games, options.num_steps
-    table = play(options.runs, *rules, game=options.game)
-    report(table, options.out, Console())
+    with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):
+        table = play(options.runs, *rules, game=options.game)
+        report(table, options.out, Console())
 
 
 def _play_in_words(arguments: list[str]) -> None:
@@ -75,9 +82,13 @@ def play(
 ) -> dict:
     """The table of a league, as league.json holds it; `game` is needed without runs.
 
+    Runs are called by the ends of their paths, as far as they differ. Seeds that
+    diverged are left out, and a line about each is logged.
+
     Raises:
       InputError: for runs that cannot meet.
     """
+    check_distinct(runs, "runs")
     loaded = [load(folder) for folder in runs]
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
     alike = ["game", "world", "payoff"]
@@ -86,17 +97,19 @@ def play(
     else:
         config = dataclasses.replace(config, num_steps=num_steps, episode_steps=0)
     env = make_env(config)
+    names = players(env).names if scripted is None else tuple(scripted)
+    if len(set(names)) < len(names):
+        raise InputError(f"scripted is {list(names)}: each is needed once")
+    labels = folder_labels(runs, "runs", taken=names)
     groups = []
-    for folder, (_, other, state) in zip(runs, loaded, strict=True):
+    for folder, label, (_, other, state) in zip(runs, labels, loaded, strict=True):
         for name in alike:
             if getattr(other, name) != getattr(config, name):
                 raise InputError(
                     f"runs is {[str(run) for run in runs]}: runs of one game are "
                     f"needed, and {name} of {folder} is {getattr(other, name)!r}"
                 )
-        params = trained_params(state, env.num_agents)
-        groups.append(_trained_group(folder.name, other, params, env))
-    names = players(env).names if scripted is None else tuple(scripted)
+        groups.append(_trained_group(folder, label, other, state, env))
     if names:
         groups.append(scripted_group(env, names))
     num_steps = config.steps_per_episode
@@ -109,21 +122,35 @@ def play(
     }
 
 
-def _trained_group(name: str, config: RunConfig, params, env) -> Group:
-    """All seeds of all settings of a run; seeds of one setting share a name."""
+def _trained_group(
+    folder: Path, name: str, config: RunConfig, state: TrainState, env: Environment
+) -> Group:
+    """All seeds of all settings that are left; seeds of one setting share a name."""
+    lost = diverged(folder, config, state)
+    for found in lost.values():
+        _log.warning("%s: %s; it is left out", folder, found)
     settings = knob_settings(config)
-    names = []
-    for knobs in settings:
+    names, left = [], []
+    for k, knobs in enumerate(settings):
         label = f"{name}, {setting_label(knobs)}" if len(settings) > 1 else name
-        names += [label] * config.seeds
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), params)
-    return Group(tuple(names), make_policy(config, env), flat)
+        seeds = [seed for seed in range(config.seeds) if (k, seed) not in lost]
+        names += [label] * len(seeds)
+        left += [k * config.seeds + seed for seed in seeds]
+    if not left:
+        raise InputError(
+            f"run is {str(folder)!r}: one with a seed that did not diverge is needed"
+        )
+    params = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:])[np.array(left)],
+        trained_params(state, env.num_agents),
+    )
+    return Group(tuple(names), make_policy(config, env), params)
 
 
 def report(table: dict, out: Path, console: Console) -> None:
     """Writes league.json and, of pairs, league.png; prints the table."""
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "league.json", json.dumps(table, indent=1) + "\n")
+    files.write_json(out / "league.json", table)
     console.print(league_table(table))
     is_of_pairs = len(table["line_ups"][0]["players"]) == 2
     if is_of_pairs and importlib.util.find_spec("matplotlib"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aajax.commands.labels import check_distinct
 from aajax.commands.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.api import api_player
 from aajax.dialogue.api_config import ApiConfig
@@ -84,6 +85,15 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
             f"players is {list(names)}: one or more, each once, are needed"
         )
     voices = _voices(names)
+    spoken = {name: x.adapter for name, x in voices.items() if x.adapter is not None}
+    check_distinct(list(spoken.values()), "players", given=list(spoken))
+    journals = {journal_file(name): name for name in names if name.startswith(API)}
+    for name in names:
+        if name.startswith(API) and journals[journal_file(name)] != name:
+            raise InputError(
+                f"players has {name!r} and {journals[journal_file(name)]!r}: endpoints "
+                "are needed that differ in more than signs"
+            )
     adapted = [name for name, voice in voices.items() if voice.adapter is not None]
     short = [_short(name, voices.get(name)) for name in names]
     found = []

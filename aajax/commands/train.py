@@ -2,10 +2,9 @@
 
 import dataclasses
 import importlib.util
-import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -14,14 +13,16 @@ from aajax.commands import train_lm
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
-from aajax.errors import InputError
+from aajax.errors import DivergenceError, InputError
+from aajax.files import write_json
 from aajax.report.tables import summary_table
+from aajax.training import divergence
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.lm_presets import LM_PRESETS
-from aajax.training.metrics import write_text
 from aajax.training.presets import PRESETS
-from aajax.training.run import open_folder, train
+from aajax.training.run import diverged, opened, train
+from aajax.training.self_play import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +69,36 @@ def main(arguments: list[str]) -> None:
 def run(
     preset: str, config: RunConfig, out: Path, resume: bool, console: Console
 ) -> dict:
-    """Trains (on), evaluates and reports; returns the summary."""
+    """Trains (on), evaluates and reports; returns the summary.
+
+    Raises:
+      DivergenceError: if a seed diverged; after all is reported, unless every one did.
+    """
     make_trainer(config)({})  # what does not fit is refused before anything is written
-    open_folder(out, preset, config, resume)
+    with opened(out, preset, config, resume):
+        state, settings, seconds = _trained(config, out, console)
+        lost = diverged(out, config, state)
+        summary = _summary(preset, config, settings, seconds, lost)
+        write_json(out / "summary.json", summary)
+        console.print(summary_table(summary))
+        if importlib.util.find_spec("matplotlib"):
+            from aajax.report.curves import training_figure
+
+            training_figure(out, out / "figure.png")
+        else:
+            console.print(
+                "no figure: install matplotlib, as in pip install 'aajax[plot]'"
+            )
+    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
+    if lost:
+        raise DivergenceError(f"{divergence.listed(lost)}; means are over the others")
+    return summary
+
+
+def _trained(
+    config: RunConfig, out: Path, console: Console
+) -> tuple[TrainState, list[dict], float]:
+    """The final state, what it is worth, and the seconds that all took."""
     with progress_bar(console, "updates") as progress:
         task = progress.add_task("compiling", total=config.num_updates)
         done = 0
@@ -97,6 +125,21 @@ def run(
         began = time.monotonic()
         settings = evaluate(config, state)
         seconds += time.monotonic() - began
+    return state, settings, seconds
+
+
+def _summary(
+    preset: str,
+    config: RunConfig,
+    settings: list[dict],
+    seconds: float,
+    lost: divergence.Lost,
+) -> dict:
+    """As summary.json holds it: null stands for numbers of who has diverged."""
+    for k, setting in enumerate(settings):
+        seeds = {seed for number, seed in lost if number == k}
+        knobs = setting["knobs"]
+        setting.update(_without(setting, seeds) | {"knobs": knobs})
     summary = {
         "preset": preset,
         "game": config.game,
@@ -107,16 +150,18 @@ def run(
     }
     if len(settings) == 1:
         summary |= {name: settings[0][name] for name in settings[0] if name != "knobs"}
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    console.print(summary_table(summary))
-    if importlib.util.find_spec("matplotlib"):
-        from aajax.report.curves import training_figure
-
-        training_figure(out, out / "figure.png")
-    else:
-        console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
-    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
+    if lost:
+        summary["diverged"] = [found._asdict() for found in lost.values()]
     return summary
+
+
+def _without(numbers: Any, seeds: set[int]) -> Any:
+    """With None in the places of these seeds, in all lists over seeds."""
+    if isinstance(numbers, dict):
+        return {name: _without(x, seeds) for name, x in numbers.items()}
+    if isinstance(numbers, list):
+        return [None if i in seeds else x for i, x in enumerate(numbers)]
+    return numbers
 
 
 def trained(name: str, config: RunConfig, out: Path) -> dict:

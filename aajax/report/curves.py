@@ -15,7 +15,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from aajax.errors import InputError  # noqa: E402
 from aajax.files import write_bytes  # noqa: E402
-from aajax.report.tables import number, setting_label  # noqa: E402
+from aajax.report.tables import known, number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
 MEASURED = {  # of play, where metrics have them: a panel each
@@ -47,9 +47,11 @@ def training_figure(folder: Path, path: Path) -> None:
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
         label = setting_label(setting["knobs"]) or summary["preset"]
         for name, axes in curves.items():
-            numbers = np.asarray([row[name][i] for row in rows])  # [rows, seeds]
+            # [rows, seeds]
+            numbers = np.asarray([row[name][i] for row in rows], float)
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
-            axes.plot(update, numbers.mean(1), color=colour, linewidth=2, label=label)
+            mean = _means(numbers)
+            axes.plot(update, mean, color=colour, linewidth=2, label=label)
         _bars(right, setting, i, len(settings), colour)
     for name, axes in zip(measured, below, strict=True):
         axes.set(xlabel="update", ylabel=measured[name])
@@ -97,14 +99,20 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
     for (name, text), axes in zip(MEASURED.items(), panels, strict=True):
         for i, (label, own) in enumerate(rows.items()):
             update = [row["update"] for row in own]
-            numbers = np.asarray([row[name][0] for row in own])  # [rows, seeds]
+            # [rows, seeds]
+            numbers = np.asarray([row[name][0] for row in own], float)
             axes.plot(update, numbers, color=f"C{i}", alpha=0.25, linewidth=0.8)
-            mean = numbers.mean(1)
+            mean = _means(numbers)
             axes.plot(update, mean, color=f"C{i}", linewidth=2, label=label)
         axes.set(xlabel="update", ylabel=text, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(fontsize="small", frameon=False)
     save_figure(figure, path)
+
+
+def _means(rows: np.ndarray) -> np.ndarray:
+    """Of each row, over those numbers that there are; NaN where there is none."""
+    return np.array([x.mean() if x.size else np.nan for x in map(known, rows)])
 
 
 def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
@@ -138,8 +146,10 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
         means = np.full((len(rows), len(columns)), np.nan)
         for setting in settings:
             place = rows.index(setting["knobs"][first]), _column(setting, others)
-            means[place[0], columns.index(place[1])] = np.mean(read(setting))
-        _heat_map(one, means, np.vectorize("{:.2f}".format)(means))
+            mean = _means(np.asarray([read(setting)], float))
+            means[place[0], columns.index(place[1])] = mean[0]
+        text = np.vectorize(lambda x: f"{x:.2f}" if np.isfinite(x) else "-")(means)
+        _heat_map(one, means, text)
         one.set_xticks(range(len(columns)), columns, fontsize="small")
         one.set_yticks(range(len(rows)), [number(row) for row in rows])
         one.set(ylabel=first, title=f"Reward {title}", xlabel=", ".join(others))
@@ -152,7 +162,8 @@ def _column(setting: dict, names: list[str]) -> str:
 
 def _heat_map(axes, numbers: np.ndarray, text: np.ndarray):
     image = axes.imshow(numbers, cmap="viridis", aspect="auto")
-    middle = (np.nanmin(numbers) + np.nanmax(numbers)) / 2
+    there = known(numbers)
+    middle = (there.min() + there.max()) / 2 if there.size else 0.0
     for (row, column), label in np.ndenumerate(text):
         colour = "white" if numbers[row, column] < middle else "black"
         axes.text(
@@ -178,6 +189,8 @@ def league_figure(table: dict, path: Path) -> None:
     text = np.full(reward.shape, "", object)
     for line_up in table["line_ups"]:
         row, column = (players.index(name) for name in line_up["players"])
+        if line_up["reward"][0] is None:
+            continue
         reward[row, column] = line_up["reward"][0]
         interval = line_up["interval"][0]
         spread = "" if interval is None else f"\n±{interval:.2f}"
@@ -201,8 +214,8 @@ def _bars(axes, setting: dict, i: int, num_settings: int, colour) -> None:
         answers = {"itself": setting["mean_reward"], **setting["league"]}
     width = 0.8 / num_settings
     x = np.arange(len(answers)) + (i - (num_settings - 1) / 2) * width
-    seeds = np.asarray(list(answers.values()))  # [outcomes, seeds]
-    axes.bar(x, seeds.mean(1), width, color=colour, alpha=0.55)
+    seeds = np.asarray(list(answers.values()), float)  # [outcomes, seeds]
+    axes.bar(x, _means(seeds), width, color=colour, alpha=0.55)
     jitter = np.linspace(-0.3, 0.3, seeds.shape[1]) * width
     axes.scatter(x[:, None] + jitter, seeds, s=9, color="black", linewidths=0, zorder=3)
     names = [name.replace("_", "\n") for name in answers]

@@ -1,5 +1,7 @@
 """Tables for the terminal, from summaries."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich import box
 from rich.table import Table
@@ -13,8 +15,17 @@ def setting_label(knobs: dict[str, float | str]) -> str:
 
 
 def number(x: float | str) -> str:
-    """A number without needless digits, or a name."""
-    return x if isinstance(x, str) else f"{x:g}"
+    """A float32 with as many digits as tell it from all others, or a name."""
+    if isinstance(x, str):
+        return x
+    short = f"{x:g}"
+    return short if np.float32(short) == np.float32(x) else str(np.float32(x))
+
+
+def known(numbers: Sequence[float | None]) -> np.ndarray:
+    """Those that are numbers, f64[...]; of seeds that diverged there are none."""
+    found = np.asarray(numbers, float)
+    return found[np.isfinite(found)]
 
 
 def summary_table(summary: dict) -> Table:
@@ -61,7 +72,8 @@ def league_table(table: dict) -> Table:
     for line_up in table["line_ups"]:
         rewards = zip(line_up["reward"], line_up["interval"], strict=True)
         cells = [
-            f"{reward:.3f}" + ("" if interval is None else f" ± {interval:.3f}")
+            ("-" if reward is None else f"{reward:.3f}")
+            + ("" if interval is None else f" ± {interval:.3f}")
             for reward, interval in rewards
         ]
         result.add_row(*line_up["players"], *cells)
@@ -79,13 +91,19 @@ def _quantities(setting: dict) -> dict[str, list[float]]:
 
 def _seeds_table(summary: dict, setting: dict) -> Table:
     num_seeds = len(summary["seeds"])
-    result = Table(title=f"{summary['preset']}: {num_seeds} seeds, after training")
+    lost = len(summary.get("diverged", ()))
+    seeds = f"{num_seeds - lost} of {num_seeds}" if lost else str(num_seeds)
+    result = Table(title=f"{summary['preset']}: {seeds} seeds, after training")
     result.add_column("")
     for name in ("mean", "sd", "min", "max"):
         result.add_column(name, justify="right")
     for name, numbers in _quantities(setting).items():
-        spread = np.std(numbers, ddof=1) if num_seeds > 1 else 0.0
-        cells = np.mean(numbers), spread, np.min(numbers), np.max(numbers)
+        there = known(numbers)
+        if not there.size:
+            result.add_row(name, *"----")
+            continue
+        spread = there.std(ddof=1) if there.size > 1 else 0.0
+        cells = there.mean(), spread, there.min(), there.max()
         result.add_row(name, *(f"{cell:.3f}" for cell in cells))
     return result
 
@@ -93,13 +111,15 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
 def _settings_table(summary: dict, settings: list[dict]) -> Table:
     num_seeds = len(summary["seeds"])
     result = Table(
-        title=f"{summary['preset']}: means over {num_seeds} seeds",
+        title=f"{summary['preset']}: means over {num_seeds} seeds"
+        + " but those that diverged" * ("diverged" in summary),
         box=box.SIMPLE_HEAD,
     )
     for name in (*settings[0]["knobs"], *_quantities(settings[0])):
         result.add_column(name.replace("_", " "), justify="right")
     for setting in settings:
         knobs = [number(x) for x in setting["knobs"].values()]
-        means = [np.mean(x) for x in _quantities(setting).values()]
-        result.add_row(*knobs, *(f"{mean:.2f}" for mean in means))
+        there = [known(x) for x in _quantities(setting).values()]
+        means = [f"{x.mean():.2f}" if x.size else "-" for x in there]
+        result.add_row(*knobs, *means)
     return result

@@ -3,10 +3,14 @@
 config.json     what was asked for
 metrics.jsonl   one row per logged update
 checkpoints/    the two latest states, by orbax
+diverged.json   seeds that diverged, if any did
+
+While a process works on a run, others are kept out of its folder.
 """
 
 import contextlib
 import json
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +19,34 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aajax.errors import InputError
+from aajax import files
+from aajax.errors import DivergenceError, InputError
 from aajax.learners.base import Metrics
-from aajax.training import checkpoint, metrics, sweep
+from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import CHOICES, RunConfig
 from aajax.training.self_play import TrainState
 
+_log = logging.getLogger(__name__)
+
 CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, preset: str, config: RunConfig, resume: bool
+) -> Iterator[None]:
+    """`open_folder`, and no other process gets into the folder until the block ends.
+
+    Raises:
+      InputError: as `open_folder`, or if another process is in there.
+    """
+    if not (folder / "config.json").exists():
+        # Before a lock is put into somebody's folder.
+        _check_new(folder, resume)
+    with files.locked(folder / files.LOCK, f"out is {str(folder)!r}"):
+        open_folder(folder, preset, config, resume)
+        yield
 
 
 def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> None:
@@ -49,15 +73,19 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
                 "--resume or choose another folder"
             )
         return
+    _check_new(folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, record, indent=2)
+
+
+def _check_new(folder: Path, resume: bool) -> None:
     if resume:
         raise InputError(f"out is {str(folder)!r}: it holds no run to resume")
-    if folder.exists() and any(folder.iterdir()):
+    if not files.is_empty(folder):
         raise InputError(
             f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
             "folder is needed"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    metrics.write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
@@ -94,27 +122,32 @@ def train(
     second one stops at once, at the loss of that chunk. Either way the run continues
     from its latest checkpoint to the very parameters of an uninterrupted one.
 
+    A seed of a setting that diverges is noted after the chunk, see `divergence`. Its
+    state stays what it was before that chunk, in the checkpoints too, and its metrics
+    are null from there on; all others go on as if nothing had happened.
+
     Args:
       folder: opened by `open_folder`.
       config: of the run.
-      on_chunk: called with the updates made so far and the last row of metrics.
+      on_chunk: called with the updates made so far and the last row of metrics, means
+        over those that have not diverged.
 
     Returns:
       The final state [K, S, ...], and the seconds that all of it took, compilation
       included.
 
     Raises:
+      DivergenceError: if every seed of every setting has diverged.
       KeyboardInterrupt: after an interrupt.
       OSError: if the folder cannot be written.
     """
     began = time.monotonic()
     knobs, trainer = knob_values(config), make_trainer(config)
     log_path, saves = folder / "metrics.jsonl", folder / "checkpoints"
-    restored = checkpoint.restore_latest(saves, _template(config))
-    if restored is None:
-        done, state = 0, sweep.start(trainer, knobs, config.seed_list)
-    else:
-        done, state = restored
+    done, state = _latest(saves, config)
+    lost = diverged(folder, config, state)
+    divergence.note(folder, lost)
+    _check_left(folder, config, lost, done)
     rows = metrics.drop_rows_after(log_path, done)
     began -= rows[-1]["seconds"] if rows else 0.0
 
@@ -127,15 +160,66 @@ def train(
             length = min(chunk, config.num_updates - done)
             state, numbers = advance[length](knobs, state)
             numbers = jax.device_get(numbers)
-            seconds = time.monotonic() - began
-            rows = _rows(numbers, done, every, seconds)
-            done += length
+            lost = _find(config, state, done, numbers) | lost
+            numbers = divergence.without(numbers, lost, done)
+            rows = _rows(numbers, done, every, time.monotonic() - began)
             metrics.append_rows(log_path, rows)
+            if lost:
+                state = _set_back(folder, config, state, lost, done)
+            done += length
             checkpoint.save(saves, done, state)
             on_chunk(done, _means(numbers))
             if interrupted():
                 raise KeyboardInterrupt
     return state, time.monotonic() - began
+
+
+def _set_back(
+    folder: Path,
+    config: RunConfig,
+    state: TrainState,
+    lost: divergence.Lost,
+    done: int,
+) -> TrainState:
+    """Notes who is lost, and puts them back to what is saved of `done` updates."""
+    new = divergence.note(folder, lost)
+    _check_left(folder, config, lost, done)
+    for found in new:
+        _log.warning("%s; all others go on", found)
+    return divergence.keep(state, _latest(folder / "checkpoints", config)[1], lost)
+
+
+def diverged(folder: Path, config: RunConfig, state: TrainState) -> divergence.Lost:
+    """Which seeds of which settings of a run have diverged, up to this state of it."""
+    done = int(state.num_updates.max())
+    return _find(config, state, done, {}) | divergence.noted(folder, done)
+
+
+def _find(
+    config: RunConfig, state: TrainState, done: int, numbers: Metrics
+) -> divergence.Lost:
+    learners = {f"learner_{i}": x for i, x in enumerate(state.learners)}
+    return divergence.find(config, knob_settings(config), learners, done, numbers)
+
+
+def _check_left(
+    folder: Path, config: RunConfig, lost: divergence.Lost, done: int
+) -> None:
+    """Raises DivergenceError if nobody is left, `done` updates being saved."""
+    if len(lost) < len(knob_settings(config)) * config.seeds:
+        return
+    kept = f"the state after update {done} is kept in {folder / 'checkpoints'}/"
+    kept = kept if done else "there was no checkpoint before"
+    raise DivergenceError(f"{divergence.listed(lost)}; {kept}")
+
+
+def _latest(saves: Path, config: RunConfig) -> tuple[int, TrainState]:
+    """Updates of the latest checkpoint and its state, or those of the beginning."""
+    restored = checkpoint.restore_latest(saves, _template(config))
+    if restored is None:
+        knobs, trainer = knob_values(config), make_trainer(config)
+        return 0, sweep.start(trainer, knobs, config.seed_list)
+    return restored
 
 
 def knob_values(config: RunConfig) -> sweep.Knobs:
@@ -184,7 +268,9 @@ def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]
 
 
 def _means(numbers: Metrics) -> dict[str, float]:
-    return {name: float(np.mean(x[-1])) for name, x in numbers.items()}
+    """Of the last update, over those that have numbers."""
+    last = {name: x[-1][np.isfinite(x[-1])] for name, x in numbers.items()}
+    return {name: float(x.mean()) if x.size else np.nan for name, x in last.items()}
 
 
 def _filled(record: dict, defaults: dict) -> dict:

@@ -244,12 +244,33 @@ def test_config_round_trips_through_json():
         ({"first_seed": -1}, "first_seed is -1"),
         ({"num_games": 1}, "num_games is 1"),
         ({"num_steps": 0}, "num_steps is 0"),
-        ({"knobs": Knobs(beta=float("nan"))}, "beta is nan: a number in"),
-        ({"knobs": Knobs(gamma=1.5)}, r"gamma is 1\.5: a number in \[0, 1\]"),
-        ({"sweep": Sweep(exploration=(0.1, 2.0))}, r"exploration is 2\.0"),
+        ({"seeds": 2, "first_seed": 2**32 - 1}, "first_seed is 4294967295: at most"),
         ({"learner": "ppo", "num_games": 6}, "num_games is 6: a multiple of 4"),
     ],
 )
 def test_a_bad_config_names_argument_value_and_what_is_accepted(options, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Knobs(beta=float("nan")), "beta is nan: a number in"),
+        (lambda: Knobs(gamma=1.5), r"gamma is 1\.5: a number in \[0, 1\]"),
+        (lambda: Sweep(exploration=(0.1, 2.0)), r"exploration has 2\.0"),
+    ],
+)
+def test_so_do_its_parts(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_largest_seeds_are_seeds(tmp_path):
+    last = dataclasses.replace(SMALL, seeds=2, first_seed=2**32 - 2, num_updates=1)
+    state = run(tmp_path / "both", last)
+    one = dataclasses.replace(last, seeds=1, first_seed=2**32 - 1)
+    logits = state.learners[0].params["actor"]
+    alone = run(tmp_path / "one", one).learners[0].params["actor"]
+    np.testing.assert_allclose(logits[0, 1], alone[0, 0], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(logits[0, 0], logits[0, 1], atol=1e-3)

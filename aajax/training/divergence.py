@@ -1,0 +1,188 @@
+"""Runs that diverge: which lane, when, and in what.
+
+A lane is one seed of one setting of a sweep. It has diverged when one of its metrics,
+its parameters or its optimiser's numbers is NaN or infinite. What is found is noted in
+the run's folder:
+
+diverged.json   one record per lane; not there if there is none
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.errors import InputError
+from aajax.files import write_json
+from aajax.records import read_json
+from aajax.training.config import RunConfig
+from aajax.types import Array, PyTree
+
+FILE = "diverged.json"
+_MOST = 3  # lanes that a line names
+
+Lane = tuple[int, int]  # numbers of a setting and of a seed, each from 0
+
+
+class Divergence(NamedTuple):
+    """What became of a lane.
+
+    Attributes:
+      seed: itself, and not its number.
+      knobs: of the setting; empty if nothing is swept.
+      update: at which it was found, from 1.
+      quantity: a metric's name, or the path of an array of the state.
+      value: nan, inf or -inf of a metric; "not finite" of an array.
+    """
+
+    seed: int
+    knobs: Mapping[str, float | str]
+    update: int
+    quantity: str
+    value: str
+
+    def __str__(self) -> str:
+        knobs = [
+            f"{name}={x if isinstance(x, str) else format(x, 'g')}"
+            for name, x in self.knobs.items()
+        ]
+        lane = f"seed {self.seed}" + f" with {', '.join(knobs)}" * bool(knobs)
+        return (
+            f"{lane} diverged at update {self.update}: {self.quantity} is {self.value}"
+        )
+
+
+Lost = dict[Lane, Divergence]
+
+
+def find(
+    config: RunConfig,
+    settings: Sequence[Mapping[str, float | str]],
+    state: PyTree,
+    num_updates: int,
+    metrics: Mapping[str, np.ndarray],
+) -> Lost:
+    """Lanes that have diverged.
+
+    Args:
+      config: of the run.
+      settings: its K settings, knob by knob.
+      state: of the learners, [K, S, ...], after the last update.
+      num_updates: made before.
+      metrics: of the updates since, name → f[U, K, S].
+    """
+    lost: Lost = {}
+    length = max((len(x) for x in metrics.values()), default=0)
+
+    def add(lane: Lane, update: int, quantity: str, value: str) -> None:
+        knobs = settings[lane[0]] if config.swept else {}
+        known = lost.get(lane)
+        if known is None or update < known.update:
+            seed = config.seed_list[lane[1]]
+            lost[lane] = Divergence(seed, knobs, update, quantity, value)
+
+    for name, numbers in metrics.items():
+        odd = ~np.isfinite(numbers)
+        for lane in map(tuple, np.argwhere(odd.any(0)).tolist()):
+            first = int(odd[(slice(None), *lane)].argmax())
+            value = str(float(numbers[(first, *lane)]))
+            add(lane, num_updates + first + 1, name, value)
+    for name, odd in not_finite(state, num_axes=2).items():
+        for lane in map(tuple, np.argwhere(odd).tolist()):
+            add(lane, num_updates + length, name, "not finite")
+    return lost
+
+
+def not_finite(tree: PyTree, num_axes: int = 0) -> dict[str, np.ndarray]:
+    """Where floating-point arrays are not finite: path → bool[...], if anywhere.
+
+    Args:
+      tree: of arrays, which may lie on devices of several processes if all call this.
+      num_axes: leading axes that the answers keep.
+    """
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }
+    found = jax.device_get(_not_finite(leaves, num_axes))
+    return {name: odd for name, odd in found.items() if odd.any()}
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _not_finite(leaves: dict[str, Array], num_axes: int) -> dict[str, Array]:
+    return {
+        name: ~jnp.isfinite(x).all(tuple(range(num_axes, x.ndim)))
+        for name, x in leaves.items()
+    }
+
+
+def keep(state: PyTree, good: PyTree, lost: Lost) -> PyTree:
+    """The state [K, S, ...] with lanes that have diverged as they are in `good`."""
+
+    def pick(new: Array, old: Array) -> Array:
+        mask = np.zeros((*new.shape[:2], *[1] * (new.ndim - 2)), bool)
+        for lane in lost:
+            mask[lane] = True
+        return jnp.where(mask, old, new)
+
+    return jax.tree.map(pick, state, good)
+
+
+def without(
+    metrics: Mapping[str, np.ndarray], lost: Lost, num_updates: int
+) -> dict[str, np.ndarray]:
+    """Metrics [U, K, S] with NaN in lost lanes, from where they were lost.
+
+    Args:
+      metrics: of U updates.
+      lost: lanes.
+      num_updates: made before these.
+    """
+    if not lost:
+        return dict(metrics)
+    metrics = {name: np.array(x, float) for name, x in metrics.items()}
+    for lane, found in lost.items():
+        first = max(found.update - num_updates - 1, 0)
+        for numbers in metrics.values():
+            numbers[(slice(first, None), *lane)] = np.nan
+    return metrics
+
+
+def note(folder: Path, lost: Lost) -> list[Divergence]:
+    """Notes them in a run's folder instead of those there; returns the new ones."""
+    known = noted(folder)
+    if not lost:
+        (folder / FILE).unlink(missing_ok=True)
+    elif lost != known:
+        records = [{"lane": lane, **found._asdict()} for lane, found in lost.items()]
+        write_json(folder / FILE, records)
+    return [found for lane, found in lost.items() if lane not in known]
+
+
+def noted(folder: Path, num_updates: float = math.inf) -> Lost:
+    """Those in a run's folder that were found in the first `num_updates` updates."""
+    if not (folder / FILE).exists():
+        return {}
+    records = read_json(folder / FILE)
+    try:
+        lost = {tuple(record.pop("lane")): Divergence(**record) for record in records}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"file is {folder / FILE}: records of lanes are needed ({error!r})"
+        ) from error
+    return {lane: x for lane, x in lost.items() if x.update <= num_updates}
+
+
+def listed(lost: Lost) -> str:
+    """The first few, in one line."""
+    lines = [str(found) for found in lost.values()]
+    more = len(lines) - _MOST
+    if more > 0:
+        lines[_MOST:] = [f"and {more} more, see {FILE}"]
+    return "; ".join(lines)
