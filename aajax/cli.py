@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from aajax.commands.progress import print_help
+from aajax.commands.spelling import spelled_out
 from aajax.errors import DivergenceError, InputError
 
 COMMANDS = {
@@ -29,18 +31,19 @@ def main(argv: list[str] | None = None) -> int:
       The exit code: 0, 2 for bad input or a folder that cannot be written, 3 for a
       training run that has diverged, or 130 after an interrupt.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    with spelled_out():
+        return _main(sys.argv[1:] if argv is None else argv)
+
+
+def _main(argv: list[str]) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if not argv or argv[0] in ("-h", "--help"):
-        Console(highlight=False).print(_help(), markup=False)
+        print_help("aajax", COMMANDS)
         return 0
     name, *arguments = argv
     if name not in COMMANDS:
         errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
         return 2
-    # Orbax's threads log what is raised here anyway, and what becomes of it.
-    for logger in ("absl", "asyncio", "concurrent.futures"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     command = importlib.import_module(f"aajax.commands.{name}")
     try:
         with _told(errors, f"aajax {name}"):
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         errors.print(f"aajax {name}: {error}")
         return 3
     except OSError as error:
-        errors.print(f"aajax {name}: {error.strerror or error}: {error.filename}")
+        errors.print(f"aajax {name}: {_reason(error)}")
         return 2
     except KeyboardInterrupt as interrupt:
         errors.print(f"aajax {name}: interrupted. {interrupt}")
@@ -82,8 +85,6 @@ def _names() -> str:
     return ", ".join(COMMANDS)
 
 
-def _help() -> str:
-    lines = [f"  {name:12}{about}" for name, about in COMMANDS.items()]
-    return "\n".join(
-        ["usage: aajax COMMAND ...", "", *lines, "", "aajax COMMAND --help tells more."]
-    )
+def _reason(error: OSError) -> str:
+    words = (error.strerror or str(error), error.filename)
+    return ": ".join(str(word) for word in words if word is not None)

@@ -3,23 +3,24 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
 from aajax.commands import bench_lm, bench_training, bench_worlds
+from aajax.commands.arguments import parse
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
-from aajax.errors import InputError
 from aajax.files import write_json
+from aajax.schema import Count, Items
 
 Name = Literal[
     *("ipd-env", "coin-env", "negotiation-env", "harvest-env"),
     *("ipd-train", "coin-train", "coin-train-pool", "negotiation-train"),
     *("negotiation-discrete", "harvest-train", "ipd-job"),
 ]
+Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("median", "range", "peer", "ratio", "peak memory")
 # They take minutes, and are measured only when asked for.
 SLOW = ("negotiation-discrete", "harvest-train")
@@ -52,19 +53,17 @@ class Options:
     `aajax bench lm` measures language models; `aajax bench lm --help` tells more.
     """
 
-    only: tuple[Name, ...] = tuple(n for n in PEERS if n not in SLOW)  # what to measure
-    repeats: int = 5  # of each measurement
+    only: Names = tuple(n for n in PEERS if n not in SLOW)  # what to measure
+    repeats: Count = 5  # of each measurement
     out: Path = Path("runs/bench.json")  # JSON file to write
 
 
 def main(arguments: list[str]) -> None:
-    """Measures and reports; raises InputError for fewer than one repeat."""
+    """Measures and reports; raises InputError for bad input."""
     if arguments[:1] == ["lm"]:
         bench_lm.main(arguments[1:])
         return
-    options = tyro.cli(Options, args=arguments, prog="aajax bench")
-    if options.repeats < 1:
-        raise InputError(f"repeats is {options.repeats}: at least 1 is needed")
+    options = parse(Options, arguments, "aajax bench")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = {}

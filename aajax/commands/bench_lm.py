@@ -6,14 +6,14 @@ import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from aajax.commands import bench_lm_work
+from aajax.commands.arguments import parse
 from aajax.commands.bench_lm_work import Work
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
@@ -22,6 +22,7 @@ from aajax.files import write_json
 from aajax.lm.config import DecoderConfig, Rope
 from aajax.lm.decoder import init_params
 from aajax.lm.shapes import find_shape
+from aajax.schema import Count, Items
 
 SMALL = DecoderConfig(
     "qwen2",
@@ -41,6 +42,7 @@ OURS = {
     "prefill": bench_lm_work.measure_prefill,
     "training": bench_lm_work.measure_training,
 }
+Names = Annotated[tuple[Literal[tuple(OURS)], ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
 
 
@@ -53,22 +55,17 @@ class Options:
     """
 
     model: str | None = None  # a published size, for accelerators; torch is not needed
-    only: tuple[Literal["dialogue", "prefill", "training"], ...] = tuple(OURS)
-    batch: int = 16  # dialogues, and prompts
-    rounds: int = 10  # of a dialogue
-    repeats: int = 3  # of each measurement
+    only: Names = tuple(OURS)  # what to measure
+    batch: Count = 16  # dialogues, and prompts
+    rounds: Count = 10  # of a dialogue
+    repeats: Count = 3  # of each measurement
     dtype: Literal["float32", "bfloat16"] = "float32"  # of weights and arithmetic
     out: Path = Path("runs/bench-lm.json")  # JSON file to write
 
 
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises InputError for bad input, and without torch."""
-    options = tyro.cli(Options, args=arguments, prog="aajax bench lm")
-    for name in ("batch", "rounds", "repeats"):
-        if getattr(options, name) < 1:
-            raise InputError(
-                f"{name} is {getattr(options, name)}: at least 1 is needed"
-            )
+    options = parse(Options, arguments, "aajax bench lm")
     config = SMALL if options.model is None else find_shape(options.model)
     work = Work(config, dtype=options.dtype, batch=options.batch, rounds=options.rounds)
     length = 2 * work.rounds * work.turn

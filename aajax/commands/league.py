@@ -5,6 +5,7 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from aajax import files
+from aajax.commands.arguments import parse
 from aajax.commands.evaluate import scripted_group, trained_params
 from aajax.commands.labels import check_distinct, folder_labels
 from aajax.commands.progress import tell_path
@@ -20,12 +22,15 @@ from aajax.errors import InputError
 from aajax.league import Group, round_robin
 from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
+from aajax.schema import Count, Items
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import diverged, knob_settings, load
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
+
+Names = Annotated[tuple[str, ...], Items(distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +44,9 @@ class Options:
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()  # folders, all of one game
     game: str | None = None  # world of scripted players alone, where there is no run
     out: Path = Path("runs/league")  # folder for league.json and league.png
-    scripted: tuple[str, ...] | None = None  # who else takes part; all if not given
-    num_games: int = 256  # games of every line-up
-    num_steps: int | None = None  # steps of a game; those of the runs if not given
+    scripted: Names | None = None  # who else takes part; all if not given
+    num_games: Count = 256  # games of every line-up
+    num_steps: Count | None = None  # steps of a game; those of the runs if not given
 
 
 def main(arguments: list[str]) -> None:
@@ -49,16 +54,12 @@ def main(arguments: list[str]) -> None:
     if "--text" in arguments:
         _play_in_words([word for word in arguments if word != "--text"])
         return
-    options = tyro.cli(Options, args=arguments, prog="aajax league")
+    options = parse(Options, arguments, "aajax league")
     if bool(options.runs) == (options.game is not None):
         raise InputError(
             f"runs is {[str(run) for run in options.runs]} and game {options.game}: "
             "folders of runs, or a game, are needed"
         )
-    if options.num_games < 1:
-        raise InputError(f"num_games is {options.num_games}: at least 1 is needed")
-    if options.num_steps is not None and options.num_steps < 1:
-        raise InputError(f"num_steps is {options.num_steps}: at least 1 is needed")
     rules = options.scripted, options.num_games, options.num_steps
     with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):
         table = play(options.runs, *rules, game=options.game)

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich import box
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands import text_players
+from aajax.commands.arguments import parse
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.commands.text_players import HUMAN, Endpoints
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
@@ -20,6 +22,7 @@ from aajax.dialogue.journal import Journal
 from aajax.errors import InputError
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.report.tables import league_table
+from aajax.schema import Count, Natural, Positive, Seed
 from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import write_text
@@ -63,24 +66,24 @@ class Options:
     prompts: str | None = None  # wording: full, short, or a folder
     model: Path | None = None  # Hugging Face folder of the base
     system: str | None = None  # what the system says in every dialogue
-    dtype: str | None = None  # float32 or bfloat16
-    temperature: float | None = None  # of sampling
-    max_tokens: int | None = None  # of an answer
-    max_cache: int | None = None  # tokens of the longest dialogue
-    free_tries: int = 0  # answers without the grammar, before one under it
-    num_matches: int = 64  # of each pair
+    dtype: Literal["float32", "bfloat16"] | None = None
+    temperature: Positive | None = None  # of sampling
+    max_tokens: Count | None = None  # of an answer
+    max_cache: Count | None = None  # tokens of the longest dialogue
+    free_tries: Natural = 0  # answers without the grammar, before one under it
+    num_matches: Count = 64  # of each pair
     shuffle_messages: bool = False  # each pair reads those of its other matches
-    seed: int = 0  # of worlds, which all pairs share, and of answers
+    seed: Seed = 0  # of worlds, which all pairs share, and of answers
     out: Path = Path("runs/league")  # folder of the league
-    data: int = 1  # mesh axis that copies weights
-    fsdp: int = 1  # mesh axis that splits weights and batch
-    tensor: int = 1  # mesh axis that splits heads and hidden units
+    data: Count = 1  # mesh axis that copies weights
+    fsdp: Count = 1  # mesh axis that splits weights and batch
+    tensor: Count = 1  # mesh axis that splits heads and hidden units
     api: Endpoints = Endpoints()
 
 
 def main(arguments: list[str]) -> None:
     """Plays; raises InputError for players that cannot meet."""
-    options = tyro.cli(Options, args=arguments, prog="aajax league --text")
+    options = parse(Options, arguments, "aajax league --text")
     table = play(options, Console(stderr=True))
     report(table, options.out, Console())
 

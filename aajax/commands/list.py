@@ -1,11 +1,12 @@
 """`aajax list`: what there is, by name."""
 
+import dataclasses
 import inspect
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from aajax.commands.arguments import parse
 from aajax.envs.registry import ENVIRONMENTS
 from aajax.learners import lola_dice, lola_exact, loqa, presets
 from aajax.policies import matrix
@@ -14,9 +15,14 @@ from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
 from aajax.training.presets import PRESETS
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Names the worlds, players, algorithms and presets."""
+
+
 def main(arguments: list[str]) -> None:
     """Prints one table; takes no options."""
-    tyro.cli(_nothing, args=arguments, prog="aajax list")
+    parse(Options, arguments, "aajax list")
     table = Table("kind", "name", "what it is")
     for name, constructor in ENVIRONMENTS.items():
         table.add_row("world", name, _first_line(constructor))
@@ -74,10 +80,6 @@ LEARNED = {
     "mlp": "Two layers over the last outcome.",
     "gru": "A recurrent network over the whole history.",
 }
-
-
-def _nothing() -> None:
-    """Names the worlds, players, algorithms and presets."""
 
 
 def _first_line(documented) -> str:

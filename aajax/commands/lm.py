@@ -11,12 +11,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from aajax.commands.progress import progress_bar
+from aajax.commands.arguments import choose, parse
+from aajax.commands.progress import print_help, progress_bar
 from aajax.errors import InputError
-from aajax.lm.bounds import Rates, Seconds, iteration_seconds
+from aajax.lm.bounds import LinkRate, Rates, Seconds, iteration_seconds
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
+from aajax.schema import Count, Positive
 
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
@@ -29,22 +31,22 @@ class DryRun:
     """Parameters and bytes per device of a training job, from shapes alone."""
 
     model: tyro.conf.Positional[str]  # a published size, or a checkpoint folder
-    data: int = 1  # mesh axis that copies weights
-    fsdp: int = 1  # mesh axis that splits weights and batch
-    tensor: int = 1  # mesh axis that splits heads and hidden units
-    memory_gb: float = 80.0  # of a device, in 10⁹ bytes
-    batch: int = 64  # sequences of a step, over all devices
-    length: int = 2048  # tokens of each
+    data: Count = 1  # mesh axis that copies weights
+    fsdp: Count = 1  # mesh axis that splits weights and batch
+    tensor: Count = 1  # mesh axis that splits heads and hidden units
+    memory_gb: Positive = 80.0  # of a device, in 10⁹ bytes
+    batch: Count = 64  # sequences of a step, over all devices
+    length: Count = 2048  # tokens of each
     train: Literal["adapters", "params"] = "adapters"  # what the optimiser changes
-    rank: int = 32  # of adapters
-    num_adapters: int = 1  # at a time
+    rank: Count = 32  # of adapters
+    num_adapters: Count = 1  # at a time
     remat: bool = True  # recompute layers in the backward pass
-    num_microbatches: int = 1  # parts of a training batch
+    num_microbatches: Count = 1  # parts of a training batch
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of arithmetic and frozen base
-    sampled: int = 512  # of each sequence's tokens, for times
-    tflops: float | None = None  # 10¹² operations/s of a device; None: no times
-    memory_gbs: float | None = None  # 10⁹ bytes/s from its memory
-    link_gbs: float = math.inf  # 10⁹ bytes/s that reach it from other devices
+    sampled: Count = 512  # of each sequence's tokens, for times
+    tflops: Positive | None = None  # 10¹² operations/s of a device; None: no times
+    memory_gbs: Positive | None = None  # 10⁹ bytes/s from its memory
+    link_gbs: LinkRate = math.inf  # 10⁹ bytes/s that reach it from other devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +63,11 @@ class Pocket:
 
 def main(arguments: list[str]) -> None:
     """Runs a subcommand; raises InputError for bad input."""
-    options = tyro.extras.subcommand_cli_from_dict(
-        {"dry-run": DryRun, "pocket": Pocket}, args=arguments, prog="aajax lm"
-    )
-    _dry_run(options) if isinstance(options, DryRun) else _pocket(options)
+    if arguments[:1] and arguments[0] in ("-h", "--help"):
+        print_help("aajax lm", {name: about for name, (about, *_) in COMMANDS.items()})
+        return
+    _, options, run = choose("command", arguments, COMMANDS)
+    run(parse(options, arguments[1:], f"aajax lm {arguments[0]}"))
 
 
 def _pocket(options: Pocket) -> None:
@@ -163,3 +166,9 @@ def _table(found: Estimate, options: DryRun) -> Table:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f}"
+
+
+COMMANDS = {
+    "dry-run": ("whether a training job fits on a mesh", DryRun, _dry_run),
+    "pocket": ("train a small chat model in a minute or so", Pocket, _pocket),
+}

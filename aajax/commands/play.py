@@ -2,12 +2,11 @@
 
 import dataclasses
 import importlib.util
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
 from aajax.commands.views import View, seat_colour, view
@@ -23,7 +23,10 @@ from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
 from aajax.envs.harvest.env import CommonsHarvest
 from aajax.errors import InputError
+from aajax.schema import Count, Range, Seed
 from aajax.types import PyTree
+
+Seconds = Annotated[float, Range(0, 3600)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Options:
     game: tyro.conf.Positional[str]  # world to play; `aajax list` names them
     seat: tuple[str, ...] = ()  # who takes each seat, in order
     world: tuple[str, ...] = ()  # its options: name=value ...; a run brings its own
-    steps: int | None = None  # of the game; as many as the run's, or 16, if not given
-    seed: int = 0  # of chance
-    pause: float = 0.3  # seconds between the steps on a terminal
+    steps: Count | None = None  # of the game; as many as the run's, or 16, if not given
+    seed: Seed = 0  # of chance
+    pause: Seconds = 0.3  # seconds between the steps on a terminal
     out: Path | None = None  # .gif, or .png of up to 10 moments; of coin and harvest
 
 
@@ -55,8 +58,7 @@ class Step(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Plays; raises InputError for bad input, KeyboardInterrupt when left."""
-    options = tyro.cli(Options, args=arguments, prog="aajax play")
-    _check(options)
+    options = parse(Options, arguments, "aajax play")
     runs = [find_run(entry) for entry in options.seat]
     env = make_world(
         options.game, options.world, options.steps, [run for run in runs if run]
@@ -91,16 +93,6 @@ def main(arguments: list[str]) -> None:
     if options.out:
         _draw(options.out, env, table, steps)
         tell_path(console, f"wrote {options.out}")
-
-
-def _check(options: Options) -> None:
-    """Raises InputError for what no game accepts."""
-    if options.steps is not None and options.steps < 1:
-        raise InputError(f"steps is {options.steps}: at least 1 is needed")
-    if not 0 <= options.seed < 2**32:
-        raise InputError(f"seed is {options.seed}: a number in [0, 2^32) is needed")
-    if not 0 <= options.pause < math.inf:
-        raise InputError(f"pause is {options.pause}: seconds, 0 or more, are needed")
 
 
 def _check_out(path: Path, env: Environment) -> None:

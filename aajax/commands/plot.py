@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.report.curves import training_figure
@@ -23,7 +24,7 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Draws; raises InputError if the folder holds no finished run."""
-    options = tyro.cli(Options, args=arguments, prog="aajax plot")
+    options = parse(Options, arguments, "aajax plot")
     if not (options.run / "summary.json").exists():
         raise InputError(f"run is {str(options.run)!r}: a finished run is needed")
     path = options.out or options.run / "figure.png"

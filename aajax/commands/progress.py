@@ -1,4 +1,6 @@
-"""How far long work is, and where it is kept."""
+"""What commands print: help, how far long work is, and where it is kept."""
+
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +21,15 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=hidden)
+
+
+def print_help(prog: str, commands: Mapping[str, str]) -> None:
+    """Prints what each command is about."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console.print(f"usage: {prog} COMMAND ...\n")
+    for name, about in commands.items():
+        console.print(f"  {name:12}{about}")
+    console.print(f"\n{prog} COMMAND --help tells more.")
 
 
 def tell_path(console: Console, line: str) -> None:

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from aajax.commands import train_lm
+from aajax.commands.arguments import parse
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
@@ -56,13 +57,9 @@ def main(arguments: list[str]) -> None:
     if preset not in PRESETS:
         names = ", ".join((*PRESETS, *LM_PRESETS))
         raise InputError(f"preset is {preset!r}: one of {names} is needed")
-    options = tyro.cli(
-        Options,
-        args=rest,
-        prog=f"aajax train {preset}",
-        description=PRESETS[preset][0],
-        default=Options(PRESETS[preset][1], Path("runs") / preset),
-    )
+    about, config = PRESETS[preset]
+    default = Options(config, Path("runs") / preset)
+    options = parse(Options, rest, f"aajax train {preset}", about, default)
     run(preset, options.config, options.out, options.resume, console)
 
 

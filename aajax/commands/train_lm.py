@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax.commands.arguments import parse
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.errors import InputError
@@ -42,13 +43,8 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    options = tyro.cli(
-        Options,
-        args=rest,
-        prog=f"aajax train {preset}",
-        description=about,
-        default=Options(config, Path("runs") / preset),
-    )
+    default = Options(config, Path("runs") / preset)
+    options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
         console = Console(quiet=True)  # process 0 speaks for all

@@ -13,10 +13,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.report.transcript import page
+from aajax.schema import Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +28,13 @@ class Options:
     run: tyro.conf.Positional[Path]  # folder with matches/ or matches.jsonl.gz
     out: Path | None = None  # HTML to write; transcript.html in the folder if not given
     iterations: str = "3"  # the last so many that were written down, or FROM:TO
-    matches: int = 200  # at most so many, spread evenly
+    matches: Count = 200  # at most so many, spread evenly
     model: Path | None = None  # with the tokenizer; config.json's if not given
 
 
 def main(arguments: list[str]) -> None:
     """Writes the page; raises InputError for a folder without matches."""
-    options = tyro.cli(Options, args=arguments, prog="aajax transcript")
-    if options.matches < 1:
-        raise InputError(f"matches is {options.matches}: at least 1 is needed")
+    options = parse(Options, arguments, "aajax transcript")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     saved = _saved(options.run)
     chosen = _chosen(saved, options.iterations)
