@@ -23,6 +23,7 @@ from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
 from aajax.envs.harvest.env import CommonsHarvest
 from aajax.errors import InputError
+from aajax.keys import stream
 from aajax.types import PyTree
 
 
@@ -131,7 +132,7 @@ def _game(
     show: bool,
 ) -> Iterator[Step]:
     """Plays until the world says that the episode is over."""
-    reset_key, key = jax.random.split(jax.random.key(seed))
+    reset_key, key = jax.random.split(stream(seed, "play"))
     state, timestep = jax.jit(env.reset)(reset_key)
     advance = jax.jit(env.step)
     memories = [player.memory for player in table]
