@@ -23,7 +23,6 @@ from aajax.envs.base import Environment
 from aajax.envs.coin import CoinGame
 from aajax.envs.harvest.env import CommonsHarvest
 from aajax.errors import InputError
-from aajax.keys import stream
 from aajax.types import PyTree
 
 
@@ -132,7 +131,7 @@ def _game(
     show: bool,
 ) -> Iterator[Step]:
     """Plays until the world says that the episode is over."""
-    reset_key, key = jax.random.split(stream(seed, "play"))
+    reset_key, key = jax.random.split(jax.random.key(seed))
     state, timestep = jax.jit(env.reset)(reset_key)
     advance = jax.jit(env.step)
     memories = [player.memory for player in table]
