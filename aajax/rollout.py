@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from aajax.envs.base import Environment
 from aajax.policies.base import Policy, reset_memory
-from aajax.types import PRNGKey, PyTree, TimeStep, Trajectory
+from aajax.types import Array, PRNGKey, PyTree, TimeStep, Trajectory
 
 
 class Tables(NamedTuple):
@@ -16,6 +16,26 @@ class Tables(NamedTuple):
     state: PyTree
     timestep: TimeStep
     memory: PyTree
+
+
+class Episodes(NamedTuple):
+    """Games from their start, each until its end or for T steps.
+
+    Attributes:
+      trajectory: [T, B, N, ...]; steps after a game's end are padding.
+      state: the environment's, [T + 1, B, ...]: before each step, and after the last.
+      inside: bool[T, B], which steps are of the game; the others are padding.
+    """
+
+    trajectory: Trajectory
+    state: PyTree
+    inside: Array
+
+    def mean(self, x: Array) -> Array:
+        """The mean of f32[T, B, ...] over steps inside of games, f32[...]."""
+        inside = self.inside.reshape(self.inside.shape + (1,) * (x.ndim - 2))
+        count = jnp.maximum(self.inside.sum(), 1).astype(x.dtype)
+        return jnp.sum(jnp.where(inside, x, 0.0), axis=(0, 1)) / count
 
 
 def begin(
@@ -56,6 +76,52 @@ def rollout(
     Returns:
       The tables as they now stand, and the trajectory [T, B, N, ...].
     """
+    tables, trajectory, _ = _play(key, env, policy, params, tables, num_steps, copies)
+    return tables, trajectory
+
+
+def play_episodes(
+    key: PRNGKey,
+    env: Environment,
+    policy: Policy,
+    params: PyTree,
+    num_games: int,
+    num_steps: int,
+) -> Episodes:
+    """Plays games from their start, for evaluation.
+
+    Args:
+      key: consumed.
+      env: one game, without auto-reset.
+      policy: for the whole table.
+      params: of the policy.
+      num_games: B.
+      num_steps: T, at most.
+    """
+    begin_key, play_key = jax.random.split(key)
+    tables = begin(begin_key, env, policy, num_games)
+    end, trajectory, state = _play(
+        play_key, env, policy, params, tables, num_steps, keep_states=True
+    )
+    state = jax.tree.map(
+        lambda before, last: jnp.concatenate([before, last[None]]), state, end.state
+    )
+    over = jnp.cumsum(trajectory.last.astype(jnp.int32), axis=0) > 0
+    inside = jnp.concatenate([jnp.ones_like(over[:1]), ~over[:-1]])
+    return Episodes(trajectory, state, inside)
+
+
+def _play(
+    key: PRNGKey,
+    env: Environment,
+    policy: Policy,
+    params: PyTree,
+    tables: Tables,
+    num_steps: int,
+    copies: int = 1,
+    keep_states: bool = False,
+) -> tuple[Tables, Trajectory, PyTree]:
+    """`rollout`, and the states before each step, [T, B, ...], or None."""
     resets = tables.timestep.final_observation is not None
     num_games = tables.timestep.last.shape[0]
     initial_memory = policy.initial_memory((num_games, env.num_agents))
@@ -87,15 +153,18 @@ def rollout(
             final_value,
             output.action_value,
         )
-        return Tables(state, timestep, memory), step
+        kept = tables.state if keep_states else None
+        return Tables(state, timestep, memory), (step, kept)
 
     keys = jax.random.split(key, num_steps)
-    end, (*fields, value, final_value, action_value) = jax.lax.scan(body, tables, keys)
+    end, (steps, states) = jax.lax.scan(body, tables, keys)
+    *fields, value, final_value, action_value = steps
     last_value = policy.value(params, end.timestep.observation, end.memory)
     next_value = jnp.concatenate([value[1:], last_value[None]])
     if resets:
         next_value = jnp.where(fields[4][..., None], final_value, next_value)
-    return end, Trajectory(*fields, value, next_value, tables.memory, action_value)
+    trajectory = Trajectory(*fields, value, next_value, tables.memory, action_value)
+    return end, trajectory, states
 
 
 def _world_keys(key: PRNGKey, num_games: int, copies: int) -> PRNGKey:

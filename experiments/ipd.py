@@ -21,7 +21,9 @@ class Config:
     presets: tuple[str, ...] = (
         *("ipd", "ipd-critic", "ipd-gru", "ipd-ppo"),
         *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
+        *("ipd-lola", "ipd-lola-exact", "ipd-loqa"),
     )
+    first_seed: int = 100  # settings were chosen on others
     out: Path = Path("runs/experiments")
 
 
@@ -52,7 +54,13 @@ def main(config: Config) -> None:
         *("against always-defect", "time"),
     ]
     rows = [
-        row(trained(preset, PRESETS[preset][1], config.out))
+        row(
+            trained(
+                preset,
+                dataclasses.replace(PRESETS[preset][1], first_seed=config.first_seed),
+                config.out,
+            )
+        )
         for preset in config.presets
     ]
     print("\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]))

@@ -1,5 +1,6 @@
 """What a trained run is worth: the numbers of summary.json."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +14,8 @@ from aajax.envs.coin import CoinGame, pickups
 from aajax.envs.harvest.env import CommonsHarvest
 from aajax.envs.harvest.measures import measures as harvest_measures
 from aajax.envs.matrix import IteratedMatrixGame
-from aajax.envs.negotiation import NegotiationGame, best_total, stakes_seen
+from aajax.envs.negotiation import NegotiationGame, best_total
+from aajax.keys import stream
 from aajax.league import (
     Group,
     against_copies,
@@ -22,15 +24,16 @@ from aajax.league import (
     with_itself,
 )
 from aajax.policies.scripted import players
+from aajax.rollout import Episodes
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
-from aajax.training.measures import step_numbers
 from aajax.training.run import knob_settings
 from aajax.training.self_play import TrainState
-from aajax.types import Array, PyTree, Trajectory
+from aajax.types import Array, PyTree
 
-NUM_GAMES = 1024
-FEWER_GAMES = {CommonsHarvest: 32}  # in worlds whose observations fill the memory
+NUM_GAMES = 1024  # at most, and as few as 16 where observations would fill the memory
+MOST_NUMBERS = 2**22  # of the observations of one line-up
+SEEDS_AT_ONCE = 8
 OPPONENTS = (
     *("always_cooperate", "always_defect", "tit_for_tat", "random"),
     *("greedy", "pacifist", "sustainable"),
@@ -65,8 +68,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     """
     env = make_env(config)
     policy = make_policy(config, env)
-    key = jax.random.key(config.first_seed)
-    games = FEWER_GAMES.get(type(env), NUM_GAMES), config.steps_per_episode
+    games = games_of(env, config.steps_per_episode), config.steps_per_episode
     names = tuple(name for name in OPPONENTS if name in players(env).names)
     opponents = scripted_group(env, names)
     measure = partial(MEASURES[type(env)], env)
@@ -76,7 +78,11 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
             lambda x, k=k: x[k], trained_params(state, env.num_agents)
         )
         trained = Group(tuple(map(str, config.seed_list)), policy, params)
-        measured = with_itself(key, env, trained, *games, measure)
+        chance = {
+            what: stream(config.first_seed, f"evaluation: {what}")
+            for what in ("with itself", "answers", "against others")
+        }
+        measured = with_itself(chance["with itself"], env, trained, *games, measure)
         mean_reward = measured.pop("reward with itself").tolist()
         measures = {name: x.tolist() for name, x in measured.items()}
         setting = {
@@ -84,74 +90,87 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
             "mean_reward": mean_reward,
         }
         if type(env) is IteratedMatrixGame:
-            setting["p_cooperate"] = _answers(key, env, trained, config.num_steps)
+            setting["p_cooperate"] = _answers(
+                chance["answers"], env, trained, config.num_steps, games[0]
+            )
             measures |= {
                 f"P({env.action_names[0]} | {outcome})": numbers
                 for outcome, numbers in setting["p_cooperate"].items()
             }
-        league = against_copies(key, env, trained, opponents, *games)
+        league = against_copies(
+            chance["against others"], env, trained, opponents, *games
+        )
         setting["measures"] = measures
         setting["league"] = _lists(names, league.T)
         settings.append(setting)
     return settings
 
 
-def _of_reward(env: Environment, trajectory: Trajectory) -> dict[str, Array]:
-    return {"reward with itself": trajectory.reward.mean()}
+def games_of(env: Environment, num_steps: int) -> int:
+    """Games that a line-up is measured in."""
+    size = num_steps * env.num_agents * math.prod(env.observation_shape)
+    return min(NUM_GAMES, max(16, MOST_NUMBERS // size))
 
 
-def _of_coins(env: CoinGame, trajectory: Trajectory) -> dict[str, Array]:
-    """In games of two and one coin, whose coins are taken."""
-    measures = _of_reward(env, trajectory)
-    if env.num_agents == 2 and env.coins == "one":
-        own, other = pickups(trajectory.reward / env.gain)
-        coins = (own + other).sum()
-        measures["own of the coins taken"] = own.sum() / jnp.maximum(coins, 1)
-        measures["coins per step and agent"] = (own + other).mean()
-    return measures
+def _of_reward(env: Environment, episodes: Episodes) -> dict[str, Array]:
+    return {"reward with itself": episodes.mean(episodes.trajectory.reward).mean()}
 
 
-def _of_harvest(env: CommonsHarvest, trajectory: Trajectory) -> dict[str, Array]:
+def _of_coins(env: CoinGame, episodes: Episodes) -> dict[str, Array]:
+    """Whose coins are taken."""
+    own, other = (
+        episodes.mean(x.astype(jnp.float32)).mean() for x in pickups(episodes.state)
+    )
+    return {
+        **_of_reward(env, episodes),
+        "own of the coins taken": own / jnp.maximum(own + other, 1e-9),
+        "coins per step and agent": own + other,
+    }
+
+
+def _of_harvest(env: CommonsHarvest, episodes: Episodes) -> dict[str, Array]:
     """Of whole episodes: apples, when they are eaten, and zaps."""
-    time = step_numbers(jnp.zeros(trajectory.last.shape[1], jnp.int32), trajectory.last)
-    numbers = harvest_measures(env, trajectory, time)
+    time = episodes.state.time[:-1]
+    numbers = harvest_measures(env, episodes.trajectory, time, episodes.inside)
     names = {"apples": "apples per agent", "zaps": "zaps per agent"}
     numbers = {names.get(name, name): x for name, x in numbers.items()}
-    return {**_of_reward(env, trajectory), **numbers}
+    return {**_of_reward(env, episodes), **numbers}
 
 
-def _of_deals(env: NegotiationGame, trajectory: Trajectory) -> dict[str, Array]:
-    """Where both see the stakes, how much of what there was to gain was gained."""
-    measures = _of_reward(env, trajectory)
-    if {"pool", "own_utility", "other_utility"} <= set(env.layout()):
-        stakes = stakes_seen(env, trajectory.observation[:, :, 0])
-        paid = trajectory.reward.sum()
-        measures["efficiency"] = paid / best_total(env, stakes).sum()
-    return measures
+def _of_deals(env: NegotiationGame, episodes: Episodes) -> dict[str, Array]:
+    """How much of what there was to gain was gained, in the turns that pay."""
+    state = jax.tree.map(lambda x: x[:-1], episodes.state)
+    pays = state.turn + 1 >= state.num_turns
+    best = jnp.where(pays, best_total(env, state.stakes), 0.0)
+    return {**_of_reward(env, episodes), "efficiency": _efficiency(episodes, best)}
 
 
-def _of_splits(env: split.Split, trajectory: Trajectory) -> dict[str, Array]:
+def _of_splits(env: split.Split, episodes: Episodes) -> dict[str, Array]:
     """How much of what there was to gain was gained."""
-    measures = _of_reward(env, trajectory)
-    values = split.values_seen(env, trajectory.observation[:, :, 0])
-    paid = trajectory.reward.sum()
-    measures["efficiency"] = paid / split.best_total(env, values).sum()
-    return measures
+    values = split.values_seen(env, episodes.trajectory.observation[:, :, 0])
+    best = split.best_total(env, values)
+    return {**_of_reward(env, episodes), "efficiency": _efficiency(episodes, best)}
 
 
 def _of_trust(
-    env: trust_and_split.TrustAndSplit, trajectory: Trajectory
+    env: trust_and_split.TrustAndSplit, episodes: Episodes
 ) -> dict[str, Array]:
     """Where a round came to its end, the same of those that did."""
-    measures = _of_reward(env, trajectory)
-    if trajectory.reward.shape[0] >= env.num_turns:
-        parts = env.read(trajectory.observation[:, :, 0])
-        best = parts["splits"].sum() * trust_and_split.best_total(env)
-        measures["efficiency"] = trajectory.reward.sum() / best
+    measures = _of_reward(env, episodes)
+    if episodes.trajectory.reward.shape[0] >= env.num_turns:
+        splits = env.splits(jax.tree.map(lambda x: x[:-1], episodes.state))
+        best = jnp.where(splits, trust_and_split.best_total(env), 0.0)
+        measures["efficiency"] = _efficiency(episodes, best)
     return measures
 
 
-MEASURES: dict[type, Callable[[Environment, Trajectory], dict[str, Array]]] = {
+def _efficiency(episodes: Episodes, best: Array) -> Array:
+    """Rewards of all over the best total of each step, f32[T, B]."""
+    paid = episodes.mean(episodes.trajectory.reward).sum()
+    return paid / episodes.mean(best)
+
+
+MEASURES: dict[type, Callable[[Environment, Episodes], dict[str, Array]]] = {
     IteratedMatrixGame: _of_reward,
     CoinGame: _of_coins,
     CommonsHarvest: _of_harvest,
@@ -161,15 +180,20 @@ MEASURES: dict[type, Callable[[Environment, Trajectory], dict[str, Array]]] = {
 }
 
 
-def _answers(key, env: IteratedMatrixGame, trained: Group, num_steps: int) -> dict:
+def _answers(
+    key, env: IteratedMatrixGame, trained: Group, num_steps: int, num_games: int
+) -> dict:
     """P(cooperate) after each outcome, name -> one number per seed."""
+    num_games = max(num_games, env.num_agents)
 
     @jax.jit
-    @jax.vmap
     def answers(params):
-        # An outcome, and the answer to it.
-        steps = max(2, num_steps)
-        return cooperation_after(key, env, trained.policy, params, NUM_GAMES, steps)
+        def of_seed(params):
+            # An outcome, and the answer to it.
+            steps = max(2, num_steps)
+            return cooperation_after(key, env, trained.policy, params, num_games, steps)
+
+        return jax.lax.map(of_seed, params, batch_size=SEEDS_AT_ONCE)
 
     return _lists(outcome_names(env), np.asarray(answers(trained.params), float).T)
 

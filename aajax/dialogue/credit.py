@@ -22,7 +22,7 @@ import numpy as np
 from aajax.dialogue.matches import Match
 from aajax.ops import rewards as sharing
 from aajax.ops.alignment import alignment_credit, own_credit
-from aajax.ops.baselines import leave_one_out
+from aajax.ops.baselines import advantage_over_group
 from aajax.ops.returns import discounted_returns, gae
 from aajax.types import Array
 
@@ -94,6 +94,9 @@ def group_advantages(
 ) -> Array:
     """Returns minus the mean return of the comparable other matches.
 
+    A match that nothing compares with has advantage 0: its whole return would weigh in
+    the alignment terms of those who play in it.
+
     Args:
       reward: f[M, T, N].
       compared: i32[M, N], see `comparable`.
@@ -101,13 +104,13 @@ def group_advantages(
       scale: c, what rewards are divided by.
 
     Returns:
-      f[M, T, N]; a match that nothing compares with keeps its return.
+      f[M, T, N].
     """
     reward = jnp.asarray(reward, jnp.float32) / scale
     discount_t = jnp.full(reward.shape[1], discount, reward.dtype)
     of_seat = jax.vmap(discounted_returns, (1, None), 1)
     returns = jax.vmap(of_seat, (0, None))(reward, discount_t)
-    return jax.vmap(leave_one_out, (2, 1), 2)(returns, jnp.asarray(compared))
+    return jax.vmap(advantage_over_group, (2, 1), 2)(returns, jnp.asarray(compared))
 
 
 @functools.partial(jax.jit, static_argnames=("discount", "lambda_", "scale"))

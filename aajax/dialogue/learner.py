@@ -1,15 +1,17 @@
 """A step along the credits of what was said: REINFORCE on sampled tokens.
 
-    L = Σ_tokens [ −ρ c log π(v) + κ ρ k3 − η H(π) ] / number of tokens
+    L = Σ_tokens [ −ρ c log π(v) + κ ρ D − η H(π) ] / number of tokens
 
 with ρ = min(π(v) / μ(v), cap), held constant, μ being the distribution that the token
-was sampled from, and k3 an estimate of the divergence from the base without adapters.
+was sampled from, and D an estimate of the divergence from the base without adapters,
+`ops.surrogate.kl_k3` as published.
 π is restricted to the tokens that the grammar allowed, as it was in sampling.
 
 Source: https://arxiv.org/abs/2511.19405.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -37,12 +39,16 @@ class SpeechLoss:
       kl: κ, 0 for no reference.
       entropy: η.
       temperature: of sampling.
+      divergence: `(log_prob, reference_log_prob) -> f32`, `ops.surrogate.kl_k3` or
+        `kl_k3_reverse`: equal in value, but the gradient of one is that of
+        KL(π_ref ‖ π), and of the other that of KL(π ‖ π_ref).
     """
 
     ratio_cap: float = 2.0
     kl: float = 0.0
     entropy: float = 0.0
     temperature: float = 1.0
+    divergence: Callable[[Array, Array], Array] = kl_k3
 
 
 def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
@@ -79,7 +85,7 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
             )  # fmt: skip
             held = jax.lax.stop_gradient(log_prob)
             reference = jnp.clip(base.log_prob, held - _FAR, held + _FAR)
-            divergence = kl_k3(log_prob, reference)
+            divergence = weights.divergence(log_prob, reference)
             capped = jnp.minimum(ratio, weights.ratio_cap)
             kl_weight = weights.kl * batch.kl_scale[:, None]
             total = total + kl_weight * capped * divergence

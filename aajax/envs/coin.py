@@ -55,11 +55,11 @@ class CoinState(NamedTuple):
 
 
 class Pickups(NamedTuple):
-    """How many coins each of two seats took.
+    """How many coins each seat took in each step.
 
     Attributes:
-      own: i32[..., 2], of its own.
-      other: i32[..., 2], of the other's.
+      own: i32[T, ..., N], of its own.
+      other: i32[T, ..., N], of others.
     """
 
     own: Array
@@ -320,16 +320,20 @@ def free_cell(word: Array, position: Sequence[Array], num_cells: int) -> Array:
     )
 
 
-def pickups(reward: Array) -> Pickups:
-    """Who took whose coin, read off the rewards f[..., 2] of two agents and one coin.
+def pickups(state: CoinState) -> Pickups:
+    """Who took whose coins, read off the states of games.
 
-    At gain 1 and loss −2 they tell: (1, 0) is seat 0 at its own coin, (1, −2) at the
-    other's, and (1, −1) both at seat 1's.
+    A coin is taken by all who are, after a step, where it lay before.
+
+    Args:
+      state: [T + 1, ...], before each of T steps of an episode, and after the last.
     """
-    other_reward = jnp.flip(reward, -1)
-    own = ((reward == 1) & (other_reward == 0)) | (reward == -1)
-    other = (reward == 1) & (other_reward < 0)
-    return Pickups(own.astype(jnp.int32), other.astype(jnp.int32))
+    position, coin = state.position[1:], state.coin[:-1]
+    takes = position[..., :, None] == coin[..., None, :]  # [T, ..., N, K]
+    seat = jnp.arange(position.shape[-1]).reshape((1,) * (takes.ndim - 2) + (-1, 1))
+    is_own = seat == state.owner[:-1][..., None, :]
+    own, other = takes & is_own, takes & ~is_own
+    return Pickups(own.sum(-1, dtype=jnp.int32), other.sum(-1, dtype=jnp.int32))
 
 
 def _reduced(numbers: list[Array], radix: int) -> list[Array]:

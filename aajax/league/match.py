@@ -1,6 +1,7 @@
 """Who meets whom: groups of players, and line-ups of their members."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,8 @@ import numpy as np
 from aajax.envs.base import Environment
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
-from aajax.rollout import begin, rollout
-from aajax.types import Array, PRNGKey, PyTree, Trajectory
+from aajax.rollout import Episodes, play_episodes
+from aajax.types import Array, PRNGKey, PyTree
 
 TABLES_AT_ONCE = 64  # line-ups played side by side; bounds memory
 
@@ -30,9 +31,16 @@ class Group(NamedTuple):
     params: tuple[PyTree, ...]
 
 
-def reward_per_seat(trajectory: Trajectory) -> Array:
+def reward_per_seat(episodes: Episodes) -> Array:
     """Mean reward per step, f32[N]."""
-    return trajectory.reward.mean((0, 1))
+    return episodes.mean(episodes.trajectory.reward)
+
+
+def game_totals(episodes: Episodes) -> tuple[Array, Array]:
+    """What each seat earned in each game, f32[B, N], and steps of it, f32[B]."""
+    inside = episodes.inside.astype(jnp.float32)
+    reward = episodes.trajectory.reward * inside[..., None]
+    return reward.sum(0), inside.sum(0)
 
 
 def play_line_ups(
@@ -42,11 +50,12 @@ def play_line_ups(
     members: np.ndarray,
     num_games: int,
     num_steps: int,
-    measure: Callable[[Trajectory], PyTree] = reward_per_seat,
+    measure: Callable[[Episodes], PyTree] = reward_per_seat,
+    paired: bool = False,
 ) -> PyTree:
     """What is measured in every line-up: by default each seat's reward per step.
 
-    All line-ups meet in the same worlds (common random numbers).
+    Games end where the environment says so: what comes after is not measured.
 
     Args:
       key: consumed.
@@ -54,29 +63,44 @@ def play_line_ups(
       groups: whose members take each seat, N of them.
       members: i64[P, N], which member of the seat's group plays, line-up by line-up.
       num_games: games per line-up.
-      num_steps: steps per game.
-      measure: of a line-up's games, [T, B, N, ...].
+      num_steps: steps per game, at most.
+      measure: of a line-up's games.
+      paired: whether all line-ups have equal chance (common random numbers), which
+        makes differences between them more precise, and intervals over them too short;
+        else each has its own.
 
     Returns:
       What `measure` returns, with a leading axis of line-ups; f32[P, N] by default.
     """
-    seats = [[seat] for seat in range(env.num_agents)]
-    table = seated([group.policy for group in groups], seats)
+    policies = tuple(group.policy for group in groups)
     params = tuple(group.params[seat] for seat, group in enumerate(groups))
+    members = jnp.asarray(members, jnp.int32)
+    games = num_games, num_steps
+    return _play_all(key, env, policies, params, members, games, measure, paired)
 
-    @jax.jit
-    def play_all(params: tuple[PyTree, ...], members: Array) -> PyTree:
-        def play(line_up: Array) -> PyTree:
-            chosen = tuple(
-                jax.tree.map(lambda x, m=member: x[m], own)
-                for own, member in zip(params, line_up, strict=True)
-            )
-            begin_key, play_key = jax.random.split(key)
-            tables = begin(begin_key, env, table, num_games)
-            _, trajectory = rollout(play_key, env, table, chosen, tables, num_steps)
-            return measure(trajectory)
 
-        batch_size = min(TABLES_AT_ONCE, len(members))
-        return jax.lax.map(play, members, batch_size=batch_size)
+@partial(jax.jit, static_argnames=("policies", "games", "measure", "paired"))
+def _play_all(
+    key: PRNGKey,
+    env: Environment,
+    policies: tuple[Policy, ...],
+    params: tuple[PyTree, ...],
+    members: Array,
+    games: tuple[int, int],
+    measure: Callable[[Episodes], PyTree],
+    paired: bool,
+) -> PyTree:
+    """`play_line_ups`, compiled once for the same policies."""
+    table = seated(policies, [[seat] for seat in range(env.num_agents)])
 
-    return play_all(params, jnp.asarray(members, jnp.int32))
+    def play(numbered: tuple[Array, Array]) -> PyTree:
+        number, line_up = numbered
+        chosen = tuple(
+            jax.tree.map(lambda x, m=member: x[m], own)
+            for own, member in zip(params, line_up, strict=True)
+        )
+        own_key = key if paired else jax.random.fold_in(key, number)
+        return measure(play_episodes(own_key, env, table, chosen, *games))
+
+    numbered = jnp.arange(len(members), dtype=jnp.int32), members
+    return jax.lax.map(play, numbered, batch_size=min(TABLES_AT_ONCE, len(members)))

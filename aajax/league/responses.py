@@ -1,24 +1,38 @@
 """How a policy answers an outcome: P(action 0 | last joint action)."""
 
 import itertools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.matrix import IteratedMatrixGame, seat_views
+from aajax.envs.matrix import IteratedMatrixGame
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
-from aajax.rollout import begin, rollout
+from aajax.rollout import Episodes, play_episodes
 from aajax.types import Array, PRNGKey, PyTree
+
+# There are A^N joint actions: of more than so many, outcomes are told by an agent's own
+# action and how many of its co-players took action 0.
+MOST_JOINTS = 32
 
 
 def outcome_names(env: IteratedMatrixGame) -> list[str]:
-    """START and the joint actions, own action first: start, CC, CD, DC, DD."""
-    names = env.action_names
-    separator = "" if all(len(name) == 1 for name in names) else ","
-    joints = itertools.product(names[: env.action_counts[0]], repeat=env.num_agents)
-    return ["start", *(separator.join(joint) for joint in joints)]
+    """START and what can have happened, own action first: start, CC, CD, DC, DD.
+
+    In games of many agents, by how many co-players took action 0: "C, 3 of 9 C".
+    """
+    names, num_agents = env.action_names, env.num_agents
+    if _is_listed(env):
+        separator = "" if all(len(name) == 1 for name in names) else ","
+        outcomes = [separator.join(names[a] for a in joint) for joint in _joints(env)]
+    else:
+        outcomes = [
+            f"{names[own]}, {count} of {num_agents - 1} {names[0]}"
+            for own, count in _counts(env)
+        ]
+    return ["start", *outcomes]
 
 
 def cooperation_after(
@@ -29,34 +43,40 @@ def cooperation_after(
     num_games: int,
     num_steps: int,
 ) -> Array:
-    """P(action 0) at the start, and right after each joint action is forced once.
+    """P(action 0) at the start, and right after each outcome is forced once.
 
     The policy plays itself undisturbed until, at a step that differs from game to
-    game, all seats are made to play the given joint action; read is the probability
-    with which each seat then cooperates. So a policy that remembers the whole history
-    is asked what it does about *one* defection out of its own kind of play. For a
-    memory-one policy the answer is its table.
+    game, all seats are made to play a joint action of the outcome; read is the
+    probability with which one seat, another from game to game, then cooperates. So a
+    policy that remembers the whole history is asked what it does about *one* defection
+    out of its own kind of play. For a memory-one policy the answer is its table. In
+    games that end by chance only those that go on after that step are asked.
 
     Args:
       key: consumed.
       env: a symmetric game.
       policy: that plays all seats.
       params: for each seat.
-      num_games: per outcome.
-      num_steps: per game; at least 2.
+      num_games: per outcome; at least one per seat.
+      num_steps: per game, at most; at least 2.
 
     Returns:
-      f32[1 + A^N], in the order of `outcome_names`, the mean over games and seats.
+      f32[outcomes], in the order of `outcome_names`, the mean over seats of the means
+      over games; nan where no game goes on.
     """
     num_agents = env.num_agents
     table = seated([policy] * num_agents, [[seat] for seat in range(num_agents)])
-    step = jnp.arange(num_games) % (num_steps - 1)
+    game = np.arange(num_games)
+    seat = game % num_agents
+    # Undisturbed, to know how long games are: what is played does not change that.
+    undisturbed = play_episodes(key, env, table, params, num_games, num_steps)
+    length = undisturbed.inside.sum(0).astype(jnp.int32)
+    asked = (length > 1).astype(jnp.float32)
+    step = game // num_agents % jnp.maximum(length - 1, 1)
 
-    def read(joint: Array) -> Array:
-        forced = _force_once(table, joint, step)
-        begin_key, play_key = jax.random.split(key)
-        tables = begin(begin_key, env, forced, num_games)
-        _, played = rollout(play_key, env, forced, params, tables, num_steps)
+    def cooperates(episodes: Episodes) -> Array:
+        """f32[T, B, N]."""
+        played = episodes.trajectory
         memory = table.initial_memory((num_games, num_agents))
         per_seat = []
         for seat in range(num_agents):
@@ -66,21 +86,59 @@ def cooperation_after(
                 params[seat], played.observation[own], zeros, played.last, memory[seat]
             ).log_prob
             per_seat.append(jnp.exp(log_prob[..., 0]))
-        return jnp.stack(per_seat, -1)  # [T, B, N]
+        return jnp.stack(per_seat, -1)
 
-    counts = env.action_counts
-    joints = jnp.indices(counts, jnp.int32).reshape(num_agents, -1).T
-    probability = jax.lax.map(read, joints)  # [A^N, T, B, N]
-    after = probability[:, step + 1, jnp.arange(num_games)]  # [A^N, B, N]
-    # Forced were joint actions (a_1, ..., a_N); every seat reads its own one first.
-    order = np.argsort(seat_views(counts), axis=1)[:, 1:] - 1
-    own_first = [after[order[seat], :, seat] for seat in range(num_agents)]
-    start = probability[0, 0].mean()
-    return jnp.append(start, jnp.stack(own_first).mean((0, 2)))
+    def read(joint: Array) -> Array:
+        forced = _force_once(table, joint, step)
+        episodes = play_episodes(key, env, forced, params, num_games, num_steps)
+        answers = cooperates(episodes)[step + 1, game, seat]
+        weight = jax.nn.one_hot(seat, num_agents) * asked[:, None]
+        of_seats = (answers * asked) @ weight / weight.sum(0)
+        return of_seats.mean()
+
+    start = cooperates(undisturbed)[0].mean()
+    after = jax.lax.map(read, jnp.asarray(_forced(env, num_games)))
+    return jnp.append(start, after)
+
+
+def _is_listed(env: IteratedMatrixGame) -> bool:
+    return np.prod(env.action_counts, dtype=float) <= MOST_JOINTS
+
+
+def _joints(env: IteratedMatrixGame) -> Iterator[tuple[int, ...]]:
+    """All joint actions, own action first, then that of the next seat, and so on."""
+    return itertools.product(range(env.action_counts[0]), repeat=env.num_agents)
+
+
+def _counts(env: IteratedMatrixGame) -> Iterator[tuple[int, int]]:
+    """An agent's own action, and how many co-players took action 0."""
+    numbers = range(env.num_agents - 1, -1, -1)
+    return itertools.product(range(env.action_counts[0]), numbers)
+
+
+def _forced(env: IteratedMatrixGame, num_games: int) -> np.ndarray:
+    """Joint actions i32[outcomes, B, N], seen from seat b mod N of game b."""
+    num_agents = env.num_agents
+    if _is_listed(env):
+        joints = np.array(list(_joints(env)))[:, None]
+        own_first = np.broadcast_to(joints, (len(joints), num_games, num_agents))
+    else:
+        # Who among co-players does what is drawn for each game.
+        rng = np.random.default_rng(0)
+        drawn = []
+        for own, count in _counts(env):
+            rest = 1 + np.arange(num_agents - 1 - count) % (env.action_counts[0] - 1)
+            others = np.tile(np.append(np.zeros(count, int), rest), (num_games, 1))
+            others = rng.permuted(others, axis=1)
+            drawn.append(np.insert(others, 0, own, axis=1))
+        own_first = np.stack(drawn)
+    seats = (np.arange(num_agents) - np.arange(num_games)[:, None]) % num_agents
+    joint = np.take_along_axis(own_first, seats[None], axis=2)
+    return joint.astype(np.int32)
 
 
 def _force_once(policy: Policy, joint: Array, step: Array) -> Policy:
-    """`policy`, except that game b plays `joint`, i32[N], at its step `step[b]`."""
+    """`policy`, except that game b plays `joint[b]`, i32[N], at its step `step[b]`."""
 
     def initial_memory(batch_shape):
         return policy.initial_memory(batch_shape), jnp.zeros((), jnp.int32)

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import stdtrit
 
 from aajax.envs.base import Environment
 from aajax.errors import InputError
-from aajax.league.match import Group, play_line_ups
-from aajax.types import Array, PRNGKey, PyTree, Trajectory
+from aajax.keys import stream
+from aajax.league.intervals import mean_over_games, mean_over_seeds
+from aajax.league.match import Group, game_totals, play_line_ups
+from aajax.rollout import Episodes
+from aajax.types import Array, PRNGKey, PyTree
 
 MAX_LINE_UPS = 20_000
 
@@ -22,8 +24,8 @@ class LineUp(NamedTuple):
     Attributes:
       players: who sits in each seat.
       reward: mean reward per step of each seat.
-      interval: half-width of the 95 % interval of each, over seeds; None where
-        nobody at the table has more than one seed.
+      interval: half-width of the 95 % interval of each, over the seeds of everybody
+        at the table; where nobody has more than one, over games. None for one game.
     """
 
     players: tuple[str, ...]
@@ -31,9 +33,9 @@ class LineUp(NamedTuple):
     interval: tuple[float | None, ...]
 
 
-def mean_reward(trajectory: Trajectory) -> Array:
+def mean_reward(episodes: Episodes) -> Array:
     """Mean reward per step and seat, f32[]."""
-    return trajectory.reward.mean()
+    return episodes.mean(episodes.trajectory.reward).mean()
 
 
 def round_robin(
@@ -45,9 +47,8 @@ def round_robin(
 ) -> list[LineUp]:
     """Plays all line-ups of all members, and sums them up by player.
 
-    The interval of a seat is taken over the seeds of the player in it, after
-    averaging over its co-players' seeds; a player of one seed is measured over the
-    seeds of its co-players instead.
+    Every line-up has worlds and chance of its own. Where a player meets itself, its
+    different seeds do; see `intervals.mean_over_seeds`, also for the intervals.
 
     Raises:
       InputError: if there are too many line-ups to play.
@@ -59,12 +60,18 @@ def round_robin(
             f"{MAX_LINE_UPS} line-ups can be played"
         )
     line_ups = []
-    for seating in itertools.product(groups, repeat=env.num_agents):
+    seatings = itertools.product(groups, repeat=env.num_agents)
+    for number, seating in enumerate(seatings):
         sizes = [len(group.names) for group in seating]
         members = np.indices(sizes).reshape(env.num_agents, -1).T
-        reward = play_line_ups(key, env, seating, members, num_games, num_steps)
-        reward = np.asarray(reward, float).reshape(*sizes, env.num_agents)
-        line_ups += _by_player(reward, seating)
+        total, count = play_line_ups(
+            stream(key, "league", number),
+            *(env, seating, members, num_games, num_steps),
+            measure=game_totals,
+        )
+        total, count = np.asarray(total, float), np.asarray(count, float)
+        total = total.reshape(*sizes, *total.shape[1:])
+        line_ups += _by_player(total, count.reshape(*sizes, -1), seating)
     return line_ups
 
 
@@ -88,7 +95,8 @@ def against_copies(
         seating, members = [opponents] * env.num_agents, [whom] * env.num_agents
         seating[seat], members[seat] = focal, who
         reward = play_line_ups(
-            key, env, seating, np.stack(members, 1), num_games, num_steps
+            stream(key, "focal seat", seat),
+            *(env, seating, np.stack(members, 1), num_games, num_steps),
         )
         rewards.append(np.asarray(reward[:, seat], float).reshape(shape))
     return np.mean(rewards, axis=0)
@@ -100,7 +108,7 @@ def with_itself(
     group: Group,
     num_games: int,
     num_steps: int,
-    measure: Callable[[Trajectory], PyTree] = mean_reward,
+    measure: Callable[[Episodes], PyTree] = mean_reward,
 ) -> PyTree:
     """What is measured of each member in self-play, leaves f64[M, ...].
 
@@ -112,30 +120,38 @@ def with_itself(
     return jax.tree.map(lambda x: np.asarray(x, float), measured)
 
 
-def _by_player(reward: np.ndarray, seating: Sequence[Group]) -> list[LineUp]:
-    """Sums up f64[M_1, ..., M_N, N] by the members' names."""
+def _by_player(
+    total: np.ndarray, count: np.ndarray, seating: Sequence[Group]
+) -> list[LineUp]:
+    """Sums up games by the members' names.
+
+    Args:
+      total: f64[M_1, ..., M_N, B, N], what each seat earned in each game.
+      count: f64[M_1, ..., M_N, B], steps of each game.
+      seating: who the members are.
+    """
     num_agents = len(seating)
+    reward = total.sum(-2) / count.sum(-1)[..., None]
     line_ups = []
     for players in itertools.product(*(dict.fromkeys(g.names) for g in seating)):
-        members = [
-            [m for m, name in enumerate(group.names) if name == player]
-            for group, player in zip(seating, players, strict=True)
-        ]
-        games = reward[np.ix_(*members, range(num_agents))]
-        means, intervals = zip(
-            *(_mean_and_interval(games[..., seat], seat) for seat in range(num_agents)),
-            strict=True,
+        members = np.ix_(
+            *(
+                [m for m, name in enumerate(group.names) if name == player]
+                for group, player in zip(seating, players, strict=True)
+            )
         )
-        line_ups.append(LineUp(players, means, intervals))
+        # Players of one name in different groups are different ones.
+        whom = [
+            (id(group), player) for group, player in zip(seating, players, strict=True)
+        ]
+        numbers = [whom.index(who) for who in whom]
+        means, intervals = [], []
+        for seat in range(num_agents):
+            mean, interval = mean_over_seeds(reward[members][..., seat], numbers)
+            if interval is None:
+                games = total[members][..., seat].ravel(), count[members].ravel()
+                interval = mean_over_games(*games)[1]
+            means.append(mean)
+            intervals.append(interval)
+        line_ups.append(LineUp(players, tuple(means), tuple(intervals)))
     return line_ups
-
-
-def _mean_and_interval(reward: np.ndarray, seat: int) -> tuple[float, float | None]:
-    axis = seat if reward.shape[seat] > 1 else int(np.argmax(reward.shape))
-    others = tuple(other for other in range(reward.ndim) if other != axis)
-    over_seeds = reward.mean(others)
-    num_seeds = len(over_seeds)
-    if num_seeds == 1:
-        return float(over_seeds[0]), None
-    error = over_seeds.std(ddof=1) / np.sqrt(num_seeds)
-    return float(over_seeds.mean()), float(stdtrit(num_seeds - 1, 0.975) * error)

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from scipy.special import stdtrit
-
 from aajax.dialogue.games import TextGame
 from aajax.dialogue.matches import Match, load_matches, save_matches
 from aajax.dialogue.measures import Tally, tallies
@@ -22,6 +19,7 @@ from aajax.dialogue.players import Player
 from aajax.errors import InputError
 from aajax.files import written
 from aajax.keys import numpy_stream, stream
+from aajax.league.intervals import mean_over_games
 
 NUM_SEATS = 2
 ALL_MATCHES = "matches.jsonl.gz"
@@ -182,44 +180,16 @@ def text_table(
     }
 
 
-def mean_and_interval(
-    total: np.ndarray, count: np.ndarray
-) -> tuple[float | None, float | None]:
-    """Σ total / Σ count over worlds, and the half-width of its 95 % interval.
-
-    Of the ratio R the variance is K / (K − 1) Σ_k (total_k − R count_k)² / (Σ count)²
-    over the K worlds that count, and t_{K−1} its distribution; where all count alike
-    it is the interval of a mean.
-
-    Args:
-      total, count: f64[worlds].
-
-    Returns:
-      Both, None where no world counts; the interval None where only one does.
-    """
-    counts = count > 0
-    num = int(counts.sum())
-    if num == 0:
-        return None, None
-    size = count[counts].sum()
-    ratio = total[counts].sum() / size
-    if num == 1:
-        return float(ratio), None
-    rest = total[counts] - ratio * count[counts]
-    error = np.sqrt(num / (num - 1) * (rest**2).sum()) / size
-    return float(ratio), float(stdtrit(num - 1, 0.975) * error)
-
-
 def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:
     seats = {
         name: [
-            mean_and_interval(tally.total[:, seat], tally.count[:, seat])
+            mean_over_games(tally.total[:, seat], tally.count[:, seat])
             for seat in range(NUM_SEATS)
         ]
         for name, tally in measures.items()
     }
     both = {
-        name: mean_and_interval(tally.total.sum(1), tally.count.sum(1))
+        name: mean_over_games(tally.total.sum(1), tally.count.sum(1))
         for name, tally in measures.items()
     }
     return {
@@ -237,7 +207,7 @@ def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
 
     The two matches of a world are not independent, and count as one.
     """
-    return mean_and_interval(
+    return mean_over_games(
         first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]
     )
 

@@ -61,7 +61,8 @@ def lola_exact(
 
     Args:
       payoff: f32[2, A, A].
-      gamma: γ in [0, 1).
+      gamma: γ in [0, 1); of a game that ends by chance, γ times the probability of
+        going on.
       optimizer: of each player's parameters, by its own state.
       lookahead_rate: α, step size of the co-player's imagined learning, on V itself
         and not its mean; 0 for naive learning.

@@ -66,9 +66,28 @@ def truncated_importance(cap: Array | float) -> Surrogate:
 def kl_k3(log_prob: Array, reference_log_prob: Array) -> Array:
     """exp(d) − 1 − d with d = log π_ref(a) − log π(a).
 
-    Estimates KL(π ‖ π_ref) from actions of π: never negative, and of lower variance
-    than −d (http://joschu.net/blog/kl-approx.html).
+    In value an unbiased estimate of KL(π ‖ π_ref) from actions of π: never negative,
+    and of lower variance than −d (http://joschu.net/blog/kl-approx.html).
+
+    Its gradient, (1 − exp(d)) ∇ log π(a), estimates another quantity: in expectation
+    over actions of π it is ∇ KL(π_ref ‖ π). This is the penalty of published code
+    (GRPO, https://arxiv.org/abs/2402.03300). It pulls hardest at actions that the
+    reference takes and π hardly ever does, where a single action weighs exp(d). For the
+    gradient of KL(π ‖ π_ref) see `kl_k3_reverse`.
     """
     chex.assert_equal_shape([log_prob, reference_log_prob])
     difference = reference_log_prob - log_prob
     return jnp.expm1(difference) - difference
+
+
+def kl_k3_reverse(log_prob: Array, reference_log_prob: Array) -> Array:
+    """`kl_k3` in value, with the gradient of what it estimates.
+
+    The gradient is −d ∇ log π(a), that of ½ d² ("k2"): over actions of π its
+    expectation is ∇ KL(π ‖ π_ref) = E[(log π − log π_ref) ∇ log π]. Of a sequence it is
+    the divergence of each token given those before it; that earlier tokens lead to
+    later divergence is left out, as in `kl_k3`.
+    """
+    value = jax.lax.stop_gradient(kl_k3(log_prob, reference_log_prob))
+    k2 = jnp.square(reference_log_prob - log_prob) / 2
+    return value + k2 - jax.lax.stop_gradient(k2)

@@ -195,6 +195,46 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
     )
 
 
+def forgetting(policy: Policy, num_steps: int) -> Policy:
+    """`policy`, but that its memory begins anew after every `num_steps` steps.
+
+    So plays a policy that was trained with memories of so many steps, in episodes that
+    are longer. Its memory is (the policy's, i32[...] steps in it).
+    """
+
+    def initial_memory(batch_shape):
+        return policy.initial_memory(batch_shape), jnp.zeros(batch_shape, jnp.int32)
+
+    def current(memory):
+        inner, count = memory
+        full = count == num_steps
+        inner = reset_memory(inner, policy.initial_memory(count.shape), full)
+        return inner, jnp.where(full, 0, count)
+
+    def act(params, key, observation, memory):
+        inner, count = current(memory)
+        output = policy.act(params, key, observation, inner)
+        return output._replace(memory=(output.memory, count + 1))
+
+    def value(params, observation, memory):
+        return policy.value(params, observation, current(memory)[0])
+
+    def evaluate(params, observation, action, last, memory):
+        inner, count = current(memory)
+
+        def advance(count, last):
+            last |= count + 1 == num_steps
+            return jnp.where(last, 0, count + 1), last
+
+        # All seats of a game have remembered equally many steps.
+        _, last = jax.lax.scan(advance, count[..., 0], last)
+        return policy.evaluate(params, observation, action, last, inner)
+
+    return policy._replace(
+        initial_memory=initial_memory, act=act, value=value, evaluate=evaluate
+    )
+
+
 def reset_memory(memory: PyTree, initial: PyTree, last: Array) -> PyTree:
     """`initial` for the games where `last`, bool[B], else the memory [B, ...]."""
 

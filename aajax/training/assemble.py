@@ -12,7 +12,12 @@ from aajax.errors import InputError
 from aajax.learners.lola import lola_dice, lola_exact
 from aajax.nets.planes import KERNEL
 from aajax.policies import distributions
-from aajax.policies.base import Policy, action_value_policy, network_policy
+from aajax.policies.base import (
+    Policy,
+    action_value_policy,
+    forgetting,
+    network_policy,
+)
 from aajax.policies.distributions import Distribution
 from aajax.training.assemble_learner import make_learner, make_optimizer
 from aajax.training.config import RunConfig
@@ -58,7 +63,20 @@ def make_env(config: RunConfig) -> Environment:
 def make_policy(
     config: RunConfig, env: Environment, epsilon: Array | float | None = None
 ) -> Policy:
-    """The policy of a run, ε-soft as while training, or (None) as it is."""
+    """The policy of a run, ε-soft as while training, or (None) as it is.
+
+    Without ε it is meant for whole episodes: where memories begin anew with every
+    update, they do so after as many steps there too.
+    """
+    policy = _policy_in_training(config, env, epsilon)
+    if epsilon is None and config.steps_remembered < config.steps_per_episode:
+        return forgetting(policy, config.steps_remembered)
+    return policy
+
+
+def _policy_in_training(
+    config: RunConfig, env: Environment, epsilon: Array | float | None
+) -> Policy:
     space = _equal_spaces(config, env)
     distribution = _make_distribution(config, space, epsilon)
     num_scores = distribution.num_scores or space.num_actions
@@ -199,11 +217,31 @@ def _lola_trainer(
             raise InputError(
                 "algorithm is 'lola_exact': a tabular policy of a matrix game is needed"
             )
+        _check_exact_values(config, env)
+        if env.continuation is not None:
+            # A game that ends by chance is one in which rewards are discounted.
+            rates["gamma"] = rates["gamma"] * env.continuation
         return joint_play(lola_exact(env.payoff, optimizer=optimizer, **rates))
     play = fresh_games(
         env, [policy] * 2, num_games=config.num_games, num_steps=config.num_steps
     )
     return joint_play(lola_dice([policy] * 2, play, optimizer, **rates))
+
+
+def _check_exact_values(config: RunConfig, env: Environment) -> None:
+    """Whether values of the infinite game are those of `env`, and finite."""
+    if env.ends:
+        raise InputError(
+            f"world is {list(config.world)}: a game that goes on is needed with "
+            "algorithm 'lola_exact', whose values are of the infinite game"
+        )
+    goes_on = 1.0 if env.continuation is None else float(env.continuation)
+    for gamma in (config.knobs.gamma, *config.sweep.gamma):
+        if gamma * goes_on >= 1:
+            raise InputError(
+                f"gamma is {gamma}: a number below 1 is needed with algorithm "
+                "'lola_exact', whose values are of the infinite game"
+            )
 
 
 def _plane_shape(config: RunConfig, env: Environment) -> tuple[int, int, int] | None:
@@ -243,7 +281,8 @@ def _make_torso(
         *encoder,
         num_blocks=network.blocks,
         num_heads=network.heads,
-        context=config.num_steps,
+        # All steps that it is to remember, and the final observation, which is valued.
+        context=1 + config.steps_remembered,
         **options,
     )
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aajax.keys import stream
 from aajax.policies.base import Policy
 from aajax.training.assemble import make_env, make_policy, scheduled
 from aajax.training.assemble_learner import make_learner
@@ -53,5 +54,5 @@ def best_responses(
         return state.learners[0].params, metrics["reward"][-1]
 
     num_victims = np.shape(jax.tree.leaves(params)[0])[0]
-    keys = jax.random.split(jax.random.key(seed), num_victims)
+    keys = jax.random.split(stream(seed, "best responses"), num_victims)
     return jax.jit(jax.vmap(respond))(keys, jax.tree.map(jnp.asarray, params))

@@ -1,9 +1,9 @@
 """A pool of past selves, as opponents.
 
-The pool is a ring of parameters that stays on the device. Its head always holds the
-present self, written anew after every update, and moves on every so many updates: so no
-update has a branch, and only one member is ever written. It is written after it was
-drawn from, which spares a copy of the ring.
+The pool is a ring of parameters that stays on the device. Every so many updates the
+present self is written over the oldest member, and in the others nothing is written:
+both by one scatter, so that no update has a branch. The ring is written after it was
+drawn from, which spares a copy of it.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ class Pool(NamedTuple):
     """A ring of parameters.
 
     Attributes:
-      members: parameters [C, ...].
-      filled: i32[], selves that were left behind so far.
+      members: parameters [C, ...], of the latest C past selves.
+      filled: i32[], past selves kept so far, those that were overwritten too.
     """
 
     members: PyTree
@@ -42,40 +42,41 @@ class Pool(NamedTuple):
 
 
 def create(params: PyTree, capacity: int) -> Pool:
-    """A pool in which all are alike."""
+    """An empty pool for `capacity` selves like `params`."""
     members = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (capacity, *x.shape)).astype(x.dtype), params
     )
     return Pool(members, jnp.zeros((), jnp.int32))
 
 
-def record(pool: Pool, params: PyTree) -> Pool:
-    """Writes the present self at the head."""
-    head = pool.filled % _capacity(pool)
-    members = jax.tree.map(
-        lambda ring, x: jax.lax.dynamic_update_index_in_dim(ring, x, head, 0),
-        pool.members,
-        params,
-    )
-    return pool._replace(members=members)
-
-
-def advance(pool: Pool, moves: Array) -> Pool:
-    """Leaves the present self behind where `moves`, bool[]."""
-    return pool._replace(filled=pool.filled + moves.astype(jnp.int32))
-
-
-def draw(key: PRNGKey, pool: Pool, options: Opponents) -> PyTree:
-    """Opponents for every group, leaves [G, ...]: uniform over those in the pool.
-
-    The first groups, a share of `options.current`, meet the head.
-    """
+def record(pool: Pool, params: PyTree, keeps: Array) -> Pool:
+    """Where `keeps`, bool[], puts `params` in the place of the oldest past self."""
     capacity = _capacity(pool)
-    size = jnp.minimum(pool.filled + 1, capacity)
+    # Beyond the end of the ring nothing is written.
+    slot = jnp.where(keeps, pool.filled % capacity, capacity)
+    members = jax.tree.map(
+        lambda ring, x: ring.at[slot].set(x, mode="drop"), pool.members, params
+    )
+    return Pool(members, pool.filled + keeps.astype(jnp.int32))
+
+
+def draw(key: PRNGKey, pool: Pool, present: PyTree, options: Opponents) -> PyTree:
+    """Opponents for every group, leaves [G, ...], uniform over past selves.
+
+    The first groups, a share of `options.current`, meet the present self; so do all as
+    long as there is no past one.
+    """
+    groups = jnp.arange(options.groups)
+    size = jnp.clip(pool.filled, 1, _capacity(pool))
     index = jax.random.randint(key, (options.groups,), 0, size)
-    meets_head = jnp.arange(options.groups) < round(options.current * options.groups)
-    index = jnp.where(meets_head, pool.filled % capacity, index)
-    return jax.tree.map(lambda ring: ring[index], pool.members)
+    meets_present = groups < round(options.current * options.groups)
+    meets_present |= pool.filled == 0
+
+    def pick(ring: Array, x: Array) -> Array:
+        mask = meets_present.reshape(-1, *(1,) * x.ndim)
+        return jnp.where(mask, x, ring[index])
+
+    return jax.tree.map(pick, pool.members, present)
 
 
 def _capacity(pool: Pool) -> int:

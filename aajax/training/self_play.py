@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
@@ -128,10 +129,12 @@ def self_play(
     def play(key: PRNGKey, params: tuple, tables: Tables) -> tuple[Tables, Trajectory]:
         return rollout(key, world, table, params, tables, num_steps, copies)
 
-    def others_params(key: PRNGKey, pool: Pool | None) -> tuple:
+    def others_params(key: PRNGKey, pool: Pool | None, present: PyTree) -> tuple:
         if frozen is not None:
             return (frozen[1],)
-        return () if opponents is None else (pools.draw(key, pool, opponents),)
+        if opponents is None:
+            return ()
+        return (pools.draw(key, pool, present, opponents),)
 
     def init(key: PRNGKey) -> TrainState:
         key, learner_key, table_key = jax.random.split(key, 3)
@@ -145,7 +148,7 @@ def self_play(
             pool = pools.create(params[0], opponents.capacity)
         tables = deal(table_key)
         if replay is not None:
-            params += others_params(table_key, pool)
+            params += others_params(table_key, pool, params[0])
             _, shapes = jax.eval_shape(play, table_key, params, tables)
             store = replays.create(shapes, replay.capacity)
         num_updates = jnp.zeros((), jnp.int32)
@@ -154,15 +157,15 @@ def self_play(
         )
 
     def update(state: TrainState) -> tuple[TrainState, Metrics]:
-        key, begin_key, play_key, update_key = jax.random.split(state.key, 4)
+        key, *keys = jax.random.split(state.key, 6)
+        begin_key, play_key, update_key, opponent_key, replay_key = keys
         tables = deal(begin_key) if fresh else state.tables
         if forget:
             memory = table.initial_memory((num_games, env.num_agents))
             tables = tables._replace(memory=memory)
         params = tuple(learner.acting for learner in state.learners)
         pool, num_updates = state.pool, state.num_updates + 1
-        opponent_key, replay_key = jax.random.split(jax.random.fold_in(begin_key, 1))
-        everyone = params + others_params(opponent_key, pool)
+        everyone = params + others_params(opponent_key, pool, params[0])
         before, (tables, trajectory) = tables, play(play_key, everyone, tables)
         metrics = {"reward": _reward(trajectory, seats)}
         if measure is not None:
@@ -186,8 +189,11 @@ def self_play(
             prefix = f"learner_{i}/" if len(learners) > 1 else ""
             metrics |= {prefix + name: number for name, number in numbers.items()}
         if opponents is not None:
-            pool = pools.advance(pool, num_updates % opponents.every == 0)
-            pool = pools.record(pool, states[0].acting)
+            keeps = num_updates % opponents.every == 0
+            # Known only when the opponents have been read from the ring: XLA would copy
+            # it before a write that need not wait.
+            keeps &= jnp.isfinite(optax.tree.norm(states[0].params))
+            pool = pools.record(pool, params[0], keeps)
         tables = None if fresh else tables
         next_state = TrainState(key, num_updates, tuple(states), tables, pool, store)
         return next_state, metrics

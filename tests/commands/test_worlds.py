@@ -122,9 +122,22 @@ def test_coins_are_measured():
         fair["reward with itself"], fair["coins per step and agent"], rtol=1e-5
     )
     assert 0.4 < greedy["own of the coins taken"] < 0.6
-    # More than one coin is not one to measure by.
-    several = envs.make("coin", num_agents=3, num_steps=2)
-    assert set(measured(several, "random")[0]) == {"reward with itself"}
+
+
+@pytest.mark.parametrize("loss", [-2.0, -1.0, -3.0])
+def test_whose_coins_are_taken_does_not_depend_on_what_they_are_worth(loss):
+    env = envs.make("coin", num_steps=20, loss=loss)
+    (numbers,) = measured(env, "always_defect")
+    assert 0.45 < numbers["own of the coins taken"] < 0.55
+    assert 0.4 < numbers["coins per step and agent"] < 0.8
+    (numbers,) = measured(env, "always_cooperate")
+    assert numbers["own of the coins taken"] == 1
+
+
+def test_coins_of_three_are_measured():
+    env = envs.make("coin", num_agents=3, num_steps=20)
+    (numbers,) = measured(env, "random")
+    assert 0.2 < numbers["own of the coins taken"] < 0.47
 
 
 def test_deals_are_measured():
@@ -137,9 +150,16 @@ def test_deals_are_measured():
         np.testing.assert_allclose(numbers["efficiency"], efficiency, rtol=1e-5)
 
 
-def test_where_stakes_are_hidden_there_is_no_efficiency():
-    env = envs.make("negotiation", observation="private", num_steps=5)
-    assert set(measured(env, "random")[0]) == {"reward with itself"}
+@pytest.mark.parametrize("turns", [1, 2, 4])
+@pytest.mark.parametrize("observation", ["raw", "private"])
+def test_efficiency_counts_the_turns_that_pay(turns, observation):
+    env = envs.make(
+        "negotiation", observation=observation, num_steps=12,
+        min_turns=turns, mean_turns=float(turns), max_turns=turns,
+    )  # fmt: skip
+    (greedy,) = measured(env, "always_defect")
+    np.testing.assert_allclose(greedy["efficiency"], 0.6, rtol=1e-5)
+    np.testing.assert_allclose(greedy["reward with itself"], 0.3 / turns, rtol=1e-5)
 
 
 def test_apples_are_measured():

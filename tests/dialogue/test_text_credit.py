@@ -253,8 +253,16 @@ def test_who_is_compared_with_whom():
     assert alike("batch") == [{(0, 1, 2, 3, 4)}, {(0, 3, 4), (1, 2)}]
 
 
-def test_a_match_like_no_other_keeps_its_return():
+def test_a_match_like_no_other_has_no_advantage():
     reward = np.array([[[1.0, 0.0], [3.0, 2.0]]], np.float32)
     compared = np.zeros((1, 2), np.int32)
     advantage = credit.group_advantages(reward, compared, 0.5, 2.0)
-    assert_close(advantage, [[[1.25, 0.5], [1.5, 1.0]]])
+    np.testing.assert_array_equal(advantage, np.zeros((1, 2, 2)))
+    # Nor does it weigh in what its co-player is credited for.
+    reward = 100 + np.arange(16.0, dtype=np.float32).reshape(4, 2, 2) % 5
+    compared = np.zeros((4, 2), np.int32)
+    compared[3, 1] = 1
+    advantage = credit.group_advantages(reward, compared, 0.5, 1.0)
+    goal = credit.advantage_alignment(0.5, 1.0)
+    np.testing.assert_array_equal(advantage[3, :, 1], np.zeros(2))
+    assert_close(goal.credit(advantage[3])[:, 0], np.asarray(advantage[3, :, 0]))

@@ -402,27 +402,31 @@ def test_numbers_read_off_few_words_are_independent(radices, num_words):
     assert f"shape=({num_words},)" in traced
 
 
-def test_pickups_are_read_off_the_rewards():
-    table = [  # rewards, own coins taken, the other's coins taken
-        ((0, 0), (0, 0), (0, 0)),
-        ((1, 0), (1, 0), (0, 0)),
-        ((0, 1), (0, 1), (0, 0)),
-        ((1, -2), (0, 0), (1, 0)),
-        ((-2, 1), (0, 0), (0, 1)),
-        ((1, -1), (0, 1), (1, 0)),
-        ((-1, 1), (1, 0), (0, 1)),
-    ]
-    reward, own, other = (
-        jnp.array(column, jnp.float32) for column in zip(*table, strict=True)
-    )
-    actual = coin.pickups(jnp.stack([reward, reward]))
-    np.testing.assert_array_equal(actual.own, [own, own])
-    np.testing.assert_array_equal(actual.other, [other, other])
-    # All that can happen is in the table.
-    env = coin.coin_game()
-    reward = random_play(env)[1].reward
-    seen = np.unique(reward.reshape(-1, 2), axis=0)
-    assert {tuple(x) for x in seen} == {pair for pair, _, _ in table}
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"gain": 1.0, "loss": -1.0}, {"coins": "each"}, {"num_agents": 3}],
+    ids=label,
+)
+def test_pickups_are_what_happened(options):
+    """Whatever coins are worth: rewards are sums over those that were taken."""
+    env = coin.coin_game(**options)
+    states, timesteps, _ = random_play(env)
+    own, other = coin.pickups(states)
+    assert own.shape == other.shape == (60, 8, env.num_agents)
+    assert own.sum() > 20 and other.sum() > 20
+    own, other = np.asarray(own), np.asarray(other)
+    gained = float(env.gain) * (own + other)
+    # A coin that others take, one or several of them, is one loss of its owner.
+    lost = (np.asarray(timesteps.reward[1:]) - gained) / float(env.loss)
+    np.testing.assert_allclose(lost, np.round(lost), atol=1e-6)
+    if env.num_agents == 2:
+        np.testing.assert_allclose(lost, other[..., ::-1], atol=1e-6)
+    # The last coin that each agent took is in the state.
+    last = np.zeros((8, env.num_agents), int)
+    for t in range(60):
+        if env.coins == "one":
+            last = np.where(own[t] > 0, 1, np.where(other[t] > 0, -1, last))
+            np.testing.assert_array_equal(states.last_taken[t + 1], last)
 
 
 def test_boards_are_drawn():

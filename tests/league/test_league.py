@@ -140,11 +140,16 @@ def test_round_robin_by_hand():
     def mean(rows, columns):
         return np.array([[REWARD[i, j] for j in columns] for i in rows]).mean(1)
 
-    expected = []
-    own = mean(seeds, seeds)
-    expected.append(
-        LineUp(("learned", "learned"), (own.mean(),) * 2, (interval(own),) * 2)
-    )
+    # With itself different seeds meet; two remain when one is left out.
+    cross = np.array([[REWARD[i, j] for j in seeds] for i in seeds])
+    apart = ~np.eye(3, dtype=bool)
+    without = [
+        cross[np.ix_(keep, keep)][~np.eye(2, dtype=bool)].mean()
+        for keep in ~np.eye(3, dtype=bool)
+    ]
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 * np.var(without))
+    own = (cross[apart].mean(),) * 2
+    expected = [LineUp(("learned", "learned"), own, (half,) * 2)]
     for name in (WSLS, D):
         own, other = mean(seeds, [name]), mean([name], seeds)
         of_seeds = np.array([REWARD[name, seed] for seed in seeds])
@@ -156,23 +161,55 @@ def test_round_robin_by_hand():
     for first in (WSLS, D):
         for second in (WSLS, D):
             rewards = REWARD[first, second], REWARD[second, first]
-            expected.append(LineUp((first, second), rewards, (None, None)))
+            # Over games, which are all alike.
+            expected.append(LineUp((first, second), rewards, (0.0, 0.0)))
 
     actual = {line_up.players: line_up for line_up in line_ups}
     assert len(actual) == len(line_ups) == len(expected)
     for line_up in expected:
         ours = actual[line_up.players]
         np.testing.assert_allclose(ours.reward, line_up.reward, rtol=1e-6)
-        if None in line_up.interval:
-            assert ours.interval == (None, None)
-        else:
-            assert max(line_up.interval) > 0.1
-            np.testing.assert_allclose(
-                ours.interval, line_up.interval, rtol=1e-5, atol=1e-6
-            )
+        np.testing.assert_allclose(
+            ours.interval, line_up.interval, rtol=1e-5, atol=1e-6
+        )
+    assert max(expected[0].interval) > 0.1
 
 
 def test_too_many_line_ups_are_refused():
     players = Group(("one",) * 142, POLICY, (jnp.zeros((142, 5, 2)),) * 2)
     with pytest.raises(ValueError, match="players are 142 for 2 seats.*20000"):
         round_robin(KEY, ENV, [players], 1, NUM_STEPS)
+
+
+def test_line_ups_have_chance_of_their_own_unless_they_are_paired():
+    """Five equal seeds: only what games leave to chance tells them apart."""
+    seeds = group(*["random"] * 5)
+    members = np.stack([np.arange(5)] * 2, 1)
+    own = play_line_ups(KEY, ENV, [seeds] * 2, members, 32, NUM_STEPS)
+    assert len(np.unique(own[:, 0])) == 5
+    paired = play_line_ups(KEY, ENV, [seeds] * 2, members, 32, NUM_STEPS, paired=True)
+    assert len(np.unique(paired[:, 0])) == 1
+
+
+def test_chance_of_games_is_in_the_interval():
+    """Of 60 leagues of equal seeds, at least nine tenths hold the truth, −1.5."""
+    seeds = group(*["random"] * 5, names=("random",) * 5)
+    held = 0
+    for number in range(60):
+        (line_up,) = round_robin(jax.random.key(number), ENV, [seeds], 8, 4)
+        held += abs(line_up.reward[0] + 1.5) <= line_up.interval[0]
+    assert held >= 54
+
+
+def test_where_episodes_end_by_chance_nothing_is_played_beyond():
+    """To cooperate at first and defect then: −1 and then −2 a step, two steps long."""
+    env = envs.make("ipd", num_steps=50, continuation=0.5)
+    table = jnp.eye(2)[jnp.array([0, 1, 1, 1, 1])]
+    players = Group(("one",), POLICY, (table[None],) * 2)
+    num_games = 4096
+    reward = with_itself(KEY, env, players, num_games, 50)
+    # Of a ratio of means: lengths have variance 2.
+    np.testing.assert_allclose(reward, -1.5, atol=4 * np.sqrt(0.5 / 4 / num_games))
+    (line_up,) = round_robin(KEY, env, [players], num_games, 50)
+    np.testing.assert_allclose(line_up.reward, -1.5, atol=0.03)
+    assert 0.001 < line_up.interval[0] < 0.03

@@ -119,3 +119,46 @@ def test_a_policy_with_memory_is_asked_about_its_own_history():
 )
 def test_outcomes_are_named_own_action_first(env, names):
     assert outcome_names(env) == names
+
+
+def test_only_games_that_go_on_are_asked():
+    """Half of them end with the first step; the others are asked then, or later."""
+    policy = categorical_policy(nets.tabular(5, 2))
+    env = envs.make("ipd", continuation=0.5)
+    params = (parameters(CHANCES),) * 2
+    answers = cooperation_after(
+        jax.random.key(0), env, policy, params, num_games=64, num_steps=50
+    )
+    np.testing.assert_allclose(answers, CHANCES, rtol=1e-5)
+    over = envs.make("ipd", continuation=0.0)
+    answers = cooperation_after(
+        jax.random.key(0), over, policy, params, num_games=8, num_steps=5
+    )
+    np.testing.assert_allclose(answers[0], CHANCES[0], rtol=1e-5)
+    assert np.isnan(answers[1:]).all()
+
+
+def test_many_agents_are_asked_by_how_many_cooperate():
+    """Of eight there are 256 joint actions, and sixteen outcomes told by numbers."""
+    env = envs.make("public_goods", num_agents=8, num_steps=4)
+    names = outcome_names(env)
+    assert len(names) == 1 + 2 * 8
+    assert names[:2] == ["start", "C, 7 of 7 C"] and names[-1] == "D, 0 of 7 C"
+
+    def counts(params, observation, memory):
+        """Cooperates with chance (1 + co-players that did) / 10, or .5 at the start."""
+        joint = np.indices((2,) * 8).reshape(8, -1)
+        chance = np.append(0.5, (1 + (joint[1:] == 0).sum(0)) / 10)
+        chance = observation @ jnp.asarray(chance, jnp.float32)
+        scores = jnp.stack([jnp.log(chance), jnp.log1p(-chance)], -1)
+        return scores, jnp.zeros(chance.shape), memory
+
+    def unroll(params, observation, last, memory):
+        return counts(params, observation, memory)[:2]
+
+    network = Network(lambda key: (), lambda shape: (), counts, unroll)
+    answers = cooperation_after(
+        jax.random.key(0), env, categorical_policy(network), ((),) * 8, 32, 4
+    )
+    expected = [0.5, *([(1 + count) / 10 for count in range(7, -1, -1)] * 2)]
+    np.testing.assert_allclose(answers, expected, rtol=1e-4)

@@ -14,7 +14,7 @@ from aajax.dialogue.scripted import ScriptedPlayer, scripted_player
 from aajax.league.text_league import (
     ALL_MATCHES,
     Entrant,
-    mean_and_interval,
+    mean_over_games,
     pairs_of,
     play_pairs,
     text_table,
@@ -182,15 +182,15 @@ def test_records_name_who_played(tmp_path):
 def test_intervals():
     rng = np.random.default_rng(0)
     total = rng.normal(size=9)
-    mean, interval = mean_and_interval(total, np.full(9, 2.0))
+    mean, interval = mean_over_games(total, np.full(9, 2.0))
     low, high = stats.t.interval(0.95, 8, total.mean() / 2, stats.sem(total / 2))
     assert (mean, interval) == pytest.approx(((low + high) / 2, (high - low) / 2))
     # Worlds in which nothing counted change nothing.
     count = np.concatenate([np.full(9, 2.0), np.zeros(3)])
     padded = np.concatenate([total, np.zeros(3)])
-    assert mean_and_interval(padded, count) == pytest.approx((mean, interval))
-    assert mean_and_interval(np.array([3.0, 0]), np.array([4.0, 0])) == (0.75, None)
-    assert mean_and_interval(np.zeros(2), np.zeros(2)) == (None, None)
+    assert mean_over_games(padded, count) == pytest.approx((mean, interval))
+    assert mean_over_games(np.array([3.0, 0]), np.array([4.0, 0])) == (0.75, None)
+    assert mean_over_games(np.zeros(2), np.zeros(2)) == (None, None)
 
 
 def test_intervals_of_ratios_cover():
@@ -202,7 +202,7 @@ def test_intervals_of_ratios_cover():
         # Worlds differ, so that their answers are not independent.
         chance = rng.beta(2, 6, 40)
         total = rng.binomial(count.astype(int), chance).astype(float)
-        mean, interval = mean_and_interval(total, count)
+        mean, interval = mean_over_games(total, count)
         hits += abs(mean - 0.25) < interval
     assert 0.92 < hits / 2000 < 0.97
 

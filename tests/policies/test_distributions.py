@@ -211,21 +211,42 @@ def test_whole_actions_are_explored():
     assert stats.chisquare(counts, NUM_DRAWS * np.array(expected)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("scores", [(0.0, -1.0), (1.5, -0.5), (-2.0, -2.0), (0.5, 1.0)])
+@pytest.mark.parametrize(
+    "scores",
+    [(0.0, -1.0), (1.5, -0.5), (-2.0, -2.0), (0.5, 1.0), (0.0, 9.0), (9.0, 9.0)],
+)
 def test_the_normals_entropy(scores):
-    """By a fine sum over x; nine points come within a few hundredths of a nat."""
+    """By a fine sum over x, at the widest scales too."""
     (mean,), (std,) = moments(scores)
+    most = np.arctanh(1 - 1e-6)
+    normal = stats.truncnorm((-most - mean) / std, (most - mean) / std, mean, std)
 
     def surprise(x):
-        chance = stats.norm.pdf(x, mean, std)
         slope = np.log(HIGH - LOW) - np.log(2) - 2 * np.log(np.cosh(x))
-        return chance * (slope - stats.norm.logpdf(x, mean, std))
+        return normal.pdf(x) * (slope - normal.logpdf(x))
 
-    expected, _ = integrate.quad(surprise, mean - 9 * std, mean + 9 * std)
+    begin, end = max(-most, mean - 9 * std), min(most, mean + 9 * std)
+    expected, _ = integrate.quad(surprise, begin, end, limit=200)
     # Exploration is left out.
     for epsilon in (None, 0.5):
         entropy = entropy_of("normal", epsilon, np.repeat(scores, 2).astype("f")) / 2
-        np.testing.assert_allclose(entropy, expected, atol=0.05)
+        np.testing.assert_allclose(entropy, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("scores", [(0.0, 0.0), (3.0, 1.0), (9.0, 3.0), (-9.0, 9.0)])
+def test_the_normals_samples_have_the_density_that_they_are_given(scores):
+    """E[∇ log π] = 0 and E[−log π] = H, also where many samples come near the ends."""
+    (mean,), (std,) = moments(scores)
+    count = 200_000
+    distribution = distributions.tanh_normal(1, LOW, HIGH)
+    each = jnp.broadcast_to(jnp.asarray(scores, jnp.float32), (count, 2))
+    action, log_prob = jax.jit(distribution.sample)(jax.random.key(3), each)
+    score = jax.jit(jax.grad(lambda s: distribution.log_prob(s, action).sum()))(each)
+    error = np.std(score, axis=0) / np.sqrt(count)
+    np.testing.assert_array_less(np.abs(np.mean(score, axis=0)), 4 * error + 1e-3)
+    entropy = distribution.entropy(each[0])
+    np.testing.assert_allclose(-np.mean(log_prob), entropy, atol=0.02)
+    assert np.abs(action).max() < HIGH
 
 
 EXTREMES = [0.0, 60.0, -60.0, 1e4, -1e4]

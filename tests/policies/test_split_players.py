@@ -12,7 +12,7 @@ from aajax import envs
 from aajax.commands.evaluate import MEASURES, OPPONENTS
 from aajax.envs import centred
 from aajax.policies import scripted, seated, split, trust_and_split
-from aajax.rollout import begin, rollout
+from aajax.rollout import begin, play_episodes, rollout
 
 NUM_GAMES = 1024
 NUM_STEPS = {"split": 4, "trust_and_split": 6}
@@ -337,23 +337,28 @@ def test_trust_and_split_is_a_dilemma(players, cases, expected):
 # Both.
 
 
+def measured(game, name, num_steps):
+    """Of a named player among its like."""
+    env, policy, _ = compiled(game)
+    params = (PLAYERS[game].scripted_params(name),) * 2
+    both = seated([policy] * 2, [[0], [1]])
+    episodes = play_episodes(jax.random.key(0), env, both, params, NUM_GAMES, num_steps)
+    return MEASURES[type(env)](env, episodes)
+
+
 @every_world
 def test_efficiency_is_measured(game):
-    env, *_ = compiled(game)
-    measure = MEASURES[type(env)]
     # Greed is worth 60 of 210 and 105 of 300 in Split; in the sum 165 · 2 of 510.
     greedy = {"split": 330 / 510, "trust_and_split": 0.55}
-    numbers = measure(env, meet(game, "always_cooperate", "always_cooperate"))
+    numbers = measured(game, "always_cooperate", NUM_STEPS[game])
     np.testing.assert_allclose(numbers["efficiency"], 1, rtol=1e-5)
-    numbers = measure(env, meet(game, "always_defect", "always_defect"))
+    numbers = measured(game, "always_defect", NUM_STEPS[game])
     np.testing.assert_allclose(numbers["efficiency"], greedy[game], rtol=0.01)
 
 
 def test_a_game_without_a_whole_round_has_no_efficiency():
-    env, *_ = compiled("trust_and_split")
-    trajectory = meet("trust_and_split", "random", "random")
-    begun = jax.tree.map(lambda x: x[:2], trajectory)
-    assert set(MEASURES[type(env)](env, begun)) == {"reward with itself"}
+    numbers = measured("trust_and_split", "random", 2)
+    assert set(numbers) == {"reward with itself"}
 
 
 @every_world

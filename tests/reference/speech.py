@@ -38,7 +38,7 @@ def advantages(records, discount, scale, baseline, shared=False):
                 and other["trained"][seat] == record["trained"][seat]
             ]
             own = own_returns(record, seat, discount, scale, shared)
-            columns.append(own - np.mean(others, 0) if others else own)
+            columns.append(own - np.mean(others, 0) if others else 0 * own)
         result.append(np.stack(columns, 1))
     return result
 

@@ -46,38 +46,48 @@ def counter():
 
 
 def test_a_ring_by_hand():
-    """Three places; the head moves on after the second, third, fourth and fifth."""
+    """Three places; the second, third, fourth and fifth self are kept."""
     pool = pools.create({"x": jnp.full(2, 7.0)}, 3)
     np.testing.assert_array_equal(pool.members["x"], np.full((3, 2), 7.0))
     expected = {
-        1: ([1, 7, 7], False),
+        1: ([7, 7, 7], False),
         2: ([2, 7, 7], True),
         3: ([2, 3, 7], True),
         4: ([2, 3, 4], True),
         5: ([5, 3, 4], True),
-        6: ([5, 6, 4], False),
+        6: ([5, 3, 4], False),
     }
-    for self, (members, moves) in expected.items():
-        pool = pools.record(pool, {"x": jnp.full(2, float(self))})
+    for self, (members, keeps) in expected.items():
+        params = {"x": jnp.full(2, float(self))}
+        pool = pools.record(pool, params, jnp.array(keeps))
         np.testing.assert_array_equal(pool.members["x"][:, 0], members)
-        pool = pools.advance(pool, jnp.array(moves))
     assert pool.filled == 4
 
 
-def test_opponents_are_drawn_from_those_there_are():
-    """Of five places two are filled, the second of which is the head's."""
-    members = {"x": jnp.arange(5.0), "y": jnp.arange(10.0).reshape(5, 2)}
-    pool = pools.Pool(members, jnp.array(1))
-    options = Opponents(capacity=5, groups=400, current=0.25)
+@pytest.mark.parametrize(
+    ("filled", "there"),
+    [(0, []), (1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (9, [0, 1, 2])],
+)
+def test_opponents_are_drawn_from_the_past_selves_there_are(filled, there):
+    """A quarter of the groups meets the present self; all do while there is none."""
+    members = {"x": jnp.arange(3.0), "y": jnp.arange(6.0).reshape(3, 2)}
+    present = {"x": jnp.array(-1.0), "y": jnp.array([-2.0, -1.0])}
+    pool = pools.Pool(members, jnp.array(filled))
+    options = Opponents(capacity=3, groups=400, current=0.25)
     drawn = jax.jit(pools.draw, static_argnames="options")(
-        jax.random.key(0), pool, options=options
+        jax.random.key(0), pool, present, options=options
     )
-    np.testing.assert_array_equal(drawn["y"], members["y"][drawn["x"].astype(int)])
+    who = np.asarray(drawn["x"], int)
     assert drawn["y"].shape == (400, 2)
-    np.testing.assert_array_equal(drawn["x"][:100], 1)
-    counts = np.bincount(drawn["x"][100:].astype(int), minlength=5)
-    assert counts[2:].sum() == 0
-    assert stats.chisquare(counts[:2]).pvalue > 1e-3
+    np.testing.assert_array_equal(drawn["y"], np.stack([2 * who, 2 * who + 1], 1))
+    np.testing.assert_array_equal(who[:100], -1)
+    if not there:
+        np.testing.assert_array_equal(who, -1)
+        return
+    values, counts = np.unique(who[100:], return_counts=True)
+    assert values.tolist() == there
+    if len(there) > 1:
+        assert stats.chisquare(counts).pvalue > 1e-3
 
 
 OPTIONS = Opponents(capacity=4, every=3, groups=4, current=0.25)
@@ -117,9 +127,9 @@ def test_opponents_are_the_latest_of_every_third_self():
     np.testing.assert_array_equal(opponents[:, 0], np.arange(NUM_UPDATES))
     age = np.zeros(OPTIONS.capacity)
     for now in range(NUM_UPDATES):
-        # Selves 2, 5, 8, ... are left behind; with the present one, four are kept.
-        kept = [*range(2, now, 3)][-3:] + [now]
-        assert set(opponents[now]) <= set(kept)
+        # Selves 2, 5, 8, ... are kept, the latest four of them.
+        kept = [*range(2, now, 3)][-4:] or [now]
+        assert set(opponents[now, 1:]) <= set(kept)
         if len(kept) == OPTIONS.capacity:
             for opponent in opponents[now, 1:]:
                 age[kept.index(opponent)] += 1

@@ -282,6 +282,8 @@ def commons_harvest(
         )
     if len(view) != 4 or any(n < 0 or n != int(n) for n in view):
         raise InputError(f"view is {view}: four whole numbers from 0 on are needed")
+    if not isinstance(apple_reward, jax.core.Tracer) and np.any(apple_reward == 0):
+        raise InputError(f"apple_reward is {apple_reward}: another number is needed")
     if end_probability is not None:
         end_probability = _leaf("end_probability", end_probability, high=1.0)
     return CommonsHarvest(

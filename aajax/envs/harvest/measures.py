@@ -9,7 +9,10 @@ from aajax.types import Array, Trajectory
 
 
 def measures(
-    env: CommonsHarvest, trajectory: Trajectory, time: Array
+    env: CommonsHarvest,
+    trajectory: Trajectory,
+    time: Array,
+    inside: Array | None = None,
 ) -> dict[str, Array]:
     """Numbers of games [T, B, N, ...], each f32[].
 
@@ -23,12 +26,15 @@ def measures(
       env: where apples are worth something.
       trajectory: of all seats.
       time: i32[T, B], steps of the episode played before each step.
+      inside: bool[T, B], steps that count; None for all.
     """
-    eaten = (trajectory.reward != 0).astype(jnp.float32)
+    inside = jnp.ones_like(trajectory.last) if inside is None else inside
+    # A reward is nothing but apples, and an apple is worth something.
+    eaten = jnp.where(inside[..., None], trajectory.reward / env.apple_reward, 0.0)
     apples = eaten.sum()
     when = (time + 1).astype(jnp.float32)[..., None]
     _, num_games, num_agents = trajectory.reward.shape
-    fired = shots(env, trajectory.observation, trajectory.action)
+    fired = shots(env, trajectory.observation, trajectory.action) & inside[..., None]
     return {
         "apples": apples / (num_games * num_agents),
         "sustainability": (when * eaten).sum() / jnp.maximum(apples, 1),

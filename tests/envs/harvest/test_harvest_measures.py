@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from aajax.envs.harvest import commons_harvest, rules
 from aajax.envs.harvest.measures import measures, shots
@@ -69,3 +70,23 @@ def test_shots_are_those_of_the_world():
         assert fires[0] == (before.cooldown[0] == 0) & (before.out[0] == 0)
         assert not fires[1]
         assert fires[0] == (state.cooldown[0] == env.cooldown)
+
+
+def test_steps_beyond_the_end_do_not_count():
+    trajectory = played(
+        action=[[[rules.ZAP, 0]], [[rules.ZAP, 0]]],
+        reward=[[[3, 6]], [[3, 3]]],
+        ready=[[[1, 1]], [[1, 1]]],
+        last=[[True], [False]],
+    )
+    time = jnp.array([[4], [5]])
+    numbers = measures(ENV, trajectory, time, jnp.array([[True], [False]]))
+    # One agent ate one apple and one two of them.
+    np.testing.assert_allclose(numbers["apples"], 1.5)
+    np.testing.assert_allclose(numbers["sustainability"], 5)
+    np.testing.assert_allclose(numbers["zaps"], 0.5)
+
+
+def test_apples_are_worth_something():
+    with pytest.raises(ValueError, match="^apple_reward is 0: another number"):
+        commons_harvest(apple_reward=0)
