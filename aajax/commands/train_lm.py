@@ -1,8 +1,8 @@
 """`aajax train lm-...`: a language model learns a game in words."""
 
+import contextlib
 import dataclasses
 import importlib.util
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,16 +12,16 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import parse
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.errors import InputError
+from aajax.files import write_json
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
 from aajax.report.tables import OTHERS, measures_table
 from aajax.training.lm_config import LmConfig
-from aajax.training.metrics import read_rows, write_text
-from aajax.training.run import open_folder
+from aajax.training.metrics import read_rows
+from aajax.training.run import opened
 
 LAST = 0.1  # part of a run that its summary is about
 
@@ -43,8 +43,13 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    default = Options(config, Path("runs") / preset)
-    options = parse(Options, rest, f"aajax train {preset}", about, default)
+    options = tyro.cli(
+        Options,
+        args=rest,
+        prog=f"aajax train {preset}",
+        description=about,
+        default=Options(config, Path("runs") / preset),
+    )
     start_distributed()
     if jax.process_index() > 0:
         console = Console(quiet=True)  # process 0 speaks for all
@@ -57,14 +62,16 @@ def run_lm(
     """Trains (on) and reports; returns the summary.
 
     With several processes all of them call this, and process 0 writes.
+
+    Raises:
+      DivergenceError: if the run diverges.
     """
     if importlib.util.find_spec("transformers") is None:
         raise InputError("transformers is not installed: pip install 'aajax[lm]'")
-    from aajax.commands.evaluate_lm import evaluate_lm
     from aajax.commands.text_players import make_guest
     from aajax.lm.pocket import user_cache
     from aajax.training.lm_assemble import assemble
-    from aajax.training.lm_run import check_processes, train_lm
+    from aajax.training.lm_run import check_processes
 
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:
@@ -73,7 +80,36 @@ def run_lm(
         # What does not fit is refused before anything is written.
         parts = assemble(config, make_guest(config))
     check_processes(parts)
-    in_first(lambda: open_folder(out, preset, config, resume))
+    with contextlib.ExitStack() as stack:
+        in_first(lambda: stack.enter_context(opened(out, preset, config, resume)))
+        measures, seconds = _trained_measures(parts, out, console)
+        summary = {
+            "preset": preset,
+            "game": config.game,
+            "algorithm": config.algorithm,
+            "seed": config.seed,
+            "wall_seconds": round(seconds, 2),
+            "training": _last(out),
+            "measures": measures,
+        }
+        if jax.process_index() == 0:
+            _report(summary, out, console)
+    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
+    return summary
+
+
+def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
+    """What the final adapter does, and the seconds that its training took.
+
+    Args:
+      parts: `LmParts` of the run.
+      out: its folder.
+      console: on which progress is shown.
+    """
+    from aajax.commands.evaluate_lm import evaluate_lm
+    from aajax.training.lm_run import train_lm
+
+    config = parts.config
     with progress_bar(console, "iterations") as progress:
         task = progress.add_task("compiling", total=config.num_iterations)
         done = 0
@@ -97,19 +133,12 @@ def run_lm(
                 "the same command and --resume."
             ) from None
         progress.update(task, description="playing with others")
-        measures = evaluate_lm(parts, state)
-    summary = {
-        "preset": preset,
-        "game": config.game,
-        "algorithm": config.algorithm,
-        "seed": config.seed,
-        "wall_seconds": round(seconds, 2),
-        "training": _last(out),
-        "measures": measures,
-    }
-    if jax.process_index() > 0:
-        return summary
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+        return evaluate_lm(parts, state), seconds
+
+
+def _report(summary: dict, out: Path, console: Console) -> None:
+    """Writes summary.json and the figure; prints the table."""
+    write_json(out / "summary.json", summary)
     console.print(measures_table(summary))
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.lm_curves import lm_figure
@@ -117,8 +146,6 @@ def run_lm(
         lm_figure(out, out / "figure.png")
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
-    tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
-    return summary
 
 
 def trained_lm(name: str, config: LmConfig, out: Path) -> dict:

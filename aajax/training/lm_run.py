@@ -13,18 +13,21 @@ Several processes share the folder, and all but matches are written once.
 """
 
 import functools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 
 from aajax.dialogue.matches import Match, save_matches
-from aajax.errors import InputError
+from aajax.errors import DivergenceError, InputError
+from aajax.files import os_error, written_folder
 from aajax.lm.decoder import Adapters
 from aajax.lm.hosts import in_first, largest
 from aajax.lm.peft_folder import load_peft, save_peft
 from aajax.training import checkpoint, metrics
+from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmParts, LmState
 from aajax.training.lm_iteration import iterate
 from aajax.training.lm_past import check_kept, kept_numbers, make_stack, past_folder
@@ -53,14 +56,17 @@ def train_lm(
 
     Raises:
       InputError: if there are several processes, and no mesh over them.
+      DivergenceError: if a metric or a number of the state is no longer finite; the
+        latest checkpoint is from before, and the row of metrics is written.
       KeyboardInterrupt: after an interrupt.
       OSError: if the folder cannot be written.
     """
     began, config = time.monotonic(), parts.config
     check_processes(parts)
     log, saves = folder / "metrics.jsonl", folder / "checkpoints"
-    restored = checkpoint.restore_latest(saves, parts.template)
+    restored = checkpoint.restore_latest(saves, parts.template, _fault)
     done, state = restored or (0, parts.init(jax.random.key(config.seed)))
+    saved = done
     rows = in_first(lambda: metrics.drop_rows_after(log, done))
     began -= rows[-1]["seconds"] if rows else 0.0
     check_kept(config, folder, done)
@@ -76,6 +82,7 @@ def train_lm(
             row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
             if jax.process_index() == 0:
                 metrics.append_rows(log, [row | numbers])
+            _check_finite(folder, parts, numbers, state, done, saved)
             if done in kept_numbers(config, done):
                 _save_adapter(past_folder(folder, done), parts, state)
             on_iteration(done, numbers)
@@ -84,6 +91,7 @@ def train_lm(
             last = done == config.num_iterations
             if done % config.save_every == 0 or last or stops:
                 checkpoint.save(saves, done, state)
+                saved = done
             if stops and not last:
                 raise KeyboardInterrupt
     _save_adapter(folder / "adapter", parts, state)
@@ -97,6 +105,35 @@ def check_processes(parts: LmParts) -> None:
             f"mesh is data 1 x fsdp 1 x tensor 1: a product of {jax.device_count()}, "
             f"the devices of all {jax.process_count()} processes, is needed"
         )
+
+
+def _fault(state: LmState) -> str | None:
+    """Why a state is not gone on from."""
+    return next((f"{name} is not finite" for name in not_finite(state)), None)
+
+
+def _check_finite(
+    folder: Path,
+    parts: LmParts,
+    numbers: Mapping[str, float | None],
+    state: LmState,
+    done: int,
+    saved: int,
+) -> None:
+    """Raises DivergenceError, naming what is not finite after iteration `done`."""
+    odd = [
+        f"{name} is {x}"
+        for name, x in numbers.items()
+        if x is not None and not math.isfinite(x)
+    ]
+    odd += filter(None, [_fault(state)])
+    if not odd:
+        return
+    kept = f"the state after iteration {saved} is kept in {folder / 'checkpoints'}/"
+    raise DivergenceError(
+        f"seed {parts.config.seed} diverged at iteration {done}: {odd[0]}; "
+        f"{kept if saved else 'there was no checkpoint before'}"
+    )
 
 
 def _learner(parts: LmParts, state: LmState) -> Adapters:
@@ -115,7 +152,14 @@ def _load_past(folder: Path, parts: LmParts, number: int) -> Adapters:
 
 def _prepare(folder: Path, parts: LmParts) -> None:
     (folder / "matches").mkdir(exist_ok=True)
-    parts.model.template.tokens.tokenizer.save_pretrained(folder / "model")
+    with written_folder(folder / "model") as made:
+        try:
+            parts.model.template.tokens.tokenizer.save_pretrained(made)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            # As which the tokenizers library raises what the system refuses.
+            raise os_error(error, folder / "model") from error
 
 
 def _save_matches(folder: Path, number: int, matches: list[Match]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,11 +21,13 @@ from aajax.dialogue.batch import places_of, speech_batch
 from aajax.dialogue.learner import score_speech
 from aajax.dialogue.matches import load_matches
 from aajax.dialogue.seating import Seating
+from aajax.errors import DivergenceError, InputError
 from aajax.lm import lora
 from aajax.lm.peft_folder import load_peft
-from aajax.training import checkpoint, metrics
+from aajax.training import checkpoint, lm_run, metrics
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_iteration import iterate
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
@@ -245,6 +248,85 @@ def test_which_place_a_past_self_has_changes_nothing(model, tmp_path):
     # Nobody but the learner: measured is what it did against past selves.
     assert [row["reward"] is None for row in rows_of(folder)] == [False] + [True] * 5
     assert all(row["reward_against_others"] is not None for row in rows_of(folder)[1:])
+
+
+def test_a_damaged_checkpoint_is_stepped_over(whole, tmp_path, caplog):
+    parts, folder = whole
+    run_folder = tmp_path / "run"
+    shutil.copytree(folder, run_folder)
+    newest = run_folder / "checkpoints" / "4"
+    largest = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+    assert_same(run(run_folder, parts, resume=True), folder)
+    (line,) = caplog.messages
+    assert line.startswith(f"checkpoint is {newest}: it is damaged (")
+    assert saved(run_folder, parts)[0] == 4
+    for step in ("2", "4"):
+        shutil.rmtree(run_folder / "checkpoints" / step)
+        (run_folder / "checkpoints" / step).mkdir()
+    with pytest.raises(InputError, match=r"^checkpoints is .*: a whole checkpoint is"):
+        run(run_folder, parts, resume=True)
+
+
+@pytest.mark.parametrize("what", ["loss", "reward_against_others", "weights"])
+def test_a_run_that_diverges_ends_before_it_is_saved(
+    whole, tmp_path, monkeypatch, what
+):
+    parts, folder = whole
+
+    def spoilt(parts, state, stack, number, *rest):
+        found = iterate(parts, state, stack, number, *rest)
+        if number < 2:
+            return found
+        if what != "weights":
+            assert what in found.metrics
+            return found._replace(metrics={**found.metrics, what: float("inf")})
+        policy = found.state.policy
+        first, *others = jax.tree.leaves(policy.weights)
+        leaves = [first.at[(0,) * first.ndim].set(np.nan), *others]
+        weights = jax.tree.unflatten(jax.tree.structure(policy.weights), leaves)
+        state = found.state._replace(policy=policy._replace(weights=weights))
+        return found._replace(state=state)
+
+    monkeypatch.setattr(lm_run, "iterate", spoilt)
+    lines = []
+    for resume in (False, True):
+        with pytest.raises(DivergenceError) as caught:
+            run(tmp_path / "run", parts, resume)
+        lines.append(str(caught.value))
+    assert lines[0] == lines[1]
+    quantity = (
+        r"policy/weights/\S+ is not finite" if what == "weights" else f"{what} is inf"
+    )
+    assert re.fullmatch(
+        rf"seed {parts.config.seed} diverged at iteration 3: {quantity}; the state "
+        rf"after iteration 2 is kept in {tmp_path / 'run' / 'checkpoints'}/",
+        lines[0],
+    )
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    rows = [json.loads(x, parse_constant=pytest.fail) for x in text.splitlines()]
+    assert [row["update"] for row in rows] == [1, 2, 3]
+    assert what == "weights" or rows[2][what] is None
+    assert saved(tmp_path / "run", parts)[0] == 2
+    assert not (tmp_path / "run" / "past" / "000003").exists()
+    monkeypatch.undo()
+    with jax.numpy_dtype_promotion("standard"):
+        assert_same(run(tmp_path / "run", parts, resume=True), folder)
+
+
+def test_a_checkpoint_that_holds_what_diverged(whole, tmp_path):
+    """Of a run that was made before anybody looked."""
+    parts, folder = whole
+    run_folder = tmp_path / "run"
+    shutil.copytree(folder, run_folder)
+    _, state = saved(folder, parts)
+    policy = state.policy
+    weights = jax.tree.map(lambda x: jax.numpy.full_like(x, np.nan), policy.weights)
+    state = state._replace(policy=policy._replace(weights=weights))
+    for step in (2, 4):
+        checkpoint.save(run_folder / "checkpoints", step, state)
+    with pytest.raises(InputError, match=r"4: policy/weights/\S* is not finite; "):
+        run(run_folder, parts, resume=True)
 
 
 def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path):
