@@ -3,6 +3,8 @@
 import itertools
 import random
 import re
+import subprocess
+import sys
 import time
 
 import hypothesis
@@ -13,6 +15,7 @@ import llguidance
 import numpy as np
 import pytest
 
+from aajax.lm import grammar_child
 from aajax.lm.grammar import FREE, allowed_tokens, compile_grammar, matches, next_state
 from aajax.lm.grammar_compile import byte_automata
 
@@ -415,6 +418,19 @@ def test_many_patterns_share_a_table(compiled):
 def test_the_same_pattern_twice(compiled):
     _, starts = compile_grammar(["a", "a"], TOKENS)
     assert len(starts) == 2
+
+
+def test_the_child_starts_without_the_package():
+    """Its start counts towards the time that patterns may take."""
+    child = subprocess.run(
+        [sys.executable, "-P", "-X", "importtime", grammar_child.__file__],
+        input=b'[["a"], 9]', capture_output=True, check=True,
+    )  # fmt: skip
+    imported = {
+        line.split("|")[-1].strip() for line in child.stderr.decode().split("\n")
+    }
+    assert {"pickle", "outlines_core"} <= imported
+    assert not {"aajax", "numpy", "jax"} & imported
 
 
 @pytest.mark.slow
