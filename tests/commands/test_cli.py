@@ -170,8 +170,11 @@ def test_list_and_help_name_everything(capsys):
         (["train", "ipd", "--game", "chess"], "game is 'chess': one of ipd"),
         (["train", "ipd", "--seeds", "-1"], "seeds is -1: at least 1"),
         (["train", "ipd", "--first-seed", "-1"], "first_seed is -1"),
+        (["train", "ipd", "--seeds", "many"], "seeds is 'many': a whole number of at"),
+        (["train", "ipd", "--no-such"], "option is --no-such: there is none of that"),
+        (["train", "ipd", "--policy", "lstm"], "policy is 'lstm': one of tabular, mlp"),
         (["train", "ipd", "--beta", "nan"], "beta is nan: a number"),
-        (["train", "ipd", "--sweep.gamma", "0.9", "2"], "gamma is 2.0: a number"),
+        (["train", "ipd", "--sweep.gamma", "0.9", "2"], "sweep.gamma has 2.0: a number"),
         (["train", "ipd", "--payoff", "[[1, 2], [3, 4]]"], "payoff has shape (2, 2)"),
         (["train", "ipd", "--payoff", "[[[1, 0], [2]]]"], "payoff is '[[[1, 0]"),
         (["train", "ipd", "--payoff", "none.npy"], "payoff is 'none.npy'"),
@@ -189,21 +192,6 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ):
     monkeypatch.chdir(tmp_path)
     assert message in refused(capsys, *arguments)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["train", "ipd", "--seeds", "many"],
-        ["train", "ipd", "--no-such-option"],
-        ["train", "ipd", "--policy", "lstm"],
-    ],
-)
-def test_unreadable_options_exit_with_2(tmp_path, monkeypatch, capsys, arguments):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(arguments)
     assert list(tmp_path.iterdir()) == []
 
 
