@@ -368,7 +368,7 @@ def test_seeds_that_are_not_there(trained, capsys, index):
         (["ipd", "--seat", "grim", "nobody"], "seat is 'nobody': human, the folder"),
         (["ipd", "--seat", "grim", "runs/x:1"], "seat is 'runs/x:1': human"),
         (["coin", "--seat", "grim", "random"], "one of always_cooperate"),
-        (["ipd", "--world", "steps"], "world is 'steps': name=value"),
+        (["ipd", "--world", "steps"], "world has 'steps': name=value"),
         (["coin", "--world", "depth=2"], "game 'coin' has no such option"),
         (["coin", "--world", "height=0"], "height is 0"),
         (["ipd", "--steps", "0"], "steps is 0: at least 1"),
