@@ -29,11 +29,11 @@ from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import knob_settings
 from aajax.training.self_play import TrainState
-from aajax.types import Array, PyTree
+from aajax.types import Array, PRNGKey, PyTree
 
 NUM_GAMES = 1024  # at most, and as few as 16 where observations would fill the memory
 MOST_NUMBERS = 2**22  # of the observations of one line-up
-SEEDS_AT_ONCE = 8
+MEMBERS_AT_ONCE = 8
 OPPONENTS = (
     *("always_cooperate", "always_defect", "tit_for_tat", "random"),
     *("greedy", "pacifist", "sustainable"),
@@ -61,49 +61,49 @@ def scripted_group(env: Environment, names: tuple[str, ...]) -> Group:
 def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     """Plays every trained seed without exploration, one record per knob setting.
 
+    All settings are played by the same programs.
+
     Returns:
       For each setting: `knobs`; `mean_reward` in self-play, per step and agent;
       `measures` of self-play; `league`, reward against scripted players; in a matrix
       game `p_cooperate` after each outcome. Numbers are lists over seeds.
     """
     env = make_env(config)
-    policy = make_policy(config, env)
     games = games_of(env, config.steps_per_episode), config.steps_per_episode
     names = tuple(name for name in OPPONENTS if name in players(env).names)
     opponents = scripted_group(env, names)
+    params = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:]), trained_params(state, env.num_agents)
+    )
+    settings = knob_settings(config)
+    members = tuple(map(str, range(len(settings) * config.seeds)))
+    trained = Group(members, make_policy(config, env), params)
+
+    def chance(what: str) -> PRNGKey:
+        return stream(config.first_seed, f"evaluation: {what}")
+
     measure = partial(MEASURES[type(env)], env)
-    settings = []
-    for k, knobs in enumerate(knob_settings(config)):
-        params = jax.tree.map(
-            lambda x, k=k: x[k], trained_params(state, env.num_agents)
-        )
-        trained = Group(tuple(map(str, config.seed_list)), policy, params)
-        chance = {
-            what: stream(config.first_seed, f"evaluation: {what}")
-            for what in ("with itself", "answers", "against others")
+    measured = with_itself(chance("with itself"), env, trained, *games, measure)
+    mean_reward = measured.pop("reward with itself")
+    answers = {}
+    if type(env) is IteratedMatrixGame:
+        answers = _answers(chance("answers"), env, trained, config.num_steps, games[0])
+        measured |= {
+            f"P({env.action_names[0]} | {outcome})": numbers
+            for outcome, numbers in answers.items()
         }
-        measured = with_itself(chance["with itself"], env, trained, *games, measure)
-        mean_reward = measured.pop("reward with itself").tolist()
-        measures = {name: x.tolist() for name, x in measured.items()}
-        setting = {
-            "knobs": knobs,
-            "mean_reward": mean_reward,
-        }
-        if type(env) is IteratedMatrixGame:
-            setting["p_cooperate"] = _answers(
-                chance["answers"], env, trained, config.num_steps, games[0]
-            )
-            measures |= {
-                f"P({env.action_names[0]} | {outcome})": numbers
-                for outcome, numbers in setting["p_cooperate"].items()
-            }
-        league = against_copies(
-            chance["against others"], env, trained, opponents, *games
-        )
-        setting["measures"] = measures
-        setting["league"] = _lists(names, league.T)
-        settings.append(setting)
-    return settings
+    league = against_copies(chance("against others"), env, trained, opponents, *games)
+    against = dict(zip(names, league.T, strict=True))
+    records = []
+    for k, knobs in enumerate(settings):
+        own = slice(k * config.seeds, (k + 1) * config.seeds)
+        record = {"knobs": knobs, "mean_reward": mean_reward[own].tolist()}
+        if answers:
+            record["p_cooperate"] = _lists(answers, own)
+        record["measures"] = _lists(measured, own)
+        record["league"] = _lists(against, own)
+        records.append(record)
+    return records
 
 
 def games_of(env: Environment, num_steps: int) -> int:
@@ -181,22 +181,26 @@ MEASURES: dict[type, Callable[[Environment, Episodes], dict[str, Array]]] = {
 
 
 def _answers(
-    key, env: IteratedMatrixGame, trained: Group, num_steps: int, num_games: int
-) -> dict:
-    """P(cooperate) after each outcome, name -> one number per seed."""
-    num_games = max(num_games, env.num_agents)
+    key: PRNGKey,
+    env: IteratedMatrixGame,
+    trained: Group,
+    num_steps: int,
+    num_games: int,
+) -> dict[str, np.ndarray]:
+    """P(cooperate) after each outcome, name -> f64[members]."""
+    # An outcome, and the answer to it; in games enough for all seats to be asked.
+    games = max(num_games, env.num_agents), max(num_steps, 2)
 
     @jax.jit
     def answers(params):
-        def of_seed(params):
-            # An outcome, and the answer to it.
-            steps = max(2, num_steps)
-            return cooperation_after(key, env, trained.policy, params, num_games, steps)
+        def of_member(params):
+            return cooperation_after(key, env, trained.policy, params, *games)
 
-        return jax.lax.map(of_seed, params, batch_size=SEEDS_AT_ONCE)
+        return jax.lax.map(of_member, params, batch_size=MEMBERS_AT_ONCE)
 
-    return _lists(outcome_names(env), np.asarray(answers(trained.params), float).T)
+    found = np.asarray(answers(trained.params), float)
+    return dict(zip(outcome_names(env), found.T, strict=True))
 
 
-def _lists(names, rows: np.ndarray) -> dict[str, list[float]]:
-    return {name: row.tolist() for name, row in zip(names, rows, strict=True)}
+def _lists(numbers: dict[str, np.ndarray], own: slice) -> dict[str, list[float]]:
+    return {name: x[own].tolist() for name, x in numbers.items()}

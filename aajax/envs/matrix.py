@@ -19,6 +19,8 @@ from aajax.envs.base import Discrete, static, world
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
+MOST_AGENTS = 12  # of public goods: 4096 outcomes
+
 
 class MatrixState(NamedTuple):
     """The last joint action, and the time.
@@ -253,8 +255,11 @@ def public_goods(
     Agent i earns f · (number of contributors) / N − [i contributes]; a dilemma for
     1 < f < N. With two agents it is `contribution_game`.
     """
-    if num_agents < 2:
-        raise InputError(f"num_agents is {num_agents}: at least 2 are needed")
+    if not 2 <= num_agents <= MOST_AGENTS:
+        raise InputError(
+            f"num_agents is {num_agents}: 2 to {MOST_AGENTS} are needed, as what N "
+            "agents earn and see is a table of 2^N outcomes"
+        )
     gives = 1.0 - np.indices((2,) * num_agents)
     share = multiplier * jnp.asarray(gives.sum(0)[None] / num_agents, jnp.float32)
     return matrix_game(

@@ -1,7 +1,6 @@
 """Who meets whom: groups of players, and line-ups of their members."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -72,35 +71,29 @@ def play_line_ups(
     Returns:
       What `measure` returns, with a leading axis of line-ups; f32[P, N] by default.
     """
-    policies = tuple(group.policy for group in groups)
+    table = seated(
+        [group.policy for group in groups], [[seat] for seat in range(env.num_agents)]
+    )
+
+    # Compiled for this call: kept, programs of all policies ever met would pile up.
+    @jax.jit
+    def play_all(
+        key: PRNGKey, params: tuple[PyTree, ...], numbered: tuple[Array, Array]
+    ) -> PyTree:
+        def play(numbered: tuple[Array, Array]) -> PyTree:
+            number, line_up = numbered
+            chosen = tuple(
+                jax.tree.map(lambda x, m=member: x[m], own)
+                for own, member in zip(params, line_up, strict=True)
+            )
+            own_key = key if paired else jax.random.fold_in(key, number)
+            return measure(
+                play_episodes(own_key, env, table, chosen, num_games, num_steps)
+            )
+
+        batch_size = min(TABLES_AT_ONCE, len(members))
+        return jax.lax.map(play, numbered, batch_size=batch_size)
+
     params = tuple(group.params[seat] for seat, group in enumerate(groups))
-    members = jnp.asarray(members, jnp.int32)
-    games = num_games, num_steps
-    return _play_all(key, env, policies, params, members, games, measure, paired)
-
-
-@partial(jax.jit, static_argnames=("policies", "games", "measure", "paired"))
-def _play_all(
-    key: PRNGKey,
-    env: Environment,
-    policies: tuple[Policy, ...],
-    params: tuple[PyTree, ...],
-    members: Array,
-    games: tuple[int, int],
-    measure: Callable[[Episodes], PyTree],
-    paired: bool,
-) -> PyTree:
-    """`play_line_ups`, compiled once for the same policies."""
-    table = seated(policies, [[seat] for seat in range(env.num_agents)])
-
-    def play(numbered: tuple[Array, Array]) -> PyTree:
-        number, line_up = numbered
-        chosen = tuple(
-            jax.tree.map(lambda x, m=member: x[m], own)
-            for own, member in zip(params, line_up, strict=True)
-        )
-        own_key = key if paired else jax.random.fold_in(key, number)
-        return measure(play_episodes(own_key, env, table, chosen, *games))
-
-    numbered = jnp.arange(len(members), dtype=jnp.int32), members
-    return jax.lax.map(play, numbered, batch_size=min(TABLES_AT_ONCE, len(members)))
+    numbers = jnp.arange(len(members), dtype=jnp.int32)
+    return play_all(key, params, (numbers, jnp.asarray(members, jnp.int32)))

@@ -28,10 +28,13 @@ from aajax.lm.peft_folder import load_peft
 from aajax.lm.pocket import pocket_folder
 from aajax.lm.sharding import make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
+from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
 from aajax.training.options import read_options
 from aajax.types import PRNGKey, PyTree
+
+DIVERGENCES = {"k3": surrogate.kl_k3, "reverse": surrogate.kl_k3_reverse}
 
 
 class LmState(NamedTuple):
@@ -164,7 +167,11 @@ def assemble(
         "remat": config.remat,
     }
     weights = SpeechLoss(
-        config.ratio_cap, config.kl, config.entropy_bonus, config.speaking.temperature
+        config.ratio_cap,
+        config.kl,
+        config.entropy_bonus,
+        config.speaking.temperature,
+        DIVERGENCES[config.kl_gradient],
     )
     optimizer = adam(config, config.learning_rate, config.final_learning_rate)
     fit = make_learner(decoder, optimizer, weights, grammar, stop, **shared)

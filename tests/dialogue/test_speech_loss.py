@@ -15,6 +15,7 @@ from aajax.dialogue.learner import SpeechLoss, make_learner
 from aajax.dialogue.matches import Match, Turn
 from aajax.dialogue.players import Tokens
 from aajax.lm.grammar import next_state
+from aajax.ops.surrogate import kl_k3_reverse
 
 DONE, VOCAB = 257, TINY.vocab_size
 ANSWERS = ("<A>", "<B>")
@@ -134,7 +135,8 @@ def by_hand(weights, batch, masks, logits, base):
         }.items():  # fmt: skip
             sums[name] += value
         # d log π(v) / d logit_u = [u = v] − π(u);  dH / d logit = −π (log π + H).
-        along = weights.kl * capped * (1 - np.exp(far)) - capped * paid
+        pull = -far if weights.divergence is kl_k3_reverse else 1 - np.exp(far)
+        along = weights.kl * capped * pull - capped * paid
         one_hot = np.arange(VOCAB) == target
         log_probs = np.log(np.where(inside, prob, 1.0))
         slope[s, k] = along * (one_hot - prob)
@@ -191,6 +193,19 @@ def test_loss_and_gradient_by_hand(task, whole):
     (expected,) = pull_back(slope)
     assert size(expected) > 1e-3
     assert_close(gradient, expected)
+
+
+def test_the_other_penalty_is_worth_as_much_and_pulls_elsewhere(task, whole):
+    _, batch, masks, _, logits, base, pull_back = task
+    other = dataclasses.replace(FULL, divergence=kl_k3_reverse)
+    gradient, metrics = step(task, other, batch)
+    for name, value in whole[1].items():
+        if name != "gradient_norm":
+            assert metrics[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
+    (expected,) = pull_back(by_hand(other, batch, masks, logits, base)[1])
+    assert_close(gradient, expected)
+    difference = jax.tree.map(lambda x, y: x - y, gradient, whole[0])
+    assert size(difference) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["kl", "entropy"])

@@ -53,7 +53,7 @@ ALL_SET = LmConfig(
     critic_learning_rate=0.2,
     max_gradient_norm=0.3,
     ratio_cap=1.5,
-    kl=0.01, final_kl=0.001,
+    kl=0.01, kl_gradient="reverse", final_kl=0.001,
     entropy_bonus=0.02,
     final_entropy_bonus=0.01,
     num_microbatches=2,
