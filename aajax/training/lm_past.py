@@ -98,17 +98,26 @@ def drawn_numbers(
     return sorted(int(x) for x in rng.choice(kept, most, replace=False))
 
 
+def most_at_once(config: LmConfig) -> int:
+    """Past selves that can play in one iteration, 0 where there are none in time."""
+    num_kept = len(kept_numbers(config, config.num_iterations - 1))
+    num_drawn = config.num_matches
+    if config.seating.past_per == "group":
+        num_drawn //= config.group_size
+    return min(config.past_selves.most, num_kept, num_drawn)
+
+
 def make_stack(config: LmConfig, learner: Adapters, mesh: Mesh | None) -> Stack:
-    """A stack with the learner in it, and with room for as many as may play at once.
+    """A stack with the learner in it, and with room for as many as ever play at once.
 
     Args:
       config: of the run.
       learner: of one; without past selves the stack is this, and not a copy.
       mesh: that they lie on; None for one device.
     """
-    if not config.has_past_selves:
+    num_past = most_at_once(config)
+    if num_past == 0:
         return Stack(learner, ())
-    num_past = config.past_selves.most
     return Stack(_with_room(mesh, num_past, learner), (0,) * num_past)
 
 

@@ -19,6 +19,7 @@ from aajax.training.lm_past import (
     drawn_numbers,
     kept_numbers,
     make_stack,
+    most_at_once,
     past_folder,
     updated,
 )
@@ -88,6 +89,23 @@ def test_without_past_selves_the_learner_is_all():
         stack = updated(stack, learner, (), loading([]), None)
         assert stack.adapters is learner
         assert not kept_numbers(config, 100)
+
+
+def test_room_is_for_those_who_ever_play_at_once():
+    config = config_of(every=10, most=28)
+    assert most_at_once(config) == 28
+    for changes, most in [
+        ({"num_matches": 8, "group_size": 4}, 8),
+        # One more is kept after the last iteration, and never plays.
+        ({"num_iterations": 30}, 2),
+        ({"num_iterations": 10}, 0),
+        ({"seating": Seating()}, 0),
+    ]:
+        assert most_at_once(dataclasses.replace(config, **changes)) == most
+    seating = Seating("alternate", past_share=0.5, past_per="group")
+    assert most_at_once(dataclasses.replace(config, seating=seating)) == 64 // 8
+    stack = make_stack(dataclasses.replace(config, num_iterations=10), one(0), None)
+    assert stack.places == {0: 0}
 
 
 def test_on_a_mesh_places_lie_where_adapters_do():

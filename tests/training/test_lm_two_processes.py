@@ -18,7 +18,7 @@ from aajax.dialogue.seating import Seating
 from aajax.lm.peft_folder import load_peft
 from aajax.training import metrics
 from aajax.training.lm_assemble import assemble
-from aajax.training.lm_config import LmConfig, Lora, Speaking
+from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
@@ -78,7 +78,10 @@ def config(tmp_path_factory):
         group_size=2,
         num_iterations=2,
         # Processes hold as many matches, but not as many seats for the model.
-        seating=Seating("alternate", guest_share=0.5),
+        # In the second iteration both play with a past self.
+        seating=Seating("alternate", past_share=0.6, guest_share=0.3),
+        past_selves=PastSelves(every=1, most=2),
+        seed=11,
         guest="always_cooperate",
         baseline="batch",
         learning_rate=0.05,
@@ -152,12 +155,13 @@ def plain(match):
 
 def assert_same(two, one):
     """Runs that went the same way, but for rounding."""
-    num_seats = set()
+    num_seats, spoke = set(), []
     for number in ("000000", "000001"):
         parts = [matches_of(two, number), matches_of(two, f"{number}_1")]
         assert [len(part) for part in parts] == [2, 2]
         players = [[name for match in part for name in match.players] for part in parts]
         num_seats.add(tuple(names.count("model") for names in players))
+        spoke.append([max(max(match.adapters) for match in part) for part in parts])
         whole = matches_of(one, number)
         for found, wanted in zip(sum(parts, []), whole, strict=True):
             (found, near), (wanted, exact) = plain(found), plain(wanted)
@@ -165,6 +169,7 @@ def assert_same(two, one):
             for x, y in zip(near, exact, strict=True):
                 np.testing.assert_allclose(x, y, rtol=0, atol=1e-4)
     assert any(first != second for first, second in num_seats)
+    assert spoke == [[0, 0], [1, 1]]
     rows = [metrics.read_rows(folder / "metrics.jsonl") for folder in (two, one)]
     assert [row["update"] for row in rows[0]] == [1, 2]
     for found, wanted in zip(*rows, strict=True):
