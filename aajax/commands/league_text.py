@@ -12,11 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from aajax import files
 from aajax.commands import text_players
 from aajax.commands.arguments import parse
 from aajax.commands.progress import progress_bar, tell_path
-from aajax.commands.text_players import HUMAN, Endpoints
+from aajax.commands.text_players import API, HUMAN
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
+from aajax.dialogue.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.games import TextGame
 from aajax.dialogue.journal import Journal
 from aajax.errors import InputError
@@ -25,7 +27,6 @@ from aajax.report.tables import league_table
 from aajax.schema import Count, Natural, Positive, Seed
 from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig
-from aajax.training.metrics import write_text
 
 # Measures that a terminal has room for, and what heads their columns.
 HEADINGS = {
@@ -84,8 +85,11 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Plays; raises InputError for players that cannot meet."""
     options = parse(Options, arguments, "aajax league --text")
-    table = play(options, Console(stderr=True))
-    report(table, options.out, Console())
+    if not (options.out / "config.json").exists():
+        _check_new(options.out)  # before a lock is put into somebody's folder
+    with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):
+        table = play(options, Console(stderr=True))
+        report(table, options.out, Console())
 
 
 def play(options: Options, errors: Console) -> dict:
@@ -100,6 +104,7 @@ def play(options: Options, errors: Console) -> dict:
     entrants = text_players.entrants(names, game)
     pairs = pairs_of(entrants, options.num_matches, options.seed)
     shuffled = _shuffled(options, game)
+    text_players.check_endpoints(names, options.api)
     _open_folder(options, config)
 
     journals = contextlib.ExitStack()
@@ -109,7 +114,7 @@ def play(options: Options, errors: Console) -> dict:
         return journals.enter_context(Journal(file))
 
     def line_up():
-        return text_players.line_up(names, config, game, open_journal, options.api)
+        return text_players.line_up(names, config, game, open_journal)
 
     played = play_pairs(game, line_up, pairs, options.seed, options.out, shuffled)
     hidden = not errors.is_terminal or HUMAN in names
@@ -137,7 +142,7 @@ def play(options: Options, errors: Console) -> dict:
 
 def report(table: dict, out: Path, console: Console) -> None:
     """Writes league.json and league.png; prints the tables."""
-    write_text(out / "league.json", json.dumps(table, indent=1) + "\n")
+    files.write_json(out / "league.json", table)
     console.print(league_table(table))
     console.print(behaviour_table(table))
     if importlib.util.find_spec("matplotlib"):
@@ -211,6 +216,7 @@ def _config(options: Options) -> LmConfig:
         data=options.data,
         fsdp=options.fsdp,
         tensor=options.tensor,
+        api=options.api,
         speaking=dataclasses.replace(config.speaking, free_tries=options.free_tries),
     )
 
@@ -250,9 +256,13 @@ def _open_folder(options: Options, config: LmConfig) -> None:
             if name in (*ALIKE, "speaking")
         },
     }
+    asked = _asked(options)
+    record |= asked
     path = options.out / "config.json"
     if path.exists():
-        there = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
+        # Of older leagues nobody knows how endpoints were asked.
+        there = {**asked, **stored}
         for name in record.keys() | there.keys():
             if there.get(name) != record.get(name):
                 raise InputError(
@@ -260,14 +270,31 @@ def _open_folder(options: Options, config: LmConfig) -> None:
                     f"({name} is {there.get(name)!r} there and {record.get(name)!r} "
                     "here); choose another folder"
                 )
+        if there != stored:
+            files.write_json(path, record, indent=2)
         return
-    if options.out.exists() and any(options.out.iterdir()):
-        raise InputError(
-            f"out is {str(options.out)!r}: it holds files that are no league of words; "
-            "an empty or new folder is needed"
-        )
+    _check_new(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    files.write_json(path, record, indent=2)
+
+
+def _asked(options: Options) -> dict[str, object]:
+    """How endpoints are asked, if any are, as far as their answers depend on it."""
+    if not any(name.startswith(API) for name in options.players):
+        return {}
+    return {
+        f"api.{name}": value
+        for name, value in dataclasses.asdict(options.api).items()
+        if name not in MAY_DIFFER
+    }
+
+
+def _check_new(out: Path) -> None:
+    if not files.is_empty(out):
+        raise InputError(
+            f"out is {str(out)!r}: it holds files that are no league of words; an "
+            "empty or new folder is needed"
+        )
 
 
 def _versus(pair: Pair) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from aajax.commands.labels import check_distinct
 from aajax.commands.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.api import api_player
-from aajax.dialogue.api_config import ApiConfig
+from aajax.dialogue.api_config import ApiConfig, Endpoints
 from aajax.dialogue.games import TextGame
 from aajax.dialogue.human import HumanPlayer
 from aajax.dialogue.journal import Journal
@@ -34,20 +34,6 @@ HUMAN, API = "human", "api:"
 OpenJournal = Callable[[str], Journal | None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Endpoints:
-    """How endpoints are asked; limits are of each, however often a league goes on."""
-
-    key_variable: str | None = "OPENAI_API_KEY"  # that holds the key; None: no key
-    concurrency: int = 8  # requests at once
-    temperature: float | None = None  # of sampling; None: the endpoint's own
-    max_tokens: int | None = 1024  # of an answer, reasoning included
-    reasoning_effort: str | None = None  # such as low, for models that reason
-    tries: int = 3  # answers to one question, until one is in form
-    max_requests: int | None = None  # in all
-    max_total_tokens: int | None = None  # in all, read and written
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class FixedAdapter:
     """A `Player` whose rows all speak with one adapter of a language model."""
@@ -64,9 +50,25 @@ class FixedAdapter:
         return self.model.reply(memory, requests, keys)
 
 
-def journal_file(name: str) -> str:
-    """What the journal of an endpoint's answers is called."""
-    return f"answers_{re.sub(r'[^A-Za-z0-9.-]+', '_', name.removeprefix(API))}.jsonl"
+def journal_file(name: str, process: int = 0) -> str:
+    """What the journal of an endpoint is called, of each process one of its own."""
+    words = re.sub(r"[^A-Za-z0-9.-]+", "_", name.removeprefix(API))
+    return f"answers_{words}{f'_{process}' if process else ''}.jsonl"
+
+
+def check_endpoints(names: Sequence[str], api: Endpoints) -> None:
+    """Raises InputError if it is said how endpoints are asked, and none is."""
+    if any(name.startswith(API) for name in names):
+        return
+    for field in dataclasses.fields(api):
+        value = getattr(api, field.name)
+        if value != field.default:
+            # What may be a key is not shown.
+            shown = "given" if field.name == "key_variable" else f"{value!r}"
+            raise InputError(
+                f"api.{field.name} is {shown}: a player {API}URL#MODEL is needed with "
+                "it"
+            )
 
 
 def no_journal(name: str) -> None:
@@ -87,6 +89,7 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
     voices = _voices(names)
     spoken = {name: x.adapter for name, x in voices.items() if x.adapter is not None}
     check_distinct(list(spoken.values()), "players", given=list(spoken))
+    short = [_short(name, voices.get(name)) for name in names]
     journals = {journal_file(name): name for name in names if name.startswith(API)}
     for name in names:
         if name.startswith(API) and journals[journal_file(name)] != name:
@@ -95,7 +98,6 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
                 "are needed that differ in more than signs"
             )
     adapted = [name for name, voice in voices.items() if voice.adapter is not None]
-    short = [_short(name, voices.get(name)) for name in names]
     found = []
     for name, label in zip(names, short, strict=True):
         if name in voices:
@@ -112,16 +114,14 @@ def line_up(
     config: LmConfig,
     game: TextGame,
     open_journal: OpenJournal = no_journal,
-    endpoints: Endpoints = Endpoints(),
 ) -> dict[str, Player]:
     """The players of `entrants`; models of one base are one, with all their adapters.
 
     Args:
       names: of `entrants`.
-      config: of `find_config`.
+      config: of `find_config`; its `api` says how endpoints are asked.
       game: of `config`.
       open_journal: `name -> journal`, of an endpoint's answers, or None for none.
-      endpoints: how they are asked.
 
     Raises:
       InputError: for a model or an adapter that cannot be read or does not fit, or an
@@ -133,14 +133,12 @@ def line_up(
         players[LEARNER] = _model(config, adapters)
     for name in names:
         if name not in voices:
-            players[name] = _other_player(name, game, open_journal, endpoints)
+            players[name] = _other_player(name, game, open_journal, config.api)
     return players
 
 
 def make_guest(
-    config: LmConfig,
-    open_journal: OpenJournal = no_journal,
-    endpoints: Endpoints = Endpoints(),
+    config: LmConfig, open_journal: OpenJournal = no_journal
 ) -> Callable[[str, TextGame], Player]:
     """`(name, game) -> Player`, of a guest that plays with whoever learns.
 
@@ -148,16 +146,16 @@ def make_guest(
     folder with those of `config`. The model is read once more, whoever shares it.
 
     Args:
-      config: of the run in which the guest plays.
+      config: of the run in which the guest plays; its `api` says how an endpoint is
+        asked.
       open_journal: `name -> journal`, of an endpoint's answers, or None for none.
-      endpoints: how they are asked.
     """
 
     def guest(name: str, game: TextGame) -> Player:
         voice = find_voice(name)
         if voice is None:
             _check_there(name, game)
-            return _other_player(name, game, open_journal, endpoints)
+            return _other_player(name, game, open_journal, config.api)
         own = voice.config or config
         if own.game != config.game:
             raise InputError(
@@ -195,7 +193,7 @@ def _model(config: LmConfig, adapters: Sequence[Path]) -> LanguageModel:
     """The base of a config with these adapters, in order."""
     # Nothing is learned here: no critic, nobody else.
     alone = dataclasses.replace(
-        config, baseline="group", seating=Seating(), guest=None, initial_adapter=None
+        config, baseline="batch", seating=Seating(), guest=None, initial_adapter=None
     )
     model = assemble(alone).model
     if not adapters:
@@ -229,13 +227,16 @@ def _other_player(
 
 
 def _address(name: str) -> tuple[str, str]:
-    """The url and the model of api:URL#MODEL."""
+    """The url and the model of api:URL#MODEL, where a request can be sent to."""
     url, hash_sign, model = name.removeprefix(API).partition("#")
     if not (url and hash_sign and model):
+        # What may hold a secret is not shown.
+        shown = f"{API}..." if re.search("[?@]", name) else name
         raise InputError(
-            f"player is {name!r}: {API}URL#MODEL is needed, such as "
+            f"player is {shown!r}: {API}URL#MODEL is needed, such as "
             f"{API}https://api.openai.com/v1#gpt-5-nano"
         )
+    ApiConfig(url, model)
     return url, model
 
 

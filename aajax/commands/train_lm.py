@@ -12,8 +12,11 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from aajax.commands.arguments import parse
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
+from aajax.dialogue.journal import Journal
+from aajax.dialogue.seating import GUEST
 from aajax.errors import InputError
 from aajax.files import write_json
 from aajax.lm.hosts import in_first
@@ -43,13 +46,8 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    options = tyro.cli(
-        Options,
-        args=rest,
-        prog=f"aajax train {preset}",
-        description=about,
-        default=Options(config, Path("runs") / preset),
-    )
+    default = Options(config, Path("runs") / preset)
+    options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
         console = Console(quiet=True)  # process 0 speaks for all
@@ -80,8 +78,10 @@ def run_lm(
         # What does not fit is refused before anything is written.
         parts = assemble(config, make_guest(config))
     check_processes(parts)
+    _check_limits(config)
     with contextlib.ExitStack() as stack:
         in_first(lambda: stack.enter_context(opened(out, preset, config, resume)))
+        parts = _journalled(parts, out, stack)
         measures, seconds = _trained_measures(parts, out, console)
         summary = {
             "preset": preset,
@@ -96,6 +96,42 @@ def run_lm(
             _report(summary, out, console)
     tell_path(console, f"{seconds:.1f} s; everything is in {out}/")
     return summary
+
+
+def _check_limits(config: LmConfig) -> None:
+    """Raises InputError for limits of endpoints that nothing or nobody would keep."""
+    from aajax.commands.text_players import check_endpoints
+
+    asked = config.guest is not None and config.seating.guest_share > 0
+    check_endpoints([config.guest] if asked else [], config.api)
+    for name in ("max_requests", "max_total_tokens"):
+        limit, count = getattr(config.api, name), jax.process_count()
+        if limit is not None and count > 1:
+            raise InputError(
+                f"api.{name} is {limit}: None is needed with {count} processes, each "
+                "of which asks on its own"
+            )
+
+
+def _journalled(parts, out: Path, stack: contextlib.ExitStack):
+    """The parts, whose guest at an endpoint has a journal in the run's folder.
+
+    Args:
+      parts: `LmParts` of the run.
+      out: its folder.
+      stack: on which the journal is closed.
+    """
+    from aajax.commands.text_players import API, journal_file, make_guest
+
+    if GUEST not in parts.players or not parts.config.guest.startswith(API):
+        return parts
+
+    def open_journal(name: str) -> Journal:
+        file = out / journal_file(name, jax.process_index())
+        return stack.enter_context(Journal(file))
+
+    guest = make_guest(parts.config, open_journal)(parts.config.guest, parts.game)
+    return dataclasses.replace(parts, players={**parts.players, GUEST: guest})
 
 
 def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:

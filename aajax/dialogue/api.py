@@ -17,7 +17,7 @@ import numpy as np
 from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.budget import Budget, HaltedError
 from aajax.dialogue.completions import payload
-from aajax.dialogue.endpoint import Answer, connect
+from aajax.dialogue.endpoint import Ask, connect
 from aajax.dialogue.journal import Journal, Place, digest
 from aajax.dialogue.players import Reply, Request, Row
 from aajax.lm.grammar import matches
@@ -49,12 +49,12 @@ class ApiPlayer:
 
     Attributes:
       config: of the endpoint.
-      ask: `(messages, halt) -> Answer`, of `endpoint.connect`.
+      ask: `(messages, halt) -> Completion`, of `endpoint.connect`.
       journal: of answers; None for none.
     """
 
     config: ApiConfig
-    ask: Callable[[Sequence[dict], threading.Event], Answer]
+    ask: Ask
     journal: Journal | None = None
 
     def start(self, rows: Sequence[Row]) -> tuple[Dialogue, ...]:
@@ -112,13 +112,12 @@ class ApiPlayer:
         """One answer: that of the journal if it has one, else the endpoint's."""
         sent = [{"role": role, "content": text} for role, text in messages]
         if self.journal is None:
-            return self.ask(sent, halt).completion.text
+            return self.ask(sent, halt).text
         question = digest([self.config.url, payload(self.config, sent), chance])
         known = self.journal.find(place, question)
         if known is not None:
             return known["text"]
-        answer = self.ask(sent, halt)
-        completion = answer.completion
+        completion = self.ask(sent, halt)
         self.journal.add(
             place,
             question,
@@ -126,8 +125,6 @@ class ApiPlayer:
                 "text": completion.text,
                 "reasoning": completion.reasoning,
                 "finish": completion.finish,
-                "requests": answer.requests,
-                "tokens": answer.tokens,
             },
             {"model": self.config.model, "told": sent[-1]["content"]},
         )
@@ -137,23 +134,18 @@ class ApiPlayer:
 def api_player(config: ApiConfig, journal: Journal | None = None) -> ApiPlayer:
     """A player that asks an endpoint.
 
-    What the journal's answers have cost counts against the budget of `config`, which is
-    thus one for an evaluation however often it is resumed.
+    What the journal's requests have cost, those that failed too, counts against the
+    budget of `config`, which is thus one for an evaluation or a run however often it
+    is resumed.
 
     Args:
       config: of the endpoint.
-      journal: of the evaluation; without one, a crash costs all that was paid.
+      journal: of the evaluation or run; without one, a crash costs all that was paid.
 
     Raises:
       InputError: if there is no key in the variable that should hold it.
     """
-    known = [] if journal is None else list(journal.answers())
-    budget = Budget(
-        config.max_requests,
-        config.max_total_tokens,
-        requests=sum(answer["requests"] for answer in known),
-        tokens=sum(answer["tokens"] for answer in known),
-    )
+    budget = Budget(config.max_requests, config.max_total_tokens, journal)
     return ApiPlayer(config, connect(config, budget), journal)
 
 

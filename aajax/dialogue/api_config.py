@@ -1,27 +1,71 @@
 """An OpenAI-compatible endpoint as a value: where, how, and at what most cost."""
 
 import dataclasses
-import math
-import urllib.parse
+import importlib.util
+import ipaddress
+import re
+from typing import Annotated
 
 from aajax.errors import InputError
+from aajax.schema import Count, Natural, Range, check
+
+_DAY = 86_400  # seconds
+_MANY = Range(0, 2**53)
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")  # between the dots of a host's name
+# Of endpoints, what may be another where a league or run goes on: no answer depends on
+# it. With another temperature half of the answers would be somebody else's.
+MAY_DIFFER = frozenset(
+    ("key_variable", "concurrency", "timeout", "max_requests", "max_total_tokens")
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """How endpoints are asked.
+
+    Limits are of each endpoint, over a whole league or run: what was spent before it
+    was stopped counts. When it goes on, temperature, max_tokens, reasoning_effort and
+    tries must be as before, the others need not be.
+    """
+
+    key_variable: str | None = "OPENAI_API_KEY"  # that holds the key; None: no key
+    concurrency: Count = 8  # requests at once
+    timeout: Annotated[float, Range(0, _DAY, above=True)] = 120.0  # seconds, each
+    temperature: Annotated[float | None, Range(0)] = None  # None: the endpoint's own
+    max_tokens: Count | None = 1024  # of an answer, with reasoning
+    reasoning_effort: str | None = None  # such as low, for models that reason
+    tries: Count = 3  # answers to one question, until one is in form
+    max_requests: Annotated[int | None, _MANY] = None  # in all, those that fail too
+    max_total_tokens: Annotated[int | None, _MANY] = None  # in all, read and written
+
+    __post_init__ = check
+
+    def check_relations(self) -> None:
+        if not (self.key_variable is None or _is_variable(self.key_variable)):
+            raise InputError(
+                "key_variable is no name of an environment variable (it is not shown, "
+                "since it may be a key): one such as OPENAI_API_KEY is needed"
+            )
+        if self.max_total_tokens is not None and self.max_tokens is None:
+            raise InputError(
+                "max_tokens is None: a number is needed with max_total_tokens"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class ApiConfig:
+class ApiConfig(Endpoints):
     """An endpoint, how it is asked, and what that may cost.
 
     Attributes:
       url: up to and without /chat/completions, such as https://api.openai.com/v1.
       model: its name there.
-      key_variable: environment variable that holds the key; None for no key.
-      concurrency: most requests at once.
-      timeout: seconds of silence, and about those for a whole answer, after which
-        it is given up.
       retries: further requests after one that failed in a way that may pass.
       backoff: seconds before the first of them; doubled for each of the next, and a
         random half more or less.
       longest_wait: seconds before any of them.
+      key_variable: environment variable that holds the key; None for no key.
+      concurrency: most requests at once.
+      timeout: seconds that an exchange may take in all, after which it is given up.
       temperature: of sampling; the endpoint's own if None.
       max_tokens: of an answer, reasoning included; the endpoint's own if None. It is
         sent as max_completion_tokens along with a reasoning_effort.
@@ -33,39 +77,54 @@ class ApiConfig:
 
     url: str
     model: str
-    key_variable: str | None = "OPENAI_API_KEY"
-    concurrency: int = 8
-    timeout: float = 120.0
-    retries: int = 5
-    backoff: float = 1.0
-    longest_wait: float = 120.0
-    temperature: float | None = None
-    max_tokens: int | None = 1024
-    reasoning_effort: str | None = None
-    tries: int = 3
-    max_requests: int | None = None
-    max_total_tokens: int | None = None
+    retries: Natural = 5
+    backoff: Annotated[float, Range(0, _DAY)] = 1.0
+    longest_wait: Annotated[float, Range(0, _DAY)] = 120.0
 
-    def __post_init__(self):
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.username or parts.password or parts.query or parts.fragment:
-            # Not shown, since it may hold a secret.
-            raise InputError("url has more than an address: key_variable is for keys")
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise InputError(
-                f"url is {self.url!r}: one like https://api.openai.com/v1 is needed"
-            )
-        for name, least in [
-            ("concurrency", 1), ("retries", 0), ("tries", 1), ("max_tokens", 1),
-            ("temperature", 0), ("max_requests", 0), ("max_total_tokens", 0),
-            ("backoff", 0), ("longest_wait", 0),
-        ]:  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
-                raise InputError(f"{name} is {value}: at least {least} is needed")
-        if not 0 < self.timeout < math.inf:
-            raise InputError(f"timeout is {self.timeout}: seconds above 0 are needed")
-        if self.max_total_tokens is not None and self.max_tokens is None:
-            raise InputError(
-                "max_tokens is None: a number is needed with max_total_tokens"
-            )
+    def check_relations(self) -> None:
+        super().check_relations()
+        _check_url(self.url)
+
+
+def _is_variable(name: str) -> bool:
+    return re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) is not None
+
+
+def _check_url(url: str) -> None:
+    """Raises InputError for an address that no request can be sent to."""
+    if importlib.util.find_spec("httpx") is None:
+        raise InputError("httpx is not installed: pip install 'aajax[lm]'")
+    import httpx
+
+    try:
+        parts = httpx.URL(url)
+        host, port = parts.raw_host.decode(), parts.port
+        fits = (
+            parts.scheme in ("https", "http")
+            and bool(parts.host and parts.raw_path)
+            and not any(c.isspace() for c in url)
+            and (port is None or 0 < port < 2**16)
+            and (_is_ip(host) or _is_name(host))
+        )
+    except (httpx.InvalidURL, UnicodeError):
+        fits = False
+    if re.search("[?#]|//[^/]*@", url) or (not fits and "@" in url):
+        # Not shown, since it may hold a secret.
+        raise InputError("url has more than an address: key_variable is for keys")
+    if not fits:
+        raise InputError(
+            f"url is {url!r}: one like https://api.openai.com/v1 is needed"
+        )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(map(_LABEL.fullmatch, labels))

@@ -1,7 +1,7 @@
 """Chat completions as JSON: what is sent, and what comes back, however odd."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aajax.dialogue.api_config import ApiConfig
@@ -53,8 +53,12 @@ def most_tokens(config: ApiConfig, messages: Sequence[dict]) -> int:
     return _PER_REQUEST + read + (config.max_tokens or 0)
 
 
-def read_completion(text: str) -> Completion:
+def read_completion(text: str, hide: Callable[..., str] = str) -> Completion:
     """The first answer of a response.
+
+    Args:
+      text: of its body.
+      hide: what is done to text of it that an error shows; see `redactor`.
 
     Raises:
       InputError: if it is no JSON, or none with an answer, in one line.
@@ -62,7 +66,7 @@ def read_completion(text: str) -> Completion:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"its answer is no JSON: {one_line(text)!r}") from None
+        raise InputError(f"its answer is no JSON: {one_line(hide(text))!r}") from None
     try:
         choice = data["choices"][0]
         message = choice["message"]
@@ -73,7 +77,7 @@ def read_completion(text: str) -> Completion:
         )
     except (KeyError, IndexError, TypeError, AttributeError):
         said = error_message(data)
-        reason = f": {one_line(said)}" if said else ""
+        reason = f": {one_line(hide(said))}" if said else ""
         raise InputError(f"its answer has no message{reason}") from None
 
 

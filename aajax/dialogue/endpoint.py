@@ -9,18 +9,13 @@ What may pass is tried again, with more and more time in between: the statuses 4
 import contextlib
 import email.utils
 import errno
-import http.client
 import json
 import math
 import os
 import random
-import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.budget import Budget, HaltedError
@@ -32,23 +27,12 @@ from aajax.dialogue.completions import (
     payload,
     read_completion,
 )
+from aajax.dialogue.redaction import redactor
 from aajax.errors import InputError
 
 _RETRIABLE = {408, 409, 429}
 
-
-class Answer(NamedTuple):
-    """What an endpoint answered, and what that took.
-
-    Attributes:
-      completion: the answer.
-      requests: that were sent for it.
-      tokens: that they cost, or may have cost where nobody says.
-    """
-
-    completion: Completion
-    requests: int
-    tokens: int
+Ask = Callable[[Sequence[dict], threading.Event], Completion]
 
 
 class EndpointError(OSError):
@@ -62,7 +46,7 @@ class _RequestError(Exception):
     """A request that failed.
 
     Attributes:
-      reason: in words.
+      reason: in words, without the key.
       passes: whether the next one may not.
       charged: whether an answer may have been written all the same.
       wait: seconds that the server asks for.
@@ -74,22 +58,13 @@ class _RequestError(Exception):
         self.wait = wait
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects are failures: they would carry the key to another place."""
-
-    def redirect_request(self, *request):
-        return None
-
-
-def connect(
-    config: ApiConfig, budget: Budget
-) -> Callable[[Sequence[dict], threading.Event], Answer]:
-    """A function that asks the endpoint: `(messages, halt) -> Answer`.
+def connect(config: ApiConfig, budget: Budget) -> Ask:
+    """A function that asks the endpoint: `(messages, halt) -> Completion`.
 
     It may be called from several threads. It raises EndpointError where there is no
     answer to be had, InputError where it does not fit the budget, and HaltedError soon
     after `halt` is set, though not before a request that is under way has ended. The
-    key is in none of what it returns and raises.
+    key is in nothing that it raises; an answer is returned as the model wrote it.
 
     Args:
       config: of the endpoint.
@@ -98,50 +73,68 @@ def connect(
     Raises:
       InputError: if there is no key in the variable that should hold it.
     """
+    # Needs httpx, which `config` has found.
+    from aajax.dialogue.exchange import MOST_OF_ANSWER, Client, ExchangeError, Response
+
     key = _read_key(config.key_variable)
+    hide = redactor(key)
     url = config.url.rstrip("/") + "/chat/completions"
     headers = {"Content-Type": "application/json", "User-Agent": "aajax"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    opener = urllib.request.build_opener(_NoRedirects)
+    client = Client(url, headers, config.concurrency)
 
-    def hide(text: str) -> str:
-        return text.replace(key, "[key]") if key else text
+    def read(response: Response) -> Completion:
+        if not response.succeeded:
+            passes = response.status in _RETRIABLE or response.status >= 500
+            said = _said(response.body, response.is_whole, hide)
+            reason = f"it answers {response.status}{said}"
+            wait = _retry_after(response.retry_after)
+            raise _RequestError(reason, passes, False, wait)
+        if not response.is_whole:
+            most = f"{MOST_OF_ANSWER >> 20} MiB"
+            raise _RequestError(f"its answer is longer than {most}", False, True)
+        try:
+            return read_completion(response.body.decode(errors="replace"), hide)
+        except InputError as error:
+            failure = _RequestError(str(error), True, True)
+        raise failure
 
     def send(body: bytes) -> Completion:
-        request = urllib.request.Request(url, body, headers, method="POST")
-        data = _exchange(opener, request, config.timeout)
         try:
-            return read_completion(hide(data.decode(errors="replace")))
-        except ValueError as error:
-            raise _RequestError(str(error), True, True) from None
+            response = client.post(body, config.timeout)
+        except ExchangeError as error:
+            reason = one_line(hide(error.reason))
+            failure = _RequestError(reason, error.passes, error.was_sent)
+        else:
+            return read(response)
+        raise failure
 
-    def ask(messages: Sequence[dict], halt: threading.Event) -> Answer:
+    def ask(messages: Sequence[dict], halt: threading.Event) -> Completion:
         body = json.dumps(payload(config, messages)).encode()
-        most, spent = most_tokens(config, messages), 0
+        most = most_tokens(config, messages)
         for attempt in range(1 + config.retries):
             if halt.is_set():
                 raise HaltedError
-            budget.take(most, halt)
-            cost = most
-            try:
-                completion = send(body)
-                cost = most if completion.tokens is None else completion.tokens
-                return Answer(completion, attempt + 1, spent + cost)
-            except _RequestError as error:
-                failure, cost = error, most if error.charged else 0
-            finally:
-                budget.settle(most, cost)
-            spent += cost
-            reason = hide(failure.reason)
+            with budget.request(most, halt) as paid:
+                try:
+                    completion = send(body)
+                    if completion.tokens is not None:
+                        paid.tokens = completion.tokens
+                    return completion
+                except _RequestError as error:
+                    failure = error
+                    paid.tokens = most if error.charged else 0
             if not failure.passes:
-                raise EndpointError(reason, url)
+                raise EndpointError(failure.reason, url)
             wait = max(_pause(config, attempt), failure.wait)
             if wait > config.longest_wait:
-                raise EndpointError(f"{reason}; it asks to wait {wait:.0f} s", url)
+                asked = f"{failure.reason}; it asks to wait {wait:.12g} s"
+                raise EndpointError(asked, url)
             if attempt < config.retries:
                 halt.wait(wait)
-        raise EndpointError(f"{reason}; {1 + config.retries} requests failed", url)
+        reason = f"{failure.reason}; {1 + config.retries} requests failed"
+        raise EndpointError(reason, url)
 
     return ask
 
@@ -160,45 +153,14 @@ def _read_key(variable: str | None) -> str:
     return key
 
 
-def _exchange(opener, request: urllib.request.Request, timeout: float) -> bytes:
-    """The body of the response; raises `_RequestError` where there is none."""
-    end = time.monotonic() + timeout
-    try:
-        with opener.open(request, timeout=timeout) as response:
-            parts = []
-            while part := response.read1(1 << 16):
-                parts.append(part)
-                if time.monotonic() > end:
-                    raise TimeoutError
-            return b"".join(parts)
-    except urllib.error.HTTPError as error:
-        passes = error.code in _RETRIABLE or error.code >= 500
-        wait = _retry_after(error.headers.get("Retry-After"))
-        reason = f"it answers {error.code}{_said(error)}"
-        raise _RequestError(reason, passes, False, wait) from None
-    except (OSError, http.client.HTTPException) as error:
-        # The library wraps what happens before the request is sent.
-        sent = not isinstance(error, urllib.error.URLError)
-        cause = error if sent else error.reason
-        if isinstance(cause, TimeoutError):
-            reason = f"no answer within {timeout:g} s"
-        else:
-            reason = f"{type(cause).__name__}: {one_line(str(cause))}"
-        refused = isinstance(cause, ssl.SSLCertVerificationError)
-        raise _RequestError(reason, not refused, sent) from None
-
-
-def _said(error: urllib.error.HTTPError) -> str:
+def _said(body: bytes, is_whole: bool, hide: Callable[..., str]) -> str:
     """What the server says of an error, in a line that begins with a colon."""
-    try:
-        text = error.read(1 << 16).decode(errors="replace")
-    except (OSError, http.client.HTTPException):
-        return ""
-    finally:
-        error.close()
+    text, is_cut = body.decode(errors="replace"), not is_whole
     with contextlib.suppress(ValueError, RecursionError):
-        text = error_message(json.loads(text)) or text
-    return f": {one_line(text)}" if text.strip() else ""
+        data = json.loads(text)
+        text = error_message(data) or json.dumps(data, ensure_ascii=False)
+    text = one_line(hide(text, is_cut))
+    return f": {text}" if text else ""
 
 
 def _pause(config: ApiConfig, attempt: int) -> float:
@@ -208,13 +170,13 @@ def _pause(config: ApiConfig, attempt: int) -> float:
 
 
 def _retry_after(header: str | None) -> float:
-    """Seconds that a server asks to wait, told as a number or as a date."""
+    """Seconds that a server asks to wait, told as a number or as a date; may be inf."""
     try:
         seconds = float(header or 0)
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(header).timestamp()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return 0.0
-        seconds -= time.time()
-    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+        seconds = math.ceil(seconds - time.time())
+    return seconds if seconds > 0 else 0.0  # which NaN is not

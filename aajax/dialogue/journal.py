@@ -1,7 +1,15 @@
-"""A journal of paid answers, so that a crashed evaluation resumes without paying twice.
+"""A journal of what was paid, so that what broke off resumes without paying twice.
 
-One line of JSON for each answer, on the disk before it is used. A journal belongs to
-one evaluation, whose matches have numbers of their own, and to one process at a time.
+Lines of JSON. One for each request before it is sent, with the most tokens that it may
+cost, and one after it has ended, with those that it did or may have cost; one for each
+answer, on the disk before it is used:
+
+    {"request": 0, "most_tokens": 1290}
+    {"request": 0, "tokens": 41}
+    {"match": 0, "seat": 1, "step": 0, "attempt": 0, "digest": ..., "answer": {...}}
+
+A journal belongs to one evaluation or run, whose matches have numbers of their own, and
+to one process at a time.
 """
 
 import hashlib
@@ -13,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aajax.errors import InputError
+from aajax.records import read_rows
 from aajax.types import PyTree
 
 
@@ -25,6 +34,13 @@ class Place(NamedTuple):
     attempt: int
 
 
+class Spent(NamedTuple):
+    """What was paid for: requests, and tokens that they cost or may have cost."""
+
+    requests: int
+    tokens: int
+
+
 def digest(request: PyTree) -> str:
     """SHA-256 of a JSON value, the same for equal values; 64 hexadecimal digits."""
     text = json.dumps(request, sort_keys=True, separators=(",", ":"))
@@ -32,7 +48,7 @@ def digest(request: PyTree) -> str:
 
 
 class Journal:
-    """Answers by place and by digest of what was asked.
+    """Answers by place and by digest of what was asked, and what all of it has cost.
 
     Equal places with unequal digests are different questions, as where an evaluation
     was changed in between. Any number of threads may read and add.
@@ -51,7 +67,10 @@ class Journal:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._answers: dict[tuple[Place, str], dict] = {}
-        self._file = open(self.path, "a+b")  # noqa: SIM115, closed by `close`
+        self._costs: dict[int, int] = {}  # of requests by number, in tokens
+        self._before = Spent(0, 0)  # by answers of journals that name no requests
+        # Without a buffer, which would keep what a full disk did not take.
+        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115, see `close`
         try:
             self._load()
         except BaseException:
@@ -71,18 +90,56 @@ class Journal:
         Args:
           place: where it was asked.
           request_digest: of what was asked.
-          answer: a JSON object.
+          answer: a JSON object with a text.
           notes: further entries of the line, for whoever reads the file.
+
+        Raises:
+          OSError: if it cannot be written.
         """
         line = {
             **place._asdict(), "digest": request_digest, **notes, "answer": answer
         }  # fmt: skip
-        data = (json.dumps(line) + "\n").encode()
         with self._lock:
-            self._file.write(data)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._write(line, durably=True)
             self._answers[place, request_digest] = answer
+
+    def begin(self, most_tokens: int) -> int:
+        """Journals a request before it is sent; it is on the disk when this returns.
+
+        Args:
+          most_tokens: that it may cost, which it counts for until it has ended.
+
+        Returns:
+          Its number.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        with self._lock:
+            number = len(self._costs)
+            self._write({"request": number, "most_tokens": most_tokens}, durably=True)
+            self._costs[number] = most_tokens
+            return number
+
+    def end(self, number: int, tokens: int) -> None:
+        """Journals what the request of that number has cost.
+
+        Where the machine fails before the line is on the disk, it counts for the most.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        with self._lock:
+            self._write({"request": number, "tokens": tokens}, durably=False)
+            self._costs[number] = tokens
+
+    def spent(self) -> Spent:
+        """What all requests have cost, those that failed or never ended too."""
+        with self._lock:
+            return Spent(
+                self._before.requests + len(self._costs),
+                self._before.tokens + sum(self._costs.values()),
+            )
 
     def answers(self) -> Iterator[dict]:
         """All answers, in the order in which they were journalled."""
@@ -99,19 +156,51 @@ class Journal:
     def __exit__(self, *error) -> None:
         self.close()
 
+    def _write(self, line: dict, durably: bool) -> None:
+        """Adds a whole line, or nothing."""
+        left = (json.dumps(line) + "\n").encode()
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+            if durably:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(size)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
     def _load(self) -> None:
-        self._file.seek(0)
-        whole = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                break
+        for number, row in enumerate(read_rows(self.path), start=1):
             try:
-                entry = json.loads(line)
-                place = Place(*(entry[name] for name in Place._fields))
-                self._answers[place, entry["digest"]] = dict(entry["answer"])
+                self._read(row)
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"journal is {self.path}: line {number} is none of a journal's"
                 ) from error
-            whole += len(line)
-        self._file.truncate(whole)
+        self._file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
+
+    def _read(self, entry: dict) -> None:
+        """Takes in a line; raises ValueError, KeyError or TypeError for another."""
+        if "request" in entry:
+            number = _count(entry["request"])
+            is_new = "most_tokens" in entry
+            if is_new != (number == len(self._costs)):
+                raise ValueError(number)
+            self._costs[number] = _count(entry["most_tokens" if is_new else "tokens"])
+            return
+        place = Place(*(entry[name] for name in Place._fields))
+        answer = dict(entry["answer"])
+        if not isinstance(answer["text"], str):
+            raise TypeError(answer)
+        # Journals without requests had the cost with the answer.
+        self._before = Spent(
+            self._before.requests + _count(answer.get("requests", 0)),
+            self._before.tokens + _count(answer.get("tokens", 0)),
+        )
+        self._answers[place, entry["digest"]] = answer
+
+
+def _count(value) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from tyro.conf import arg
 
@@ -156,6 +156,8 @@ class RunConfig:
     knobs: Annotated[Knobs, arg(name="")] = Knobs()
     final: Final = Final()
     sweep: Sweep = Sweep()
+
+    may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
 

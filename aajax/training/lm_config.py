@@ -3,12 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from tyro.conf import arg
 
 from aajax import schema
 from aajax.dialogue import credit
+from aajax.dialogue.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.seating import Seating, num_rows
 from aajax.errors import InputError
 from aajax.lm.lora import BLOCKS, LoraConfig, Targets
@@ -90,6 +91,7 @@ class LmConfig:
     past_selves: PastSelves = PastSelves()
     guest: str | None = None  # who sits in the guest's seat: a player, see `aajax list`
     speaking: Speaking = Speaking()
+    api: Endpoints = Endpoints()
     lora: Lora = Lora()
     initial_adapter: Path | None = None  # PEFT folder to begin with; None: zero
     learning_rate: Rate = 3e-6  # of Adam
@@ -111,6 +113,9 @@ class LmConfig:
     matches_every: Count = 10  # iterations between two whose matches are written down
 
     __post_init__ = check
+
+    # What may be another where a run goes on: its numbers do not depend on it.
+    may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
 
     @property
     def has_past_selves(self) -> bool:

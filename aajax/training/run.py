@@ -9,7 +9,6 @@ While a process works on a run, others are kept out of its folder.
 """
 
 import contextlib
-import json
 import logging
 import signal
 import time
@@ -22,6 +21,8 @@ import numpy as np
 from aajax import files
 from aajax.errors import DivergenceError, InputError
 from aajax.learners.base import Metrics
+from aajax.records import read_object
+from aajax.schema import within
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import CHOICES, RunConfig
@@ -52,6 +53,8 @@ def opened(
 def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> None:
     """Makes the run's folder, or checks that it holds this very run.
 
+    Options that the config allows to differ are noted anew.
+
     Raises:
       InputError: if the folder holds something else, or this run without `resume`,
         or nothing to resume.
@@ -60,8 +63,8 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     path = folder / "config.json"
     if path.exists():
         # An option that is younger than the folder had its default.
-        stored = _filled(json.loads(path.read_text()), type(config)().to_json())
-        differences = _differences(stored, record)
+        stored = _filled(read_object(path), type(config)().to_json())
+        differences = _differences(stored, record, config.may_differ)
         if differences:
             raise InputError(
                 f"out is {str(folder)!r}: it holds another run ({differences}); "
@@ -72,6 +75,8 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
                 f"out is {str(folder)!r}: it holds this run already; continue it with "
                 "--resume or choose another folder"
             )
+        if stored != record:
+            files.write_json(path, record, indent=2)
         return
     _check_new(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,14 +102,15 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
     path = folder / "config.json"
     if not path.exists():
         raise InputError(f"run is {str(folder)!r}: a folder with a run is needed")
-    record = json.loads(path.read_text())
+    record = read_object(path)
     preset = record.pop("preset", None)
     if preset is None or "speaking" in record:
         raise InputError(
             f"run is {str(folder)!r}: one of small policies is needed; language models "
             "meet in aajax league --text"
         )
-    config = RunConfig.from_json(record)
+    with within(f"file is {path}: "):
+        config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:
         raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
@@ -150,7 +156,6 @@ def train(
     _check_left(folder, config, lost, done)
     rows = metrics.drop_rows_after(log_path, done)
     began -= rows[-1]["seconds"] if rows else 0.0
-
     chunk = -(-config.num_updates // CHUNKS)
     lengths = {chunk, config.num_updates % chunk or chunk}
     advance = {length: sweep.advance(trainer, length) for length in lengths}
@@ -283,13 +288,16 @@ def _filled(record: dict, defaults: dict) -> dict:
     return {**defaults, **record, **nested}
 
 
-def _differences(old: dict, new: dict, prefix: str = "") -> str:
+def _differences(
+    old: dict, new: dict, free: frozenset[str] = frozenset(), prefix: str = ""
+) -> str:
+    """What differs, but for the names in `free`."""
     parts = []
     for name in old.keys() | new.keys():
         there, here = old.get(name), new.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
-            parts.append(_differences(there, here, f"{name}."))
-        elif there != here:
+            parts.append(_differences(there, here, free, f"{prefix}{name}."))
+        elif there != here and prefix + name not in free:
             parts.append(f"{prefix}{name} is {there!r} there and {here!r} here")
     return ", ".join(sorted(part for part in parts if part))
 

@@ -35,25 +35,54 @@ def cut(handler):
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
     handler.wfile.write(b'{"choices": [{"mess')
+    handler.close_connection = True
 
 
 def drop(handler):
     """Hangs up without a word."""
-    del handler
+    handler.close_connection = True
 
 
 def hang(handler):
     """Says nothing until the test is over."""
     handler.server.endpoint.over.wait(10)
+    handler.close_connection = True
 
 
-def trickle(handler):
-    """Goes on for ever, a byte at a time."""
-    handler.send_response(200)
-    handler.end_headers()
-    with contextlib.suppress(OSError):
-        while not handler.server.endpoint.over.wait(0.02):
-            handler.wfile.write(b" ")
+def drip(before, drop, after=b""):
+    """Writes what comes before at once, and then one drop after the other.
+
+    Whoever waits to the end, 10 seconds later, gets what comes after.
+    """
+
+    def respond(handler):
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            handler.wfile.write(before)
+            for _ in range(500):
+                if handler.server.endpoint.over.wait(0.02):
+                    return
+                handler.wfile.write(drop)
+            handler.wfile.write(after)
+
+    return respond
+
+
+def flood(code, size):
+    """A response of so many bytes, or as many of them as anybody wants."""
+
+    def respond(handler):
+        handler.close_connection = True
+        handler.send_response(code)
+        handler.send_header("Content-Length", str(size))
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(size >> 16):
+                handler.wfile.write(b" " * (1 << 16))
+                handler.server.endpoint.written += 1 << 16
+            handler.wfile.write(b" " * (size % (1 << 16)))
+
+    return respond
 
 
 class FakeEndpoint:
@@ -65,11 +94,14 @@ class FakeEndpoint:
       headers: of the last.
       most_at_once: requests under way at any time.
       pause: seconds that each takes.
+      connections: that were made.
+      written: bytes of floods.
     """
 
     def __init__(self, behave):
         self.behave, self.requests, self.headers = behave, [], None
         self.most_at_once, self.pause, self.over = 0, 0.0, threading.Event()
+        self.connections, self.written = 0, 0
         self._under_way, self._lock = 0, threading.Lock()
 
     def handle(self, handler):
@@ -92,6 +124,12 @@ class FakeEndpoint:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay
+
+    def setup(self):
+        super().setup()
+        self.server.endpoint.connections += 1
+
     def do_POST(self):  # noqa: N802, the library's name
         self.server.endpoint.handle(self)
 

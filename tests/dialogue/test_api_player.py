@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
+import traceback
 
 import fake_endpoint as fake
 import jax
@@ -20,6 +22,7 @@ from aajax.dialogue.endpoint import EndpointError
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Reply, Request, Row
 from aajax.dialogue.scripted import scripted_player
+from aajax.errors import InputError
 
 KEY = "sk-very-secret"
 ONE_FAILURE = {"408": 408, "409": 409, "429": 429, "500": 500, "503": 503}
@@ -29,6 +32,13 @@ ONE_FAILURE = {"408": 408, "409": 409, "429": 429, "500": 500, "503": 503}
 def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """The library reads a part of itself at the first request, by whose deadline."""
+    with fake.serving(always(fake.answer("<A>"))) as (_, url):
+        ask(ApiConfig(url, "some-model", key_variable=None))
 
 
 @pytest.fixture
@@ -157,13 +167,54 @@ def test_what_may_pass_is_tried_again(serve, failure):
     assert endpoint.requests[0] == endpoint.requests[1]
 
 
-@pytest.mark.parametrize("failure", [fake.hang, fake.trickle])
+BODY = json.dumps({"choices": [{"message": {"content": "<A>"}}]}).encode()
+OK = b"HTTP/1.1 200 OK\r\n"
+REST = b"\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+DRIPS = {  # each ends in a whole answer, for who waits
+    "status": (OK[:9], b"0", b"200 OK" + REST),
+    "header": (OK + b"A: ", b"b", REST),
+    "headers": (OK, b"A: b\r\n", REST[2:]),
+    "not yet": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", OK + REST[2:]),
+    "body": (OK + b"\r\n", b" ", BODY),
+    "chunks": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"1\r\n \r\n",
+        b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [fake.hang, *(fake.drip(*parts) for parts in DRIPS.values())],
+    ids=["hang", *DRIPS],
+)
 def test_time_runs_out(serve, failure):
     _, config = serve(first(failure), timeout=0.3, retries=9)
     assert ask(config) == [Reply("<A>")]
-    _, config = serve(always(failure), timeout=0.1, retries=1)
-    with pytest.raises(EndpointError, match="no answer within 0.1 s; 2 requests"):
+    _, config = serve(always(failure), timeout=0.2, retries=1)
+    with pytest.raises(EndpointError, match="no answer within 0.2 s; 2 requests"):
         ask(config)
+
+
+def test_time_runs_out_before_anything_is_sent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        config = ApiConfig(url, "some-model", timeout=0.6, retries=1, backoff=0.001)
+        expected = "no connection within 0.3 s; 2 requests"
+        with pytest.raises(EndpointError, match=expected):
+            ask(config)
+
+
+@pytest.mark.parametrize("code", [401, 500])
+def test_an_error_whose_words_do_not_end_is_what_its_status_says(serve, code):
+    begun = b"HTTP/1.1 %d Oh\r\n\r\n" % code
+    endpoint, config = serve(
+        always(fake.drip(begun + b"no", b"n")), timeout=0.2, retries=1
+    )
+    with pytest.raises(EndpointError, match=f"it answers {code}: n"):
+        ask(config)
+    assert len(endpoint.requests) == (1 if code == 401 else 2)
 
 
 @pytest.mark.parametrize("code", [302, 307, 400, 401, 404, 422])
@@ -175,8 +226,39 @@ def test_what_does_not_pass_is_one_clear_error(serve, code):
     assert error.value.strerror == f"it answers {code}: no, [key] is wrong"
     assert error.value.filename == f"{config.url}/chat/completions"
     assert len(endpoint.requests) == 1
-    shown = [error.value, error.value.__context__, error.value.__cause__]
-    assert not any(KEY in str(e) + repr(e) for e in shown)
+
+
+@pytest.mark.parametrize("place", ["http://[bad", "", "/a b", "http://a:b/"])
+def test_where_a_redirect_points_to_is_not_looked_at(serve, place):
+    endpoint, config = serve(always(fake.status(302, b"there", Location=place)))
+    with pytest.raises(EndpointError, match="it answers 302: there'?:"):
+        ask(config)
+    assert len(endpoint.requests) == 1
+
+
+def test_a_long_body_is_not_read_to_its_end(serve):
+    size = 50 << 20
+    endpoint, config = serve(always(fake.flood(200, size)))
+    with pytest.raises(EndpointError, match="its answer is longer than 8 MiB'?:"):
+        ask(config)
+    assert len(endpoint.requests) == 1 and endpoint.written < size
+    endpoint, config = serve(first(fake.flood(503, size)))
+    assert ask(config) == [Reply("<A>")]
+    assert endpoint.written < size
+    # Up to the limit all is read.
+    long = "a" * (7 << 20)
+    _, config = serve(always(fake.answer(long)), tries=1)
+    assert ask(config) == [Reply(long)]
+
+
+def test_connections_are_used_again(serve):
+    endpoint, config = serve(always(fake.answer("<A>")), concurrency=2)
+    player = api_player(config)
+    memory = player.start([Row(number, 0) for number in range(4)])
+    for _ in range(3):
+        memory, _ = player.reply(memory, [choice()] * 4, keys(4))
+    assert len(endpoint.requests) == 12
+    assert endpoint.connections <= 2
 
 
 @pytest.mark.parametrize(
@@ -191,6 +273,68 @@ def test_what_does_not_pass_in_time_is_one_clear_error(serve, failure, reason):
         ask(config)
     assert f"{reason}; 3 requests failed" in error.value.strerror
     assert len(endpoint.requests) == 3
+
+
+SPELLED = {
+    "as it is": KEY,
+    "unicode": "".join(rf"\u{ord(c):04x}" for c in KEY),
+    "one letter": KEY.replace("v", r"\u0076"),
+    "twice": KEY.replace("-", r"\\u002D"),
+    "percent": KEY.replace("-", "%2d"),
+    "html": KEY.replace("-", "&#45;"),
+    "invisible": "\0".join(KEY),
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLED.values(), ids=SPELLED)
+@pytest.mark.parametrize(
+    "body",
+    ['{"error": {"message": "no, %s, no"}}', '{"error": "%s"}', '{"detail": ["%s"]}',
+     "<p>%s</p>", '{"error": "%s', "%s", "Bearer %s", " " * 300 + "%s" + "a" * 300,
+     "a" * 190 + " %s"],
+)  # fmt: skip
+@pytest.mark.parametrize("code", [200, 400])
+def test_an_error_shows_no_key_that_a_server_echoes(serve, spelled, body, code):
+    data = body.replace("%s", spelled).encode()
+    _, config = serve(always(fake.status(code, data)), retries=0)
+    with pytest.raises(EndpointError) as error:
+        ask(config)
+    said = error.value.strerror
+    if code == 400 or "detail" not in body:
+        assert "[key" in said or said.endswith("a...; 1 requests failed")
+    assert "very" not in said and "secret" not in said and "76" not in said
+
+
+def test_nothing_that_is_raised_holds_the_key(serve):
+    failures = [fake.status(400, b"no"), fake.drop, fake.cut, fake.status(200, b"?")]
+    for failure in failures:
+        _, config = serve(always(failure), retries=0)
+        with pytest.raises(EndpointError) as error:
+            ask(config)
+        whole, seen = error.value, []
+        while whole is not None:
+            seen.append(str(whole) + repr(whole) + str(vars(whole)))
+            told = traceback.TracebackException.from_exception(
+                whole, capture_locals=True
+            )
+            seen += told.format()
+            whole = whole.__cause__ or whole.__context__
+        assert KEY not in "".join(seen) and "Bearer" not in "".join(seen)
+    player = api_player(config)
+    assert KEY not in repr(player) + repr(player.ask)
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "1", "-", "none", "null", "EMPTY", "ollama", "A", KEY]
+)
+def test_what_a_model_says_is_never_changed(serve, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    text = f"I take 10 - exactly, none; 1 null max EMPTY <A> {key}: {key}"
+    answer = fake.answer(text, reasoning=text)
+    endpoint, config = serve(always(answer), tries=1)
+    assert ask(config) == [Reply(text)]
+    assert len(endpoint.requests) == 1
+    assert endpoint.headers["Authorization"] == f"Bearer {key}"
 
 
 def test_nobody_is_there():
@@ -211,7 +355,28 @@ def test_waits_as_long_as_the_server_asks(serve):
     with pytest.raises(EndpointError, match="it answers 503; it asks to wait [0-9]+ s"):
         ask(config)
     assert len(endpoint.requests) == 1
-    _, config = serve(first(fake.status(429, Retry_After="soon")))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("1e300", r"1e\+300"), ("inf", "inf"), ("9" * 400, "inf"), ("3e5", "300000"),
+     ("Fri, 31 Dec 9999 23:59:59 GMT", "[0-9]+"), ("121", "121")],
+)  # fmt: skip
+def test_a_wait_that_is_too_long_is_told_at_once(serve, asked, said):
+    endpoint, config = serve(always(fake.status(429, Retry_After=asked)))
+    with pytest.raises(EndpointError, match=rf"429; it asks to wait {said} s'?:"):
+        ask(config)
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["soon", "-1e300", "-inf", "nan", "", "Fri, 31 Dec 99999 23:59:59 GMT",
+     "Mon, 0 Jan 0000 00:00:00 GMT", "Fri, 31 Dec 2100 23:59:59 +9999999999",
+     "Sat, 01 Jan 2000 00:00:00 GMT"],
+)  # fmt: skip
+def test_a_wait_that_is_none(serve, asked):
+    _, config = serve(first(fake.status(429, Retry_After=asked)))
     assert ask(config) == [Reply("<A>")]
 
 
@@ -316,10 +481,12 @@ def test_no_more_tokens_than_allowed(serve):
 
 
 def test_a_budget_without_limits():
-    budget = Budget(requests=3, tokens=100)
-    budget.take(10**9, None)
-    budget.settle(10**9, 7)
-    assert (budget.requests, budget.tokens) == (4, 107)
+    budget = Budget()
+    with budget.request(10**9, None) as paid:
+        paid.tokens = 7
+    with pytest.raises(KeyError), budget.request(10, None):
+        raise KeyError  # whatever happened, it may have been paid for
+    assert (budget.requests, budget.tokens) == (2, 17)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +543,8 @@ def test_at_the_table(serve):
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"url": "ftp://a"}, "url is 'ftp://a'"), ({"url": "http://"}, "url is"),
+    [({"key_variable": KEY}, "key_variable is no name of"),
+     ({"longest_wait": 1e300}, "longest_wait is 1e\\+300"),
      ({"concurrency": 0}, "concurrency is 0"), ({"tries": 0}, "tries is 0"),
      ({"timeout": 0.0}, "timeout is 0.0"), ({"backoff": -1.0}, "backoff is -1.0"),
      ({"temperature": float("nan")}, "temperature is nan"),
@@ -387,10 +555,60 @@ def test_what_is_no_configuration(options, reason):
         ApiConfig(**{"url": "http://a", "model": "b", **options})
 
 
-def test_no_secret_in_an_address():
+IMPOSSIBLE = (
+    "ftp://a", "http://", "http:///v1", "https://:80", "a", "localhost:8000/v1", "",
+    "http://a:0", "http://a:65536", "http://a:-1", "http://a:b", "http://a:80:80",
+    "http://a b/v1", "http://a/v 1", " http://a", "http://a\n", "http://a\x00b",
+    "http://[bad", "http://[::1", "http://[::g]", "http://256.1.1.1", "http://a..b",
+    "http://.", "http://" + "x" * 64, "http://" + "x.x" * 85, "http://a,b", "http://%41",
+    "http://xn--a.de", "http://\u2488.de", "http://\udc80", "http://a/\udc80",
+    "http://a\\b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", IMPOSSIBLE)
+def test_an_address_that_is_impossible(url):
+    with pytest.raises(InputError) as error:
+        ApiConfig(url, "b")
+    expected = f"url is {url!r}: one like https://api.openai.com/v1 is needed"
+    assert str(error.value) == expected and "\n" not in expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a", "HTTPS://A.b.:8000/v1/", "http://127.0.0.1:1/", "http://[::1]:65535/v1",
+     "http://my_service:8000/v1", "http://b\u00fccher.de/v1", "http://a/@b/%20"],
+)  # fmt: skip
+def test_an_address_that_is_none_of_those(url):
+    assert ApiConfig(url, "b").url == url
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://me:{KEY}@a", f"http://a?key={KEY}", f"http:me:{KEY}@[", f"a#{KEY}"]
+)
+def test_no_secret_in_an_address(url):
     with pytest.raises(ValueError, match="^url has more") as error:
-        ApiConfig(f"http://me:{KEY}@a", "b")
+        ApiConfig(url, "b")
     assert KEY not in str(error.value)
+
+
+def test_surroundings_that_are_impossible(monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    for name, value in [
+        ("ALL_PROXY", f"nothing://me:{KEY}@a"), ("HTTPS_PROXY", "http://a:b"),
+        ("SSL_CERT_FILE", "/nowhere"),
+    ]:  # fmt: skip
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            with pytest.raises(InputError, match="^environment has no usable") as error:
+                api_player(ApiConfig("https://a", "b"))
+        assert "\n" not in str(error.value) and KEY not in str(error.value)
+
+
+def test_without_httpx(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="^httpx is not installed: pip install 'aajax"):
+        ApiConfig("http://a", "b")
 
 
 @pytest.mark.parametrize("key", ["", " \n", "a\nb", "ключ"])

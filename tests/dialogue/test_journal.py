@@ -1,7 +1,9 @@
 """Journals of paid answers, and evaluations that resume by them."""
 
+import errno
 import json
 import os
+import resource
 import threading
 
 import fake_endpoint as fake
@@ -11,19 +13,20 @@ from tiny_words import CHOICE, TinyWords
 
 from aajax.dialogue.api import api_player
 from aajax.dialogue.api_config import ApiConfig
+from aajax.dialogue.completions import most_tokens
 from aajax.dialogue.endpoint import EndpointError
 from aajax.dialogue.journal import Journal, Place, digest
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Reply, Request, Row
 from aajax.dialogue.scripted import scripted_player
+from aajax.errors import InputError
 
-KEY = "sk-very-secret"
-ANSWER = {"text": "<A>", "requests": 1, "tokens": 10}
+ANSWER = {"text": "<A>", "reasoning": "", "finish": "stop"}
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -33,7 +36,8 @@ def path(tmp_path):
 
 
 def config(url, **options):
-    return ApiConfig(url, "some-model", backoff=0.001, retries=1, **options)
+    options = {"backoff": 0.001, "retries": 1} | options
+    return ApiConfig(url, "some-model", **options)
 
 
 def always(text):
@@ -84,16 +88,83 @@ def test_a_line_that_was_cut_off_anywhere(path):
         assert [json.loads(line)["step"] for line in lines] == [0, 2]
 
 
-@pytest.mark.parametrize("line", ["?", "{}", "[]", '{"match": 0}', "\0\0"])
+@pytest.mark.parametrize(
+    "line",
+    ["?", "{}", "[]", '{"match": 0}', "\0\0", "[" * 10_000,
+     '{"match": 0, "seat": 0, "step": 0, "attempt": 0, "digest": "a", "answer": {}}',
+     '{"match": 0, "seat": 0, "step": 0, "attempt": 0, "digest": "a", "answer": '
+     '{"text": "", "tokens": -1}}',
+     '{"request": 0, "most_tokens": 1}', '{"request": 2, "most_tokens": 1}',
+     '{"request": 1, "tokens": 1}', '{"request": 1, "most_tokens": true}',
+     '{"request": "0", "tokens": 1}', '{"request": 0, "tokens": 1.5}'],
+)  # fmt: skip
 def test_a_file_that_is_no_journal(path, line):
     with Journal(path) as journal:
-        journal.add(Place(0, 0, 0, 0), "abc", ANSWER)
+        journal.begin(10)
     with path.open("a") as file:
         file.write(f"{line}\n")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"^journal is .*: line 2 is none of a"):
+    with pytest.raises(InputError, match=r"^(journal|file) is .*journal.jsonl: line 2"):
         Journal(path)
     assert path.read_bytes() == before
+
+
+def test_what_was_spent_is_known_again(path):
+    with Journal(path) as journal:
+        assert journal.spent() == (0, 0)
+        assert [journal.begin(100) for _ in range(3)] == [0, 1, 2]
+        assert journal.spent() == (3, 300)
+        journal.end(1, 7)
+        journal.end(0, 0)
+        assert journal.spent() == (3, 107)
+    whole = path.read_bytes()
+    with Journal(path) as journal:
+        # Of one only the beginning is known: it may have cost the most.
+        assert journal.spent() == (3, 107)
+        assert journal.begin(5) == 3
+    last = whole.rindex(b"{")
+    for end in range(last, len(whole)):  # the end of request 0 was not written
+        path.write_bytes(whole[:end])
+        with Journal(path) as journal:
+            assert journal.spent() == (3, 207)
+
+
+def test_a_journal_without_requests_has_their_cost_with_the_answers(path):
+    old = {"match": 0, "seat": 0, "step": 0, "attempt": 0, "digest": "abc"}
+    answers = [{"text": "<A>", "requests": 3, "tokens": 31}, ANSWER]
+    lines = [{**old, "step": i, "answer": x} for i, x in enumerate(answers)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Journal(path) as journal:
+        assert journal.find(Place(0, 0, 0, 0), "abc")["text"] == "<A>"
+        assert journal.spent() == (3, 31)
+        journal.end(journal.begin(100), 4)
+    with Journal(path) as journal:
+        assert journal.spent() == (4, 35)
+
+
+def test_a_full_disk(path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path) as journal:
+        journal.begin(100)
+        whole = path.read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, before[1]))
+        try:
+            for write in [
+                lambda: journal.begin(100),
+                lambda: journal.end(0, 5),
+                lambda: journal.add(Place(0, 0, 0, 0), "abc", ANSWER),
+            ]:
+                with pytest.raises(OSError, match="File too large") as error:
+                    write()
+                assert error.value.filename == str(path)
+                assert path.read_bytes() == whole
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert journal.spent() == (1, 100)
+        assert journal.find(Place(0, 0, 0, 0), "abc") is None
+        journal.end(0, 5)  # and there is room again
+    with Journal(path) as journal:
+        assert journal.spent() == (1, 5)
 
 
 def test_many_threads(path):
@@ -197,33 +268,105 @@ def test_other_questions_are_asked(path):
         assert len(endpoint.requests) == 5
 
 
+def ask_of(path, url, count=5, **options):
+    """The replies to so many questions, by a process of its own."""
+    requests = [Request(f"choose {i}", "choice", CHOICE, None) for i in range(count)]
+    rows = [Row(i, 0) for i in range(count)]
+    keys = jax.random.split(jax.random.key(0), count)
+    with Journal(path) as journal:
+        player = api_player(config(url, **options), journal)
+        return player.reply(player.start(rows), requests, keys)[1]
+
+
 def test_the_budget_counts_what_was_paid_before(path):
-    requests = [Request(f"choose {i}", "choice", CHOICE, None) for i in range(5)]
-    rows, keys = [Row(i, 0) for i in range(5)], jax.random.split(jax.random.key(0), 5)
-
-    def ask(**limits):
-        with Journal(path) as journal:
-            player = api_player(config(url, **limits), journal)
-            return player.reply(player.start(rows), requests, keys)[1]
-
     with fake.serving(always("<A>")) as (endpoint, url):
         for limit, sent in [(2, 2), (2, 2), (4, 4)]:
-            with pytest.raises(ValueError, match=f"^max_requests is {limit}"):
-                ask(max_requests=limit)
+            with pytest.raises(InputError, match=f"^max_requests is {limit}"):
+                ask_of(path, url, max_requests=limit)
             assert len(endpoint.requests) == sent
-        with pytest.raises(ValueError, match="^max_total_tokens is 2000: 40 were"):
-            ask(max_total_tokens=2000, max_tokens=1950)
-        assert ask(max_requests=5) == [Reply("<A>")] * 5
+        with pytest.raises(InputError, match="^max_total_tokens is 2000: 40 were"):
+            ask_of(path, url, max_total_tokens=2000, max_tokens=1950)
+        assert ask_of(path, url, max_requests=5) == [Reply("<A>")] * 5
         assert len(endpoint.requests) == 5
 
 
-def test_the_key_is_not_in_the_journal(path):
-    with fake.serving(always(f"<A> {KEY}")) as (_, url), Journal(path) as journal:
-        player = api_player(config(url, tries=1), journal)
-        memory = player.start([Row(0, 0)])
-        request = Request("choose", "choice", CHOICE, None)
-        _, replies = player.reply(
-            memory, [request], jax.random.split(jax.random.key(0), 1)
-        )
-    assert replies == [Reply("<A> [key]")]
-    assert KEY not in path.read_text() and "[key]" in path.read_text()
+def test_failures_are_paid_for_once_and_for_all(path):
+    with fake.serving(lambda number, request: fake.status(500)) as (endpoint, url):
+        for _ in range(3):
+            with pytest.raises(InputError, match="^max_requests is 4: all were sent"):
+                ask_of(path, url, max_requests=4, retries=9)
+            assert len(endpoint.requests) == 4
+        with pytest.raises(InputError, match="^max_requests is 6: all were sent"):
+            ask_of(path, url, max_requests=6, retries=9)
+        assert len(endpoint.requests) == 6
+        # An endpoint that says that it failed has written nothing.
+        with Journal(path) as journal:
+            assert journal.spent() == (6, 0)
+
+
+def test_so_are_tokens_that_may_have_been_written(path):
+    garbage = fake.status(200, b"?")
+    with fake.serving(lambda number, request: garbage) as (endpoint, url):
+        most = most_tokens(config(url), [{"role": "user", "content": "choose 0"}])
+        limit = 2 * most + 10
+        for _ in range(3):
+            with pytest.raises(InputError, match=f"{limit}: {2 * most} were spent"):
+                ask_of(path, url, max_total_tokens=limit, retries=9, concurrency=1)
+            assert len(endpoint.requests) == 2
+
+
+def test_who_dies_over_a_request_has_paid_for_it(path):
+    class KilledError(Exception):
+        """Nothing is written after it."""
+
+    seen = []
+
+    def behave(number, request):
+        seen.append(path.read_text())
+        return fake.answer("<A>")
+
+    def die(*arguments):
+        raise KilledError
+
+    with fake.serving(behave) as (endpoint, url):
+        limits = {"max_requests": 2, "concurrency": 1}
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(Journal, "end", die)
+            for sent in (1, 2):
+                with pytest.raises(KilledError):
+                    ask_of(path, url, **limits)
+                assert len(endpoint.requests) == sent
+        with pytest.raises(InputError, match="^max_requests is 2: all were sent"):
+            ask_of(path, url, **limits)
+        assert len(endpoint.requests) == 2
+        most = most_tokens(config(url), [{"role": "user", "content": "choose 0"}])
+        with Journal(path) as journal:
+            assert journal.spent() == (2, 2 * most)
+    # It was written down before the endpoint heard of it.
+    lines = [[json.loads(line) for line in text.splitlines()] for text in seen]
+    assert lines[0] == [{"request": 0, "most_tokens": most}]
+    assert lines[1] == [*lines[0], {"request": 1, "most_tokens": most}]
+
+
+def test_nothing_is_sent_that_cannot_be_written_down(path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Journal, "begin", full)
+    with fake.serving(always("<A>")) as (endpoint, url):
+        with pytest.raises(OSError, match="No space left on device"):
+            ask_of(path, url)
+        assert endpoint.requests == []
+
+
+def test_answers_are_journalled_as_they_are(path):
+    with fake.serving(always("<A> sk-very-secret")) as (_, url):
+        said = [Reply("<A> sk-very-secret")]
+        assert ask_of(path, url, 1, tries=1) == ask_of(path, url, 1, tries=1) == said
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    most = most_tokens(config(url), [{"role": "user", "content": "choose 0"}])
+    assert lines[:2] == [
+        {"request": 0, "most_tokens": most}, {"request": 0, "tokens": 10}
+    ]  # fmt: skip
+    assert lines[2]["answer"] == {**ANSWER, "text": "<A> sk-very-secret"}
+    assert len(lines) == 3 and "Bearer" not in path.read_text()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from reference import alignment
 
+from aajax.dialogue.api_config import Endpoints
 from aajax.dialogue.seating import Seating
 from aajax.errors import InputError
 from aajax.lm.lora import LoraConfig
@@ -45,6 +46,10 @@ ALL_SET = LmConfig(
     seating=Seating("alternate", 0.5, "group", 0.25),
     past_selves=PastSelves(every=3, most=5),
     guest="greedy",
+    api=Endpoints(
+        key_variable=None, concurrency=2, timeout=3.5, temperature=0.5, max_tokens=7,
+        reasoning_effort="low", tries=1, max_requests=9, max_total_tokens=8,
+    ),
     speaking=Speaking(0.5, 20, 2, 900, 64),
     lora=Lora(2, 3.0, ("down", "query")),
     initial_adapter=Path("some/adapter"),
