@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"  # in a folder that is being written
-_PARTIAL = ".partial-"  # begins the names of what is not whole yet
+PARTIAL = ".partial-"  # begins the names of what is not whole yet, and has no readers
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ def written(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
-    with _naming(path):
+    with naming(path):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if target.exists() and not target.is_file():
             with target.open("wb") as file:
                 yield file
             return
-        partial = target.with_name(_PARTIAL + secrets.token_hex(4))
+        partial = target.with_name(PARTIAL + secrets.token_hex(4))
         try:
             with partial.open("xb") as file:
                 yield file
@@ -71,9 +71,9 @@ def written_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """
     folder = Path(folder)
     target = Path(os.path.realpath(folder))
-    with _naming(folder):
+    with naming(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(_PARTIAL + secrets.token_hex(4))
+        partial = target.with_name(PARTIAL + secrets.token_hex(4))
         partial.mkdir()
         try:
             yield partial
@@ -110,7 +110,7 @@ def append_text(path: str | os.PathLike, text: str) -> None:
     Raises:
       OSError: that names `path`, if it cannot be written.
     """
-    with _naming(Path(path)), open(path, "ab") as file:
+    with naming(Path(path)), open(path, "ab") as file:
         file.write(text.encode())
 
 
@@ -140,7 +140,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder is not there, or holds nothing but what this module leaves."""
-    own = LOCK, _PARTIAL
+    own = LOCK, PARTIAL
     return not folder.exists() or all(
         entry.name.startswith(own) for entry in folder.iterdir()
     )
@@ -240,13 +240,13 @@ def _holder(descriptor: int) -> str:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Puts the file's name into errors that have none, or that of a partial file."""
     try:
         yield
     except OSError as error:
         name = error.filename
-        if name is not None and _PARTIAL not in str(name):
+        if name is not None and PARTIAL not in str(name):
             raise
         number, reason = error.errno or errno.EIO, error.strerror or str(error)
         raise OSError(number, reason, str(path)) from error

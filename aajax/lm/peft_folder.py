@@ -1,7 +1,5 @@
 """Folders of adapters as the PEFT library has them, which vLLM serves as they are."""
 
-import errno
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aajax.errors import InputError
+from aajax.files import PARTIAL, naming, os_error, to_json
 from aajax.lm import lora as low_rank
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters
@@ -28,6 +27,7 @@ from aajax.lm.peft_config import (
     read_options,
     write_options,
 )
+from aajax.lm.weights import all_finite
 
 WEIGHTS = "adapter_model.safetensors"
 DTYPES = ("F32", "F16", "BF16")
@@ -75,17 +75,18 @@ def save_peft(
 
 
 def _write(folder: Path, tensors: dict[str, np.ndarray], options: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-        made = Path(name)
-        try:
-            save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(errno.EIO, str(error), str(folder / WEIGHTS)) from error
-        (made / CONFIG).write_text(json.dumps(options, indent=2) + "\n")
-        (folder / CONFIG).unlink(missing_ok=True)
-        for file in (WEIGHTS, CONFIG):
-            os.replace(made / file, folder / file)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL) as name:
+            made = Path(name)
+            try:
+                save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
+            except SafetensorError as error:
+                raise os_error(error, folder) from error
+            (made / CONFIG).write_text(to_json(options, indent=2) + "\n")
+            (folder / CONFIG).unlink(missing_ok=True)
+            for file in (WEIGHTS, CONFIG):
+                os.replace(made / file, folder / file)
 
 
 def load_peft(
@@ -190,6 +191,11 @@ def _read_tensors(
                 if name in tensors:
                     raise InputError(f"folder is {folder}: {name} must be there once")
                 tensors[name] = file.get_tensor(key)
+                if not all_finite(tensors[name]):
+                    raise InputError(
+                        f"folder is {folder}: {key} in {WEIGHTS} has a NaN or an "
+                        "infinity; finite numbers are needed"
+                    )
     except FileNotFoundError as error:
         raise InputError(f"folder is {folder}: an {WEIGHTS} in it is needed") from error
     except (OSError, SafetensorError) as error:

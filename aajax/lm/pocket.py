@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import optax
 
-from aajax.errors import InputError
+from aajax.errors import DivergenceError, InputError
+from aajax.files import LOCK, PARTIAL, locked, naming, write_json
 from aajax.keys import numpy_stream, stream
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
@@ -108,20 +109,42 @@ def train_pocket(
       they are those of a file.
 
     Raises:
-      InputError: if the folder has files, for a vocabulary too small for all bytes, and
-        for a text that is no UTF-8 or too short.
+      InputError: if the folder has files or another process makes a model there, for a
+        vocabulary too small for all bytes, and for a text that is no UTF-8 or too
+        short.
+      DivergenceError: if the loss or a weight is no longer finite; nothing is saved.
       OSError: if the text cannot be read or the folder not written.
     """
     folder = Path(folder).resolve()
+    _check_new(folder)
+    with locked(_lock_file(folder), f"folder is {folder}"):
+        _check_new(folder)
+        return _train_into(folder, config, on_step)
+
+
+def _check_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"folder is {folder}: one that is new or empty is needed")
+
+
+def _lock_file(folder: Path) -> Path:
+    """Beside a folder that is to appear when it is complete."""
+    return folder.with_name(f".{folder.name}{LOCK}")
+
+
+def _train_into(
+    folder: Path,
+    config: PocketConfig,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> float:
+    """`train_pocket`, where nobody else does."""
     text = None if config.text is None else _read_text(config.text)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         folder.rmdir()  # now, since it cannot be replaced where it is a mount point
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=f".{folder.name}-"
-    ) as name:
+    with (
+        naming(folder),
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=PARTIAL) as name,
+    ):
         made = Path(name) / folder.name
         # Schedules of optax mix types.
         with jax.numpy_dtype_promotion("standard"):
@@ -135,17 +158,22 @@ def pocket_folder(
 ) -> Path:
     """The folder of a pocket model, trained at the first call.
 
+    Of several processes that want it at once, one trains it and the others wait.
+
     Args:
       cache_dir: where such folders are kept; aajax in $XDG_CACHE_HOME or ~/.cache if
         None.
       config: of the model; each has a folder of its own.
     """
     folder = Path(cache_dir or user_cache()) / f"pocket-{_digest(config)}"
-    if not folder.exists():
+    if folder.exists():
+        return folder
+    with locked(_lock_file(folder), f"pocket model is {folder}", wait=True):
         try:
-            train_pocket(folder, config)
+            if not folder.exists():
+                _train_into(folder, config)
         except OSError:
-            # Another process may have been faster: what it made is as good.
+            # Where there are no locks: what another process has made is as good.
             if not folder.exists():
                 raise
     return folder
@@ -178,7 +206,7 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
     # Heavy libraries, not needed to say what a pocket model is.
     from aajax.lm.chat import find_template
     from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
-    from aajax.lm.weights import save_params
+    from aajax.lm.weights import all_finite, save_params
 
     rng = numpy_stream(config.seed, "pocket model: texts")
     texts = None
@@ -207,14 +235,22 @@ def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> flo
         batch = _batch([next(rows) for _ in range(config.batch)], config.length)
         state, metrics = step.update(state, batch)
         losses.append(float(metrics["loss"]))
+        if not math.isfinite(losses[-1]):
+            raise DivergenceError(
+                f"the pocket model diverged at step {done}: loss is {losses[-1]}"
+            )
         on_step(done, losses[-1])
+    if not all(all_finite(np.asarray(x)) for x in jax.tree.leaves(state.weights)):
+        raise DivergenceError(
+            f"the pocket model diverged at step {config.steps}: a weight is not finite"
+        )
     save_params(folder, decoder, state.weights)
     generation = {
         "eos_token_id": sorted(tokens.stop_ids),
         "pad_token_id": tokens.pad_id,
         "do_sample": True,
     }
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2))
+    write_json(folder / "generation_config.json", generation, indent=2)
     return float(np.mean(losses[-math.ceil(config.steps / 10) :]))
 
 

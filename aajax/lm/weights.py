@@ -1,14 +1,13 @@
 """Checkpoint folders of Hugging Face: read shard by shard, and written whole."""
 
 import contextlib
-import errno
+import dataclasses
 import functools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aajax.errors import InputError
+from aajax.files import PARTIAL, naming, os_error, to_json
 from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import init_params
 from aajax.lm.hf_config import config_from_hf, config_to_hf, read_json
@@ -30,6 +30,7 @@ INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
 
 _ROWS = 4096  # of the vocabulary, compared at a time
+_BLOCK = 2**18  # numbers that are looked at together
 
 
 def read_config(folder: str | os.PathLike) -> DecoderConfig:
@@ -62,7 +63,8 @@ def load_params(
       As `init_params`.
 
     Raises:
-      InputError: for a folder that cannot be read or is not of this decoder.
+      InputError: for a folder that cannot be read or is not of this decoder, and for
+        weights that are NaN or infinite.
     """
     folder = Path(folder)
     config = read_config(folder) if config is None else config
@@ -121,12 +123,12 @@ def save_params(
     parts = list(_parts(config, params))
     hf = {**config_to_hf(config), "dtype": np.dtype(parts[0].leaf.dtype).name}
     write = writer(params)
-    with contextlib.ExitStack() as stack:
+    with naming(folder), contextlib.ExitStack() as stack:
         made = write(lambda: _make_inside(folder, stack))
         files = _write_parts(made, parts, max_shard_bytes, write)
 
         def publish():
-            (made / CONFIG).write_text(json.dumps(hf, indent=2) + "\n")
+            (made / CONFIG).write_text(to_json(hf, indent=2) + "\n")
             (folder / CONFIG).unlink(missing_ok=True)
             several = folder.glob("model-*-of-*.safetensors")
             for file in [folder / INDEX, folder / SINGLE, *several]:
@@ -140,7 +142,7 @@ def save_params(
 def _make_inside(folder: Path, stack: contextlib.ExitStack) -> Path:
     """A folder in `folder` that is gone when the stack is left."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = tempfile.TemporaryDirectory(dir=folder, prefix=".saving-")
+    made = tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL)
     return Path(stack.enter_context(made))
 
 
@@ -178,8 +180,52 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
         for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
             plain = text_name(config, key)
             if plain is not None:
-                tensors[plain] = file.get_slice(key)
+                tensors[plain] = _Tensor(folder, name, key, file.get_slice(key))
     return tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """A tensor in a file, of which any part can be read.
+
+    Attributes:
+      folder: of the file.
+      file, key: its name, and that of the tensor in it.
+      stored: the slice that safetensors gives.
+    """
+
+    folder: Path
+    file: str
+    key: str
+    stored: Any
+
+    def get_shape(self) -> list[int]:
+        return self.stored.get_shape()
+
+    def get_dtype(self) -> str:
+        return self.stored.get_dtype()
+
+    def __getitem__(self, index) -> np.ndarray:
+        """A part of it; raises InputError if it has a NaN or an infinity."""
+        part = self.stored[index]
+        if not all_finite(part):
+            raise InputError(
+                f"folder is {self.folder}: {self.key} in {self.file} has a NaN or an "
+                "infinity; finite numbers are needed"
+            )
+        return part
+
+
+def all_finite(x: np.ndarray) -> bool:
+    """Whether no number of an array of DTYPES is NaN or infinite.
+
+    Those have all bits of their exponent set. Nothing of the array's size is made.
+    """
+    bits = np.dtype(f"u{x.dtype.itemsize}")
+    exponent = np.array(np.inf, x.dtype).view(bits)  # all bits of it, and no other
+    flat = x.reshape(-1).view(bits)
+    blocks = (flat[start : start + _BLOCK] for start in range(0, x.size, _BLOCK))
+    return not any(((block & exponent) == exponent).any() for block in blocks)
 
 
 def _check_head(folder: Path, head, embedding) -> None:
@@ -340,7 +386,7 @@ def _write_parts(
         "metadata": {"total_size": size},
         "weight_map": dict(sorted(where.items())),
     }
-    write(lambda: (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n"))
+    write(lambda: (folder / INDEX).write_text(to_json(index, indent=2) + "\n"))
     return [*files, INDEX]
 
 
@@ -348,4 +394,4 @@ def _write_file(folder: Path, file: str, arrays: dict[str, np.ndarray]) -> None:
     try:
         save_file(arrays, folder / file, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise OSError(errno.EIO, str(error), str(folder / file)) from error
+        raise os_error(error, folder / file) from error

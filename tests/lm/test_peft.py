@@ -359,6 +359,11 @@ ZEROS = np.zeros((3, 16), np.float32)
             {f"{UP}A.weight": np.zeros((2, 16), np.int8)},
             f"{UP}A.weight is I8, one of F32, F16, BF16 is needed",
         ),
+        (
+            {f"{UP}A.weight": np.full((2, 16), np.nan, np.float16)},
+            f"{UP}A.weight in adapter_model.safetensors has a NaN or an infinity; "
+            "finite numbers are needed",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(saved, llama, tensors, message):

@@ -1,7 +1,11 @@
 """A pocket model is a checkpoint folder like any other, and learns what it is shown."""
 
+import concurrent.futures
 import math
+import os
 import re
+import threading
+import time
 
 import jax
 import numpy as np
@@ -10,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aajax import lm
+from aajax.errors import DivergenceError
 from aajax.lm import pocket
 from aajax.lm.chat import find_template
 from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
@@ -261,7 +266,7 @@ def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         made.append((folder, config))
 
-    monkeypatch.setattr(pocket, "train_pocket", train)
+    monkeypatch.setattr(pocket, "_train_into", train)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = pocket_folder()
     assert pocket_folder() == pocket_folder(tmp_path / "aajax") == folder
@@ -276,7 +281,7 @@ def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
 
 
 def test_a_cached_model_of_a_text_is_that_of_its_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(pocket, "train_pocket", lambda folder, config: folder.mkdir())
+    monkeypatch.setattr(pocket, "_train_into", lambda folder, config: folder.mkdir())
     folders = []
     for text in ("one", "two", "one"):
         (tmp_path / "text").write_text(text)
@@ -292,12 +297,57 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch, is_made):
             folder.mkdir()
         raise OSError("not empty")
 
-    monkeypatch.setattr(pocket, "train_pocket", train)
+    monkeypatch.setattr(pocket, "_train_into", train)
     if is_made:
         assert pocket_folder(tmp_path).is_dir()
     else:
         with pytest.raises(OSError, match="not empty"):
             pocket_folder(tmp_path)
+
+
+def test_of_two_that_want_one_model_one_trains_it(tmp_path, monkeypatch, caplog):
+    made, under_way = [], threading.Event()
+
+    def train(folder, config):
+        made.append(folder)
+        under_way.set()
+        while not caplog.messages:  # until the other one waits
+            time.sleep(0.01)
+        folder.mkdir()
+
+    monkeypatch.setattr(pocket, "_train_into", train)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        first = threads.submit(pocket_folder, tmp_path)
+        under_way.wait()
+        second = threads.submit(pocket_folder, tmp_path)
+    assert first.result() == second.result() == made[0]
+    assert len(made) == 1 and list(tmp_path.iterdir()) == made
+    (line,) = caplog.messages
+    assert line.startswith(f"pocket model is {made[0]}: process {os.getpid()} on ")
+    assert line.endswith("; waiting until it ends")
+
+
+def test_two_may_not_train_into_one_folder(tmp_path):
+    folder = tmp_path / "model"
+
+    def second(step, loss):
+        with pytest.raises(
+            ValueError, match=f"^folder is {folder}: process {os.getpid()}"
+        ):
+            train_pocket(folder, config)
+
+    config = PocketConfig(steps=1, batch=1, hidden_size=8, layers=1, heads=1)
+    train_pocket(folder, config, second)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_that_diverges_is_not_saved(tmp_path):
+    config = PocketConfig(
+        steps=4, batch=1, hidden_size=8, layers=1, heads=1, learning_rate=1e38
+    )
+    with pytest.raises(DivergenceError, match=r"^the pocket model diverged at step \d"):
+        train_pocket(tmp_path / "model", config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_not_overwritten(dialogues, tmp_path):

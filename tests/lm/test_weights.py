@@ -260,6 +260,38 @@ def test_tensors_of_another_decoder(tmp_path, change, message):
     assert found.count("model.layers") <= 3
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, dtype, value, monkeypatch):
+    monkeypatch.setattr(weights, "_BLOCK", 7)
+    shapes = llama()
+    for name, place in [
+        ("model.layers.1.mlp.down_proj.weight", -1),
+        ("model.embed_tokens.weight", 30),
+        ("model.norm.weight", 0),
+    ]:
+        tensors = numbers(shapes, dtype)
+        tensors[name].flat[place] = value
+        write(tmp_path, LLAMA, *split(tensors))
+        number = sorted(tensors).index(name) % 3
+        assert fails(weights.load_params, tmp_path) == (
+            f"folder is {tmp_path}: {name} in part-{number}.safetensors has a NaN or "
+            "an infinity; finite numbers are needed"
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_and_smallest_numbers_are_finite(dtype):
+    info = jnp.finfo(dtype)
+    ends = [info.max, info.min, info.tiny, info.smallest_subnormal, 0, -0.0]
+    array = np.tile(np.array(ends).astype(dtype), (300, 1000))
+    assert weights.all_finite(array) and weights.all_finite(array[:0])
+    for value in (np.nan, np.inf, -np.inf):
+        array[299, -1] = value
+        assert not weights.all_finite(array)
+        assert not weights.all_finite(array[299, -1])
+
+
 def test_folders_that_cannot_be_read(tmp_path):
     assert "config.json is needed in it" in fails(weights.read_config, tmp_path)
     file = tmp_path / "config.json"
