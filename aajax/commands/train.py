@@ -73,7 +73,7 @@ def run(
     """
     make_trainer(config)({})  # what does not fit is refused before anything is written
     with opened(out, preset, config, resume):
-        state, settings, seconds = _trained(config, out, console)
+        state, settings, seconds = _trained_state(config, out, console)
         lost = diverged(out, config, state)
         summary = _summary(preset, config, settings, seconds, lost)
         write_json(out / "summary.json", summary)
@@ -92,7 +92,7 @@ def run(
     return summary
 
 
-def _trained(
+def _trained_state(
     config: RunConfig, out: Path, console: Console
 ) -> tuple[TrainState, list[dict], float]:
     """The final state, what it is worth, and the seconds that all took."""
