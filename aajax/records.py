@@ -10,20 +10,25 @@ from aajax.errors import InputError
 from aajax.schema import shown
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, nan_is_null: bool = False) -> Any:
     """What a JSON file holds.
+
+    Args:
+      path: of the file.
+      nan_is_null: whether NaN and infinite numbers, which are no strict JSON, are read
+        as None, and not as themselves.
 
     Raises:
       InputError: for a file that is no JSON, names a key twice, or is no UTF-8.
       OSError: if it cannot be read.
     """
     path = Path(path)
-    return parse(_decode(path, path.read_bytes()), f"file is {path}")
+    return parse(_decode(path, path.read_bytes()), f"file is {path}", nan_is_null)
 
 
-def read_object(path: str | os.PathLike) -> dict[str, Any]:
+def read_object(path: str | os.PathLike, nan_is_null: bool = False) -> dict[str, Any]:
     """The object in a JSON file; errors are those of `read_json`, and for another."""
-    content = read_json(path)
+    content = read_json(path, nan_is_null)
     if not isinstance(content, dict):
         raise InputError(f"file is {path}: an object is needed, not {shown(content)}")
     return content
@@ -31,6 +36,8 @@ def read_object(path: str | os.PathLike) -> dict[str, Any]:
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Objects, one on each line; a last line that was cut short is left out.
+
+    What is NaN or infinite is read as None.
 
     Raises:
       InputError: for another line that is no object, or a file that is no UTF-8.
@@ -43,7 +50,7 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(_decode(path, content).split("\n")[:-1], start=1):
         where = f"file is {path}: line {number}"
-        row = parse(line, where)
+        row = parse(line, where, nan_is_null=True)
         if not isinstance(row, dict):
             raise InputError(f"{where} is {shown(row)}: an object is needed")
         rows.append(row)
@@ -59,10 +66,11 @@ def _decode(path: Path, content: bytes) -> str:
         ) from error
 
 
-def parse(text: str, where: str) -> Any:
+def parse(text: str, where: str, nan_is_null: bool = False) -> Any:
     """What a text holds; raises InputError that begins with `where` if no JSON."""
+    options = {"parse_constant": lambda _: None} if nan_is_null else {}
     try:
-        return json.loads(text, object_pairs_hook=_distinct(where))
+        return json.loads(text, object_pairs_hook=_distinct(where), **options)
     except InputError:
         raise
     except json.JSONDecodeError as error:

@@ -282,6 +282,10 @@ def _check_value(label: str, annotation: Any, value: Any, verb: str = "is") -> N
         if _is_tuple(member) and isinstance(value, tuple):
             _check_entries(label, member, value, marks)
             return
+        if typing.get_origin(member) is dict and isinstance(value, dict):
+            for key, entry in value.items():
+                _check_value(f"{label}.{key}", typing.get_args(member)[1], entry)
+            return
         if _is_member(member, value, marks):
             return
     accepted = _describe_bound(accepting, value) or describe(annotation)
@@ -294,7 +298,10 @@ def _check_entries(label: str, kind: Any, value: tuple, marks: tuple) -> None:
         count = f"{len(each)}" if len(value) != len(each) else f"at least {items.least}"
         values = "value is" if count.endswith(" 1") else "values are"
         raise InputError(f"{label} is {shown(value)}: {count} {values} needed")
-    for annotation, entry in zip(each, value, strict=True):
+    for i, (annotation, entry) in enumerate(zip(each, value, strict=True)):
+        if dataclasses.is_dataclass(entry):
+            check_all(entry, f"{label}.{i}.")
+            continue
         marked = Annotated[annotation, *marks] if marks else annotation
         _check_value(label, marked, entry, verb="has")
     repeated = [entry for i, entry in enumerate(value) if entry in value[:i]]
@@ -358,7 +365,8 @@ def _describe_member(member: Any, marks: tuple) -> str:
     if dataclasses.is_dataclass(member):
         return "an object"
     names = {bool: "true or false", str: "a text", Path: "a path", dict: "an object"}
-    return names.get(member, f"a {getattr(member, '__name__', member)}")
+    kind = typing.get_origin(member) or member
+    return names.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 
 def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
@@ -376,7 +384,9 @@ def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
     for name, field in fields.items():
         annotation = hints(cls)[name]
         if name in record:
-            values[name] = _converted(annotation, record[name], prefix + name, others)
+            label = prefix + name
+            values[name] = _converted(annotation, record[name], label, others)
+            _check_value(label, annotation, values[name])
         elif field.default is field.default_factory is dataclasses.MISSING:
             raise InputError(
                 f"{prefix}{name} is missing: {describe(annotation)} is needed"
@@ -394,8 +404,17 @@ def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
             return _build(member, value, f"{label}.", others)
         if _is_tuple(member) and isinstance(value, list):
             pairs = zip(_entries(member, len(value)), value, strict=False)
-            entries = [_converted(inner, x, label, others) for inner, x in pairs]
+            entries = [
+                _converted(inner, x, f"{label}.{i}", others)
+                for i, (inner, x) in enumerate(pairs)
+            ]
             return (*entries, *value[len(entries) :])
+        if typing.get_origin(member) is dict and isinstance(value, dict):
+            inner = typing.get_args(member)[1]
+            return {
+                key: _converted(inner, x, f"{label}.{key}", others)
+                for key, x in value.items()
+            }
     if isinstance(value, float) and int in accepting and value.is_integer():
         return int(value)
     if type(value) is int and float in accepting and abs(value) < 2**53:

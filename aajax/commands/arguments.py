@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import tyro
@@ -84,6 +86,18 @@ def choose(name: str, arguments: Sequence[str], choices: Mapping[str, Any]) -> A
         word = repr(arguments[0]) if arguments else "missing"
         raise InputError(f"{name} is {word}: one of {', '.join(choices)} is needed")
     return choices[arguments[0]]
+
+
+def check_file(name: str, path: Path) -> None:
+    """Raises InputError, before any work is done, if no file can be written there.
+
+    Args:
+      name: of the option.
+      path: whose folder may not be there yet.
+    """
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if there.is_dir() == (there == path) or not os.access(there, os.W_OK):
+        raise InputError(f"{name} is {str(path)!r}: a file to write to is needed")
 
 
 def flags(option: Option) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from aajax.commands import bench_lm, bench_training, bench_worlds
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
 from aajax.files import write_json
@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> None:
         bench_lm.main(arguments[1:])
         return
     options = parse(Options, arguments, "aajax bench")
+    check_file("out", options.out)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = {}

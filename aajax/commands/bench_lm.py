@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax.commands import bench_lm_work
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.bench_lm_work import Work
 from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
@@ -66,6 +66,7 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises InputError for bad input, and without torch."""
     options = parse(Options, arguments, "aajax bench lm")
+    check_file("out", options.out)
     config = SMALL if options.model is None else find_shape(options.model)
     work = Work(config, dtype=options.dtype, batch=options.batch, rounds=options.rounds)
     length = 2 * work.rounds * work.turn

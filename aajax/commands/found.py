@@ -1,12 +1,12 @@
 """Runs that experiments find where they were left, or train."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from aajax.errors import DivergenceError
+from aajax.records import read_object
 from aajax.training import divergence
 from aajax.training.run import open_folder
 
@@ -29,5 +29,5 @@ def found_or_trained(run: Run, name: str, config, out: Path) -> dict:
         lost = divergence.noted(folder)
         if lost:
             raise DivergenceError(f"{folder}: {divergence.listed(lost)}")
-        return json.loads((folder / "summary.json").read_text())
+        return read_object(folder / "summary.json", nan_is_null=True)
     return run(name, config, folder, resume, Console(stderr=True))

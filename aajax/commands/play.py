@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
 from aajax.commands.views import View, seat_colour, view
@@ -108,10 +107,8 @@ def _check_out(path: Path, env: Environment) -> None:
             f"out is {str(path)!r}: a figure needs matplotlib, as in "
             "pip install 'aajax[plot]'"
         )
+    check_file("out", path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = path if path.exists() else path.parent
-    if path.is_dir() or not os.access(target, os.W_OK):
-        raise InputError(f"out is {str(path)!r}: a file to write to is needed")
 
 
 def _game(

@@ -1,15 +1,15 @@
 """`aajax plot RUN`: a run's figure, again, from its files."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
+from aajax.records import read_object
 from aajax.report.curves import training_figure
 from aajax.report.lm_curves import lm_figure
 
@@ -28,8 +28,16 @@ def main(arguments: list[str]) -> None:
     if not (options.run / "summary.json").exists():
         raise InputError(f"run is {str(options.run)!r}: a finished run is needed")
     path = options.out or options.run / "figure.png"
+    check_file("out", path)
     # Of language models' runs there is one setting and one seed each.
-    summary = json.loads((options.run / "summary.json").read_text())
-    draw = training_figure if "settings" in summary else lm_figure
-    draw(options.run, path)
+    summary = read_object(options.run / "summary.json", nan_is_null=True)
+    if "settings" in summary:
+        training_figure(options.run, path)
+    elif "measures" in summary:
+        lm_figure(options.run, path)
+    else:
+        raise InputError(
+            f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
+            "are needed in it"
+        )
     tell_path(Console(), f"wrote {path}")

@@ -1,13 +1,13 @@
 """Who among players is a language model, and what those meet in and speak with."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from aajax.errors import InputError
 from aajax.lm.peft_config import CONFIG
+from aajax.records import read_object
 from aajax.training.lm_assemble import game_options
 from aajax.training.lm_config import LmConfig
 
@@ -46,11 +46,11 @@ def find_voice(name: str) -> Voice | None:
     config = folder / "config.json"
     if not config.is_file():
         return None
-    record = json.loads(config.read_text())
+    record = read_object(config)
     record.pop("preset", None)
     try:
         own = LmConfig.from_json(record)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(
             f"player is {name!r}: a run of `aajax train lm-...` is needed, which its "
             f"config.json is none of ({error})"

@@ -13,10 +13,11 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_text
+from aajax.records import read_object
 from aajax.report.transcript import page
 from aajax.schema import Count
 
@@ -37,6 +38,8 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, arguments, "aajax transcript")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     saved = _saved(options.run)
+    out = options.out or options.run / "transcript.html"
+    check_file("out", out)
     chosen = _chosen(saved, options.iterations)
     records = _records(chosen, options.matches)
     folder = options.model or _model_folder(options.run)
@@ -46,7 +49,6 @@ def main(arguments: list[str]) -> None:
         spelling = _spelling(folder)
     elif has_tokens:
         console.print("no tokenizer was found: answers are coloured as a whole")
-    out = options.out or options.run / "transcript.html"
     write_text(out, page(records, _title(options.run), **spelling))
     tell_path(console, f"wrote {out}: {_counts(records, saved)}")
 
@@ -139,7 +141,7 @@ def _spread(items: Sequence, most: int) -> Sequence:
 def _model_folder(run: Path) -> Path | None:
     """The folder of the run's own tokenizer, if it is there."""
     config = run / "config.json"
-    named = json.loads(config.read_text()).get("model") if config.is_file() else None
+    named = read_object(config).get("model") if config.is_file() else None
     places = [run / "model"]
     if isinstance(named, str):
         places = [Path(named), run / named, *places]

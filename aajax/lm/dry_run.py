@@ -21,7 +21,7 @@ from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import TokenBatch, token_loss
 from aajax.lm.lora import LoraConfig, init_adapters
-from aajax.lm.sharding import AXES, cache_shardings, param_shardings
+from aajax.lm.sharding import AXES, cache_shardings, check_divides, param_shardings
 from aajax.schema import Count, check
 from aajax.types import PyTree
 
@@ -141,12 +141,13 @@ def estimate(
       optimizer: Adam if not given.
 
     Raises:
-      InputError: for a size below 1.
+      InputError: for a size below 1, or one that does not divide what it is to split.
     """
     shape = data, fsdp, tensor
     for name, size in zip(AXES, shape, strict=True):
         if size < 1:
             raise InputError(f"{name} is {size}: at least 1 is needed")
+    check_divides(config, fsdp, tensor)
     mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     dtype = jnp.dtype(job.dtype)

@@ -1,13 +1,14 @@
 """How config.json of each Hugging Face family says what a decoder is."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from aajax import records, schema
 from aajax.errors import InputError
-from aajax.lm.config import FAMILIES, ROPE_KINDS, DecoderConfig, Rope
+from aajax.lm.config import FAMILIES, MOST_LAYERS, ROPE_KINDS, DecoderConfig, Rope
+from aajax.schema import Count, Natural, Positive, Range, check
 
 KINDS = ("full_attention", "sliding_attention")
 
@@ -29,10 +30,87 @@ _GEMMA3_TEXT = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class _RopeKeys:
+    """Keys of rope_parameters, or of rope_scaling before them; None: left out."""
+
+    rope_type: Literal[ROPE_KINDS] | None = None
+    type: Literal[ROPE_KINDS] | None = None  # its older name
+    rope_theta: Positive | None = None
+    partial_rotary_factor: float | None = None
+    factor: Positive | None = None
+    low_freq_factor: Positive | None = None
+    high_freq_factor: Positive | None = None
+    original_max_position_embeddings: Count | None = None
+
+    __post_init__ = check
+
+
+@dataclasses.dataclass(frozen=True)
+class _KindsOfRope:
+    """Keys of rope_parameters where kinds of attention have their own."""
+
+    full_attention: _RopeKeys | None = None
+    sliding_attention: _RopeKeys | None = None
+
+    __post_init__ = check
+
+
+@dataclasses.dataclass(frozen=True)
+class _Keys:
+    """Keys of config.json that are read; None: left out."""
+
+    model_type: Literal[FAMILIES]
+    vocab_size: Count
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Annotated[int, Range(1, MOST_LAYERS)]
+    num_attention_heads: Count
+    num_key_value_heads: Count | None = None
+    head_dim: Count | None = None
+    rms_norm_eps: Positive | None = None
+    max_position_embeddings: Count | None = None
+    tie_word_embeddings: bool | None = None
+    attention_bias: bool | None = None
+    mlp_bias: bool | None = None
+    hidden_act: str | None = None
+    hidden_activation: str | None = None
+    query_pre_attn_scalar: Positive | None = None
+    use_bidirectional_attention: bool | None = None
+    attn_logit_softcapping: float | None = None
+    final_logit_softcapping: float | None = None
+    use_sliding_window: bool | None = None
+    sliding_window: Count | None = None
+    sliding_window_pattern: Count | None = None
+    max_window_layers: Natural | None = None
+    layer_types: tuple[Literal[KINDS], ...] | None = None
+    rope_theta: Positive | None = None
+    rope_local_base_freq: Positive | None = None
+    partial_rotary_factor: float | None = None
+    rope_scaling: _RopeKeys | None = None
+    rope_parameters: dict | None = None
+
+    __post_init__ = check
+
+    @property
+    def is_gemma(self) -> bool:
+        return self.model_type == "gemma3_text"
+
+    def ropes(self, kind: str) -> _RopeKeys:
+        """rope_parameters of a kind of attention."""
+        record, prefix = self.rope_parameters or {}, "rope_parameters."
+        if not any(each in record for each in KINDS):
+            if kind == "sliding_attention":
+                return _RopeKeys()
+            return schema.build(_RopeKeys, record, prefix, others=True)
+        kinds = schema.build(_KindsOfRope, record, prefix, others=True)
+        return getattr(kinds, kind) or _RopeKeys()
+
+
 class _Family(NamedTuple):
     """What a family's config.json leaves unsaid: how to read it, what it writes."""
 
-    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    read: Callable[[_Keys], dict[str, Any]]
     architecture: str
 
 
@@ -43,67 +121,71 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
       InputError: if it is not there, or is no object.
     """
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        return records.read_object(folder / name)
     except OSError as error:
         raise InputError(
             f"folder is {folder}: {name} is needed in it ({error.strerror})"
         ) from error
-    except ValueError as error:
-        raise InputError(
-            f"folder is {folder}: {name} must be JSON ({error})"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"folder is {folder}: {name} must be a JSON object")
-    return content
 
 
-def config_from_hf(hf: Mapping[str, Any]) -> DecoderConfig:
+def config_from_hf(hf: Mapping[str, Any], prefix: str = "") -> DecoderConfig:
     """The decoder that a parsed config.json describes; version 4 and 5 keys.
 
+    Args:
+      hf: the keys; those that are not known are left out.
+      prefix: of keys in messages.
+
     Raises:
-      InputError: for a family, rope type, activation or soft-capping that is not known.
+      InputError: for a family, rope type, activation or soft-capping that is not known,
+        or a key that is not what it needs to be.
     """
     model_type = hf.get("model_type")
     if model_type == "gemma3" and "text_config" in hf:
-        outer = {k: hf[k] for k in ("tie_word_embeddings",) if k in hf}
-        inner = {**hf["text_config"], **outer, "model_type": "gemma3_text"}
-        return config_from_hf(inner)
-    if model_type not in _FAMILY:
-        raise InputError(
-            f"model_type is {model_type!r}: one of {', '.join(FAMILIES)} is needed"
-        )
-    if model_type == "gemma3_text":
-        hf = {**_GEMMA3_TEXT, **hf}
-    for name in ("attn_logit_softcapping", "final_logit_softcapping"):
-        if hf.get(name) is not None:
+        inner = hf["text_config"]
+        if not isinstance(inner, Mapping):
             raise InputError(
-                f"{name} is {hf[name]}: only models without it are supported"
+                f"{prefix}text_config is {schema.shown(inner)}: an object is needed"
             )
-    heads, hidden = _count(hf, "num_attention_heads"), _count(hf, "hidden_size")
-    layers = _count(hf, "num_hidden_layers")
-    sliding, window = _sliding(hf, layers)
+        outer = {k: hf[k] for k in ("tie_word_embeddings",) if k in hf}
+        inner = {**inner, **outer, "model_type": "gemma3_text"}
+        return config_from_hf(inner, f"{prefix}text_config.")
+    if model_type == "gemma3_text":
+        given = {k: x for k, x in hf.items() if x is not None or k == "sliding_window"}
+        hf = {**_GEMMA3_TEXT, **given}
+    keys = schema.build(_Keys, hf, prefix, others=True)
+    with schema.within(prefix):
+        return _plain(_decoder(keys))
+
+
+def _decoder(keys: _Keys) -> DecoderConfig:
+    for name in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if getattr(keys, name) is not None:
+            raise InputError(
+                f"{name} is {getattr(keys, name)}: only models without it are supported"
+            )
+    heads, layers = keys.num_attention_heads, keys.num_hidden_layers
+    sliding, window = _sliding(keys)
     fields = {
-        "head_dim": _count(hf, "head_dim", hidden // heads),
-        "tie_embeddings": bool(hf.get("tie_word_embeddings", False)),
-        "rope": _rope(hf, "full_attention"),
-        **_FAMILY[model_type].read(hf),
+        "head_dim": keys.head_dim or keys.hidden_size // heads,
+        "tie_embeddings": bool(keys.tie_word_embeddings),
+        "rope": _rope(keys, "full_attention"),
+        **_FAMILY[keys.model_type].read(keys),
     }
-    config = DecoderConfig(
-        family=model_type,
-        vocab_size=_count(hf, "vocab_size"),
-        hidden_size=hidden,
-        intermediate_size=_count(hf, "intermediate_size"),
+    return DecoderConfig(
+        family=keys.model_type,
+        vocab_size=keys.vocab_size,
+        hidden_size=keys.hidden_size,
+        intermediate_size=keys.intermediate_size,
         num_layers=layers,
         num_heads=heads,
-        num_kv_heads=_count(hf, "num_key_value_heads", heads),
-        norm_epsilon=_number(hf, "rms_norm_eps", 1e-6),
-        activation=_activation(hf),
+        num_kv_heads=keys.num_key_value_heads or heads,
+        norm_epsilon=keys.rms_norm_eps or 1e-6,
+        activation=_activation(keys),
         window=window,
         sliding=sliding,
-        max_length=_count(hf, "max_position_embeddings", 32_768),
+        max_length=keys.max_position_embeddings or 32_768,
         **fields,
     )
-    return _plain(config)
 
 
 def _plain(config: DecoderConfig) -> DecoderConfig:
@@ -118,121 +200,105 @@ def _plain(config: DecoderConfig) -> DecoderConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _number(hf: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    value = default if hf.get(name) is None else hf[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise InputError(f"{name} is {value!r}: a number above 0 is needed")
-    return value
-
-
-def _count(hf: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = _number(hf, name, default)
-    if value != int(value):
-        raise InputError(f"{name} is {value!r}: an integer is needed")
-    return int(value)
-
-
-def _activation(hf: Mapping[str, Any]) -> str:
+def _activation(keys: _Keys) -> str:
     names = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
-    name = hf.get("hidden_activation") or hf.get("hidden_act") or "silu"
+    name = keys.hidden_activation or keys.hidden_act or "silu"
     if name not in names:
         raise InputError(f"hidden_act is {name!r}: one of {', '.join(names)} is needed")
     return names[name]
 
 
-def _sliding(hf: Mapping[str, Any], layers: int) -> tuple[tuple[bool, ...], int | None]:
+def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
     """Which layers see a window only, and its width; (), None if none does."""
-    gemma = hf["model_type"] == "gemma3_text"
-    used = gemma or (hf["model_type"] != "llama" and hf.get("use_sliding_window"))
-    if not used or hf.get("sliding_window") is None:
+    uses = keys.model_type != "llama" and keys.use_sliding_window
+    if not (keys.is_gemma or uses) or keys.sliding_window is None:
         return (), None
-    kinds = hf.get("layer_types")
-    if kinds is not None:
-        for kind in kinds:
-            if kind not in KINDS:
-                raise InputError(
-                    f"layer_types has {kind!r}: {' and '.join(KINDS)} are supported"
-                )
-        sliding = tuple(kind == "sliding_attention" for kind in kinds)
-    elif gemma:
-        pattern = _count(hf, "sliding_window_pattern")
-        sliding = tuple(bool((layer + 1) % pattern) for layer in range(layers))
+    layers = range(keys.num_hidden_layers)
+    if keys.layer_types is not None:
+        sliding = tuple(kind == "sliding_attention" for kind in keys.layer_types)
+    elif keys.is_gemma:
+        pattern = keys.sliding_window_pattern
+        sliding = tuple(bool((layer + 1) % pattern) for layer in layers)
     else:
-        first = hf.get("max_window_layers", 28)
-        sliding = tuple(layer >= first for layer in range(layers))
-    return sliding, _count(hf, "sliding_window")
+        first = 28 if keys.max_window_layers is None else keys.max_window_layers
+        sliding = tuple(layer >= first for layer in layers)
+    return sliding, keys.sliding_window
 
 
-def _rope(hf: Mapping[str, Any], kind: str) -> Rope:
+def _rope(keys: _Keys, kind: str) -> Rope:
     """Of full or of sliding attention, from either generation of keys."""
     local = kind == "sliding_attention"
-    default = 1e6 if hf["model_type"] == "gemma3_text" and not local else 1e4
-    given = hf.get("rope_parameters") or {}
-    if any(each in given for each in KINDS):
-        given = given.get(kind) or {}
-    elif local:
-        given = {}
-    parameters = {
-        "rope_theta": hf.get("rope_local_base_freq" if local else "rope_theta"),
-        "partial_rotary_factor": hf.get("partial_rotary_factor"),
-        **((not local and hf.get("rope_scaling")) or {}),
-        **given,
-    }
-    name = parameters.get("rope_type", parameters.get("type", "default"))
-    if name not in ROPE_KINDS:
+    plain = _RopeKeys(
+        rope_theta=keys.rope_local_base_freq if local else keys.rope_theta,
+        partial_rotary_factor=keys.partial_rotary_factor,
+    )
+    scaling = None if local else keys.rope_scaling
+    said: dict[str, Any] = {}
+    for part in (plain, scaling or _RopeKeys(), keys.ropes(kind)):
+        said |= {name: x for name, x in vars(part).items() if x is not None}
+    name = said.get("rope_type", said.get("type", "default"))
+    if said.get("partial_rotary_factor", 1.0) != 1.0:
         raise InputError(
-            f"rope_type is {name!r}: one of {', '.join(ROPE_KINDS)} is needed"
+            f"partial_rotary_factor is {said['partial_rotary_factor']}: only models "
+            "that rotate whole heads are supported"
         )
-    if parameters["partial_rotary_factor"] not in (None, 1.0):
-        raise InputError(
-            f"partial_rotary_factor is {parameters['partial_rotary_factor']}: only "
-            "models that rotate whole heads are supported"
-        )
-    rope = Rope(theta=float(_number(parameters, "rope_theta", default)), kind=name)
-    if name != "default":
-        rope = dataclasses.replace(rope, factor=float(_number(parameters, "factor")))
+    default = 1e6 if keys.is_gemma and not local else 1e4
+    fields = {"theta": said.get("rope_theta", default), "kind": name}
     if name == "llama3":
-        context = "original_max_position_embeddings"
-        longest = hf.get("max_position_embeddings")
-        rope = dataclasses.replace(
-            rope,
-            low_frequency_factor=float(_number(parameters, "low_freq_factor")),
-            high_frequency_factor=float(_number(parameters, "high_freq_factor")),
-            original_length=_count(parameters, context, longest),
-        )
-    return rope
+        longest = keys.max_position_embeddings
+        said.setdefault("original_max_position_embeddings", longest)
+    for field, key in _ROPE_KEYS[name].items():
+        if said.get(key) is None:
+            raise InputError(
+                f"{key} is missing: a number is needed with rope_type {name!r}"
+            )
+        fields[field] = said[key]
+    return Rope(**fields)
 
 
-def _read_llama(hf: Mapping[str, Any]) -> dict[str, Any]:
-    biased = bool(hf.get("attention_bias", False))
+# Kind → field of `Rope` → key.
+_ROPE_KEYS = {
+    "default": {},
+    "linear": {"factor": "factor"},
+    "llama3": {
+        "factor": "factor",
+        "low_frequency_factor": "low_freq_factor",
+        "high_frequency_factor": "high_freq_factor",
+        "original_length": "original_max_position_embeddings",
+    },
+}
+
+
+def _read_llama(keys: _Keys) -> dict[str, Any]:
+    biased = bool(keys.attention_bias)
     return {
         "attention_bias": biased,
         "output_bias": biased,
-        "mlp_bias": bool(hf.get("mlp_bias", False)),
+        "mlp_bias": bool(keys.mlp_bias),
     }
 
 
-def _read_qwen2(hf: Mapping[str, Any]) -> dict[str, Any]:
-    del hf
+def _read_qwen2(keys: _Keys) -> dict[str, Any]:
+    del keys
     return {"attention_bias": True}
 
 
-def _read_qwen3(hf: Mapping[str, Any]) -> dict[str, Any]:
-    biased = bool(hf.get("attention_bias", False))
+def _read_qwen3(keys: _Keys) -> dict[str, Any]:
+    biased = bool(keys.attention_bias)
     return {
         "qk_norm": True,
         "attention_bias": biased,
         "output_bias": biased,
-        "head_dim": _count(hf, "head_dim", 128),
+        "head_dim": keys.head_dim or 128,
     }
 
 
-def _read_gemma3(hf: Mapping[str, Any]) -> dict[str, Any]:
-    if hf.get("use_bidirectional_attention"):
+def _read_gemma3(keys: _Keys) -> dict[str, Any]:
+    if keys.use_bidirectional_attention:
         raise InputError(
             "use_bidirectional_attention is True: only causal models are supported"
         )
-    biased = bool(hf.get("attention_bias", False))
+    biased = bool(keys.attention_bias)
     return {
         "qk_norm": True,
         "sandwich_norm": True,
@@ -240,8 +306,8 @@ def _read_gemma3(hf: Mapping[str, Any]) -> dict[str, Any]:
         "scale_embedding": True,
         "attention_bias": biased,
         "output_bias": biased,
-        "query_scale": _number(hf, "query_pre_attn_scalar") ** -0.5,
-        "local_rope": _rope(hf, "sliding_attention"),
+        "query_scale": keys.query_pre_attn_scalar**-0.5,
+        "local_rope": _rope(keys, "sliding_attention"),
     }
 
 

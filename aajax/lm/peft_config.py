@@ -1,15 +1,17 @@
 """adapter_config.json of the PEFT library: which linear layers have which adapter."""
 
+import dataclasses
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from aajax import schema
 from aajax.errors import InputError
 from aajax.lm.config import DecoderConfig
 from aajax.lm.hf_config import read_json
 from aajax.lm.hf_names import stored
 from aajax.lm.lora import BLOCKS, LoraConfig
+from aajax.schema import Count, Natural, Positive, check
 
 CONFIG = "adapter_config.json"
 ROOT = "model."  # what the names of all layers begin with
@@ -32,6 +34,47 @@ _REFUSED = (
 )
 # Other beginnings of A and B subtract them from the base.
 _BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
+
+Modules = str | tuple[str, ...] | None  # one expression, or names
+
+
+@dataclasses.dataclass(frozen=True)
+class PeftOptions:
+    """Keys of adapter_config.json that are read; None: left out.
+
+    Attributes:
+      r, lora_alpha: rank and alpha of layers that no pattern is of.
+      use_rslora: whether B is multiplied by alpha / √r, and not by alpha / r.
+      target_modules, exclude_modules: layers with an adapter, and without one.
+      layers_to_transform: numbers of those that may have one; all if there are none.
+      rank_pattern, alpha_pattern: expressions → rank and alpha of layers.
+    """
+
+    peft_type: Literal["LORA"]
+    r: Count | None = None
+    lora_alpha: Positive | None = None
+    use_rslora: bool | None = None
+    bias: Literal["none"] | None = None
+    target_modules: Modules = None
+    exclude_modules: Modules = None
+    layers_to_transform: Natural | tuple[Natural, ...] | None = None
+    rank_pattern: dict[str, Count] | None = None
+    alpha_pattern: dict[str, Positive] | None = None
+    layers_pattern: Modules = None
+    init_lora_weights: bool | str | None = None
+
+    __post_init__ = check
+
+    def check_relations(self):
+        if self.init_lora_weights not in _BEGINNINGS:
+            raise InputError(
+                f"init_lora_weights is {self.init_lora_weights!r}: an adapter that "
+                "leaves the base's weights as they are is needed"
+            )
+        if self.layers_pattern not in (None, "", (), "layers", ("layers",)):
+            raise InputError(
+                f"layers_pattern is {self.layers_pattern!r}: layers is needed"
+            )
 
 
 class Place(NamedTuple):
@@ -76,20 +119,26 @@ def write_options(
     }
 
 
-def read_options(folder: Path) -> Mapping[str, Any]:
+def read_options(folder: Path) -> PeftOptions:
     """The adapter_config.json of a folder.
 
     Raises:
       InputError: if it cannot be read, or asks for more than low-rank adapters of
         linear layers.
     """
-    options = read_json(folder, CONFIG)
-    _check(options)
-    return options
+    record = read_json(folder, CONFIG)
+    with schema.within(f"file is {folder / CONFIG}: "):
+        for name in _REFUSED:
+            if record.get(name):
+                raise InputError(
+                    f"{name} is {schema.shown(record[name])}: only low-rank adapters "
+                    "of linear layers are supported"
+                )
+        return schema.build(PeftOptions, record, others=True)
 
 
 def places(
-    config: DecoderConfig, options: Mapping[str, Any], root: str = ROOT
+    config: DecoderConfig, options: PeftOptions, root: str = ROOT
 ) -> list[Place]:
     """The linear layers that `read_options` gives an adapter, target by target.
 
@@ -99,9 +148,9 @@ def places(
       root: instead of `ROOT`, what the names began with where the adapter was made.
 
     Raises:
-      InputError: if there are none, or for ranks and alphas that are no numbers.
+      InputError: if there are none.
     """
-    rank, alpha = _rank("r", options.get("r", 8)), options.get("lora_alpha", 8)
+    rank, alpha = options.r or 8, options.lora_alpha or 8.0
     found = []
     for target in BLOCKS:
         for layer, name in enumerate(modules(config, target)):
@@ -110,75 +159,41 @@ def places(
                 continue
             own_rank = _of_pattern(options, "rank_pattern", seen, rank)
             own_alpha = _of_pattern(options, "alpha_pattern", seen, alpha)
-            found.append(
-                Place(
-                    name,
-                    target,
-                    layer,
-                    _rank("rank_pattern", own_rank),
-                    _number("lora_alpha", own_alpha),
-                )
-            )
+            found.append(Place(name, target, layer, own_rank, own_alpha))
     if not found:
+        targets = options.target_modules
+        targets = list(targets) if isinstance(targets, tuple) else targets
         raise InputError(
-            f"target_modules is {options.get('target_modules')!r}: names of linear "
-            "layers of the decoder are needed"
+            f"target_modules is {schema.shown(targets)}: names of linear layers of the "
+            "decoder are needed"
         )
     return found
 
 
-def _check(options: Mapping[str, Any]) -> None:
-    if options.get("peft_type") != "LORA":
-        raise InputError(f"peft_type is {options.get('peft_type')!r}: LORA is needed")
-    if options.get("bias", "none") != "none":
-        raise InputError(f"bias is {options['bias']!r}: none is needed")
-    for name in _REFUSED:
-        if options.get(name):
-            raise InputError(
-                f"{name} is {options[name]!r}: only low-rank adapters of linear layers "
-                "are supported"
-            )
-    beginning = options.get("init_lora_weights")
-    if beginning not in _BEGINNINGS:
-        raise InputError(
-            f"init_lora_weights is {beginning!r}: an adapter that leaves the base's "
-            "weights as they are is needed"
-        )
-    if options.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
-        raise InputError(
-            f"layers_pattern is {options['layers_pattern']!r}: layers is needed"
-        )
-    for name in ("rank_pattern", "alpha_pattern"):
-        if not isinstance(options.get(name) or {}, dict):
-            raise InputError(f"{name} is {options[name]!r}: an object is needed")
-
-
-def _is_target(options: Mapping[str, Any], name: str, layer: int) -> bool:
+def _is_target(options: PeftOptions, name: str, layer: int) -> bool:
     if _matches(options, "exclude_modules", name):
         return False
-    only = options.get("layers_to_transform")
-    only = [only] if isinstance(only, int) else only
+    only = options.layers_to_transform
+    only = (only,) if isinstance(only, int) else only
     if only and layer not in only:
         return False
-    targets = options.get("target_modules")
+    targets = options.target_modules
     if isinstance(targets, str) and targets.lower() == "all-linear":
         return True
     return _matches(options, "target_modules", name)
 
 
-def _matches(options: Mapping[str, Any], option: str, name: str) -> bool:
+def _matches(options: PeftOptions, option: str, name: str) -> bool:
     """Whether a name is in a list, whole or its end, or all that an expression says."""
-    value = options.get(option) or []
+    value = getattr(options, option) or ()
     if isinstance(value, str):
         return _match(option, value, name)
-    if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
-        raise InputError(f"{option} is {value!r}: names or one expression are needed")
     return any(f".{name}".endswith(f".{end}") for end in value)
 
 
-def _of_pattern(options: Mapping[str, Any], option: str, name: str, default: Any):
+def _of_pattern(options: PeftOptions, option: str, name: str, default: Any):
     """What the first expression found at the end of a name stands for."""
-    for pattern, value in (options.get(option) or {}).items():
+    for pattern, value in (getattr(options, option) or {}).items():
         if _match(option, rf"(.*\.)?({pattern})", name):
             return value
     return default
@@ -191,15 +206,3 @@ def _match(option: str, pattern: str, name: str) -> bool:
         raise InputError(
             f"{option} has {pattern!r}: a regular expression is needed ({error})"
         ) from error
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name} is {value!r}: a number is needed")
-    return value
-
-
-def _rank(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is {value!r}: ranks of at least 1 are needed")
-    return value

@@ -28,6 +28,7 @@ from aajax.lm.peft_config import (
     write_options,
 )
 from aajax.lm.weights import all_finite
+from aajax.schema import within
 
 WEIGHTS = "adapter_model.safetensors"
 DTYPES = ("F32", "F16", "BF16")
@@ -111,10 +112,11 @@ def load_peft(
     folder = Path(folder)
     options = read_options(folder)
     tensors, root = _read_tensors(folder, config)
-    found = places(config, options, root)
+    with within(f"file is {folder / CONFIG}: "):
+        found = places(config, options, root)
     _check_tensors(folder, config, found, tensors)
     rank = max(place.rank for place in found)
-    power = 0.5 if options.get("use_rslora") else 1.0
+    power = 0.5 if options.use_rslora else 1.0
     # Scale times rank; without patterns exactly the alpha that is stored.
     alphas = [place.alpha * rank / place.rank**power for place in found]
     targets = tuple(name for name in BLOCKS if name in {x.target for x in found})

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from aajax.errors import InputError
 from aajax.lm.cache import Cache
+from aajax.lm.config import DecoderConfig
 from aajax.types import Array, PyTree
 
 AXES = ("data", "fsdp", "tensor")
@@ -167,6 +168,27 @@ def make_mesh(
     # By default axes are Explicit, and ordinary contractions do not trace.
     types = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+
+
+def check_divides(config: DecoderConfig, fsdp: int, tensor: int) -> None:
+    """Whether the axes split the kernels of a decoder's layers, or do nothing there.
+
+    A vocabulary or biases that an axis does not divide are whole on all its devices.
+
+    Raises:
+      InputError: that names the axis and the dimension that it does not divide.
+    """
+    heads = config.num_heads * config.head_dim
+    for axis, size, name, length in (
+        ("fsdp", fsdp, "hidden_size", config.hidden_size),
+        ("tensor", tensor, "num_heads x head_dim", heads),
+        ("tensor", tensor, "intermediate_size", config.intermediate_size),
+    ):
+        if length % size:
+            raise InputError(
+                f"{axis} is {size}: a divisor of {name}, {length}, is needed, or "
+                "kernels are not split"
+            )
 
 
 def partition_spec(path: str) -> P:

@@ -1,21 +1,41 @@
 """Text and tokens, at the edge: whatever lies below sees ids alone."""
 
 import dataclasses
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from aajax import records, schema
 from aajax.errors import InputError
+from aajax.schema import Natural, check
 
 # Classes that say no more than that tokenizer.json holds everything.
 _PLAIN_CLASSES = {None, "PreTrainedTokenizerFast", "TokenizersBackend"}
 # Some templates write the day of the call, from which no run could be repeated.
 _DATE = "26 Jul 2024"
+
+
+@dataclasses.dataclass(frozen=True)
+class _TokenizerKeys:
+    """What is read of tokenizer_config.json."""
+
+    tokenizer_class: str | None = None
+
+    __post_init__ = check
+
+
+@dataclasses.dataclass(frozen=True)
+class _GenerationKeys:
+    """What is read of generation_config.json."""
+
+    eos_token_id: Natural | tuple[Natural, ...] | None = None
+
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +131,7 @@ def load_tokenizer(folder: str | Path) -> Tokens:
         manner of sentencepiece.
     """
     folder = Path(folder)
-    name = _read_json(folder / "tokenizer_config.json").get("tokenizer_class")
+    name = _read(_TokenizerKeys, folder / "tokenizer_config.json").tokenizer_class
     if not folder.is_dir() or (
         name in _PLAIN_CLASSES and not (folder / "tokenizer.json").is_file()
     ):
@@ -121,10 +141,10 @@ def load_tokenizer(folder: str | Path) -> Tokens:
         tokenizer = reader.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # of many kinds, and plain ones where Rust reads
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"folder is {folder}: a readable tokenizer is needed, {reason}"
+            f"folder is {folder}: a readable tokenizer is needed ({reason})"
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
@@ -145,8 +165,8 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
     stops = _as_list(tokenizer.eos_token_id)
-    generation = _read_json(folder / "generation_config.json")
-    stops += _as_list(generation.get("eos_token_id"))
+    generation = _read(_GenerationKeys, folder / "generation_config.json")
+    stops += _as_list(generation.eos_token_id)
     stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
     return Tokens(
@@ -160,11 +180,16 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
     )
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _read(keys: type, path: Path) -> Any:
+    """What `keys` has of the object in a file; without the file, its defaults."""
+    if not path.is_file():
+        return keys()
+    record = records.read_object(path)
+    with schema.within(f"file is {path}: "):
+        return schema.build(keys, record, others=True)
 
 
-def _as_list(ids: int | list[int] | None) -> list[int]:
+def _as_list(ids: int | Sequence[int] | None) -> list[int]:
     return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 

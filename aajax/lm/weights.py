@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from aajax import schema
 from aajax.errors import InputError
 from aajax.files import PARTIAL, naming, os_error, to_json
 from aajax.lm.config import DecoderConfig
@@ -22,6 +23,7 @@ from aajax.lm.decoder import init_params
 from aajax.lm.hf_config import config_from_hf, config_to_hf, read_json
 from aajax.lm.hf_names import EMBEDDING, HEAD, Stored, stored, text_name
 from aajax.lm.hosts import gathered, writer
+from aajax.schema import check, within
 from aajax.types import Array, PyTree
 
 CONFIG = "config.json"
@@ -31,15 +33,39 @@ DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
 
 _ROWS = 4096  # of the vocabulary, compared at a time
 _BLOCK = 2**18  # numbers that are looked at together
+_ABSURD = 100  # times as large as the tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class _Index:
+    """model.safetensors.index.json: tensor → file."""
+
+    weight_map: dict[str, str]
+
+    __post_init__ = check
+
+    def check_relations(self):
+        for name, file in self.weight_map.items():
+            if Path(file).name != file:
+                raise InputError(
+                    f"weight_map.{name} is {file!r}: the name of a file beside it is "
+                    "needed"
+                )
 
 
 def read_config(folder: str | os.PathLike) -> DecoderConfig:
     """The decoder of a checkpoint folder.
 
     Raises:
-      InputError: without a config.json of a decoder that is known.
+      InputError: without a config.json of a decoder that is known, or one that is many
+        times as large as what lies beside it.
     """
-    return config_from_hf(read_json(Path(folder), CONFIG))
+    folder = Path(folder)
+    record = read_json(folder, CONFIG)
+    with within(f"file is {folder / CONFIG}: "):
+        config = config_from_hf(record)
+        _check_size(folder, config)
+    return config
 
 
 def load_params(
@@ -152,6 +178,41 @@ def _like(config: DecoderConfig) -> PyTree:
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
+def _check_size(folder: Path, config: DecoderConfig) -> None:
+    """Refuses sizes far beyond those of the tensors, before anything is made of them.
+
+    What differs by less is told tensor by tensor where they are read, and so is what is
+    wrong with the files.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            tensors = _open(folder, config, stack)
+            shapes = {name: tensor.get_shape() for name, tensor in tensors.items()}
+    except InputError:
+        return
+
+    def rows(name: str) -> int:
+        return (shapes.get(name) or [0])[0]
+
+    layers = {name.split(".")[2] for name in shapes if name.startswith("model.layers.")}
+    queries = rows("model.layers.0.self_attn.q_proj.weight")
+    keys = rows("model.layers.0.self_attn.k_proj.weight")
+    sizes = {
+        "num_hidden_layers": (config.num_layers, len(layers)),
+        "vocab_size": (config.vocab_size, rows(EMBEDDING)),
+        "hidden_size": (config.hidden_size, rows("model.norm.weight")),
+        "intermediate_size": (
+            config.intermediate_size,
+            rows("model.layers.0.mlp.up_proj.weight"),
+        ),
+        "num_attention_heads x head_dim": (config.num_heads * config.head_dim, queries),
+        "num_key_value_heads x head_dim": (config.num_kv_heads * config.head_dim, keys),
+    }
+    for name, (said, held) in sizes.items():
+        if said > _ABSURD * held > 0:
+            raise InputError(f"{name} is {said}: {held} is needed, as its tensors have")
+
+
 def _name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
@@ -160,10 +221,10 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
     """Slices of all tensors by their plain names; nothing is read yet."""
     files = [SINGLE]
     if (folder / INDEX).exists():
-        index = read_json(folder, INDEX).get("weight_map")
-        if not isinstance(index, dict):
-            raise InputError(f"folder is {folder}: {INDEX} must have a weight_map")
-        files = sorted(set(index.values()))
+        index = read_json(folder, INDEX)
+        with within(f"file is {folder / INDEX}: "):
+            index = schema.build(_Index, index, others=True)
+        files = sorted(set(index.weight_map.values()))
     tensors = {}
     for name in files:
         try:

@@ -1,7 +1,6 @@
 """Figures of a training run, from its files."""
 
 import io
-import json
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from aajax.errors import InputError  # noqa: E402
 from aajax.files import write_bytes  # noqa: E402
+from aajax.report.results import over_seeds, read_metrics, read_summary  # noqa: E402
 from aajax.report.tables import known, number, setting_label  # noqa: E402
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
@@ -31,10 +31,11 @@ def training_figure(folder: Path, path: Path) -> None:
     Args:
       folder: of a run, with metrics.jsonl and summary.json.
       path: of the PNG.
+
+    Raises:
+      InputError: if they are no such files.
     """
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    summary = json.loads((folder / "summary.json").read_text())
+    rows, summary = read_metrics(folder), read_summary(folder)
     if len(summary["settings"][0]["knobs"]) > 1:
         _sweep_heat_map(summary, path)
         return
@@ -47,8 +48,7 @@ def training_figure(folder: Path, path: Path) -> None:
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
         label = setting_label(setting["knobs"]) or summary["preset"]
         for name, axes in curves.items():
-            # [rows, seeds]
-            numbers = np.asarray([row[name][i] for row in rows], float)
+            numbers = over_seeds(folder, rows, name, i)
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
             mean = _means(numbers)
             axes.plot(update, mean, color=colour, linewidth=2, label=label)
@@ -88,8 +88,7 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
     """
     rows = {}
     for label, folder in runs.items():
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        rows[label] = [json.loads(line) for line in lines]
+        rows[label] = read_metrics(folder)
         if not MEASURED.keys() <= rows[label][0].keys():
             names = ", ".join(MEASURED)
             raise InputError(f"run is {str(folder)!r}: one that has {names} is needed")
@@ -99,8 +98,7 @@ def compared_figure(runs: dict[str, Path], path: Path) -> None:
     for (name, text), axes in zip(MEASURED.items(), panels, strict=True):
         for i, (label, own) in enumerate(rows.items()):
             update = [row["update"] for row in own]
-            # [rows, seeds]
-            numbers = np.asarray([row[name][0] for row in own], float)
+            numbers = over_seeds(runs[label], own, name, 0)
             axes.plot(update, numbers, color=f"C{i}", alpha=0.25, linewidth=0.8)
             mean = _means(numbers)
             axes.plot(update, mean, color=f"C{i}", linewidth=2, label=label)

@@ -1,6 +1,5 @@
 """Figures and tables of language models' training runs, from their files."""
 
-import json
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +11,7 @@ import numpy as np  # noqa: E402
 
 from aajax.errors import InputError  # noqa: E402
 from aajax.report.curves import save_figure  # noqa: E402
+from aajax.report.results import over_rows, read_metrics  # noqa: E402
 from aajax.report.tables import OTHERS  # noqa: E402
 
 PANELS = {  # names in metrics.jsonl → what an axis says
@@ -38,7 +38,7 @@ def lm_figure(folder: Path, path: Path) -> None:
     Raises:
       InputError: if there is nothing to draw.
     """
-    rows = _rows(folder / "metrics.jsonl")
+    rows = read_metrics(folder)
     known = {name for row in rows for name, x in row.items() if x is not None}
     shown = [name for name in PANELS if known & {name, name + OTHERS}]
     if not shown:
@@ -53,7 +53,7 @@ def lm_figure(folder: Path, path: Path) -> None:
     for name, axes in zip(shown, np.atleast_1d(panels), strict=True):
         series = {name: "with itself", name + OTHERS: "with others"}
         for (key, label), colour in zip(series.items(), ("C0", "C1"), strict=True):
-            numbers = np.array([row.get(key) for row in rows], float)
+            numbers = over_rows(folder, rows, key)
             if np.isnan(numbers).all():
                 continue
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
@@ -69,12 +69,6 @@ def lm_figure(folder: Path, path: Path) -> None:
         if name == shown[0] and labels != ["with itself"]:
             axes.legend(fontsize="small", frameon=False)
     save_figure(figure, path)
-
-
-def _rows(path: Path) -> list[dict]:
-    """All rows; a last line that was cut short in writing is left out."""
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _smoothed(numbers: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from aajax.lm.fit import Fit, FitState
 from aajax.lm.hosts import padded_rows, processes
 from aajax.lm.peft_folder import load_peft
 from aajax.lm.pocket import pocket_folder
-from aajax.lm.sharding import make_mesh, param_shardings, shard
+from aajax.lm.sharding import check_divides, make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
 from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
@@ -221,6 +221,7 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
     params = None
     if mesh is not None:
         decoder = read_config(folder)
+        check_divides(decoder, config.fsdp, config.tensor)
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)

@@ -1,9 +1,10 @@
 """Rows of numbers, one JSON object per line."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from aajax import records
+from aajax.errors import InputError
 from aajax.files import append_text, to_json, write_text
 
 
@@ -17,14 +18,23 @@ def append_rows(path: Path, rows: Iterable[dict]) -> None:
 
 def read_rows(path: Path) -> list[dict]:
     """All rows; a last line that was cut short in writing is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return records.read_rows(path) if path.exists() else []
 
 
 def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
-    """Forgets rows of updates beyond `num_updates`; returns those that remain."""
-    rows = [row for row in read_rows(path) if row["update"] <= num_updates]
+    """Forgets rows of updates beyond `num_updates`; returns those that remain.
+
+    Raises:
+      InputError: for a file that holds no such rows.
+    """
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        for name, kinds in {"update": (int,), "seconds": (int, float)}.items():
+            if type(row.get(name)) not in kinds:
+                raise InputError(
+                    f"file is {path}: {name} of line {number} is {row.get(name)!r}: a "
+                    "number is needed"
+                )
+    rows = [row for row in rows if row["update"] <= num_updates]
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
     return rows

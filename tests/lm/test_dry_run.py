@@ -183,3 +183,10 @@ def test_unknown_names_and_meshes_are_refused():
         dry_run.estimate(SEVEN, JOB, fsdp=0)
     with pytest.raises(ValueError, match="tensor is -1"):
         dry_run.estimate(SEVEN, JOB, tensor=-1)
+    with pytest.raises(ValueError, match="^fsdp is 3: a divisor of hidden_size, 3584"):
+        dry_run.estimate(SEVEN, JOB, fsdp=3)
+    heads = "^tensor is 5: a divisor of num_heads x head_dim, 3584, is needed"
+    with pytest.raises(ValueError, match=heads):
+        dry_run.estimate(SEVEN, JOB, tensor=5)
+    with pytest.raises(ValueError, match="a divisor of intermediate_size, 18944, is"):
+        dry_run.estimate(SEVEN, JOB, tensor=7)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -185,18 +186,59 @@ def test_windows_count_only_where_the_model_uses_them():
     [
         ({"model_type": "mamba"}, "model_type is 'mamba': one of qwen2, qwen3, llama"),
         ({"model_type": None}, "model_type is None: one of "),
-        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "rope_type is 'yarn': one"),
-        ({"rope_parameters": {"rope_type": "dynamic"}}, "rope_type is 'dynamic': one"),
-        ({"rope_scaling": {"type": "linear"}}, "factor is None: a number"),
+        ({"model_type": ["llama"]}, r"model_type is \['llama'\]: one of qwen2, "),
+        (
+            {"rope_scaling": {"type": "yarn", "factor": 4}},
+            "rope_scaling.type is 'yarn': one of default, linear, llama3 is needed",
+        ),
+        (
+            {"rope_parameters": {"rope_type": "dynamic"}},
+            "rope_parameters.rope_type is 'dynamic': one of default",
+        ),
+        (
+            {"rope_parameters": {"full_attention": {"rope_theta": math.nan}}},
+            "rope_parameters.full_attention.rope_theta is nan: a number above 0",
+        ),
+        (
+            {"rope_parameters": {"full_attention": 3}},
+            "rope_parameters.full_attention is 3: an object is needed",
+        ),
+        ({"rope_parameters": "x"}, "rope_parameters is 'x': an object is needed"),
+        ({"rope_parameters": [1]}, r"rope_parameters is \[1\]: an object is needed"),
+        ({"rope_scaling": {"type": "linear"}}, "factor is missing: a number"),
         ({"rope_parameters": {**LLAMA3, "low_freq_factor": None}}, "low_freq_factor"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "factor is 0.5: only"),
         ({"rope_theta": "1e6"}, "rope_theta is '1e6': a number above 0 is needed"),
+        ({"rope_theta": math.inf}, "rope_theta is inf: a number above 0 is needed"),
+        ({"rope_theta": 0}, "rope_theta is 0.0: a number above 0 is needed"),
+        ({"rms_norm_eps": math.nan}, "rms_norm_eps is nan: a number above 0 is"),
+        ({"rms_norm_eps": -1e-6}, "rms_norm_eps is -1e-06: a number above 0 is"),
+        (
+            {"layer_types": 5},
+            r"layer_types is 5: a tuple \(in JSON, a list\) is needed",
+        ),
+        ({"attention_bias": "no"}, "attention_bias is 'no': true or false is needed"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu': one of silu"),
+        ({"hidden_act": 3}, "hidden_act is 3: a text is needed"),
         ({"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0: only"),
-        ({"hidden_size": None}, "hidden_size is None: a number above 0 is needed"),
+        ({"hidden_size": None}, "hidden_size is None: a whole number of at least 1"),
+        ({"hidden_size": math.inf}, "hidden_size is inf: a whole number of at least"),
+        ({"hidden_size": 2**40}, "hidden_size is 1099511627776: at most 2147483647"),
+        (
+            {"num_hidden_layers": 10**9},
+            r"num_hidden_layers is 1000000000: a whole number in \[1, 100000\] is",
+        ),
         ({"num_attention_heads": 0}, "num_attention_heads is 0: "),
-        ({"vocab_size": 2.5}, "vocab_size is 2.5: an integer is needed"),
+        ({"vocab_size": 2.5}, "vocab_size is 2.5: a whole number of at least 1"),
         ({"num_key_value_heads": 3}, "num_kv_heads is 3: a divisor of the 4"),
+        (
+            {"model_type": "gemma3", "text_config": [1]},
+            r"text_config is \[1\]: an object is needed",
+        ),
+        (
+            {"model_type": "gemma3", "text_config": {"vocab_size": "x"}},
+            "text_config.vocab_size is 'x': a whole number of at least 1 is needed",
+        ),
         (
             {
                 "model_type": "qwen3",
@@ -204,7 +246,7 @@ def test_windows_count_only_where_the_model_uses_them():
                 "sliding_window": 4,
                 "layer_types": ["chunked_attention"] * 3,
             },
-            "layer_types has 'chunked_attention': full_attention and sliding",
+            "layer_types has 'chunked_attention': one of full_attention, sliding_att",
         ),
         (
             {"model_type": "gemma3_text", "use_bidirectional_attention": True},
@@ -216,6 +258,13 @@ def test_what_is_not_supported_is_said(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         lm.config_from_hf({**SMALL, "model_type": "llama", **changes})
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_is_missing():
+    keys = {**SMALL, "model_type": "llama"}
+    del keys["hidden_size"]
+    with pytest.raises(ValueError, match="^hidden_size is missing: a whole number of"):
+        lm.config_from_hf(keys)
 
 
 @pytest.mark.parametrize(

@@ -298,9 +298,9 @@ def test_the_text_part_of_a_gemma_that_sees(llama, targets, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"peft_type": "IA3"}, "peft_type is 'IA3': LORA"),
-        ({"peft_type": ...}, "peft_type is None: LORA"),
-        ({"bias": "all"}, "bias is 'all': none"),
+        ({"peft_type": "IA3"}, "peft_type is 'IA3': one of LORA"),
+        ({"peft_type": ...}, "peft_type is missing: one of LORA"),
+        ({"bias": "all"}, "bias is 'all': one of none"),
         ({"use_dora": True}, "use_dora is True: only"),
         ({"lora_bias": True}, "lora_bias is True: only"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is ['lm_head']: only"),
@@ -310,12 +310,18 @@ def test_the_text_part_of_a_gemma_that_sees(llama, targets, tmp_path):
         ({"target_modules": ["fc1"]}, "target_modules is ['fc1']: names of linear"),
         ({"target_modules": None}, "target_modules is None: names of linear"),
         ({"target_modules": "(up"}, "target_modules has '(up': a regular expression"),
-        ({"target_modules": [1]}, "target_modules is [1]: names or one expression"),
-        ({"r": 0}, "r is 0: ranks of at least 1"),
-        ({"rank_pattern": {"up_proj": "4"}}, "rank_pattern is '4': ranks of at least"),
+        ({"target_modules": [1]}, "target_modules has 1: a text"),
+        ({"target_modules": 3}, "target_modules is 3: a text, or a tuple (in JSON, a"),
+        ({"layers_to_transform": "x"}, "layers_to_transform is 'x': a whole number of"),
+        ({"layers_to_transform": [-1]}, "layers_to_transform has -1: at least 0"),
+        ({"r": 0}, "r is 0: at least 1"),
+        ({"r": 1e12}, "r is 1000000000000: at most 2147483647"),
+        ({"rank_pattern": {"up_proj": "4"}}, "rank_pattern.up_proj is '4': a whole n"),
         ({"alpha_pattern": [2]}, "alpha_pattern is [2]: an object"),
-        ({"lora_alpha": "3"}, "lora_alpha is '3': a number"),
-        ({"lora_alpha": 0}, "alpha is 0.0: a number above 0"),
+        ({"lora_alpha": "3"}, "lora_alpha is '3': a number above 0"),
+        ({"lora_alpha": 0}, "lora_alpha is 0.0: a number above 0"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is inf: a number above 0"),
+        ({"use_rslora": "yes"}, "use_rslora is 'yes': true or false"),
     ],
 )
 def test_settings_that_are_not_known_are_refused(saved, llama, options, message):
@@ -323,7 +329,8 @@ def test_settings_that_are_not_known_are_refused(saved, llama, options, message)
     rewrite(folder, options)
     with pytest.raises(ValueError) as caught:
         peft_folder.load_peft(folder, llama)
-    assert str(caught.value).startswith(message)
+    where = f"file is {folder / 'adapter_config.json'}: "
+    assert str(caught.value).startswith(where + message)
     assert "\n" not in str(caught.value)
 
 
@@ -389,19 +396,22 @@ def test_tensors_with_two_names_of_the_text_part_are_refused(llama, tmp_path):
 def test_folders_that_cannot_be_read_are_refused(saved, llama, tmp_path):
     folder, *_ = saved
 
-    def refused(message):
+    def refused(message, where=f"folder is {folder}"):
         with pytest.raises(ValueError) as caught:
             peft_folder.load_peft(folder, llama)
-        assert str(caught.value).startswith(f"folder is {folder}: {message}")
+        assert str(caught.value).startswith(f"{where}: {message}")
 
     (folder / peft_folder.WEIGHTS).write_bytes(b"nothing")
     refused("adapter_model.safetensors cannot be read (")
     (folder / peft_folder.WEIGHTS).unlink()
     refused("an adapter_model.safetensors in it is needed")
     (folder / peft_folder.CONFIG).write_text("[]")
-    refused("adapter_config.json must be a JSON object")
+    file = f"file is {folder / 'adapter_config.json'}"
+    refused("an object is needed, not []", file)
     (folder / peft_folder.CONFIG).write_text("{")
-    refused("adapter_config.json must be JSON (")
+    refused("JSON is needed, and at column 2 it is none", file)
+    (folder / peft_folder.CONFIG).write_bytes(b"\xff")
+    refused("UTF-8 text is needed, and byte 0 is none", file)
     (folder / peft_folder.CONFIG).unlink()
     refused("adapter_config.json is needed in it (No such file")
 

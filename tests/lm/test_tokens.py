@@ -9,6 +9,8 @@ from reference import chat_families as families
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer
 
+from aajax.errors import InputError
+from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.tokens import load_tokenizer
 
 NAMES = list(families.FAMILIES)
@@ -199,6 +201,37 @@ def test_folders_without_a_tokenizer_are_refused(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertX"}')
     with pytest.raises(ValueError, match=f"folder is {tmp_path}: [^\n]*$"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", b"[]", "file is {}: an object is needed, not []"),
+        ("tokenizer_config.json", b"\xff", "file is {}: UTF-8 text is needed"),
+        (
+            "tokenizer_config.json",
+            b'{"tokenizer_class": 5}',
+            "file is {}: tokenizer_class is 5: a text is needed",
+        ),
+        (
+            "generation_config.json",
+            b'{"eos_token_id": "x"}',
+            "file is {}: eos_token_id is 'x': a whole number of at least 0, or a tuple",
+        ),
+        ("generation_config.json", b"{", "file is {}: JSON is needed, and at column 2"),
+        ("tokenizer.json", b"{", "folder is {}: a readable tokenizer is needed ("),
+        ("tokenizer.json", b"\x00\xff", "folder is {}: a readable tokenizer is needed"),
+    ],
+)
+def test_files_of_a_tokenizer_that_cannot_be_read(tmp_path, name, content, message):
+    pocket_tokenizer(tmp_path)
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(tmp_path)
+    where = tmp_path if message.startswith("folder") else file
+    assert str(caught.value).startswith(message.format(where))
+    assert "\n" not in str(caught.value)
 
 
 def test_tokenizers_of_another_kind_are_refused(tmp_path):

@@ -296,11 +296,15 @@ def test_folders_that_cannot_be_read(tmp_path):
     assert "config.json is needed in it" in fails(weights.read_config, tmp_path)
     file = tmp_path / "config.json"
     file.write_text('{"model_type": ')
-    assert "config.json must be JSON" in fails(weights.read_config, tmp_path)
+    where = f"file is {file}: "
+    found = fails(weights.read_config, tmp_path)
+    assert found.startswith(f"{where}JSON is needed, and at column 16 it is none")
     file.write_text("[1]")
-    assert "config.json must be a JSON object" in fails(weights.read_config, tmp_path)
+    found = fails(weights.read_config, tmp_path)
+    assert found == f"{where}an object is needed, not [1]"
     file.write_text('{"model_type": "bert"}')
-    assert "model_type is 'bert'" in fails(weights.read_config, tmp_path)
+    found = fails(weights.read_config, tmp_path)
+    assert found.startswith(f"{where}model_type is 'bert': one of qwen2, ")
     config = lm.config_from_hf(LLAMA)
     found = fails(weights.load_params, tmp_path, config)
     assert "model.safetensors in it is needed" in found
@@ -311,8 +315,38 @@ def test_folders_that_cannot_be_read(tmp_path):
     (tmp_path / "part-1.safetensors").unlink()
     found = fails(weights.load_params, tmp_path)
     assert "part-1.safetensors in it is needed" in found
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    assert "must have a weight_map" in fails(weights.load_params, tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    for content, message in [
+        ({}, "weight_map is missing: an object is needed"),
+        ({"weight_map": [1]}, "weight_map is [1]: an object is needed"),
+        ({"weight_map": {"a": 1}}, "weight_map.a is 1: a text is needed"),
+        (
+            {"weight_map": {"a": "../b"}},
+            "weight_map.a is '../b': the name of a file",
+        ),
+    ]:
+        index.write_text(json.dumps(content))
+        found = fails(weights.load_params, tmp_path)
+        assert found.startswith(f"file is {index}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "held"),
+    [
+        ("num_hidden_layers", 100_000, L),
+        ("vocab_size", 2**31 - 1, V),
+        ("hidden_size", 2**30, D),
+        ("intermediate_size", 2**30, F),
+        ("num_attention_heads", 2**20, H * E),
+    ],
+)
+def test_sizes_that_no_tensor_has_are_refused_unread(tmp_path, key, said, held):
+    write(tmp_path, LLAMA, numbers(llama()))
+    assert weights.read_config(tmp_path).num_layers == L
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, key: said}))
+    found = fails(weights.read_config, tmp_path)
+    assert found.startswith(f"file is {tmp_path / 'config.json'}: {key}")
+    assert f"{held} is needed, as its tensors have" in found
 
 
 def test_params_that_cannot_be_written(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from aajax.commands import train_lm
+from aajax.errors import InputError
 from aajax.report import lm_curves
 from aajax.report.tables import measures_table
 
@@ -63,9 +64,13 @@ def test_a_figure_of_measures_that_come_and_go(tmp_path, monkeypatch):
 
 
 def test_a_figure_of_nothing_is_refused(tmp_path):
-    for rows in ([], [{"reward": None, "weight": 3.0}]):
+    for rows, message in (
+        ([], r"^file is .*metrics\.jsonl: at least one row of metrics is needed"),
+        ([{"reward": None, "weight": 3.0}], r"^folder is .*: metrics\.jsonl with at"),
+        ([{"reward": "1"}], r"^file is .*: reward of line 1 is '1': a number, or null"),
+    ):
         folder = write_rows(tmp_path, *rows)
-        with pytest.raises(ValueError, match=r"^folder is .*: metrics\.jsonl with at"):
+        with pytest.raises(InputError, match=message):
             lm_curves.lm_figure(folder, tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
 

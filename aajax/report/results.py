@@ -1,0 +1,113 @@
+"""What a run left in its folder, for figures."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from aajax import records, schema
+from aajax.errors import InputError
+from aajax.schema import Items, check
+
+Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One setting of a sweep in summary.json, as far as figures show it."""
+
+    knobs: dict[str, float | str]
+    mean_reward: Numbers
+    measures: dict[str, Numbers]
+    league: dict[str, Numbers]
+    p_cooperate: dict[str, Numbers] | None = None
+
+    __post_init__ = check
+
+    def check_relations(self):
+        for group in ("measures", "league", "p_cooperate"):
+            for name, numbers in (getattr(self, group) or {}).items():
+                if len(numbers) != len(self.mean_reward):
+                    raise InputError(
+                        f"{group}.{name} is {schema.shown(numbers)}: a number for each "
+                        f"of the {len(self.mean_reward)} seeds is needed"
+                    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The same of summary.json."""
+
+    preset: str
+    settings: Annotated[tuple[Setting, ...], Items(1)]
+
+    __post_init__ = check
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run of small policies.
+
+    Raises:
+      InputError: if it is none.
+      OSError: if it cannot be read.
+    """
+    path = folder / "summary.json"
+    record = records.read_object(path, nan_is_null=True)
+    with schema.within(f"file is {path}: "):
+        schema.build(Summary, record, others=True)
+    return record
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All rows of a run's metrics, one at least.
+
+    Raises:
+      InputError: if there is none, or one that does not say of which update it is.
+      OSError: if the file cannot be read.
+    """
+    path = folder / "metrics.jsonl"
+    rows = records.read_rows(path)
+    if not rows:
+        raise InputError(f"file is {path}: at least one row of metrics is needed")
+    for number, row in enumerate(rows, start=1):
+        if type(row.get("update")) is not int:
+            raise InputError(
+                f"file is {path}: update of line {number} is "
+                f"{schema.shown(row.get('update'))}: a whole number is needed"
+            )
+    return rows
+
+
+def over_seeds(
+    folder: Path, rows: Sequence[dict[str, Any]], name: str, setting: int
+) -> np.ndarray:
+    """A metric of one setting, f64[rows, seeds], NaN where a seed has diverged.
+
+    Raises:
+      InputError: if rows do not have it.
+    """
+    try:
+        return np.asarray([row[name][setting] for row in rows], float)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise InputError(
+            f"file is {folder / 'metrics.jsonl'}: {name} of every row is needed as a "
+            f"list over settings, of which number {setting} is a list over seeds"
+        ) from None
+
+
+def over_rows(folder: Path, rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """A metric that is one number, f64[rows], NaN in rows that do not have it.
+
+    Raises:
+      InputError: if it is something else.
+    """
+    numbers = [row.get(name) for row in rows]
+    for number, x in enumerate(numbers, start=1):
+        if x is not None and (isinstance(x, bool) or not isinstance(x, int | float)):
+            raise InputError(
+                f"file is {folder / 'metrics.jsonl'}: {name} of line {number} is "
+                f"{schema.shown(x)}: a number, or null, is needed"
+            )
+    return np.array(numbers, float)
