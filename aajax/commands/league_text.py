@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.util
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +22,7 @@ from aajax.dialogue.games import TextGame
 from aajax.dialogue.journal import Journal
 from aajax.errors import InputError
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
+from aajax.records import read_object
 from aajax.report.tables import league_table
 from aajax.schema import Count, Natural, Positive, Seed
 from aajax.training.lm_assemble import make_game
@@ -260,7 +260,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
     record |= asked
     path = options.out / "config.json"
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = read_object(path)
         # Of older leagues nobody knows how endpoints were asked.
         there = {**asked, **stored}
         for name in record.keys() | there.keys():

@@ -106,7 +106,7 @@ def _records(files: Mapping[int | None, list[Path]], most: int) -> list[dict]:
             try:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise InputError(
                     f"file is {path}: line {line_number} is no match ({error})"
                 ) from error

@@ -13,6 +13,9 @@ from aajax.dialogue.players import Tokens
 from aajax.errors import InputError
 from aajax.files import to_json, written
 
+# What reading a record raises that is none of a match.
+_FAULTS = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
@@ -111,7 +114,7 @@ def load_matches(file: Path) -> Iterator[Match]:
                 return
             try:
                 match = _match(json.loads(line))
-            except (AttributeError, TypeError, KeyError, ValueError) as error:
+            except _FAULTS as error:
                 raise InputError(
                     f"file is {file}: line {number} is no match ({error!r})"
                 ) from error

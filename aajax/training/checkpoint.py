@@ -137,7 +137,12 @@ def _tell(damaged: Mapping[Path, str], used: Path) -> None:
 def _reason(error: Exception) -> str:
     """In few words; what orbax and tensorstore say fills pages."""
     text = str(error)
-    if "compatible with the stored shape" in text or "tree structure" in text:
+    others = (
+        "compatible with the stored shape",
+        "tree structure",
+        "Structure mismatch",
+    )
+    if any(words in text for words in others):
         return "it holds another state than this run has"
     return f"it cannot be read: {type(error).__name__}"
 

@@ -14,6 +14,7 @@ from aajax.schema import (
     Items,
     Natural,
     NonNegative,
+    Positive,
     Range,
     Seed,
     Share,
@@ -102,7 +103,7 @@ class NetworkConfig:
     critic_size: Natural = 0  # units of the critic's torso; 0: as many as the actor's
     activation: Literal["tanh", "relu"] = "tanh"  # of the dense layers
     shared: bool = False  # whether actor and critic share a torso
-    value_scale: float = 16.0  # of the critic's output: steps that a value sums up
+    value_scale: Positive = 16.0  # of the critic's output: steps that a value sums up
     channels: Channels = (16, 16)  # of convolutions, if planes are seen
     blocks: Count = 3  # of a transformer: attention and dense layers
     heads: Count = 4  # of attention

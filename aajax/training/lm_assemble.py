@@ -154,6 +154,11 @@ def assemble(
         if config.guest is None:
             raise InputError("guest is None: a player is needed, see guest_share")
         players[GUEST] = (make_guest or _scripted)(config.guest, game)
+    elif config.guest is not None:
+        raise InputError(
+            f"guest is {config.guest!r}: none is needed with a guest_share of 0, where "
+            "no guest plays"
+        )
     mesh = _mesh(config)
     model = _model(config, game, mesh)
     decoder = model.sampler.config

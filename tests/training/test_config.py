@@ -128,7 +128,7 @@ BAD = [
         part("network", shared=True, critic_size=2),
         "network.critic_size is 2: 0 is needed",
     ),
-    (part("network", value_scale=math.inf), "network.value_scale is inf: a finite"),
+    (part("network", value_scale=math.inf), "network.value_scale is inf: a number"),
     ({"num_bins": 1}, "num_bins is 1: at least 2"),
     ({"first_seed": 2**32}, "first_seed is 4294967296: a whole number in [0, 2^32)"),
     ({"target_rate": 1.5}, "target_rate is 1.5: a number in [0, 1]"),
