@@ -12,11 +12,13 @@ from dialogue import fake_endpoint as fake
 from aajax import cli, lm
 from aajax.commands import league_text, text_players
 from aajax.commands.text_voices import find_config
+from aajax.dialogue import endpoint as endpoints
 from aajax.dialogue import registry
 from aajax.dialogue.language_model import LanguageModel
 from aajax.dialogue.matches import load_matches
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.seating import LEARNER
+from aajax.keys import stream
 from aajax.lm import lora
 from aajax.lm.peft_folder import save_peft
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
@@ -175,7 +177,7 @@ def test_adapters_of_one_model(folders, tmp_path):
     }
     seats = Seat(run), Seat("base")
     fixture = Fixture(spoken.number, 0, spoken.world_seed, seats)
-    (again,) = play(game, guests, [fixture], jax.random.key(0))
+    (again,) = play(game, guests, [fixture], stream(0, "league in words: answers"))
     for seat in (0, 1):
         here, there = (match.turns[seat][0].tokens for match in (again, spoken))
         assert here.ids == there.ids
@@ -212,6 +214,93 @@ def test_an_endpoint_is_paid_once(tmp_path, monkeypatch, capsys):
         assert len(endpoint.requests) == 9
 
 
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """Between requests of which some fail."""
+    monkeypatch.setattr(endpoints, "_pause", lambda config, attempt: 0.0)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+
+
+def against(url, *more):
+    return (
+        f"api:{url}#clever", "always_cooperate", "--game", "ipd", "--options",
+        "num_rounds=1", "--num-matches", "2", *map(str, more),
+    )  # fmt: skip
+
+
+def test_what_is_paid_for_counts_however_often_a_league_goes_on(
+    tmp_path, no_pauses, capsys
+):
+    out = tmp_path / "league"
+    failing = fake.status(500, b"key sk-very-secret is wrong")
+    with fake.serving(lambda number, request: failing) as (endpoint, url):
+        for _ in range(3):
+            line = refused(capsys, *against(url, "--api.max-requests", 4, "--out", out))
+            assert line.startswith("max_requests is 4: all were sent")
+            assert len(endpoint.requests) == 4
+        endpoint.behave = lambda number, request: fake.answer("<A>")
+        needed = 4 + 2 + 2  # it plays itself, and in both seats
+        line = refused(capsys, *against(url, "--api.max-requests", 7, "--out", out))
+        assert line.startswith("max_requests is 7: all were sent")
+        played(out, *against(url, "--api.max-requests", 4 + needed))
+        assert len(endpoint.requests) == 4 + needed
+    capsys.readouterr()
+    for file in out.rglob("*"):
+        assert file.is_dir() or b"secret" not in file.read_bytes()
+
+
+def test_a_league_goes_on_with_endpoints_asked_as_before(tmp_path, no_pauses, capsys):
+    out = tmp_path / "league"
+    with fake.serving(lambda number, request: fake.answer("<A>")) as (endpoint, url):
+        asked = "--api.temperature", 0.5, "--out", out
+        line = refused(capsys, *against(url, "--api.max-requests", 3, *asked))
+        assert line.startswith("max_requests is 3")
+        config = out / "config.json"
+        before = json.loads(config.read_text())
+        assert before["api.temperature"] == 0.5 and "secret" not in config.read_text()
+        for option, value, there in [
+            ("temperature", 1.0, 0.5), ("max_tokens", 9, 1024), ("tries", 1, 3),
+            ("reasoning_effort", "low", None),
+        ]:  # fmt: skip
+            flag = f"--api.{option.replace('_', '-')}"
+            given = [flag, value, *(asked if option != "temperature" else asked[2:])]
+            line = refused(capsys, *against(url, *given))
+            assert f"(api.{option} is {there!r} there and {value!r} here)" in line
+        assert len(endpoint.requests) == 3
+        # What no answer depends on may be another.
+        free = "--api.concurrency", 1, "--api.timeout", 9
+        played(out, *against(url, *asked[:2], *free))
+        assert json.loads(config.read_text()) == before
+        assert len(endpoint.requests) == 8
+
+        # Leagues of which this was not written down go on with what is given.
+        old = {name: x for name, x in before.items() if not name.startswith("api.")}
+        config.write_text(json.dumps(old))
+        played(out, *against(url, *asked[:2]))
+        assert json.loads(config.read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("player", "more", "reason"),
+    [
+        ("api:http://me:sk-very-secret@a#b", (), "url has more than an address"),
+        ("api:http://a?key=sk-very-secret", (), "player is 'api:...': api:URL#MODEL"),
+        ("api:http://[bad#b", (), "url is 'http://[bad': one like https://api.ope"),
+        ("api:http://a:99999/v1#b", (), "url is 'http://a:99999/v1': one like"),
+        ("api:http://a#b", ("--api.tries", 0), "api.tries is 0: at least 1 is needed"),
+        ("api:http://a#b", ("--api.key-variable", "sk-very-secret"), "api.key_variab"),
+        ("random", ("--api.max-requests", 4), "api.max_requests is 4: a player api:U"),
+        ("random", ("--api.key-variable", "secret"), "api.key_variable is given: a pl"),
+    ],
+)
+def test_endpoints_that_cannot_be_asked(player, more, reason, tmp_path, capsys):
+    out = tmp_path / "league"
+    line = refused(capsys, player, "--game", "ipd", *more, "--out", out)
+    assert line.startswith(reason) and "secret" not in line
+    assert not (out / "config.json").exists()
+
+
 def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -234,6 +323,14 @@ def test_players_that_cannot_meet(folders, tmp_path, capsys):
     assert line.startswith("player is 'nobody': always_cooperate, ")
     line = refused(capsys, "random", "random", "--game", "ipd", *out)
     assert line.startswith("players is ['random', 'random']: one or more, each once")
+    for same in (f"{first}/", f"{first}/../first", f"{first}/adapter"):
+        line = refused(capsys, first, "base", same, *out)
+        assert line == (
+            f"players has {first!r} and {same!r}: they are one, and each is needed once"
+        )
+    one, other = "api:http://localhost/v1#a/b", "api:http://localhost/v1#a_b"
+    line = refused(capsys, one, other, "--game", "ipd", *out)
+    assert line.startswith(f"players has {one!r} and {other!r}: endpoints are needed")
     line = refused(capsys, first, folders.other, *out)
     assert "game is ipd of one and chicken of the other" in line
     line = refused(capsys, "api:http://localhost", "--game", "ipd", *out)
