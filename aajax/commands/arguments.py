@@ -104,7 +104,7 @@ def flags(option: Option) -> list[str]:
     """How an option is written on the command line; nothing for one without a flag."""
     if _is_positional(option):
         return []
-    name = option.name.replace("_", "-")
+    name = re.sub(r"_(?=\w)", "-", option.name)
     if option.annotation is not bool:
         return [f"--{name}"]
     part, dot, last = name.rpartition(".")
@@ -112,7 +112,7 @@ def flags(option: Option) -> list[str]:
 
 
 def _take_apart(known: Sequence[Option], arguments: Sequence[str]) -> _Line:
-    by_flag = {flag: option for option in known for flag in flags(option)}
+    by_flag = {_plain(flag): option for option in known for flag in flags(option)}
     line = _Line([], [], [])
     room = 0
     for word in arguments:
@@ -121,7 +121,7 @@ def _take_apart(known: Sequence[Option], arguments: Sequence[str]) -> _Line:
             room = max(room - 1, 0)
             continue
         flag, equals, value = word.partition("=")
-        option = by_flag.get(flag.replace("_", "-"))
+        option = by_flag.get(_plain(flag))
         room = 0
         if option is None:
             line.unknown.append(flag)
@@ -138,11 +138,16 @@ def _take_apart(known: Sequence[Option], arguments: Sequence[str]) -> _Line:
     return line._replace(loose=loose)
 
 
+def _plain(flag: str) -> str:
+    """With hyphens for underscores, which are read alike."""
+    return flag.replace("_", "-")
+
+
 def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
     """Raises InputError for an option unknown, given twice, or without a value."""
     for word in line.unknown:
         every = [flag for option in known for flag in flags(option)]
-        likely = difflib.get_close_matches(word.replace("_", "-"), every, n=1)
+        likely = difflib.get_close_matches(_plain(word), every, n=1)
         advice = f"is {likely[0]} meant?" if likely else f"{prog} --help names all"
         raise InputError(f"option is {word}: there is none of that name; {advice}")
     names = [option.name for option, _ in line.given]
