@@ -102,8 +102,7 @@ def _check_limits(config: LmConfig) -> None:
     """Raises InputError for limits of endpoints that nothing or nobody would keep."""
     from aajax.commands.text_players import check_endpoints
 
-    asked = config.guest is not None and config.seating.guest_share > 0
-    check_endpoints([config.guest] if asked else [], config.api)
+    check_endpoints([] if config.guest is None else [config.guest], config.api)
     for name in ("max_requests", "max_total_tokens"):
         limit, count = getattr(config.api, name), jax.process_count()
         if limit is not None and count > 1:
