@@ -23,20 +23,29 @@ MAY_DIFFER = frozenset(
 class Endpoints:
     """How endpoints are asked.
 
-    Limits are of each endpoint, over a whole league or run: what was spent before it
-    was stopped counts. When it goes on, temperature, max_tokens, reasoning_effort and
-    tries must be as before, the others need not be.
+    Limits are of each endpoint, over a whole league or run, however often it is stopped
+    and goes on. When it goes on, limits, timeout, concurrency and key_variable may be
+    others; temperature, max_tokens, reasoning_effort and tries must be as before.
     """
 
-    key_variable: str | None = "OPENAI_API_KEY"  # that holds the key; None: no key
-    concurrency: Count = 8  # requests at once
-    timeout: Annotated[float, Range(0, _DAY, above=True)] = 120.0  # seconds, each
-    temperature: Annotated[float | None, Range(0)] = None  # None: the endpoint's own
-    max_tokens: Count | None = 1024  # of an answer, with reasoning
-    reasoning_effort: str | None = None  # such as low, for models that reason
-    tries: Count = 3  # answers to one question, until one is in form
-    max_requests: Annotated[int | None, _MANY] = None  # in all, those that fail too
-    max_total_tokens: Annotated[int | None, _MANY] = None  # in all, read and written
+    # environment variable that holds the key; None: no key
+    key_variable: str | None = "OPENAI_API_KEY"
+    # requests at once
+    concurrency: Count = 8
+    # seconds that a request may take, to the last byte of its answer
+    timeout: Annotated[float, Range(0, _DAY, above=True)] = 120.0
+    # of sampling; None: the endpoint's own
+    temperature: Annotated[float | None, Range(0)] = None
+    # of an answer, reasoning included; None: the endpoint's own
+    max_tokens: Count | None = 1024
+    # such as low, for models that reason
+    reasoning_effort: str | None = None
+    # answers to one question, until one is in form
+    tries: Count = 3
+    # requests in all, those that fail too; None: any number
+    max_requests: Annotated[int | None, _MANY] = None
+    # tokens read and written in all, those that may have been too; None: any number
+    max_total_tokens: Annotated[int | None, _MANY] = None
 
     __post_init__ = check
 

@@ -53,19 +53,26 @@ class Budget:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def request(self, most: int, halt: threading.Event) -> Iterator[Paid]:
+    def request(
+        self, most: int, halt: threading.Event, before: str = ""
+    ) -> Iterator[Paid]:
         """Counts a request that is sent inside; waits first where others hold tokens.
 
         Args:
           most: tokens that it may cost.
           halt: ends the waiting.
+          before: why the one before failed, told where this one does not fit.
 
         Raises:
           InputError: if it does not fit, whatever requests under way give back.
           HaltedError: if `halt` was set.
           OSError: if the journal cannot be written; nothing is to be sent then.
         """
-        self._take(most, halt)
+        try:
+            self._take(most, halt)
+        except InputError as error:
+            told = f"{error}; the last one failed: {before}" if before else str(error)
+            raise InputError(told) from None
         paid = Paid(0)
         try:
             number = None if self._journal is None else self._journal.begin(most)

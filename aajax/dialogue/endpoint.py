@@ -112,29 +112,27 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
 
     def ask(messages: Sequence[dict], halt: threading.Event) -> Completion:
         body = json.dumps(payload(config, messages)).encode()
-        most = most_tokens(config, messages)
+        most, reason = most_tokens(config, messages), ""
         for attempt in range(1 + config.retries):
             if halt.is_set():
                 raise HaltedError
-            with budget.request(most, halt) as paid:
+            with budget.request(most, halt, reason) as paid:
                 try:
                     completion = send(body)
                     if completion.tokens is not None:
                         paid.tokens = completion.tokens
                     return completion
                 except _RequestError as error:
-                    failure = error
+                    failure, reason = error, error.reason
                     paid.tokens = most if error.charged else 0
             if not failure.passes:
-                raise EndpointError(failure.reason, url)
+                raise EndpointError(reason, url)
             wait = max(_pause(config, attempt), failure.wait)
             if wait > config.longest_wait:
-                asked = f"{failure.reason}; it asks to wait {wait:.12g} s"
-                raise EndpointError(asked, url)
+                raise EndpointError(f"{reason}; it asks to wait {wait:.12g} s", url)
             if attempt < config.retries:
                 halt.wait(wait)
-        reason = f"{failure.reason}; {1 + config.retries} requests failed"
-        raise EndpointError(reason, url)
+        raise EndpointError(f"{reason}; {1 + config.retries} requests failed", url)
 
     return ask
 

@@ -452,7 +452,8 @@ def test_no_more_requests_than_allowed(serve):
         ask(config, [choice()] * 6)
     assert len(endpoint.requests) == 4
     endpoint, config = serve(always(fake.status(500)), max_requests=2)
-    with pytest.raises(ValueError, match="^max_requests is 2"):
+    said = "^max_requests is 2: .* go on; the last one failed: it answers 500$"
+    with pytest.raises(InputError, match=said):
         ask(config)
     assert len(endpoint.requests) == 2
 
