@@ -56,8 +56,8 @@ def parse(
       default: values of what the words do not mention.
 
     Raises:
-      InputError: for an option that there is not, that is given twice or without a
-        value, or whose value it does not accept.
+      InputError: for an option that there is not, several values that are given in
+        several places, an option without a value, or one that it does not accept.
       SystemExit: with 0, after help.
     """
     known = schema.options(cls, default)
@@ -144,7 +144,7 @@ def _plain(flag: str) -> str:
 
 
 def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
-    """Raises InputError for an option unknown, given twice, or without a value."""
+    """Raises InputError for options that are unknown, or given twice or no value."""
     for word in line.unknown:
         every = [flag for option in known for flag in flags(option)]
         likely = difflib.get_close_matches(_plain(word), every, n=1)
@@ -152,10 +152,10 @@ def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
         raise InputError(f"option is {word}: there is none of that name; {advice}")
     names = [option.name for option, _ in line.given]
     for i, (option, words) in enumerate(line.given):
-        if option.name in names[:i]:
+        # Of single values the last one counts, as everywhere.
+        if _tuple(option) and option.name in names[:i]:
             raise InputError(
-                f"{option.name} is given twice: once, with all that it is to be, is "
-                "needed"
+                f"{option.name} is given twice: once, with all its values, is needed"
             )
         # An empty list says something only where it is not so anyway.
         takes_none = option.annotation is bool or (

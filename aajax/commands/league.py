@@ -101,6 +101,8 @@ def play(
     names = players(env).names if scripted is None else tuple(scripted)
     if len(set(names)) < len(names):
         raise InputError(f"scripted is {list(names)}: each is needed once")
+    if not (runs or names):
+        raise InputError("scripted is []: at least one player is needed without runs")
     labels = folder_labels(runs, "runs", taken=names)
     groups = []
     for folder, label, (_, other, state) in zip(runs, labels, loaded, strict=True):

@@ -105,6 +105,10 @@ def play(options: Options, errors: Console) -> dict:
     pairs = pairs_of(entrants, options.num_matches, options.seed)
     shuffled = _shuffled(options, game)
     text_players.check_endpoints(names, options.api)
+    model = None
+    if not (options.out / "config.json").exists():
+        # What cannot be read is refused before anything is written.
+        model = text_players.language_model(names, config)
     _open_folder(options, config)
 
     journals = contextlib.ExitStack()
@@ -114,7 +118,7 @@ def play(options: Options, errors: Console) -> dict:
         return journals.enter_context(Journal(file))
 
     def line_up():
-        return text_players.line_up(names, config, game, open_journal)
+        return text_players.line_up(names, config, game, open_journal, model)
 
     played = play_pairs(game, line_up, pairs, options.seed, options.out, shuffled)
     hidden = not errors.is_terminal or HUMAN in names

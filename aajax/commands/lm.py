@@ -101,8 +101,8 @@ def _dry_run(options: DryRun) -> None:
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
     config = _config(options.model)
-    found = estimate(config, job, **mesh)
     times = _times(options, config, job, mesh)
+    found = estimate(config, job, **mesh)
     console = Console(soft_wrap=True)
     console.print(_table(found, options))
     if times is not None:

@@ -26,6 +26,9 @@ _SPELLED = {
     "∞": "inf",
     "Σ": "sum",
     "√": "sqrt",
+    "‖": "||",
+    "λ": "lambda",  # "lamda" in Unicode
+    "Λ": "Lambda",
     "∇": "grad",
     "•": "*",
     "█": "#",

@@ -114,6 +114,7 @@ def line_up(
     config: LmConfig,
     game: TextGame,
     open_journal: OpenJournal = no_journal,
+    model: LanguageModel | None = None,
 ) -> dict[str, Player]:
     """The players of `entrants`; models of one base are one, with all their adapters.
 
@@ -122,6 +123,7 @@ def line_up(
       config: of `find_config`; its `api` says how endpoints are asked.
       game: of `config`.
       open_journal: `name -> journal`, of an endpoint's answers, or None for none.
+      model: of `language_model`, if it is at hand.
 
     Raises:
       InputError: for a model or an adapter that cannot be read or does not fit, or an
@@ -129,12 +131,22 @@ def line_up(
     """
     voices, players = _voices(names), {}
     if voices:
-        adapters = [voice.adapter for voice in voices.values() if voice.adapter]
-        players[LEARNER] = _model(config, adapters)
+        players[LEARNER] = language_model(names, config) if model is None else model
     for name in names:
         if name not in voices:
             players[name] = _other_player(name, game, open_journal, config.api)
     return players
+
+
+def language_model(names: Sequence[str], config: LmConfig) -> LanguageModel | None:
+    """The one with the adapters of all who are language models; None without any.
+
+    Raises:
+      InputError: for a model or an adapter that cannot be read or does not fit.
+    """
+    voices = _voices(names)
+    adapters = [voice.adapter for voice in voices.values() if voice.adapter]
+    return _model(config, adapters) if voices else None
 
 
 def make_guest(

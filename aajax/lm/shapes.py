@@ -111,12 +111,12 @@ SHAPES = {
 }
 
 
-def find_shape(name: str) -> DecoderConfig:
+def find_shape(model: str) -> DecoderConfig:
     """The decoder of that name.
 
     Raises:
       InputError: for a name that is not known.
     """
-    if name not in SHAPES:
-        raise InputError(f"name is {name!r}: one of {', '.join(SHAPES)} is needed")
-    return SHAPES[name]
+    if model not in SHAPES:
+        raise InputError(f"model is {model!r}: one of {', '.join(SHAPES)} is needed")
+    return SHAPES[model]

@@ -21,6 +21,7 @@ from aajax.dialogue.seating import GUEST, LEARNER, num_rows
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
 from aajax.lm import lora
+from aajax.lm.config import DecoderConfig
 from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import Fit, FitState
 from aajax.lm.hosts import padded_rows, processes
@@ -106,12 +107,7 @@ class LmParts:
         adapter_key = stream(key, "training in words: adapter")
         adapter = lora.init_adapters(decoder, config.lora_config, adapter_key)
         if config.initial_adapter is not None:
-            found, initial = load_peft(config.initial_adapter, decoder)
-            if abs(found.scale - config.lora_config.scale) > 1e-6:
-                raise InputError(
-                    f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
-                    f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
-                )
+            initial = _initial_adapter(config, decoder)
             adapter = lora.put(adapter, 0, initial)
         critic = None
         if self.critic is not None:
@@ -162,6 +158,8 @@ def assemble(
     mesh = _mesh(config)
     model = _model(config, game, mesh)
     decoder = model.sampler.config
+    if config.initial_adapter is not None:
+        _initial_adapter(config, decoder)  # refused before anything is written
     # Constants of programs, which arrays of other processes' devices cannot be.
     own = jax.device_get((model.grammar, model.stop))
     grammar, stop = jax.tree.map(jnp.asarray, own)
@@ -189,6 +187,16 @@ def assemble(
         scale = shard(scale, mesh)
     credit = jax.jit(jax.vmap(config.goal.credit))
     return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
+
+
+def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
+    found, adapter = load_peft(config.initial_adapter, decoder)
+    if abs(found.scale - config.lora_config.scale) > 1e-6:
+        raise InputError(
+            f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
+            f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
+        )
+    return adapter
 
 
 def _scripted(name: str, game: TextGame) -> Player:

@@ -1,5 +1,7 @@
 """The command as a user meets it: what it leaves behind, and what it refuses."""
 
+import errno
+import io
 import json
 import os
 import shlex
@@ -11,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from aajax import cli
+from aajax import cli, files
 from aajax.training.metrics import read_rows
 
 SMALL = ["--num-games", "8", "--num-steps", "4", "--num-updates", "4", "--seeds", "2"]
@@ -122,8 +124,10 @@ def test_games_of_one_step(tmp_path, capsys):
     options = ["--num-steps", "1", "--baseline", "critic", "--out", str(out)]
     assert cli.main(["train", "ipd", *SMALL, *options]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    for numbers in summary["p_cooperate"].values():
-        assert 0 < min(numbers) <= max(numbers) < 1
+    start = summary["p_cooperate"].pop("start")
+    assert 0 < min(start) <= max(start) < 1
+    # Nobody answers an outcome: the game is over.
+    assert list(summary["p_cooperate"].values()) == [[None, None]] * 4
 
 
 def test_own_payoffs(tmp_path, capsys):
@@ -174,7 +178,10 @@ def test_list_and_help_name_everything(capsys):
         (["train", "ipd", "--no-such"], "option is --no-such: there is none of that"),
         (["train", "ipd", "--policy", "lstm"], "policy is 'lstm': one of tabular, mlp"),
         (["train", "ipd", "--beta", "nan"], "beta is nan: a number"),
-        (["train", "ipd", "--sweep.gamma", "0.9", "2"], "sweep.gamma has 2.0: a number"),
+        (
+            ["train", "ipd", "--sweep.gamma", "0.9", "2"],
+            "sweep.gamma has 2.0: a number",
+        ),
         (["train", "ipd", "--payoff", "[[1, 2], [3, 4]]"], "payoff has shape (2, 2)"),
         (["train", "ipd", "--payoff", "[[[1, 0], [2]]]"], "payoff is '[[[1, 0]"),
         (["train", "ipd", "--payoff", "none.npy"], "payoff is 'none.npy'"),
@@ -195,6 +202,69 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+HELP = [
+    *([], ["--help"], ["train"], ["train", "ipd", "--help"], ["train", "lm-ipd", "-h"]),
+    *(["league", "--help"], ["league", "--text", "--help"], ["play", "--help"]),
+    *(["plot", "--help"], ["transcript", "--help"], ["bench", "--help"], ["list"]),
+    *(["bench", "lm", "--help"], ["lm", "--help"], ["lm", "dry-run", "--help"]),
+    *(["lm", "pocket", "--help"], ["list", "--help"]),
+]
+
+
+def written(monkeypatch, encoding, arguments):
+    """What a command writes on a strict terminal of an encoding; it must not fail."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        monkeypatch.setattr(sys, name, stream)
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stopped:
+        code = stopped.code
+    monkeypatch.undo()
+    assert code == 0
+    assert [stream.errors for stream in streams] == ["strict", "strict"]
+    for stream in streams:
+        stream.flush()
+    return streams[0].buffer.getvalue().decode(encoding, errors="replace")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_help_in_any_encoding(monkeypatch, encoding, arguments):
+    assert "?" not in written(monkeypatch, encoding, arguments)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_commands_in_any_encoding(trained, tmp_path, monkeypatch, encoding):
+    def run(*arguments):
+        return written(monkeypatch, encoding, arguments)
+
+    resume = ["train", "ipd", *SMALL, "--out", trained, "--resume"]
+    assert "| reward with itself" in run(*resume)
+    league = run("league", trained, "--num-games", "8", "--out", tmp_path / "league")
+    assert (" +- " if encoding == "ascii" else " ± ") in league
+    assert "after 4 steps" in run("play", "ipd", "--seat", trained, "grim")
+    assert "wrote" in run("plot", trained)
+    assert "billion parameters" in run("lm", "dry-run", "qwen2.5-0.5b", "--batch", "1")
+    odd = tmp_path / "μ漢\udcff"
+    shutil.copytree(trained, odd)
+    assert "wrote" in run("plot", odd)
+
+
+def test_a_terminal_that_knows_ascii_alone():
+    """As in a container or a job without a locale."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    program = "import sys; from aajax.cli import main; sys.exit(main(['list']))"
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        env={**os.environ, **ascii_only},
+    )
+    assert process.returncode == 0
+    assert process.stderr == b""
+    assert b"| kind" in process.stdout and process.stdout.isascii()
+
+
 def test_a_folder_with_another_run_is_refused(trained, capsys):
     line = refused(
         *(capsys, "train", "ipd", *SMALL, "--beta", "2", "--out", trained, "--resume")
@@ -209,13 +279,19 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     assert str(tmp_path) in refused(capsys, "train", "ipd", *SMALL, "--out", out)
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(trained, tmp_path, capsys):
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    trained, tmp_path, capsys, monkeypatch
+):
     out = tmp_path / "full"
     shutil.copytree(trained, out)
-    (out / "metrics.jsonl.partial").symlink_to("/dev/full")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
     before = (out / "metrics.jsonl").read_bytes()
     line = refused(capsys, "train", "ipd", *SMALL, "--out", out, "--resume")
-    assert "No space left on device" in line
+    assert line.endswith(f"No space left on device: {out / 'metrics.jsonl'}")
     assert (out / "metrics.jsonl").read_bytes() == before
 
 

@@ -177,7 +177,7 @@ def test_bad_jobs_are_named(options, message):
 
 
 def test_unknown_names_and_meshes_are_refused():
-    with pytest.raises(ValueError, match="name is 'gpt-9': one of qwen2.5-0.5b"):
+    with pytest.raises(ValueError, match="model is 'gpt-9': one of qwen2.5-0.5b"):
         shapes.find_shape("gpt-9")
     with pytest.raises(ValueError, match="fsdp is 0"):
         dry_run.estimate(SEVEN, JOB, fsdp=0)
