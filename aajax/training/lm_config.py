@@ -20,6 +20,7 @@ from aajax.training.config import Beta, Rate, Weight
 
 LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
 LmPast = Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
+KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
 PASTS = {
     "discounted": alignment.discounted_past,
@@ -90,8 +91,8 @@ class LmConfig:
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
     guest: str | None = None  # who sits in the guest's seat: a player, see `aajax list`
-    speaking: Speaking = Speaking()
     api: Endpoints = Endpoints()
+    speaking: Speaking = Speaking()
     lora: Lora = Lora()
     initial_adapter: Path | None = None  # PEFT folder to begin with; None: zero
     learning_rate: Rate = 3e-6  # of Adam
@@ -101,6 +102,7 @@ class LmConfig:
     ratio_cap: Positive = 2.0  # of importance ratios
     kl: Weight = 0.0  # weight of the divergence from the base
     final_kl: Weight | None = None  # what it comes to; None: it stays
+    kl_gradient: KlGradient = "k3"  # k3's own, as published, or that of KL(π ‖ base)
     entropy_bonus: Weight = 0.0  # weight of the entropy, in nats
     final_entropy_bonus: Weight | None = None  # what it comes to; None: it stays
     num_microbatches: Count = 1  # parts of a training batch, one after the other
@@ -112,10 +114,10 @@ class LmConfig:
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are written down
 
-    __post_init__ = check
-
     # What may be another where a run goes on: its numbers do not depend on it.
     may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+
+    __post_init__ = check
 
     @property
     def has_past_selves(self) -> bool:
