@@ -27,7 +27,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from aajax.errors import InputError
 
-MOST = 2**31 - 1  # of an int without another bound: what arrays of JAX count with
+# Of numbers without another bound: the largest of int32 and float32.
+MOST, MOST_FLOAT = 2**31 - 1, (2 - 2**-23) * 2.0**127
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,14 +177,17 @@ def read_text(annotation: Any, text: str) -> Any:
     Entries of a tuple are separated by commas, in brackets or not.
 
     Raises:
-      ValueError: if it stands for none that the annotation accepts.
+      ValueError: if it stands for none that the annotation accepts; what it accepts is
+        the message.
     """
-    for member, marks in alternatives(annotation):
+    accepting = alternatives(annotation)
+    value = None
+    for member, marks in accepting:
         with contextlib.suppress(ValueError):
             value = _read_member(member, text)
             _check_value(text, Annotated[member, *marks, None], value)
             return value
-    raise ValueError(text)
+    raise ValueError(_describe_bound(accepting, value) or describe(annotation))
 
 
 def describe(annotation: Any) -> str:
@@ -340,7 +344,7 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             number = float(value)
         except OverflowError:
             return False
-        return bounds.has(number) and (bounds.infinite or math.isfinite(number))
+        return bounds.has(number) and (bounds.infinite or abs(number) <= MOST_FLOAT)
     if member is Path:
         return isinstance(value, str | os.PathLike)
     kind = typing.get_origin(member) or member
@@ -348,11 +352,17 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
 
 
 def _describe_bound(accepting: list[tuple[Any, tuple]], value: Any) -> str:
-    """What an int is to be that is one, and too small or too large; else empty."""
-    bounds = next((_range(marks) for kind, marks in accepting if kind is int), None)
-    if bounds is None or type(value) is not int or bounds.high < math.inf:
-        return ""
-    return f"at most {MOST}" if value > MOST else f"at least {_plain(bounds.low)}"
+    """What a number of the right kind is to be that is out of bounds; else empty."""
+    for kind, marks in accepting:
+        bounds = _range(marks)
+        if type(value) is not kind or bounds.high < math.inf:
+            continue
+        if kind is int:
+            least = f"at least {_plain(bounds.low)}"
+            return f"at most {MOST}" if value > MOST else least
+        if kind is float and MOST_FLOAT < abs(value) < math.inf:
+            return f"a number of float32, of at most {MOST_FLOAT:.3g},"
+    return ""
 
 
 def _describe_member(member: Any, marks: tuple) -> str:

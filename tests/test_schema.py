@@ -59,6 +59,10 @@ BAD = [
     ({"count": 10**20}, f"count is {10**20}: at most 2147483647 is needed"),
     ({"count": None}, "count is None: a whole number of at least 1 is needed"),
     ({"number": math.nan}, "number is nan: a finite number is needed"),
+    (
+        {"number": -1e39},
+        "number is -1e+39: a number of float32, of at most 3.4e+38, is needed",
+    ),
     ({"number": 10**400}, f"number is 1{'0' * 96}...: a finite number is needed"),
     ({"limit": -0.5}, "limit is -0.5: a number above 0 is needed"),
     ({"bound": math.nan}, "bound is nan: a number of at least 0 is needed"),

@@ -188,11 +188,8 @@ def _refuse_word(option: Option, word: str) -> None:
         annotation, verb = typing.Annotated[each, *marks], "has"
     try:
         schema.read_text(annotation, word)
-    except ValueError:
-        accepted = schema.describe(annotation)
-        raise InputError(
-            f"{option.name} {verb} {word!r}: {accepted} is needed"
-        ) from None
+    except ValueError as error:
+        raise InputError(f"{option.name} {verb} {word!r}: {error} is needed") from None
 
 
 def _needed(option: Option) -> str:

@@ -19,7 +19,7 @@ from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
 from aajax.report.transcript import page
-from aajax.schema import Count
+from aajax.schema import Count, within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,9 @@ def main(arguments: list[str]) -> None:
         spelling = _spelling(folder)
     elif has_tokens:
         console.print("no tokenizer was found: answers are coloured as a whole")
-    write_text(out, page(records, _title(options.run), **spelling))
+    with within(f"run is {str(options.run)!r}: "):
+        written = page(records, _title(options.run), **spelling)
+    write_text(out, written)
     tell_path(console, f"wrote {out}: {_counts(records, saved)}")
 
 

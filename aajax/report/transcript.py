@@ -54,7 +54,9 @@ def page(
         try:
             index.append(_summary(match))
             rounds = _rounds(match, token_bytes, markers or {})
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"matches has record {place}: a match is needed ({error!r})"
             ) from error

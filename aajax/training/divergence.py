@@ -172,11 +172,11 @@ def noted(folder: Path, num_updates: float = math.inf) -> Lost:
     records = read_json(folder / FILE)
     try:
         lost = {tuple(record.pop("lane")): Divergence(**record) for record in records}
+        return {lane: x for lane, x in lost.items() if x.update <= num_updates}
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"file is {folder / FILE}: records of lanes are needed ({error!r})"
         ) from error
-    return {lane: x for lane, x in lost.items() if x.update <= num_updates}
 
 
 def listed(lost: Lost) -> str:

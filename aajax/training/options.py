@@ -87,17 +87,19 @@ def _read(label: str, annotation: Any, text: str) -> Any:
     if Sequence in kinds:
         return read_tensor(label, text)
     # A word stands for a number where an array of them would do too.
-    plain = Union[tuple(kind for kind in kinds if kind is not jax.Array)]  # noqa: UP007
+    kinds = [kind for kind in kinds if kind is not jax.Array]
+    plain = Union[tuple(kinds)]  # noqa: UP007
     try:
         return schema.read_text(plain, text)
-    except ValueError:
-        raise InputError(f"{label}: {_needed(plain)}") from None
+    except ValueError as error:
+        raise InputError(f"{label}: {_needed(kinds) or f'{error} is needed'}") from None
 
 
-def _needed(annotation: Any) -> str:
-    for kind, _ in schema.alternatives(annotation):
+def _needed(kinds: Sequence[Any]) -> str:
+    """What is needed where one of them is a tuple; else empty."""
+    for kind in kinds:
         if typing.get_origin(kind) is tuple:
             each = typing.get_args(kind)
             count = "" if each[-1] is Ellipsis else f"{len(each)} "
             return f"{count}values with commas between them are needed"
-    return f"{schema.describe(annotation)} is needed"
+    return ""

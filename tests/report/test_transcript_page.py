@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from transcript_matches import HOSTILE, Vocabulary, match, record
 
+from aajax.errors import InputError
 from aajax.report.transcript import page
 
 
@@ -219,6 +220,10 @@ def test_what_is_no_match_is_refused(made):
         page([])
     with pytest.raises(ValueError, match="matches has record 1: a match is needed"):
         page([records[0], {"number": 3}])
+    halved = with_answer(records[0], "a", [97])
+    halved["turns"][0][0]["tokens"] = [1, 2]
+    with pytest.raises(InputError, match="matches has record 0: a match is needed"):
+        page([halved])
     uneven = records[0] | {"rewards": [*records[0]["rewards"], [0.0, 0.0]]}
     with pytest.raises(ValueError, match=r"match 0 has \[12, 12\] turns: the same"):
         page([uneven])
