@@ -149,8 +149,7 @@ def _reason(error: Exception) -> str:
 
 def _damage(place: Path) -> str | None:
     """What is wrong with the files of a checkpoint, as far as one can tell."""
-    # Orbax writes the step's metadata last.
-    if not (place / "_CHECKPOINT_METADATA").is_file():
+    if not _is_complete(place):
         return "it is not complete"
     if not (place / DIGESTS).exists():  # of an older run
         return None
@@ -166,6 +165,11 @@ def _damage(place: Path) -> str | None:
         if found[name] != digest:
             return f"{name} is cut or changed"
     return None
+
+
+def _is_complete(place: Path) -> bool:
+    """Whether orbax finished the folder: it writes the step's metadata last."""
+    return (place / "_CHECKPOINT_METADATA").is_file()
 
 
 def _digests(place: Path) -> dict[str, str]:
@@ -192,13 +196,15 @@ def _is_step(name: str) -> bool:
 
 
 def _make_room(folder: Path, step: int) -> None:
-    """Removes what is left of this step, of later ones, and of saves that were cut."""
+    """Removes this step, later ones, and what is not complete."""
     if not folder.is_dir():
         return
     for entry in folder.iterdir():
         number, _, _ = entry.name.partition(".orbax-checkpoint-tmp")
-        is_cut = entry.name != number and _is_step(number)
-        if is_cut or (_is_step(entry.name) and int(entry.name) >= step):
+        if not _is_step(number):
+            continue
+        is_kept = entry.name == number and int(number) < step and _is_complete(entry)
+        if not is_kept:
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:

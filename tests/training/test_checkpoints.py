@@ -150,7 +150,7 @@ def test_a_state_may_be_refused(two, caplog):
     ]
 
 
-def test_what_is_left_of_a_step_is_replaced(two, tmp_path):
+def test_what_is_left_of_a_step_is_replaced(two, tmp_path, caplog):
     shutil.copytree(two, tmp_path / "saves")
     folder = tmp_path / "saves"
     (folder / "4").mkdir()
@@ -162,9 +162,11 @@ def test_what_is_left_of_a_step_is_replaced(two, tmp_path):
     step, state = checkpoint.restore_latest(folder, STATE)
     assert step == 2
     assert_same(state, STATE)
+    (folder / "0").mkdir()
     for step in (3, 4):
         checkpoint.save(folder, step, STATE)
     assert sorted(path.name for path in folder.iterdir()) == ["3", "4"]
+    assert caplog.messages == []
 
 
 def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, caplog, capfd):
