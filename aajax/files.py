@@ -195,7 +195,7 @@ def _lock(path: Path, label: str, wait: bool) -> int | None:
             # Its holder may have removed it in between: that file locks nobody out.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    _sign(descriptor)
+                    _sign(descriptor, path)
                     return descriptor
         except BaseException:
             os.close(descriptor)
@@ -222,11 +222,16 @@ def _acquire(descriptor: int, label: str, wait: bool) -> bool:
     return True
 
 
-def _sign(descriptor: int) -> None:
+def _sign(descriptor: int, path: Path) -> None:
+    """Says who has the lock, in its file, which is removed if that fails."""
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise os_error(error, path) from error
 
 
 def _holder(descriptor: int) -> str:

@@ -178,6 +178,20 @@ def test_who_waits_goes_on_when_the_other_has_ended(tmp_path, caplog):
     assert names(tmp_path) == []
 
 
+def test_a_lock_on_a_full_disk(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    path = tmp_path / "run" / files.LOCK
+    with (
+        pytest.raises(OSError, match=f"No space left on device: '{path}'"),
+        files.locked(path, "out"),
+    ):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_where_there_are_no_locks_a_line_says_so(tmp_path, monkeypatch, caplog):
     def refuse(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
