@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 # Before JAX reads them, and for processes that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -30,6 +31,22 @@ _programs = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, _programs, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", _programs)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+MAPS = Path("/proc/self/maps")
+MANY = 16_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Lets go of all programs before a process has more of them than it may have.
+
+    A program takes three memory maps and 1.4 MB or more. Linux allows a process 65530
+    maps by default, beyond which XLA's compiler ends with a segmentation fault.
+    """
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "jit"])
