@@ -1,8 +1,9 @@
 """Strict JAX for every test: no silent promotion of dtypes or ranks.
 
 Tests run thousands of small programs once or twice each, so that compiling is what
-takes long: it is done plainly, and once for programs that are alike. What users run,
-optimised, is tested by JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest.
+takes long: it is done plainly, and once for programs that are alike. Tests marked
+`optimised` compile as users do; JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest does
+so with all.
 """
 
 import atexit
@@ -47,6 +48,23 @@ def few_programs():
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def programs_of_users(request):
+    """Tests marked `optimised` run programs as users do: learning, resuming, sampling.
+
+    Set apart from others that were compiled plainly, before and after.
+    """
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    plain = jax.config.read("jax_disable_most_optimizations")
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", plain)
+    jax.clear_caches()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "jit"])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
+@pytest.mark.optimised
 def test_the_example_trains_tit_for_tat(capsys):
     example = EXAMPLES[0]
     assert len([line for line in example.splitlines() if line]) <= 12

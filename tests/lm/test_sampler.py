@@ -94,6 +94,7 @@ def assert_same(sample, other, rows=slice(None)):
         np.testing.assert_array_equal(one[rows], two[rows])
 
 
+@pytest.mark.optimised
 def test_ten_turns_are_read_once_and_scored_as_sampled(params):
     session, history = SAMPLER.start(3, size=200), [[], [], []]
     before, rng = num_programs(), np.random.default_rng(0)

@@ -124,6 +124,14 @@ def test_interrupted_and_resumed_is_uninterrupted(finished, tmp_path, config):
     assert_same(load(tmp_path / "parts")[2], whole)
 
 
+@pytest.mark.optimised
+def test_programs_of_users_are_resumed_exactly_too(tmp_path):
+    whole = run(tmp_path / "whole", RECURRENT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", RECURRENT, on_chunk=stop_after(3))
+    assert_same(whole, run(tmp_path / "parts", RECURRENT, resume=True))
+
+
 def test_killed_between_chunks_and_resumed_is_uninterrupted(finished, tmp_path):
     _, whole = finished(SMALL)
     program = (
