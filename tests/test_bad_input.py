@@ -647,7 +647,13 @@ FILES = [
         "plot {w}",
         "reward of every row is ne",
     ),
-    ("run", "metrics.jsonl", b"{}\n", RESUME, "update of line 1 is None: a number is"),
+    (
+        "run",
+        "metrics.jsonl",
+        b"{}\n",
+        RESUME,
+        "update and seconds of line 1 are None a",
+    ),
     ("run", "metrics.jsonl", b"\xff\n", RESUME, "UTF-8 text is needed, and byte 0 is"),
     ("words", "config.json", b"{", WORDS, "JSON is needed, and at column 2 it is none"),
     (

@@ -68,7 +68,7 @@ def train_lm(
     done, state = restored or (0, parts.init(jax.random.key(config.seed)))
     saved = done
     rows = in_first(lambda: metrics.drop_rows_after(log, done))
-    began -= rows[-1]["seconds"] if rows else 0.0
+    began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     check_kept(config, folder, done)
     stack = make_stack(config, _learner(parts, state), parts.mesh)
     load = functools.partial(_load_past, folder, parts)

@@ -29,12 +29,12 @@ def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
     """
     rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
-        for name, kinds in {"update": (int,), "seconds": (int, float)}.items():
-            if type(row.get(name)) not in kinds:
-                raise InputError(
-                    f"file is {path}: {name} of line {number} is {row.get(name)!r}: a "
-                    "number is needed"
-                )
+        seconds = row.get("seconds", 0.0)
+        if type(row.get("update")) is not int or type(seconds) not in (int, float):
+            raise InputError(
+                f"file is {path}: update and seconds of line {number} are "
+                f"{row.get('update')!r} and {seconds!r}: numbers are needed"
+            )
     rows = [row for row in rows if row["update"] <= num_updates]
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
     return rows

@@ -155,7 +155,7 @@ def train(
     divergence.note(folder, lost)
     _check_left(folder, config, lost, done)
     rows = metrics.drop_rows_after(log_path, done)
-    began -= rows[-1]["seconds"] if rows else 0.0
+    began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
     lengths = {chunk, config.num_updates % chunk or chunk}
     advance = {length: sweep.advance(trainer, length) for length in lengths}
