@@ -150,7 +150,7 @@ def test_torch_is_asked_for_where_it_is_needed(monkeypatch, capsys):
         (["--batch", "0"], "batch is 0: at least 1 is needed"),
         (["--repeats", "0"], "repeats is 0: at least 1 is needed"),
         (["--rounds", "683"], "rounds is 683: at most 682 is needed"),
-        (["--model", "gpt"], "name is 'gpt': one of qwen2.5-0.5b,"),
+        (["--model", "gpt"], "model is 'gpt': one of qwen2.5-0.5b,"),
     ],
 )
 def test_bad_options_are_refused(options, message, capsys):
