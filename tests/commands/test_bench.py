@@ -88,9 +88,10 @@ def test_harvest_is_trained_as_published():
     assert jax.tree.structure(later) == jax.tree.structure(state)
     assert seat_groups(config, make_env(config)) == [[0, 1, 2, 3, 4]]
     own, past = state.tables.memory
-    shape = config.num_games, 2, config.network.blocks, config.num_steps, 192
+    # Its steps, and the observation after the last, which is valued.
+    shape = config.num_games, 2, config.network.blocks, config.num_steps + 1, 192
     assert past["actor"].keys.shape == shape
-    assert own["actor"].keys.shape == (6, 5, 3, 15, 192)
+    assert own["actor"].keys.shape == (6, 5, 3, 16, 192)
     assert jax.tree.leaves(state.pool.members)[0].shape[0] == 100
 
 

@@ -49,7 +49,7 @@ def test_players_of_the_prisoners_dilemma():
 
 
 def test_a_row_plays_alike_whoever_plays_beside_it():
-    game = TinyWords(num_rounds=6)
+    game = TinyWords(num_rounds=20)
     player = {"random": scripted_player(game, "random")}
     fixtures = [fixture(number, "random", "random") for number in (3, 8, 5)]
     together = play(game, player, fixtures, jax.random.key(1))

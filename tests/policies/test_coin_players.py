@@ -9,7 +9,7 @@ from reference import coin as reference
 from aajax.envs.coin import coin_game, pickups
 from aajax.policies import coin, seated
 from aajax.policies.base import reset_memory
-from aajax.rollout import begin, rollout
+from aajax.rollout import begin, play_episodes, rollout
 
 MOVES = "<>^vo"
 DRAWS = 600
@@ -210,11 +210,18 @@ def rewards(env, *names):
     return meet(env, jnp.stack([coin.scripted_params(name) for name in names]))[1]
 
 
+def taken(env, *names):
+    """Coins that two players took, i32[T, B, N] of their own and of the other's."""
+    table = seated([coin.scripted(env)] * 2, [[0], [1]])
+    params = tuple(coin.scripted_params(name) for name in names)
+    return pickups(play_episodes(jax.random.key(0), env, table, params, 64, 50).state)
+
+
 def test_cooperators_never_take_the_others_coin():
     for names in [("always_cooperate",) * 2, ("tit_for_tat",) * 2]:
-        taken = pickups(rewards(ONE, *names))
-        assert not taken.other.any()
-        assert taken.own.mean() > 0.1
+        own, other = taken(ONE, *names)
+        assert not other.any()
+        assert own.mean() > 0.1
 
 
 def test_with_a_coin_of_each_cooperators_rob_only_where_their_own_lies_too():
@@ -232,11 +239,10 @@ def test_a_defector_exploits_a_cooperator_from_either_seat():
         (("always_defect", "always_cooperate"), 0),
         (("always_cooperate", "always_defect"), 1),
     ]:
-        reward = rewards(ONE, *names)
-        taken = pickups(reward)
-        assert not taken.other[..., 1 - defector].any()
-        assert taken.other[..., defector].mean() > 0.1
-        mean = reward.mean((0, 1))
+        _, other = taken(ONE, *names)
+        assert not other[..., 1 - defector].any()
+        assert other[..., defector].mean() > 0.1
+        mean = rewards(ONE, *names).mean((0, 1))
         assert mean[defector] > 0.2
         assert mean[1 - defector] < 0
 
@@ -253,7 +259,7 @@ def test_tit_for_tat_loses_less_to_a_defector_than_a_cooperator_does():
     firm = rewards(ONE, "tit_for_tat", "always_defect")
     assert firm.mean((0, 1))[0] > meek[0] + 0.1
     assert firm.mean((0, 1))[1] < meek[1] - 0.1
-    assert pickups(firm).other[..., 0].any()
+    assert taken(ONE, "tit_for_tat", "always_defect").other[..., 0].any()
 
 
 def test_players_can_be_stacked():

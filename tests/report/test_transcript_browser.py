@@ -214,6 +214,7 @@ def test_numbers_of_a_token_are_shown_under_the_pointer(tab, made):
     at = f'[data-at="[0,{turn["step"]},{seat}]"]'
     assert tab.evaluate("byId('tip').hidden")
     tab.hover(f"#transcript {at.replace('[data', '.words[data')} .token:nth-child(2)")
+    tab.locator("#tip").wait_for(state="visible")
     shown = tab.inner_text("#tip").replace("\u2212", "-").split("\n")
     _, ids, log_prob, *_ = turn["tokens"]
     numbers = dict(zip(shown[1::2], shown[2::2], strict=True))
@@ -331,4 +332,5 @@ def test_answers_without_a_tokenizer_are_coloured_as_a_whole(tab, made, tmp_path
     place = "#round-5 .cell.seat-0 .token"
     assert background(tab, place)[3] == pytest.approx(0.62)
     tab.hover(place)
+    tab.locator("#tip").wait_for(state="visible")
     assert "credit\n+9" in tab.inner_text("#tip")
