@@ -19,6 +19,7 @@ from aajax.files import write_json
 from aajax.report.tables import summary_table
 from aajax.training import divergence
 from aajax.training.assemble import make_trainer
+from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_presets import LM_PRESETS
 from aajax.training.presets import PRESETS
@@ -98,11 +99,8 @@ def _trained_state(
     """The final state, what it is worth, and the seconds that all took."""
     with progress_bar(console, "updates") as progress:
         task = progress.add_task("compiling", total=config.num_updates)
-        done = 0
 
         def on_chunk(num_updates: int, row: dict) -> None:
-            nonlocal done
-            done = num_updates
             text = f"reward {row['reward']:.3f}"
             entropies = [x for name, x in row.items() if name.endswith("entropy")]
             if entropies:
@@ -113,15 +111,16 @@ def _trained_state(
 
         try:
             state, seconds = train(out, config, on_chunk)
+            progress.update(task, description="playing the league")
+            began = time.monotonic()
+            settings = evaluate(config, state)
+            seconds += time.monotonic() - began
         except KeyboardInterrupt:
+            saved = latest_step(out / "checkpoints")
             raise KeyboardInterrupt(
-                f"Saved after {done} of {config.num_updates} updates; go on with the "
+                f"Saved after {saved} of {config.num_updates} updates; go on with the "
                 "same command and --resume."
             ) from None
-        progress.update(task, description="playing the league")
-        began = time.monotonic()
-        settings = evaluate(config, state)
-        seconds += time.monotonic() - began
     return state, settings, seconds
 
 

@@ -22,6 +22,7 @@ from aajax.files import write_json
 from aajax.lm.hosts import in_first
 from aajax.lm.sharding import start_distributed
 from aajax.report.tables import OTHERS, measures_table
+from aajax.training.checkpoint import latest_step
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import read_rows
 from aajax.training.run import opened
@@ -147,12 +148,10 @@ def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
     config = parts.config
     with progress_bar(console, "iterations") as progress:
         task = progress.add_task("compiling", total=config.num_iterations)
-        done = 0
         shown = time.monotonic()
 
         def on_iteration(number: int, row: dict) -> None:
-            nonlocal done, shown
-            done = number
+            nonlocal shown
             text = _told(row)
             progress.update(task, completed=number, description=text)
             late = time.monotonic() - shown > 10 or number == config.num_iterations
@@ -162,13 +161,14 @@ def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
 
         try:
             state, seconds = train_lm(out, parts, on_iteration)
+            progress.update(task, description="playing with others")
+            return evaluate_lm(parts, state), seconds
         except KeyboardInterrupt:
+            saved = latest_step(out / "checkpoints")
             raise KeyboardInterrupt(
-                f"Saved after {done} of {config.num_iterations} iterations; go on with "
-                "the same command and --resume."
+                f"Saved after {saved} of {config.num_iterations} iterations; go on "
+                "with the same command and --resume."
             ) from None
-        progress.update(task, description="playing with others")
-        return evaluate_lm(parts, state), seconds
 
 
 def _report(summary: dict, out: Path, console: Console) -> None:

@@ -99,6 +99,11 @@ def restore_latest(
     return None
 
 
+def latest_step(folder: Path) -> int:
+    """The step of the latest checkpoint; 0 without one."""
+    return max(_steps(folder), default=0)
+
+
 def _restore(place: Path, like: PyTree) -> tuple[PyTree | None, str | None]:
     """The state of a checkpoint, or why it cannot be had."""
     is_first = jax.process_index() == 0

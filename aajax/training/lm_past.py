@@ -81,8 +81,9 @@ def kept_numbers(config: LmConfig, done: int) -> range:
 
 
 def check_kept(config: LmConfig, folder: Path, done: int) -> None:
-    """Raises InputError if a past self is not in the folder of a run."""
-    for number in kept_numbers(config, done):
+    """Raises InputError if one who may play after `done` iterations is not there."""
+    kept = kept_numbers(config, done) if done < config.num_iterations else ()
+    for number in kept:
         path = past_folder(folder, number)
         if not (path / CONFIG).is_file():
             raise InputError(f"folder is {path}: an adapter of this run is needed")

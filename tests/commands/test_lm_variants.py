@@ -132,7 +132,7 @@ def run(preset, out, arguments, monkeypatch, capsys):
     words = ["train", preset, *arguments, "--out", str(out)]
     with interrupted_after(1, monkeypatch):
         assert cli.main(words) == 130, capsys.readouterr().err
-    assert "--resume" in capsys.readouterr().err
+    assert "Saved after 1 of" in capsys.readouterr().err
     assert cli.main([*words, "--resume"]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     rows = [strictly(x) for x in (out / "metrics.jsonl").read_text().splitlines()]
@@ -290,6 +290,26 @@ def test_odd_combinations(name, model, tmp_path, monkeypatch, capsys):
         assert [row["reward"] is None for row in rows] == [
             number >= every for number in range(len(rows))
         ]
+
+
+def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
+    """While the learner plays with others: that alone is done again."""
+    words = ["train", "lm-ipd", *shrunk("lm-ipd", model), "--out", str(tmp_path)]
+    evaluate = evaluate_lm.evaluate_lm
+
+    def pressed(parts, state):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(parts, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate_lm, "evaluate_lm", pressed)
+        for more in ([], ["--resume"]):
+            assert cli.main([*words, *more]) == 130
+            assert "Saved after 2 of 2 iterations" in capsys.readouterr().err
+    before = (tmp_path / "metrics.jsonl").read_text()
+    assert cli.main([*words, "--resume"]) == 0
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert (tmp_path / "summary.json").exists()
 
 
 def test_a_run_is_a_guest_and_a_player(model, tmp_path, monkeypatch, capsys):

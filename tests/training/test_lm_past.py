@@ -161,3 +161,4 @@ def test_a_past_self_that_is_gone(tmp_path):
         check_kept(config, tmp_path, 4)
     none = dataclasses.replace(config, seating=Seating())
     check_kept(none, tmp_path, 4)
+    check_kept(dataclasses.replace(config, num_iterations=4), tmp_path, 4)
