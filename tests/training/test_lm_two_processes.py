@@ -23,8 +23,9 @@ from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
 PROGRAM = """
-import json, signal, sys
+import contextlib, json, os, signal, sys
 from pathlib import Path
+from aajax import files
 from aajax.lm import sharding
 
 sharding.start_distributed()
@@ -36,7 +37,7 @@ from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_run import check_processes, train_lm
 from aajax.training.metrics import read_rows
-from aajax.training.run import open_folder
+from aajax.training.run import opened
 
 folder, record = Path(sys.argv[1]), json.loads(sys.argv[2])
 config = LmConfig.from_json(record)
@@ -48,7 +49,14 @@ for name, changes in {"odd": {"num_matches": 3}, "alone": {"data": 1}}.items():
     except ValueError as error:
         found[name] = str(error)
 parts = assemble(config)
-in_first(lambda: open_folder(folder / "two", "test", config, False))
+stack = contextlib.ExitStack()
+in_first(lambda: stack.enter_context(opened(folder / "two", "test", config, False)))
+try:
+    with files.locked(folder / "two" / files.LOCK, "out"):
+        pass
+except ValueError as error:
+    found["held"] = str(error)
+found["pid"] = os.getpid()
 
 
 def stop(done, row):
@@ -61,6 +69,7 @@ try:
 except KeyboardInterrupt:
     found["stopped"] = len(read_rows(folder / "two" / "metrics.jsonl"))
 train_lm(folder / "two", parts)
+stack.close()
 (folder / f"{jax.process_index()}.json").write_text(json.dumps(found))
 """
 
@@ -187,8 +196,11 @@ def assert_same(two, one):
 
 @pytest.mark.slow
 def test_two_processes_go_the_way_of_one(config, tmp_path):
-    for own in run_two(tmp_path, config):
+    every = run_two(tmp_path, config)
+    for own in every:
         assert own["processes"] == 2
+        # The first one keeps others out, for both.
+        assert own["held"].startswith(f"out: process {every[0]['pid']} on ")
         # An interrupt of one stops both, and they go on to what nothing stopped.
         assert own["stopped"] == 1
         assert own["odd"].startswith("num_matches is 3: a multiple of the 2 processes")
