@@ -86,6 +86,15 @@ def count(tab, selector):
     return tab.locator(selector).count()
 
 
+def hover(tab, selector):
+    """Points at an element where it rests: the event of scrolling there comes a
+    frame late, and hides what a pointer shows."""
+    tab.locator(selector).first.scroll_into_view_if_needed()
+    frames = "new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
+    tab.evaluate(frames)
+    tab.hover(selector)
+
+
 def chosen(tab):
     assert count(tab, "[aria-selected=true]") == 1
     number = tab.inner_text("#transcript h2").removeprefix("Match ")
@@ -213,7 +222,7 @@ def test_numbers_of_a_token_are_shown_under_the_pointer(tab, made):
     tab.keyboard.press("j")
     at = f'[data-at="[0,{turn["step"]},{seat}]"]'
     assert tab.evaluate("byId('tip').hidden")
-    tab.hover(f"#transcript {at.replace('[data', '.words[data')} .token:nth-child(2)")
+    hover(tab, f"#transcript {at.replace('[data', '.words[data')} .token:nth-child(2)")
     tab.locator("#tip").wait_for(state="visible")
     shown = tab.inner_text("#tip").replace("\u2212", "-").split("\n")
     _, ids, log_prob, *_ = turn["tokens"]
@@ -331,6 +340,6 @@ def test_answers_without_a_tokenizer_are_coloured_as_a_whole(tab, made, tmp_path
     assert count(tab, ".reasoning") == 1
     place = "#round-5 .cell.seat-0 .token"
     assert background(tab, place)[3] == pytest.approx(0.62)
-    tab.hover(place)
+    hover(tab, place)
     tab.locator("#tip").wait_for(state="visible")
     assert "credit\n+9" in tab.inner_text("#tip")
