@@ -146,6 +146,15 @@ def is_empty(folder: Path) -> bool:
     )
 
 
+def clear_partial(folder: Path) -> None:
+    """Removes what writers that were killed have left, anywhere in a locked folder."""
+    for entry in list(folder.rglob(PARTIAL + "*")):
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(path: Path, label: str, *, wait: bool = False) -> Iterator[None]:
     """Keeps all others out until the block has ended, other threads too.

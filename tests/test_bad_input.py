@@ -49,8 +49,8 @@ ROWS = {
         ("--no-such", "aajax: command is '--no-such': one of train, league, play, "),
     ],
     "train": [
-        ("idp", "preset is 'idp': one of ipd, "),
-        ("--seeds 3", "preset is '--seeds': one of ipd, "),
+        ("idp", "preset is 'idp': one of those that aajax train --help lists is need"),
+        ("--seeds 3", "preset is '--seeds': one of those that aajax train --help lis"),
     ],
     "train ipd": [
         ("--game chess", "game is 'chess': one of ipd, ipd_points, contribution, "),
@@ -163,6 +163,24 @@ ROWS = {
         (
             "--num-game 8",
             "option is --num-game: there is none of that name; is --num-g",
+        ),
+        (
+            "--nosuch 8",
+            "option is --nosuch: there is none of that name; aajax train ipd --help",
+        ),
+        ("--out=", "out is '': a path is needed"),
+        ("--payoff /tmp", "payoff is '/tmp': nested lists of numbers, or a .json or"),
+        (
+            "--payoff [[[true,0],[1,0]],[[1,1],[0,1]]]",
+            "payoff is '[[[true,0],[1,0]],[[1,1],[0,1]]]': nested lists of numbers, or",
+        ),
+        (
+            "--game coin --world height=1000000 --policy mlp",
+            "height * width is 3000000: at most 4096 cells are needed",
+        ),
+        (
+            "--num-games 1000000000",
+            "num_games is 1000000000: observations of 10000000000 games (of all seeds",
         ),
         (
             "-n 8",
@@ -392,8 +410,8 @@ ROWS = {
         ),
     ],
     "league": [
-        ("", "runs is [] and game None: folders of runs, or a game, are needed"),
-        ("{run} --game ipd", "runs is ['{run}'] and game ipd: folders of runs, or a "),
+        ("", "runs is [] and game None: either folders of runs or a game is needed"),
+        ("{run} --game ipd", "runs is ['{run}'] and game ipd: either folders of "),
         ("nowhere", "run is 'nowhere': a folder with a run is needed"),
         ("{words}", "run is '{words}': one of small policies is needed; language mod"),
         ("{run} {run}", "runs has '{run}' and '{run}': they are one, and each is "),
@@ -407,10 +425,10 @@ ROWS = {
         ("--game ipd --num-games 0", "num_games is 0: at least 1 is needed"),
         ("--game ipd --num-steps 0", "num_steps is 0: at least 1 is needed"),
         ("--game ipd --out", "out has no value: a path is needed"),
-        ("--game ipd --seed 3", "option is --seed: there is none of that name; is --"),
+        ("--game ipd --seed 3", "option is --seed: there is none of that name; aajax "),
     ],
     "league --text": [
-        ("base", "game is None: without the folder of a run, one is needed"),
+        ("base", "players is ['base'] and game None: the folder of a run among them"),
         ("--game ipd", "players is []: one or more, each once, are needed"),
         ("grim grim --game ipd", "players is ['grim', 'grim']: one or more, each once"),
         ("nobody --game ipd", "player is 'nobody': always_cooperate, always_defect, "),
@@ -518,6 +536,7 @@ ROWS = {
         ("--repeats 0", "repeats is 0: at least 1 is needed"),
         ("--dtype int8", "dtype is 'int8': one of float32, bfloat16 is needed"),
         ("--out {run}", "out is '{run}': a file to write to is needed"),
+        ("--out /proc/a.json", "out is '/proc/a.json': a file to write to is needed"),
     ],
     "lm": [
         ("", "command is missing: one of dry-run, pocket is needed"),
@@ -541,8 +560,14 @@ ROWS = {
         ("qwen2.5-7b --dtype int8", "dtype is 'int8': one of bfloat16, float32 is "),
         ("qwen2.5-7b --sampled 0", "sampled is 0: at least 1 is needed"),
         (
-            "qwen2.5-7b --sampled 4096 --tflops 1 --memory-gbs 1",
+            "qwen2.5-7b --sampled 4096",
             "sampled is 4096: a number from 1 to 2047, below the length, is needed",
+        ),
+        ("qwen2.5-7b --rank 9999", "rank is 9999: at most the hidden size of the base"),
+        ("qwen2.5-7b --fsdp 7", "batch is 64: its 1 parts, of 64 sequences, need to "),
+        (
+            "qwen2.5-7b --batch 3 --data 2",
+            "batch is 3: its 1 parts, of 3 sequences, ne",
         ),
         ("qwen2.5-7b --tflops 0", "tflops is 0.0: a number above 0 is needed"),
         ("qwen2.5-7b --tflops 1", "tflops is 1.0 and memory_gbs is None: both are "),

@@ -221,3 +221,14 @@ def test_errors_of_libraries_say_what_the_system_said(error, number, reason):
     found = files.os_error(error, "file")
     assert found.errno == number and found.filename == "file"
     assert found.strerror.startswith(reason) and "\n" not in found.strerror
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    inner = tmp_path / "saves"
+    inner.mkdir()
+    (inner / f"{files.PARTIAL}a").mkdir()
+    (inner / f"{files.PARTIAL}a" / "some").touch()
+    (tmp_path / f"{files.PARTIAL}b").touch()
+    (inner / "whole").touch()
+    files.clear_partial(tmp_path)
+    assert list(tmp_path.rglob("*")) == [inner, inner / "whole"]

@@ -6,6 +6,7 @@ import difflib
 import io
 import os
 import re
+import tempfile
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import tyro
 
 from aajax import schema
 from aajax.errors import InputError
+from aajax.files import PARTIAL
 from aajax.schema import Option
 
 T = TypeVar("T")
@@ -96,8 +98,16 @@ def check_file(name: str, path: Path) -> None:
       path: whose folder may not be there yet.
     """
     there = next(place for place in (path, *path.parents) if place.exists())
-    if there.is_dir() == (there == path) or not os.access(there, os.W_OK):
-        raise InputError(f"{name} is {str(path)!r}: a file to write to is needed")
+    if there.is_dir() != (there == path) and os.access(there, os.W_OK):
+        # Only trying tells: not every file system takes files, even of who may do all.
+        try:
+            if not path.exists() or path.is_file():
+                folder = there if there.is_dir() else there.resolve().parent
+                tempfile.NamedTemporaryFile(dir=folder, prefix=PARTIAL).close()
+            return
+        except OSError:
+            pass
+    raise InputError(f"{name} is {str(path)!r}: a file to write to is needed")
 
 
 def flags(option: Option) -> list[str]:
@@ -147,7 +157,7 @@ def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
     """Raises InputError for options that are unknown, or given twice or no value."""
     for word in line.unknown:
         every = [flag for option in known for flag in flags(option)]
-        likely = difflib.get_close_matches(_plain(word), every, n=1)
+        likely = difflib.get_close_matches(_plain(word), every, n=1, cutoff=0.75)
         advice = f"is {likely[0]} meant?" if likely else f"{prog} --help names all"
         raise InputError(f"option is {word}: there is none of that name; {advice}")
     names = [option.name for option, _ in line.given]
@@ -163,6 +173,9 @@ def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
         )
         if not words and not takes_none:
             raise InputError(f"{option.name} has no value: {_needed(option)}")
+        kinds = [kind for kind, _ in schema.alternatives(option.annotation)]
+        if Path in kinds and "" in words:  # which is read as the present folder
+            raise InputError(f"{option.name} is '': {_needed(option)}")
 
 
 def _refuse_values(line: _Line, known: Sequence[Option]) -> None:

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     if bool(options.runs) == (options.game is not None):
         raise InputError(
             f"runs is {[str(run) for run in options.runs]} and game {options.game}: "
-            "folders of runs, or a game, are needed"
+            "either folders of runs or a game is needed"
         )
     rules = options.scripted, options.num_games, options.num_steps
     with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):

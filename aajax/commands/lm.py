@@ -43,7 +43,7 @@ class DryRun:
     remat: bool = True  # recompute layers in the backward pass
     num_microbatches: Count = 1  # parts of a training batch
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of arithmetic and frozen base
-    sampled: Count = 512  # of each sequence's tokens, for times
+    sampled: Count | None = None  # of each sequence's tokens, for times; None: a fourth
     tflops: Positive | None = None  # 10¹² operations/s of a device; None: no times
     memory_gbs: Positive | None = None  # 10⁹ bytes/s from its memory
     link_gbs: LinkRate = math.inf  # 10⁹ bytes/s that reach it from other devices
@@ -101,6 +101,13 @@ def _dry_run(options: DryRun) -> None:
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
     config = _config(options.model)
+    sampled = max(job.length // 4, 1) if options.sampled is None else options.sampled
+    if not sampled < max(job.length, 2):
+        raise InputError(
+            f"sampled is {sampled}: a number from 1 to {job.length - 1}, below the "
+            "length, is needed"
+        )
+    options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
     found = estimate(config, job, **mesh)
     console = Console(soft_wrap=True)

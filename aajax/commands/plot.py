@@ -12,6 +12,7 @@ from aajax.errors import InputError
 from aajax.records import read_object
 from aajax.report.curves import training_figure
 from aajax.report.lm_curves import lm_figure
+from aajax.training import divergence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,11 @@ def main(arguments: list[str]) -> None:
     """Draws; raises InputError if the folder holds no finished run."""
     options = parse(Options, arguments, "aajax plot")
     if not (options.run / "summary.json").exists():
-        raise InputError(f"run is {str(options.run)!r}: a finished run is needed")
+        lost = divergence.noted(options.run)
+        reason = f"; {divergence.listed(lost)}" if lost else ""
+        raise InputError(
+            f"run is {str(options.run)!r}: a finished run is needed{reason}"
+        )
     path = options.out or options.run / "figure.png"
     check_file("out", path)
     # Of language models' runs there is one setting and one seed each.

@@ -95,7 +95,10 @@ def find_config(
     elif "game" in given:
         config = LmConfig()
     else:
-        raise InputError("game is None: without the folder of a run, one is needed")
+        raise InputError(
+            f"players is {list(names)} and game None: the folder of a run among them, "
+            "or a game, is needed"
+        )
     spoken = dataclasses.replace(config.speaking, free_tries=0, **speaking)
     return dataclasses.replace(
         config, data=1, fsdp=1, tensor=1, speaking=spoken, **given

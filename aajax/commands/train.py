@@ -1,6 +1,7 @@
 """`aajax train PRESET`: train, evaluate, and leave a run folder."""
 
 import dataclasses
+import difflib
 import importlib.util
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from aajax.training.assemble import make_trainer
 from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_presets import LM_PRESETS
+from aajax.training.memory import check_memory
 from aajax.training.presets import PRESETS
 from aajax.training.run import diverged, opened, train
 from aajax.training.self_play import TrainState
@@ -56,8 +58,12 @@ def main(arguments: list[str]) -> None:
         train_lm.main(preset, *LM_PRESETS[preset], rest, console)
         return
     if preset not in PRESETS:
-        names = ", ".join((*PRESETS, *LM_PRESETS))
-        raise InputError(f"preset is {preset!r}: one of {names} is needed")
+        likely = difflib.get_close_matches(preset, (*PRESETS, *LM_PRESETS), n=3)
+        advice = f"; is {' or '.join(likely)} meant?" if likely else ""
+        raise InputError(
+            f"preset is {preset!r}: one of those that aajax train --help lists is "
+            f"needed{advice}"
+        )
     about, config = PRESETS[preset]
     default = Options(config, Path("runs") / preset)
     options = parse(Options, rest, f"aajax train {preset}", about, default)
@@ -72,7 +78,9 @@ def run(
     Raises:
       DivergenceError: if a seed diverged; after all is reported, unless every one did.
     """
-    make_trainer(config)({})  # what does not fit is refused before anything is written
+    # What does not fit is refused before anything is written.
+    make_trainer(config)({})
+    check_memory(config)
     with opened(out, preset, config, resume):
         state, settings, seconds = _trained_state(config, out, console)
         lost = diverged(out, config, state)

@@ -33,6 +33,7 @@ COINS = ("one", "each")
 OBSERVATIONS = ("board", "history")
 ACTION_NAMES = ("left", "right", "up", "down", "stay")
 MAX_OUTCOMES = 2**16  # read off one random word of 32 bits
+MAX_CELLS = 2**12
 
 
 class CoinState(NamedTuple):
@@ -231,7 +232,8 @@ def coin_game(
       loss: added to the owner's reward if somebody else took the coin.
 
     Raises:
-      InputError: if an argument is out of range, or the agents could fill the board.
+      InputError: if an argument is out of range, or the agents could fill the board,
+        or it has more than 4096 cells.
     """
     for name, size in (("height", height), ("width", width), ("num_steps", num_steps)):
         if size < 1 or size != int(size):
@@ -242,6 +244,10 @@ def coin_game(
         raise InputError(
             f"height * width is {height * width}: more cells than the {num_agents} "
             "agents are needed, so that one is always free"
+        )
+    if height * width > MAX_CELLS:
+        raise InputError(
+            f"height * width is {height * width}: at most {MAX_CELLS} cells are needed"
         )
     names = {"coins": (coins, COINS), "observation": (observation, OBSERVATIONS)}
     for name, (value, accepted) in names.items():

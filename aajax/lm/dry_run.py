@@ -160,7 +160,12 @@ def estimate(
     cache = jax.eval_shape(lambda: init_cache(config, job.batch, slots, dtype))
     rows = job.batch // job.num_microbatches
     parts = data * fsdp
-    own_rows = rows // parts if rows % parts == 0 else rows
+    if rows % parts:
+        raise InputError(
+            f"batch is {job.batch}: its {job.num_microbatches} parts, of {rows} "
+            f"sequences, need to divide among data x fsdp, {data} x {fsdp}"
+        )
+    own_rows = rows // parts
     local = _local(config, tensor)
     kept = _activation_bytes(local, job, own_rows)
     working = _working_bytes(local, job, own_rows, mesh, params)

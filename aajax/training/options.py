@@ -60,18 +60,28 @@ def read_tensor(where: str, text: str) -> np.ndarray:
         content = _content(text)
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{where}: {needed} ({reason})") from error
+        names_file = text.endswith((".npy", ".json"))
+        is_either = names_file or text.lstrip().startswith("[")
+        raise InputError(f"{where}: {needed}{f' ({reason})' * is_either}") from error
     try:
         numbers = np.asarray(content)
     except ValueError:
         raise InputError(f"{where}: {needed}, equally long ones") from None
-    if numbers.dtype.kind not in "iuf" or not isinstance(content, list | np.ndarray):
+    if not isinstance(content, list | np.ndarray) or not _is_numeric(numbers, content):
         raise InputError(f"{where}: {needed}")
     with np.errstate(over="ignore"):
         found = numbers.astype(np.float32)
     if not np.all(np.isfinite(found)):
         raise InputError(f"{where}: finite numbers of float32 are needed")
     return found
+
+
+def _is_numeric(numbers: np.ndarray, content: list | np.ndarray) -> bool:
+    """Whether all are numbers: beside numbers NumPy takes true for 1."""
+    if numbers.dtype.kind not in "iuf":
+        return False
+    kept = content if isinstance(content, np.ndarray) else np.asarray(content, object)
+    return not any(isinstance(x, bool) for x in kept.flat)
 
 
 def _content(text: str) -> Any:

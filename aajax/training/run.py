@@ -47,6 +47,7 @@ def opened(
         _check_new(folder, resume)
     with files.locked(folder / files.LOCK, f"out is {str(folder)!r}"):
         open_folder(folder, preset, config, resume)
+        files.clear_partial(folder)
         yield
 
 
@@ -113,7 +114,9 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
         config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:
-        raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
+        lost = divergence.noted(folder)
+        reason = f"; {divergence.listed(lost)}" if lost else " yet"
+        raise InputError(f"run is {str(folder)!r}: it has no checkpoint{reason}")
     return preset, config, restored[1]
 
 

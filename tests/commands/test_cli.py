@@ -170,7 +170,10 @@ def test_list_and_help_name_everything(capsys):
     ("arguments", "message"),
     [
         (["trian"], "command is 'trian': one of train"),
-        (["train", "idp"], "preset is 'idp': one of ipd"),
+        (
+            ["train", "idp"],
+            "preset is 'idp': one of those that aajax train",
+        ),
         (["train", "ipd", "--game", "chess"], "game is 'chess': one of ipd"),
         (["train", "ipd", "--seeds", "-1"], "seeds is -1: at least 1"),
         (["train", "ipd", "--first-seed", "-1"], "first_seed is -1"),

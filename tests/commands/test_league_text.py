@@ -318,7 +318,7 @@ def test_players_that_cannot_meet(folders, tmp_path, capsys):
     first = str(folders.runs[0])
     out = ("--out", tmp_path / "league")
     line = refused(capsys, "base", "greedy", *out)
-    assert line.startswith("game is None: without the folder of a run, one is needed")
+    assert line.startswith("players is ['base', 'greedy'] and game None: the folder")
     line = refused(capsys, "nobody", "--game", "ipd", *out)
     assert line.startswith("player is 'nobody': always_cooperate, ")
     line = refused(capsys, "random", "random", "--game", "ipd", *out)

@@ -1,0 +1,44 @@
+"""Whether what a run plays can lie in memory, before it is compiled."""
+
+import math
+import os
+
+import jax
+
+from aajax.errors import InputError
+from aajax.training.assemble import make_env
+from aajax.training.config import RunConfig
+from aajax.training.run import knob_settings
+
+
+def check_memory(config: RunConfig) -> None:
+    """Raises InputError if the observations of one update alone are more than there is.
+
+    They are [K, S, T, B, N, ...] of a run of K settings and S seeds, which train at
+    once. All else, parameters and gradients among it, comes on top.
+    """
+    if config.algorithm == "lola_exact":  # which plays no games
+        return
+    timestep = jax.eval_shape(make_env(config).reset, jax.random.key(0))[1]
+    seen = timestep.observation
+    lanes = len(knob_settings(config)) * config.seeds
+    games = lanes * config.num_games
+    needed = games * config.num_steps * math.prod(seen.shape) * seen.dtype.itemsize
+    available = _available()
+    if needed > available:
+        raise InputError(
+            f"num_games is {config.num_games}: observations of {games} games (of all "
+            f"seeds and settings), {config.num_steps} steps and {seen.shape} numbers "
+            f"take {needed / 1e9:.3g} GB, and there are {available / 1e9:.3g}"
+        )
+
+
+def _available() -> float:
+    """Bytes of the device's memory; infinite if that is not known."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit is not None:
+        return limit
+    names = "SC_PAGE_SIZE", "SC_PHYS_PAGES"
+    if not set(names) <= set(getattr(os, "sysconf_names", ())):  # Windows
+        return math.inf
+    return math.prod(map(os.sysconf, names))
