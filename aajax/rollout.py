@@ -1,41 +1,17 @@
 """Play: scan a world and a policy into a trajectory."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from aajax.envs.base import Environment
 from aajax.policies.base import Policy, reset_memory
-from aajax.types import Array, PRNGKey, PyTree, TimeStep, Trajectory
-
-
-class Tables(NamedTuple):
-    """Games under way, [B, ...]: states, last time steps and memories of all seats."""
-
-    state: PyTree
-    timestep: TimeStep
-    memory: PyTree
-
-
-class Episodes(NamedTuple):
-    """Games from their start, each until its end or for T steps.
-
-    Attributes:
-      trajectory: [T, B, N, ...]; steps after a game's end are padding.
-      state: the environment's, [T + 1, B, ...]: before each step, and after the last.
-      inside: bool[T, B], which steps are of the game; the others are padding.
-    """
-
-    trajectory: Trajectory
-    state: PyTree
-    inside: Array
-
-    def mean(self, x: Array) -> Array:
-        """The mean of f32[T, B, ...] over steps inside of games, f32[...]."""
-        inside = self.inside.reshape(self.inside.shape + (1,) * (x.ndim - 2))
-        count = jnp.maximum(self.inside.sum(), 1).astype(x.dtype)
-        return jnp.sum(jnp.where(inside, x, 0.0), axis=(0, 1)) / count
+from aajax.types import (
+    Episodes,
+    PRNGKey,
+    PyTree,
+    Tables,
+    Trajectory,
+)
 
 
 def begin(

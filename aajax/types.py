@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 PRNGKey = chex.PRNGKey
@@ -63,3 +64,31 @@ class Trajectory(NamedTuple):
     next_value: Array
     memory: PyTree
     action_value: Array | None = None
+
+
+class Tables(NamedTuple):
+    """Games under way, [B, ...]: states, last time steps and memories of all seats."""
+
+    state: PyTree
+    timestep: TimeStep
+    memory: PyTree
+
+
+class Episodes(NamedTuple):
+    """Games from their start, each until its end or for T steps.
+
+    Attributes:
+      trajectory: [T, B, N, ...]; steps after a game's end are padding.
+      state: the environment's, [T + 1, B, ...]: before each step, and after the last.
+      inside: bool[T, B], which steps are of the game; the others are padding.
+    """
+
+    trajectory: Trajectory
+    state: PyTree
+    inside: Array
+
+    def mean(self, x: Array) -> Array:
+        """The mean of f32[T, B, ...] over steps inside of games, f32[...]."""
+        inside = self.inside.reshape(self.inside.shape + (1,) * (x.ndim - 2))
+        count = jnp.maximum(self.inside.sum(), 1).astype(x.dtype)
+        return jnp.sum(jnp.where(inside, x, 0.0), axis=(0, 1)) / count

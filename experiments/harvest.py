@@ -9,15 +9,15 @@ the same. A run that is already in its folder is not trained again.
 """
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import tyro
 
-from aajax.commands.evaluate import MEASURES, scripted_group, trained_params
+from aajax.commands.evaluate import measure_of, scripted_group, trained_params
 from aajax.commands.train import trained
+from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.league import Group, with_itself
 from aajax.league.match import play_line_ups
@@ -26,6 +26,7 @@ from aajax.training import PRESETS
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.run import load
 
+SPEC = find_spec("harvest")
 NAMES = {"": "AA", "-ppo": "PPO", "-sum": "PPO, sum"}
 BOTS = {
     "greedy": "always greedy, zaps",
@@ -62,7 +63,7 @@ def main(config: Config) -> None:
     compared_figure(folders, config.out / f"{config.preset}.png")
     run = PRESETS[config.preset][1]
     env = make_env(run)
-    bots = {name: scripted_group(env, (bot,)) for bot, name in BOTS.items()}
+    bots = {name: scripted_group(SPEC, env, (bot,)) for bot, name in BOTS.items()}
     games = config.num_games, run.steps_per_episode
     heads = ["players", "return", *MEASURED]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
@@ -73,7 +74,11 @@ def main(config: Config) -> None:
     for name, members in {**runs, **bots}.items():
         returns = [
             focal_return(
-                env, members, scripted_group(env, (bot,)), config.background, *games
+                env,
+                members,
+                scripted_group(SPEC, env, (bot,)),
+                config.background,
+                *games,
             )
             for bot in BACKGROUND
         ]
@@ -92,7 +97,7 @@ def among_themselves(
     env: Environment, members: Group, num_games: int, num_steps: int
 ) -> list[np.ndarray]:
     """Return per agent, and what is measured of games, each f64[seeds]."""
-    measure = partial(MEASURES[type(env)], env)
+    measure = measure_of(SPEC, env)
     numbers = with_itself(
         jax.random.key(0), env, members, num_games, num_steps, measure
     )

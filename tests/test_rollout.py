@@ -9,9 +9,10 @@ import pytest
 
 from aajax import envs, nets
 from aajax.envs.matrix import seat_views
+from aajax.envs.matrix.players import memory_one, memory_one_table, scripted_table
+from aajax.envs.negotiation import players as negotiation
 from aajax.ops.memory_one import memory_one_values
-from aajax.policies import categorical_policy, negotiation, seated
-from aajax.policies.matrix import memory_one, memory_one_table, scripted_table
+from aajax.policies import categorical_policy, seated
 from aajax.rollout import begin, rollout
 
 NUM_GAMES = 7

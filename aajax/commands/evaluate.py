@@ -2,19 +2,14 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs import split, trust_and_split
+from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
-from aajax.envs.coin import CoinGame, pickups
-from aajax.envs.harvest.env import CommonsHarvest
-from aajax.envs.harvest.measures import measures as harvest_measures
 from aajax.envs.matrix import IteratedMatrixGame
-from aajax.envs.negotiation import NegotiationGame, best_total
+from aajax.errors import InputError
 from aajax.keys import stream
 from aajax.league import (
     Group,
@@ -23,7 +18,6 @@ from aajax.league import (
     outcome_names,
     with_itself,
 )
-from aajax.policies.scripted import players
 from aajax.rollout import Episodes
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
@@ -34,10 +28,6 @@ from aajax.types import Array, PRNGKey, PyTree
 NUM_GAMES = 1024  # at most, and as few as 16 where observations would fill the memory
 MOST_NUMBERS = 2**22  # of the observations of one line-up
 MEMBERS_AT_ONCE = 8
-OPPONENTS = (
-    *("always_cooperate", "always_defect", "tit_for_tat", "random"),
-    *("greedy", "pacifist", "sustainable"),
-)
 
 
 def trained_params(state: TrainState, num_agents: int) -> tuple[PyTree, ...]:
@@ -46,13 +36,17 @@ def trained_params(state: TrainState, num_agents: int) -> tuple[PyTree, ...]:
     return tuple(params * (num_agents // len(params)))
 
 
-def scripted_group(env: Environment, names: tuple[str, ...]) -> Group:
-    """Scripted players of a world.
+def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> Group:
+    """Scripted players of an environment.
 
     Raises:
       InputError: if there is no such player.
     """
-    there = players(env)
+    if spec.players is None:
+        raise InputError(
+            f"player is {names[0]!r}: game {spec.name!r} has no scripted players"
+        )
+    there = spec.players(env)
     params = [there.params(name) for name in names]
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
     return Group(names, there.policy, (stacked,) * env.num_agents)
@@ -68,10 +62,9 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
       `measures` of self-play; `league`, reward against scripted players; in a matrix
       game `p_cooperate` after each outcome. Numbers are lists over seeds.
     """
-    env = make_env(config)
+    env, spec = make_env(config), find_spec(config.game)
     games = games_of(env, config.steps_per_episode), config.steps_per_episode
-    names = tuple(name for name in OPPONENTS if name in players(env).names)
-    opponents = scripted_group(env, names)
+    names = spec.opponent_names(env)
     params = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:]), trained_params(state, env.num_agents)
     )
@@ -82,18 +75,21 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     def chance(what: str) -> PRNGKey:
         return stream(config.first_seed, f"evaluation: {what}")
 
-    measure = partial(MEASURES[type(env)], env)
+    measure = measure_of(spec, env)
     measured = with_itself(chance("with itself"), env, trained, *games, measure)
     mean_reward = measured.pop("reward with itself")
     answers = {}
-    if type(env) is IteratedMatrixGame:
+    if spec.from_payoff is not None:
         answers = _answers(chance("answers"), env, trained, config.num_steps, games[0])
         measured |= {
             f"P({env.action_names[0]} | {outcome})": numbers
             for outcome, numbers in answers.items()
         }
-    league = against_copies(chance("against others"), env, trained, opponents, *games)
-    against = dict(zip(names, league.T, strict=True))
+    against = {}
+    if names:
+        others = scripted_group(spec, env, names)
+        league = against_copies(chance("against others"), env, trained, others, *games)
+        against = dict(zip(names, league.T, strict=True))
     records = []
     for k, knobs in enumerate(settings):
         own = slice(k * config.seeds, (k + 1) * config.seeds)
@@ -106,78 +102,23 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     return records
 
 
+def measure_of(
+    spec: EnvSpec, env: Environment
+) -> Callable[[Episodes], dict[str, Array]]:
+    """What is measured of episodes: the mean reward, and the measures of the game."""
+
+    def measure(episodes: Episodes) -> dict[str, Array]:
+        reward = episodes.mean(episodes.trajectory.reward).mean()
+        own = {} if spec.measures is None else spec.measures(env, episodes)
+        return {"reward with itself": reward, **own}
+
+    return measure
+
+
 def games_of(env: Environment, num_steps: int) -> int:
     """Games that a line-up is measured in."""
     size = num_steps * env.num_agents * math.prod(env.observation_shape)
     return min(NUM_GAMES, max(16, MOST_NUMBERS // size))
-
-
-def _of_reward(env: Environment, episodes: Episodes) -> dict[str, Array]:
-    return {"reward with itself": episodes.mean(episodes.trajectory.reward).mean()}
-
-
-def _of_coins(env: CoinGame, episodes: Episodes) -> dict[str, Array]:
-    """Whose coins are taken."""
-    own, other = (
-        episodes.mean(x.astype(jnp.float32)).mean() for x in pickups(episodes.state)
-    )
-    return {
-        **_of_reward(env, episodes),
-        "own of the coins taken": own / jnp.maximum(own + other, 1e-9),
-        "coins per step and agent": own + other,
-    }
-
-
-def _of_harvest(env: CommonsHarvest, episodes: Episodes) -> dict[str, Array]:
-    """Of whole episodes: apples, when they are eaten, and zaps."""
-    time = episodes.state.time[:-1]
-    numbers = harvest_measures(env, episodes.trajectory, time, episodes.inside)
-    names = {"apples": "apples per agent", "zaps": "zaps per agent"}
-    numbers = {names.get(name, name): x for name, x in numbers.items()}
-    return {**_of_reward(env, episodes), **numbers}
-
-
-def _of_deals(env: NegotiationGame, episodes: Episodes) -> dict[str, Array]:
-    """How much of what there was to gain was gained, in the turns that pay."""
-    state = jax.tree.map(lambda x: x[:-1], episodes.state)
-    pays = state.turn + 1 >= state.num_turns
-    best = jnp.where(pays, best_total(env, state.stakes), 0.0)
-    return {**_of_reward(env, episodes), "efficiency": _efficiency(episodes, best)}
-
-
-def _of_splits(env: split.Split, episodes: Episodes) -> dict[str, Array]:
-    """How much of what there was to gain was gained."""
-    values = split.values_seen(env, episodes.trajectory.observation[:, :, 0])
-    best = split.best_total(env, values)
-    return {**_of_reward(env, episodes), "efficiency": _efficiency(episodes, best)}
-
-
-def _of_trust(
-    env: trust_and_split.TrustAndSplit, episodes: Episodes
-) -> dict[str, Array]:
-    """Where a round came to its end, the same of those that did."""
-    measures = _of_reward(env, episodes)
-    if episodes.trajectory.reward.shape[0] >= env.num_turns:
-        splits = env.splits(jax.tree.map(lambda x: x[:-1], episodes.state))
-        best = jnp.where(splits, trust_and_split.best_total(env), 0.0)
-        measures["efficiency"] = _efficiency(episodes, best)
-    return measures
-
-
-def _efficiency(episodes: Episodes, best: Array) -> Array:
-    """Rewards of all over the best total of each step, f32[T, B]."""
-    paid = episodes.mean(episodes.trajectory.reward).sum()
-    return paid / episodes.mean(best)
-
-
-MEASURES: dict[type, Callable[[Environment, Episodes], dict[str, Array]]] = {
-    IteratedMatrixGame: _of_reward,
-    CoinGame: _of_coins,
-    CommonsHarvest: _of_harvest,
-    NegotiationGame: _of_deals,
-    split.Split: _of_splits,
-    trust_and_split.TrustAndSplit: _of_trust,
-}
 
 
 def _answers(

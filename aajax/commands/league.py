@@ -17,10 +17,10 @@ from aajax.commands.arguments import parse
 from aajax.commands.evaluate import scripted_group, trained_params
 from aajax.commands.labels import check_distinct, folder_labels
 from aajax.commands.progress import tell_path
+from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.league import Group, round_robin
-from aajax.policies.scripted import players
 from aajax.report.tables import league_table, setting_label
 from aajax.schema import Count, Items
 from aajax.training.assemble import make_env, make_policy
@@ -97,8 +97,8 @@ def play(
         alike.append("steps_per_episode")
     else:
         config = dataclasses.replace(config, num_steps=num_steps, episode_steps=0)
-    env = make_env(config)
-    names = players(env).names if scripted is None else tuple(scripted)
+    env, spec = make_env(config), find_spec(config.game)
+    names = spec.player_names(env) if scripted is None else tuple(scripted)
     if len(set(names)) < len(names):
         raise InputError(f"scripted is {list(names)}: each is needed once")
     if not (runs or names):
@@ -114,7 +114,7 @@ def play(
                 )
         groups.append(_trained_group(folder, label, other, state, env))
     if names:
-        groups.append(scripted_group(env, names))
+        groups.append(scripted_group(spec, env, names))
     num_steps = config.steps_per_episode
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {

@@ -6,11 +6,11 @@ import inspect
 from rich.console import Console
 from rich.table import Table
 
+from aajax import envs
 from aajax.commands.arguments import parse
-from aajax.envs.registry import ENVIRONMENTS
+from aajax.dialogue.registry import text_specs
+from aajax.envs.matrix import players as matrix
 from aajax.learners import lola_dice, lola_exact, loqa, presets
-from aajax.policies import matrix
-from aajax.policies.scripted import players
 from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
 from aajax.training.presets import PRESETS
 
@@ -24,18 +24,20 @@ def main(arguments: list[str]) -> None:
     """Prints one table; takes no options."""
     parse(Options, arguments, "aajax list")
     table = Table("kind", "name", "what it is")
-    for name, constructor in ENVIRONMENTS.items():
-        table.add_row("world", name, _first_line(constructor))
+    specs = [envs.find_spec(name) for name in envs.names()]
+    for spec in specs:
+        table.add_row("environment", spec.name, spec.about)
     table.add_section()
     for name, response in matrix.RESPONSES.items():
         table.add_row("scripted player", name, _first_line(response))
     table.add_row("scripted player", "random", "Every action equally often.")
-    for game in ("coin", "negotiation", "split", "trust_and_split", "harvest"):
-        names = ", ".join(players(ENVIRONMENTS[game]()).names)
-        table.add_row("scripted player", f"of {game}", names)
+    for spec in specs:
+        if spec.players is not None and spec.from_payoff is None:
+            names = ", ".join(spec.player_names(spec.make()))
+            table.add_row("scripted player", f"of {spec.name}", names)
     table.add_section()
-    for game, about in GAMES_IN_WORDS.items():
-        table.add_row("game in words", game, about)
+    for game, spec in text_specs().items():
+        table.add_row("game in words", game, spec.about)
     for player, about in SPEAKERS.items():
         table.add_row("its player", player, about)
     table.add_section()
@@ -59,14 +61,6 @@ def main(arguments: list[str]) -> None:
     Console().print(table)
 
 
-GAMES_IN_WORDS = {
-    "ipd": "Two letters, the points of a prisoner's dilemma.",
-    "chicken": "Two letters, the points of chicken.",
-    "stag-hunt": "Two letters, the points of a stag hunt.",
-    "split": "Two divide items of known worth by simultaneous proposals.",
-    "trust-and-split": "Two with hidden hands talk, and divide coins.",
-    "deal-or-no-deal": "Two talk, and get something only where proposals fit.",
-}
 SPEAKERS = {
     "base": "The language model without an adapter.",
     "a folder": "An adapter: a run's, or any PEFT folder.",

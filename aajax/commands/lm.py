@@ -13,10 +13,10 @@ from rich.table import Table
 
 from aajax.commands.arguments import choose, parse
 from aajax.commands.progress import print_help, progress_bar
+from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.lm.bounds import LinkRate, Rates, Seconds, iteration_seconds
 from aajax.lm.dry_run import Estimate, Job, estimate, fits
-from aajax.lm.pocket import PocketConfig, train_pocket
 from aajax.lm.shapes import find_shape
 from aajax.schema import Count, Positive
 

@@ -17,10 +17,10 @@ from rich.text import Text
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
-from aajax.commands.views import View, seat_colour, view
+from aajax.commands.views import shown
+from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
-from aajax.envs.coin import CoinGame
-from aajax.envs.harvest.env import CommonsHarvest
+from aajax.envs.view import View, plain_view, seat_colour
 from aajax.errors import InputError
 from aajax.schema import Count, Range, Seed
 from aajax.types import PyTree
@@ -67,11 +67,12 @@ def main(arguments: list[str]) -> None:
             f"seat is {list(options.seat)}: {env.num_agents} players, one per seat, "
             "are needed"
         )
-    words = view(env)
+    spec = find_spec(options.game)
+    words = (spec.view or plain_view)(env)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    table = sit_down(console, env, words, options.seat, runs)
+    table = sit_down(console, spec, env, words, options.seat, runs)
     if options.out:
-        _check_out(options.out, env)
+        _check_out(options.out, spec)
     # Nobody waits for who is asked, and people see no more than their seat does.
     has_person = PERSON in options.seat
     steps = []
@@ -90,16 +91,17 @@ def main(arguments: list[str]) -> None:
         ) from None
     console.print(_totals(words, table, steps))
     if options.out:
-        _draw(options.out, env, table, steps)
+        _draw(options.out, spec, env, table, steps)
         tell_path(console, f"wrote {options.out}")
 
 
-def _check_out(path: Path, env: Environment) -> None:
+def _check_out(path: Path, spec: EnvSpec) -> None:
     """Before the game rather than after it, whether there can be a figure."""
-    if not isinstance(env, CoinGame | CommonsHarvest):
-        raise InputError(
-            f"out is {str(path)!r}: only games 'coin' and 'harvest' can be drawn"
+    if spec.draw is None:
+        drawn = " and ".join(
+            repr(name) for name in names() if find_spec(name).draw is not None
         )
+        raise InputError(f"out is {str(path)!r}: only games {drawn} can be drawn")
     if path.suffix.lower() not in (".gif", ".png"):
         raise InputError(f"out is {str(path)!r}: a name in .gif or .png is needed")
     if not importlib.util.find_spec("matplotlib"):
@@ -131,7 +133,7 @@ def _game(
             console.clear()  # one board in the place of another moves
         console.print(f"\nstep {number}")
         if show:
-            console.print(words.show(state))
+            console.print(shown(words, state))
         key, step_key, *keys = jax.random.split(key, 2 + len(table))
         actions = []
         for seat, player in enumerate(table):
@@ -184,52 +186,14 @@ def _signed(number: float) -> str:
 
 def _draw(
     path: Path,
-    env: CoinGame | CommonsHarvest,
+    spec: EnvSpec,
+    env: Environment,
     table: Sequence[Player],
     steps: Sequence[Step],
 ) -> None:
     states = [steps[0].before, *(step.after for step in steps)]
     reward = np.stack([step.reward for step in steps])
     states = jax.tree.map(lambda *moments: np.stack(moments), *states)
-    names = tuple(player.name for player in table)
+    players = tuple(player.name for player in table)
     reward = np.concatenate([np.zeros_like(reward[:1]), reward])
-    draw = _draw_coins if isinstance(env, CoinGame) else _draw_harvest
-    draw(path, env, states, names, reward)
-
-
-def _draw_coins(path: Path, env: CoinGame, states: PyTree, names, reward) -> None:
-    from aajax.report import boards
-
-    game = boards.CoinRecord(
-        height=env.height,
-        width=env.width,
-        names=names,
-        position=states.position,
-        coin=states.coin,
-        owner=states.owner,
-        reward=reward,
-    )
-    draw = {".gif": boards.coin_animation, ".png": boards.coin_strip}
-    draw[path.suffix.lower()](game, path)
-
-
-def _draw_harvest(
-    path: Path, env: CommonsHarvest, states: PyTree, names, reward
-) -> None:
-    from aajax.report import harvest_boards as boards
-
-    game = boards.HarvestRecord(
-        height=env.layout.height,
-        width=env.layout.width,
-        names=names,
-        wall=env.layout.wall,
-        site=env.layout.site,
-        apple=states.apple,
-        grass=states.grass,
-        position=states.position,
-        heading=states.heading,
-        beam=states.beam.reshape(len(states.beam), -1),
-        reward=reward,
-    )
-    draw = {".gif": boards.harvest_animation, ".png": boards.harvest_strip}
-    draw[path.suffix.lower()](game, path)
+    spec.draw(path, env, states, players, reward)

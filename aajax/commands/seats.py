@@ -11,11 +11,12 @@ import numpy as np
 from rich.console import Console
 
 from aajax.commands.evaluate import trained_params
-from aajax.commands.views import View
+from aajax.commands.views import shown_to
+from aajax.envs import EnvSpec
 from aajax.envs.base import Environment
+from aajax.envs.view import View
 from aajax.errors import InputError
 from aajax.policies.base import Policy
-from aajax.policies.scripted import players
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import load
@@ -124,6 +125,7 @@ def _world_words(run: Run) -> str:
 
 def sit_down(
     console: Console,
+    spec: EnvSpec,
     env: Environment,
     words: View,
     entries: Sequence[str],
@@ -134,7 +136,7 @@ def sit_down(
     Raises:
       InputError: if there is no such player.
     """
-    scripted = players(env)
+    names = spec.player_names(env)
     table = []
     for seat, (entry, run) in enumerate(zip(entries, runs, strict=True)):
         if entry == PERSON:
@@ -142,13 +144,14 @@ def sit_down(
         elif run:
             policy = make_policy(run.config, env)
             player = _automaton(entry, seat, policy, _learnt(run, env, seat))
-        elif entry in scripted.names:
+        elif entry in names:
+            scripted = spec.players(env)
             params = scripted.params(entry)
             player = _automaton(entry, seat, scripted.policy, params)
         else:
             raise InputError(
                 f"seat is {entry!r}: {PERSON}, the folder of a run or, in this world, "
-                f"one of {', '.join(scripted.names)} is needed"
+                f"one of {', '.join(names) or 'no scripted players'} is needed"
             )
         table.append(player)
     return table
@@ -174,7 +177,7 @@ def _person(console: Console, env: Environment, words: View, seat: int) -> Playe
     space = env.action_spaces[seat]
 
     def act(key, state, observation, memory):
-        console.print(words.show_to(seat, state, np.asarray(observation)))
+        console.print(shown_to(words, seat, state, np.asarray(observation)))
         question = words.question(seat, state)
         if question is None:
             return np.zeros(space.shape, space.dtype), memory

@@ -12,7 +12,6 @@ from aajax.commands.labels import check_distinct
 from aajax.commands.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.api import api_player
 from aajax.dialogue.api_config import ApiConfig, Endpoints
-from aajax.dialogue.games import TextGame
 from aajax.dialogue.human import HumanPlayer
 from aajax.dialogue.journal import Journal
 from aajax.dialogue.language_model import LanguageModel
@@ -20,6 +19,7 @@ from aajax.dialogue.play import Seat
 from aajax.dialogue.players import Player, Reply, Request, Row
 from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.dialogue.seating import LEARNER, Seating
+from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.league.text_league import Entrant
 from aajax.lm import lora

@@ -68,7 +68,7 @@ def run_lm(
     if importlib.util.find_spec("transformers") is None:
         raise InputError("transformers is not installed: pip install 'aajax[lm]'")
     from aajax.commands.text_players import make_guest
-    from aajax.lm.pocket import user_cache
+    from aajax.dialogue.pocket import user_cache
     from aajax.training.lm_assemble import assemble
     from aajax.training.lm_run import check_processes
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from aajax.dialogue.games import Ask, Table, TextGame
 from aajax.dialogue.matches import Match, Turn
 from aajax.dialogue.players import Player, Reply, Request, Row
+from aajax.envs.text import Ask, Table, TextGame
 from aajax.errors import InputError
 from aajax.keys import stream
 from aajax.types import PRNGKey, PyTree

@@ -1,32 +1,37 @@
 """Games in words by name."""
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aajax import schema
-from aajax.dialogue.games import TextGame
-from aajax.dialogue.matrix_words import MATRIX_GAMES, matrix_words
-from aajax.dialogue.negotiation import deal_or_no_deal
-from aajax.dialogue.split import split_words
-from aajax.dialogue.trust_and_split import trust_and_split_words
+from aajax import envs, schema
+from aajax.envs import TextSpec
+from aajax.envs.text import TextGame
 from aajax.errors import InputError
 
-_GAMES: dict[str, Callable[..., TextGame]] = {
-    **{name: functools.partial(matrix_words, name) for name in MATRIX_GAMES},
-    "split": split_words,
-    "trust-and-split": trust_and_split_words,
-    "deal-or-no-deal": deal_or_no_deal,
-}
-GAMES = tuple(_GAMES)
+
+def text_specs() -> dict[str, TextSpec]:
+    """All environments that there are in words, by their names in words."""
+    every = (envs.find_spec(name).words for name in envs.names())
+    return {spec.name: spec for spec in every if spec is not None}
+
+
+def find_text_spec(name: str) -> TextSpec:
+    """The game in words called `name`.
+
+    Raises:
+      InputError: if there is no such game.
+    """
+    there = text_specs()
+    if name not in there:
+        raise InputError(f"game is {name!r}: one of {', '.join(there)} is needed")
+    return there[name]
 
 
 def make(name: str, wording: str | Path = "full", **options) -> TextGame:
     """The game in words called `name`, built with its constructor's options.
 
     Args:
-      name: one of GAMES.
+      name: of the game.
       wording: "full", "short" or a folder of templates; see `load_wording`.
       **options: of the game.
 
@@ -41,7 +46,7 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
                 f"game {name!r} has no such option: {option}, only "
                 f"{', '.join(accepted)}"
             )
-    return _GAMES[name](wording=wording, **options)
+    return find_text_spec(name).make(wording=wording, **options)
 
 
 def parameters(name: str) -> dict[str, Any]:
@@ -50,7 +55,5 @@ def parameters(name: str) -> dict[str, Any]:
     Raises:
       InputError: if there is no such game.
     """
-    if name not in _GAMES:
-        raise InputError(f"game is {name!r}: one of {', '.join(GAMES)} is needed")
-    own = schema.parameters(_GAMES[name])
+    own = schema.parameters(find_text_spec(name).make)
     return {option: own[option] for option in own if option not in ("name", "wording")}

@@ -4,25 +4,15 @@ They see the numbers of the world, do what they would do there, and say it in wo
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from aajax.dialogue.games import TextGame
 from aajax.dialogue.players import Reply, Request, Row
-from aajax.envs.split import Split
-from aajax.envs.trust_and_split import TrustAndSplit
+from aajax.envs.text import TextGame
 from aajax.errors import InputError
-from aajax.policies.scripted import players
 from aajax.types import Array, PRNGKey, PyTree
-
-_PAPER_NAMES = {"welfare": "always_cooperate", "greedy": "always_defect"}
-# What AdAlign for language models calls them, https://arxiv.org/abs/2511.19405.
-ALIASES: dict[type, Mapping[str, str]] = {
-    Split: _PAPER_NAMES,
-    TrustAndSplit: _PAPER_NAMES,
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +55,8 @@ class ScriptedPlayer:
 
 def scripted_names(game: TextGame) -> tuple[str, ...]:
     """The players that `scripted_player` knows, those of the world first."""
-    return (*players(game.env).names, *ALIASES.get(type(game.env), ()))
+    there = game.scripted()
+    return () if there is None else (*there.names, *game.aliases())
 
 
 def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
@@ -75,10 +66,9 @@ def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
       InputError: if there is no such player.
     """
     if name not in scripted_names(game):
-        raise InputError(
-            f"player is {name!r}: one of {', '.join(scripted_names(game))} is needed"
-        )
-    there = players(game.env)
+        names = ", ".join(scripted_names(game)) or "no scripted players"
+        raise InputError(f"player is {name!r}: one of {names} is needed")
+    there = game.scripted()
 
     def act(params, keys, observation, memory):
         # A key for each row: its chance is then nobody else's.
@@ -87,7 +77,7 @@ def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
         )
         return output.action, output.memory
 
-    own_name = ALIASES.get(type(game.env), {}).get(name, name)
+    own_name = game.aliases().get(name, name)
     return ScriptedPlayer(
         game=game,
         params=there.params(own_name),

@@ -1,18 +1,25 @@
-"""Pure worlds: `reset(key)`, `step(key, state, action)`; see `base.Environment`."""
+"""Pure environments: `reset(key)`, `step(key, state, action)`; see `base.Environment`.
+
+`spec.EnvSpec` describes one with all that belongs to it, and `register` makes it known.
+"""
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
-from aajax.envs.registry import ENVIRONMENTS, is_matrix_game, make, parameters
+from aajax.envs.registry import find_spec, make, names, register
+from aajax.envs.spec import EnvSpec, Players, TextSpec
 from aajax.envs.wrappers import AutoReset
 
 __all__ = [
-    "ENVIRONMENTS",
     "ActionSpace",
     "AutoReset",
     "Box",
     "Discrete",
+    "EnvSpec",
     "Environment",
     "MultiDiscrete",
-    "is_matrix_game",
+    "Players",
+    "TextSpec",
+    "find_spec",
     "make",
-    "parameters",
+    "names",
+    "register",
 ]

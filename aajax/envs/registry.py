@@ -1,67 +1,57 @@
-"""Worlds by name."""
+"""Environments by name."""
 
-import inspect
 from typing import Any
 
-from aajax import schema
-from aajax.envs import coin, matrix, negotiation, split, trust_and_split
 from aajax.envs.base import Environment
-from aajax.envs.harvest import commons_harvest
+from aajax.envs.coin.spec import SPEC as COIN
+from aajax.envs.harvest.spec import SPEC as HARVEST
+from aajax.envs.matrix.spec import SPECS as MATRIX_GAMES
+from aajax.envs.negotiation.spec import SPEC as NEGOTIATION
+from aajax.envs.spec import EnvSpec
+from aajax.envs.split.spec import SPEC as SPLIT
+from aajax.envs.trust_and_split.spec import SPEC as TRUST_AND_SPLIT
 from aajax.errors import InputError
 
-ENVIRONMENTS = {
-    "ipd": matrix.prisoners_dilemma,
-    "ipd_points": matrix.prisoners_dilemma_points,
-    "contribution": matrix.contribution_game,
-    "chicken": matrix.chicken,
-    "stag_hunt": matrix.stag_hunt,
-    "battle_of_the_sexes": matrix.battle_of_the_sexes,
-    "matching_pennies": matrix.matching_pennies,
-    "public_goods": matrix.public_goods,
-    "coin": coin.coin_game,
-    "negotiation": negotiation.negotiation,
-    "harvest": commons_harvest,
-    "split": split.split,
-    "trust_and_split": trust_and_split.trust_and_split,
-}
+_SPECS: dict[str, EnvSpec] = {}
 
 
-def make(name: str, **options) -> Environment:
-    """The world called `name`, built with its constructor's options.
+def register(spec: EnvSpec) -> EnvSpec:
+    """Makes an environment known by its name, to every command and function.
 
     Raises:
-      InputError: if there is no such world, or it has no such option.
+      InputError: if another environment has that name, or its name in words.
     """
-    accepted = parameters(name)
-    for option in options:
-        if option not in accepted:
-            raise InputError(
-                f"game {name!r} has no such option: {option}, only "
-                f"{', '.join(accepted)}"
-            )
-    return ENVIRONMENTS[name](**options)
+    known = _SPECS.get(spec.name)
+    if known is not None and known is not spec:
+        raise InputError(f"name is {spec.name!r}: one that is not taken is needed")
+    _SPECS[spec.name] = spec
+    return spec
 
 
-def parameters(name: str) -> dict[str, Any]:
-    """The options of a world by name, with their annotations.
+def names() -> tuple[str, ...]:
+    """Of all environments, in the order in which they were registered."""
+    return tuple(_SPECS)
+
+
+def find_spec(name: str) -> EnvSpec:
+    """The environment called `name`.
 
     Raises:
-      InputError: if there is no such world.
+      InputError: if there is none.
     """
-    if name not in ENVIRONMENTS:
-        raise InputError(
-            f"game is {name!r}: one of {', '.join(ENVIRONMENTS)} is needed"
-        )
-    own = schema.parameters(ENVIRONMENTS[name])
-    if not is_matrix_game(name):
-        return own
-    # What a named matrix game passes on, payoff and names of actions being its own.
-    others = schema.parameters(matrix.matrix_game)
-    del others["payoff"], others["action_names"]
-    return {**own, **others}
+    if name not in _SPECS:
+        raise InputError(f"game is {name!r}: one of {', '.join(_SPECS)} is needed")
+    return _SPECS[name]
 
 
-def is_matrix_game(name: str) -> bool:
-    """Whether the world called `name` is an iterated matrix game."""
-    made = inspect.signature(ENVIRONMENTS[name]).return_annotation
-    return made is matrix.IteratedMatrixGame
+def make(name: str, **options: Any) -> Environment:
+    """The environment called `name`, built with its constructor's options.
+
+    Raises:
+      InputError: if there is no such environment, or it has no such option.
+    """
+    return find_spec(name).build(**options)
+
+
+for _spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT):
+    register(_spec)

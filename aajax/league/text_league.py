@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aajax.dialogue.games import TextGame
 from aajax.dialogue.matches import Match, load_matches, save_matches
-from aajax.dialogue.measures import Tally, tallies
+from aajax.dialogue.measures import tallies
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Player
+from aajax.envs.text import Tally, TextGame
 from aajax.errors import InputError
 from aajax.files import written
 from aajax.keys import numpy_stream, stream

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from aajax import envs, nets, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
-from aajax.envs.matrix import matrix_game
 from aajax.errors import InputError
 from aajax.learners.lola import lola_dice, lola_exact
 from aajax.nets.planes import KERNEL
@@ -22,7 +21,6 @@ from aajax.policies.distributions import Distribution
 from aajax.training.assemble_learner import make_learner, make_optimizer
 from aajax.training.config import RunConfig
 from aajax.training.joint_play import fresh_games, joint_play
-from aajax.training.measures import measure_of
 from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
@@ -36,16 +34,16 @@ def make_env(config: RunConfig) -> Environment:
     Raises:
       InputError: for an unknown game or option, or a payoff tensor that is none.
     """
-    accepted = envs.parameters(config.game)
+    spec = envs.find_spec(config.game)
+    accepted = spec.options
     payoff = f"payoff is {schema.shown(config.payoff)}"
     if config.payoff is not None:
-        if not envs.is_matrix_game(config.game):
+        if spec.from_payoff is None:
             raise InputError(
                 f"{payoff}: none is needed with game {config.game!r}, which is no "
                 "matrix game"
             )
-        accepted = schema.parameters(matrix_game)
-        del accepted["payoff"], accepted["action_names"]
+        accepted = spec.payoff_options
     given = [word for word in config.world if word.startswith("num_steps=")]
     if given:
         raise InputError(
@@ -56,8 +54,8 @@ def make_env(config: RunConfig) -> Environment:
     options = read_options("world", config.world, config.game, accepted)
     options["num_steps"] = config.steps_per_episode
     if config.payoff is None:
-        return envs.make(config.game, **options)
-    return matrix_game(read_tensor(payoff, config.payoff), **options)
+        return spec.build(**options)
+    return spec.from_payoff(read_tensor(payoff, config.payoff), **options)
 
 
 def make_policy(
@@ -150,6 +148,8 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     _equal_spaces(config, env)
     groups = seat_groups(config, env)
 
+    measures = envs.find_spec(config.game).training_measures
+
     def make_fixed(knobs: dict[str, Array]) -> Trainer:
         policy = make_policy(config, env, knobs["exploration"])
         if config.algorithm.startswith("lola"):
@@ -166,7 +166,7 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
             opponents=config.opponents if config.opponents.capacity else None,
             replay=config.replay if config.replay.games else None,
             forget=config.memory == "update",
-            measure=measure_of(env),
+            measure=None if measures is None else measures(env),
         )
 
     return scheduled(config, make_fixed)
@@ -213,7 +213,8 @@ def _lola_trainer(
             f"{config.game!r} has {env.num_agents} seats"
         )
     if config.algorithm == "lola_exact":
-        if config.policy != "tabular" or not hasattr(env, "payoff"):
+        is_matrix_game = envs.find_spec(config.game).from_payoff is not None
+        if config.policy != "tabular" or not is_matrix_game:
             raise InputError(
                 "algorithm is 'lola_exact': a tabular policy of a matrix game is needed"
             )

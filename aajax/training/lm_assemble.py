@@ -12,12 +12,13 @@ from jax.sharding import Mesh
 
 from aajax.dialogue import registry
 from aajax.dialogue.critic import Critic, CriticState, make_critic
-from aajax.dialogue.games import TextGame
 from aajax.dialogue.language_model import LanguageModel, load_language_model
 from aajax.dialogue.learner import SpeechLoss, make_learner
 from aajax.dialogue.players import Player
+from aajax.dialogue.pocket import pocket_folder
 from aajax.dialogue.scripted import scripted_player
 from aajax.dialogue.seating import GUEST, LEARNER, num_rows
+from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
 from aajax.lm import lora
@@ -26,7 +27,6 @@ from aajax.lm.decoder import Adapters, init_params
 from aajax.lm.fit import Fit, FitState
 from aajax.lm.hosts import padded_rows, processes
 from aajax.lm.peft_folder import load_peft
-from aajax.lm.pocket import pocket_folder
 from aajax.lm.sharding import check_divides, make_mesh, param_shardings, shard
 from aajax.lm.weights import load_params, read_config
 from aajax.ops import surrogate

@@ -10,10 +10,10 @@ from tyro.conf import arg
 from aajax import schema
 from aajax.dialogue import credit
 from aajax.dialogue.api_config import MAY_DIFFER, Endpoints
+from aajax.dialogue.pocket import PocketConfig
 from aajax.dialogue.seating import Seating, num_rows
 from aajax.errors import InputError
 from aajax.lm.lora import BLOCKS, LoraConfig, Targets
-from aajax.lm.pocket import PocketConfig
 from aajax.ops import alignment
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
 from aajax.training.config import Beta, Rate, Weight

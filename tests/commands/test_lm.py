@@ -3,7 +3,7 @@
 import pytest
 
 from aajax import cli
-from aajax.lm import pocket
+from aajax.dialogue import pocket
 
 
 def test_a_dry_run_says_what_fits(capsys):

@@ -15,7 +15,6 @@ from rich.console import Console
 from aajax import cli, envs
 from aajax.commands import play
 from aajax.commands.seats import sit_down
-from aajax.commands.views import view
 from aajax.training.config import Knobs, RunConfig, Sweep
 from aajax.training.run import load, open_folder, train
 
@@ -172,12 +171,13 @@ def test_a_harvest_is_what_its_boards_say_and_drawn(tmp_path, capsys):
 def test_a_terminal_shows_a_harvest_in_one_place():
     """Its screen is cleared before every step, unless a person has to read it."""
     env = envs.make("harvest", map="tiny", num_steps=2)
-    words, clear = view(env), "\x1b[2J"
+    spec = envs.find_spec("harvest")
+    words, clear = spec.view(env), "\x1b[2J"
     for is_terminal, show, times in [(1, 1, 2), (0, 1, 0), (1, 0, 0)]:
         out = io.StringIO()
         console = Console(file=out, force_terminal=bool(is_terminal))
         entries = ("pacifist",) * 3
-        table = sit_down(console, env, words, entries, (None,) * 3)
+        table = sit_down(console, spec, env, words, entries, (None,) * 3)
         assert len(list(play._game(console, env, words, table, 0, bool(show)))) == 2
         assert out.getvalue().count(clear) == times
 

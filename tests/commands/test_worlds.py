@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from functools import partial
 
 import jax
 import numpy as np
@@ -11,10 +10,12 @@ from PIL import Image
 from rich.console import Console
 
 from aajax import cli, envs
-from aajax.commands.evaluate import MEASURES, OPPONENTS, scripted_group
+from aajax.commands.evaluate import measure_of, scripted_group
 from aajax.commands.train import run
+from aajax.envs.coin import players as coin
+from aajax.envs.harvest import players as harvest
+from aajax.envs.negotiation import players as negotiation
 from aajax.league import with_itself
-from aajax.policies import coin, harvest, negotiation
 from aajax.training import PRESETS, NetworkConfig
 
 SMALL = dataclasses.replace(
@@ -76,7 +77,8 @@ def test_a_summary_has_the_worlds_measures(folders, world):
     for numbers in summary["measures"].values():
         assert np.shape(numbers) == (2,)
         assert 0 <= min(numbers) <= max(numbers) <= LIMIT.get(world, 1)
-    assert set(summary["league"]) == set(OPPONENTS) & set(SCRIPTED[world])
+    env = envs.make(world)
+    assert set(summary["league"]) == set(envs.find_spec(world).opponent_names(env))
     assert "p_cooperate" not in summary
     assert np.isfinite(summary["mean_reward"]).all()
     assert (folders / world / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -104,17 +106,18 @@ def test_runs_of_two_worlds_do_not_meet(folders, tmp_path, capsys):
     assert "runs of one game are needed" in line and len(line.splitlines()) == 1
 
 
-def measured(env, *names):
+def measured(world, env, *names):
     """Of each scripted player among its like."""
-    measure = partial(MEASURES[type(env)], env)
-    group = scripted_group(env, names)
+    spec = envs.find_spec(world)
+    measure = measure_of(spec, env)
+    group = scripted_group(spec, env, names)
     numbers = with_itself(jax.random.key(0), env, group, 64, env.num_steps, measure)
     return [{name: x[i] for name, x in numbers.items()} for i in range(len(names))]
 
 
 def test_coins_are_measured():
     env = envs.make("coin", num_steps=20)
-    fair, greedy = measured(env, "always_cooperate", "always_defect")
+    fair, greedy = measured("coin", env, "always_cooperate", "always_defect")
     assert fair["own of the coins taken"] == 1
     assert fair["coins per step and agent"] > 0.1
     # Each coin taken is worth 1 to one of them, and nothing to the other.
@@ -127,16 +130,16 @@ def test_coins_are_measured():
 @pytest.mark.parametrize("loss", [-2.0, -1.0, -3.0])
 def test_whose_coins_are_taken_does_not_depend_on_what_they_are_worth(loss):
     env = envs.make("coin", num_steps=20, loss=loss)
-    (numbers,) = measured(env, "always_defect")
+    (numbers,) = measured("coin", env, "always_defect")
     assert 0.45 < numbers["own of the coins taken"] < 0.55
     assert 0.4 < numbers["coins per step and agent"] < 0.8
-    (numbers,) = measured(env, "always_cooperate")
+    (numbers,) = measured("coin", env, "always_cooperate")
     assert numbers["own of the coins taken"] == 1
 
 
 def test_coins_of_three_are_measured():
     env = envs.make("coin", num_agents=3, num_steps=20)
-    (numbers,) = measured(env, "random")
+    (numbers,) = measured("coin", env, "random")
     assert 0.2 < numbers["own of the coins taken"] < 0.47
 
 
@@ -144,7 +147,7 @@ def test_deals_are_measured():
     """Of 15 that there are to gain in a round, cooperators gain 15; defectors halve
     each item and gain 9."""
     env = envs.make("negotiation", num_steps=10)
-    fair, greedy = measured(env, "always_cooperate", "always_defect")
+    fair, greedy = measured("negotiation", env, "always_cooperate", "always_defect")
     for numbers, reward, efficiency in [(fair, 0.5, 1.0), (greedy, 0.3, 0.6)]:
         np.testing.assert_allclose(numbers["reward with itself"], reward, rtol=1e-5)
         np.testing.assert_allclose(numbers["efficiency"], efficiency, rtol=1e-5)
@@ -157,7 +160,7 @@ def test_efficiency_counts_the_turns_that_pay(turns, observation):
         "negotiation", observation=observation, num_steps=12,
         min_turns=turns, mean_turns=float(turns), max_turns=turns,
     )  # fmt: skip
-    (greedy,) = measured(env, "always_defect")
+    (greedy,) = measured("negotiation", env, "always_defect")
     np.testing.assert_allclose(greedy["efficiency"], 0.6, rtol=1e-5)
     np.testing.assert_allclose(greedy["reward with itself"], 0.3 / turns, rtol=1e-5)
 
@@ -166,7 +169,7 @@ def test_apples_are_measured():
     """Who leaves some eats more, and later, than who eats all at once."""
     options = {"map": "tiny", "num_steps": 60, "probabilities": (0.0, 0.02, 0.04, 0.2)}
     env = envs.make("harvest", **options)
-    wild, mild, fierce = measured(env, "pacifist", "sustainable", "greedy")
+    wild, mild, fierce = measured("harvest", env, "pacifist", "sustainable", "greedy")
     for numbers in (wild, mild, fierce):
         apples = 60 * numbers["reward with itself"]
         np.testing.assert_allclose(numbers["apples per agent"], apples, rtol=1e-5)
@@ -194,4 +197,4 @@ def test_curves_of_what_is_measured_are_kept_and_drawn(folders):
 def test_an_unknown_player_is_named():
     env = envs.make("coin")
     with pytest.raises(ValueError, match="player is 'nobody'.*always_cooperate"):
-        scripted_group(env, ("nobody",))
+        scripted_group(envs.find_spec("coin"), env, ("nobody",))

@@ -7,10 +7,12 @@ import pytest
 
 from aajax.dialogue import registry
 from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
-from aajax.dialogue.measures import Tally, measure, outcomes, tallies
+from aajax.dialogue.measures import measure, tallies
 from aajax.dialogue.players import Tokens
-from aajax.dialogue.trust_and_split import NO_HAND
 from aajax.envs.matrix import public_goods
+from aajax.envs.matrix.words import outcomes
+from aajax.envs.text import Tally
+from aajax.envs.trust_and_split.words import NO_HAND
 
 C, D = 0, 1
 ROCK, PAPER, SCISSORS = range(3)

@@ -13,7 +13,7 @@ from aajax.dialogue.players import Request, Row
 from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.envs.split import split
 from aajax.envs.trust_and_split import trust_and_split
-from aajax.policies.scripted import players
+from aajax.envs.trust_and_split.players import players
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,10 +89,10 @@ def test_the_policy_acts_where_a_row_only_listens():
     assert set(moods) == {True, False}
 
 
-@pytest.mark.parametrize("name", registry.GAMES)
+@pytest.mark.parametrize("name", tuple(registry.text_specs()))
 def test_every_player_of_every_game_answers_in_form(name):
     game = registry.make(name, num_rounds=2)
-    names = players(game.env).names
+    names = game.scripted().names
     at_table = {name: scripted_player(game, name) for name in names}
     fixtures = [fixture(i, name, names[-1]) for i, name in enumerate(names)]
     for match in play(game, at_table, fixtures, jax.random.key(0)):

@@ -8,7 +8,7 @@ from words_by_hand import ByHand
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.registry import make
 from aajax.dialogue.scripted import scripted_names, scripted_player
-from aajax.envs.negotiation_utilities import Stakes
+from aajax.envs.negotiation.utilities import Stakes
 
 
 def stakes(pool, values):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from words_by_hand import ByHand
 
-from aajax.dialogue.matrix_words import LONGEST_SHOWN
 from aajax.dialogue.registry import make
+from aajax.envs.matrix.words import LONGEST_SHOWN
 
 
 def test_a_match_in_few_words():

@@ -8,10 +8,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from aajax.dialogue.registry import GAMES, make
-from aajax.dialogue.trust_and_split import MOST_CHARS
+from aajax.dialogue.registry import make, text_specs
 from aajax.envs.base import Discrete
+from aajax.envs.trust_and_split.words import MOST_CHARS
 from aajax.lm.grammar import compile_grammar, matches
+
+GAMES = tuple(text_specs())
 
 OPTIONS = [
     *((name, {}) for name in GAMES),

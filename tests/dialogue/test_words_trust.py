@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from words_by_hand import ByHand
 
-from aajax.dialogue import wording as wordings
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.registry import make
 from aajax.dialogue.scripted import scripted_names, scripted_player
+from aajax.envs import wording as wordings
 from aajax.envs.trust_and_split import HANDS
 
 ROCK, PAPER, SCISSORS = range(3)

@@ -2,9 +2,11 @@
 
 import pytest
 
-from aajax.dialogue import wording
-from aajax.dialogue.registry import GAMES, make
-from aajax.dialogue.wording import Placeholders, joined, load_wording, number
+from aajax.dialogue.registry import make, text_specs
+from aajax.envs import wording
+from aajax.envs.wording import Placeholders, joined, load_wording, number
+
+GAMES = tuple(text_specs())
 
 NEEDED = {
     "opening": Placeholders((("form", "example"),), ("coins",)),

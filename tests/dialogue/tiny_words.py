@@ -4,15 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from aajax.dialogue.games import Ask, Parsed
 from aajax.envs.base import Environment
 from aajax.envs.matrix import prisoners_dilemma_points
+from aajax.envs.text import Ask, Parsed, TextGame
 
 CHOICE, WORD = "<A>|<B>", "<m>[a-z]{0,5}</m>"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TinyWords:
+class TinyWords(TextGame):
     """Rounds of two steps, of which the second alone is the world's."""
 
     num_rounds: int = 2

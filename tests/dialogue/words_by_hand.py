@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from aajax.dialogue.games import Table
+from aajax.envs.text import Table
 
 
 @jax.jit

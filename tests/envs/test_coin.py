@@ -9,7 +9,7 @@ from reference import coin as reference
 from aajax import envs
 from aajax.envs import coin
 from aajax.envs.coin import CoinState
-from aajax.envs.coin_board import board
+from aajax.envs.coin.board import board
 
 ACTIONS = {"<": 0, ">": 1, "^": 2, "v": 3, "o": 4}
 GAMES = [

@@ -23,7 +23,7 @@ OPTIONS = {
 ENDLESS = ("coin", "negotiation", "harvest", "split", "trust_and_split")
 CASES = [
     (name, ending, resets)
-    for name in envs.ENVIRONMENTS
+    for name in envs.names()
     for ending, resets in (
         [("cut off", False), ("cut off", True)]
         if name in ENDLESS

@@ -11,8 +11,8 @@ from reference import negotiation as reference
 from aajax import envs
 from aajax.envs import negotiation as game
 from aajax.envs import negotiation_words
-from aajax.envs.negotiation_rules import RULES
-from aajax.envs.negotiation_utilities import SAMPLERS, Stakes
+from aajax.envs.negotiation.rules import RULES
+from aajax.envs.negotiation.utilities import SAMPLERS, Stakes
 
 NUM_DRAWS = 20_000
 # What the fixed stakes put on the table, and one joint proposal.

@@ -11,7 +11,7 @@ from reference import negotiation as reference
 
 from aajax import envs
 from aajax.envs import negotiation as game
-from aajax.envs.negotiation_utilities import Stakes, deal_or_no_deal_contexts
+from aajax.envs.negotiation.utilities import Stakes, deal_or_no_deal_contexts
 
 NUM_DRAWS = 20_000
 PAIRS = list(itertools.product(range(1, 6), repeat=2))

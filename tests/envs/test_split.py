@@ -10,7 +10,7 @@ import pytest
 
 from aajax import envs
 from aajax.envs import split as game
-from aajax.envs.split_values import SAMPLERS, vectors_by_sum
+from aajax.envs.split.values import SAMPLERS, vectors_by_sum
 
 NUM_DRAWS = 100_000
 

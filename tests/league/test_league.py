@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from aajax import envs
+from aajax.envs.matrix.players import RESPONSES, memory_one, scripted_table
 from aajax.league import (
     Group,
     LineUp,
@@ -16,7 +17,6 @@ from aajax.league import (
     round_robin,
     with_itself,
 )
-from aajax.policies.matrix import RESPONSES, memory_one, scripted_table
 
 NUM_STEPS = 16
 ENV = envs.make("ipd", num_steps=NUM_STEPS)

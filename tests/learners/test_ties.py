@@ -10,9 +10,9 @@ import pytest
 
 from aajax import learners, nets, policies
 from aajax.envs.matrix import matrix_game
+from aajax.envs.matrix.players import memory_one, scripted_table
 from aajax.learners.objective import prepare
 from aajax.ops import surrogate
-from aajax.policies.matrix import memory_one, scripted_table
 from aajax.rollout import begin, rollout
 
 POLICY = policies.categorical_policy(nets.tabular(5, 2), epsilon=0.3)

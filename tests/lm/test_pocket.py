@@ -14,18 +14,18 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aajax import lm
-from aajax.errors import DivergenceError
-from aajax.lm import pocket
-from aajax.lm.chat import find_template
-from aajax.lm.pocket import PocketConfig, pocket_folder, train_pocket
-from aajax.lm.pocket_dialogues import HANDS, KINDS
-from aajax.lm.pocket_rules import (
-    exchange,
+from aajax.dialogue import pocket
+from aajax.dialogue.pocket import PocketConfig, pocket_folder, train_pocket
+from aajax.envs.dialogues import KINDS, exchange
+from aajax.envs.split.pocket import ruled_items
+from aajax.envs.trust_and_split import HANDS
+from aajax.envs.trust_and_split.pocket import (
     ruled_coins,
     ruled_hands,
-    ruled_items,
     ruled_winnings,
 )
+from aajax.errors import DivergenceError
+from aajax.lm.chat import find_template
 from aajax.lm.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.sampler import Sampler
 from aajax.lm.tokens import load_tokenizer

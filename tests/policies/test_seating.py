@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aajax import envs, nets
+from aajax.envs.matrix.players import memory_one, scripted_table
 from aajax.policies import (
     Policy,
     PolicyOutput,
@@ -15,7 +16,6 @@ from aajax.policies import (
     distributions,
     seated,
 )
-from aajax.policies.matrix import memory_one, scripted_table
 from aajax.rollout import begin, rollout
 
 

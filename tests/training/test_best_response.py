@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aajax.policies import matrix
+from aajax.envs.matrix import players as matrix
 from aajax.training import Final, RunConfig
 from aajax.training.best_response import best_responses
 

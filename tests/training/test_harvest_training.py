@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from aajax.training.measures import measure_of
 
 from aajax.envs import AutoReset
 from aajax.rollout import begin, rollout
 from aajax.training import PRESETS, NetworkConfig, Opponents, RunConfig
 from aajax.training.assemble import make_env, make_policy, make_trainer, seat_groups
-from aajax.training.measures import measure_of
 
 TINY = RunConfig(
     game="harvest",

@@ -10,10 +10,10 @@ import pytest
 from reference import alignment
 
 from aajax.dialogue.api_config import Endpoints
+from aajax.dialogue.pocket import PocketConfig
 from aajax.dialogue.seating import Seating
 from aajax.errors import InputError
 from aajax.lm.lora import LoraConfig
-from aajax.lm.pocket import PocketConfig
 from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
 from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import shares

@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 
 from aajax import envs
+from aajax.envs.matrix.players import memory_one, scripted_table
 from aajax.learners import Learner, LearnerState
 from aajax.policies import Policy, PolicyOutput
-from aajax.policies.matrix import memory_one, scripted_table
 from aajax.training import NetworkConfig, Opponents, Replay, RunConfig, self_play, sweep
 from aajax.training import pool as pools
 from aajax.training.assemble import make_trainer, seat_groups

@@ -1,11 +1,14 @@
 """What agents did to the apples and to one another, of played games."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from aajax.envs.harvest import rules
 from aajax.envs.harvest.env import CommonsHarvest
 from aajax.envs.harvest.observe import PLANES
-from aajax.types import Array, Trajectory
+from aajax.envs.measures import step_numbers
+from aajax.types import Array, Episodes, Tables, Trajectory
 
 
 def measures(
@@ -52,3 +55,23 @@ def shots(env: CommonsHarvest, observation: Array, action: Array) -> Array:
     """
     ready = env.unflatten(observation)[..., PLANES.index("ready"), 0, 0]
     return (action == rules.ZAP) & (ready == 1)
+
+
+def of_episodes(env: CommonsHarvest, episodes: Episodes) -> dict[str, Array]:
+    """Of whole episodes: apples, when they are eaten, and zaps."""
+    time = episodes.state.time[:-1]
+    numbers = measures(env, episodes.trajectory, time, episodes.inside)
+    names = {"apples": "apples per agent", "zaps": "zaps per agent"}
+    return {names.get(name, name): x for name, x in numbers.items()}
+
+
+def while_training(
+    env: CommonsHarvest,
+) -> Callable[[Tables, Trajectory], dict[str, Array]]:
+    """The same of what is played between two updates."""
+
+    def measure(before: Tables, trajectory: Trajectory) -> dict[str, Array]:
+        time = step_numbers(before.state.time, trajectory.last)
+        return measures(env, trajectory, time)
+
+    return measure

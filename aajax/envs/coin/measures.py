@@ -1,0 +1,17 @@
+"""What is measured of the Coin Game."""
+
+import jax.numpy as jnp
+
+from aajax.envs.coin.env import CoinGame, pickups
+from aajax.types import Array, Episodes
+
+
+def measures(env: CoinGame, episodes: Episodes) -> dict[str, Array]:
+    """Whose coins are taken."""
+    own, other = (
+        episodes.mean(x.astype(jnp.float32)).mean() for x in pickups(episodes.state)
+    )
+    return {
+        "own of the coins taken": own / jnp.maximum(own + other, 1e-9),
+        "coins per step and agent": own + other,
+    }

@@ -1,0 +1,181 @@
+"""Scripted players of Commons Harvest, who know nothing but what they see.
+
+Melting Pot's own background players are networks; "greedy" and "pacifist" stand in for
+its two kinds, which harvest without restraint, with and without zapping. Who plays is a
+number, the parameter of one policy, `scripted`, so that a league can stack and vmap
+players.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.envs.harvest import CommonsHarvest, rules
+from aajax.envs.harvest.layout import REACH
+from aajax.envs.harvest.observe import PLANES
+from aajax.envs.spec import Players
+from aajax.errors import InputError
+from aajax.ops import categorical
+from aajax.policies.base import (
+    Policy,
+    PolicyOutput,
+    player_number,
+    scripted_policy,
+)
+from aajax.types import Array
+
+SCRIPTED = ("greedy", "pacifist", "sustainable", "random")
+SPARED = 3  # apples that "sustainable" wants near one that it takes
+# (right, ahead) of each walk.
+WALKS = {
+    rules.FORWARD: (0, 1),
+    rules.BACKWARD: (0, -1),
+    rules.STEP_LEFT: (-1, 0),
+    rules.STEP_RIGHT: (1, 0),
+}
+WANDER = {rules.FORWARD: 0.6, rules.TURN_LEFT: 0.2, rules.TURN_RIGHT: 0.2}
+
+
+class Sight(NamedTuple):
+    """What there is in the window, cells as in `Window`.
+
+    Attributes:
+      wall, other, apple: bool[..., H · W].
+      ready: bool[...], whether the observer can zap.
+    """
+
+    wall: Array
+    other: Array
+    apple: Array
+    ready: Array
+
+
+class Window(NamedTuple):
+    """The window's cells, row by row, as constants.
+
+    Attributes:
+      distance: i32[4, H · W], steps from each cell after each walk.
+      near: f32[H · W, H · W], 1 for two cells whose apples make each other grow.
+      beam: cells of the columns of a beam, nearest first; None for one not seen.
+      beside: i32[4], the cell that each walk leads to.
+    """
+
+    distance: np.ndarray
+    near: np.ndarray
+    beam: tuple[tuple[int | None, ...], ...]
+    beside: np.ndarray
+
+
+def scripted(env: CommonsHarvest) -> Policy:
+    """Plays the player whose number, i32[], is `params`; see `scripted_params`.
+
+    * greedy zaps whom it can hit, and else walks to the nearest apple in sight.
+    * pacifist walks to the nearest apple, and never zaps.
+    * sustainable does so too, but only takes apples that have at least 3 others near
+      that could make them grow back, and steps on no other.
+    * random does anything.
+
+    With no such apple in sight they wander: forward as often as not, or else a turn.
+
+    Raises:
+      InputError: if agents do not see the cells around them.
+    """
+    if min(env.view) < 1:
+        raise InputError(f"view is {env.view}: 1 or more on each side is needed")
+    cells = _window(env)
+    number = {name: i for i, name in enumerate(SCRIPTED)}
+
+    def act(params, key, observation, memory):
+        sight = _look(env, observation)
+        spare = sight.apple.astype(jnp.float32) @ cells.near >= SPARED
+        spares = params == number["sustainable"]
+        wanted = sight.apple & (spare | ~spares)
+        blocked = sight.wall | sight.other | (sight.apple & ~wanted)
+        logits = _walk(cells, wanted, blocked)
+        zaps = (params == number["greedy"]) & sight.ready & _can_hit(cells, sight)
+        zap = _only({rules.ZAP: 1.0})
+        logits = jnp.where(zaps[..., None], zap, logits)
+        logits = jnp.where(params == number["random"], 0.0, logits)
+        action = categorical.sample(key, logits)
+        log_prob = categorical.log_prob(logits, action)
+        return PolicyOutput(action, log_prob, jnp.zeros_like(log_prob), memory)
+
+    return scripted_policy(act)
+
+
+def scripted_params(name: str) -> Array:
+    """The parameters of a named player, i32[].
+
+    Raises:
+      InputError: if there is no such player.
+    """
+    return player_number(name, SCRIPTED)
+
+
+def _look(env: CommonsHarvest, observation: Array) -> Sight:
+    planes = env.unflatten(observation)
+    planes = planes.reshape(*planes.shape[:-2], -1)
+    wall, other, apple = (
+        planes[..., PLANES.index(name), :] > 0 for name in ("wall", "other", "apple")
+    )
+    return Sight(wall, other, apple, planes[..., PLANES.index("ready"), 0] == 1)
+
+
+def _walk(cells: Window, wanted: Array, blocked: Array) -> Array:
+    """Logits of walking to the nearest wanted apple, or wandering, f32[..., A]."""
+    free = ~blocked[..., cells.beside]
+    far = int(cells.distance.max()) + 1
+    distance = jnp.where(wanted[..., None, :], cells.distance, far).min(-1)
+    distance = jnp.where(free, distance, far)
+    nearest = distance.min(-1, keepdims=True)
+    best = (distance == nearest) & (nearest < far)
+    actions = np.array(list(WALKS))
+    logits = jnp.full((*best.shape[:-1], len(rules.ACTION_NAMES)), -jnp.inf)
+    logits = logits.at[..., actions].set(jnp.where(best, 0.0, -jnp.inf))
+    ahead = free[..., list(WALKS).index(rules.FORWARD)]
+    turns = {action: p for action, p in WANDER.items() if action != rules.FORWARD}
+    wander = jnp.where(ahead[..., None], _only(WANDER), _only(turns))
+    return jnp.where(best.any(-1, keepdims=True), logits, wander)
+
+
+def _can_hit(cells: Window, sight: Sight) -> Array:
+    """Whether somebody is where a beam would reach, bool[...]."""
+    hit = jnp.zeros(sight.ready.shape, bool)
+    for column in cells.beam:
+        reaches = jnp.ones(sight.ready.shape, bool)
+        for cell in filter(lambda cell: cell is not None, column):
+            reaches &= ~sight.wall[..., cell]
+            hit |= reaches & sight.other[..., cell]
+    return hit
+
+
+def _only(probabilities: dict[int, float]) -> Array:
+    """Logits of the actions named, −∞ for all others, f32[A]."""
+    logits = np.full(len(rules.ACTION_NAMES), -np.inf, np.float32)
+    for action, probability in probabilities.items():
+        logits[action] = np.log(probability)
+    return jnp.asarray(logits)
+
+
+def _window(env: CommonsHarvest) -> Window:
+    ahead, behind, left, right = env.view
+    up, across = np.meshgrid(
+        np.arange(ahead, -behind - 1, -1), np.arange(-left, right + 1), indexing="ij"
+    )
+    up, across = up.reshape(-1), across.reshape(-1)
+    number = {cell: i for i, cell in enumerate(zip(across, up, strict=True))}
+    walks = np.array(list(WALKS.values()))
+    distance = np.abs(across - walks[:, :1]) + np.abs(up - walks[:, 1:])
+    squared = (across[:, None] - across) ** 2 + (up[:, None] - up) ** 2
+    return Window(
+        distance.astype(np.int32),
+        ((squared > 0) & (squared <= REACH**2)).astype(np.float32),
+        tuple(tuple(number.get(cell) for cell in column) for column in rules.BEAM),
+        np.array([number[walk] for walk in WALKS.values()]),
+    )
+
+
+def players(env: CommonsHarvest) -> Players:
+    """The scripted players."""
+    return Players(scripted(env), SCRIPTED, scripted_params)

@@ -1,0 +1,172 @@
+"""Iterated games of two choices in words: prisoner's dilemma, chicken, stag hunt.
+
+Choices have letters and no names, so that nothing but the points says which game it is.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aajax.envs import matrix
+from aajax.envs.matrix import IteratedMatrixGame, MatrixState
+from aajax.envs.matrix.players import players
+from aajax.envs.spec import Players
+from aajax.envs.split import check_whole
+from aajax.envs.tallies import (
+    actions_of,
+    over_rounds,
+    share_of,
+)
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.wording import Placeholders, Wording, load_wording
+from aajax.errors import InputError
+from aajax.types import Array
+
+MATRIX_GAMES: dict[str, Callable[..., IteratedMatrixGame]] = {
+    "ipd": matrix.prisoners_dilemma_points,
+    "chicken": matrix.chicken,
+    "stag-hunt": matrix.stag_hunt,
+}
+ANSWERS = ("<A>", "<B>")  # of actions 0 and 1
+LONGEST_SHOWN = 80  # characters of an answer that the other is shown
+
+# "ab" is what who chooses <A> earns where the other chooses <B>, and so on.
+_POINTS = ("aa", "ab", "ba", "bb")
+_WORDINGS = Path(__file__).parent / "wordings"
+_FILES = {
+    "opening": Placeholders(tuple((name,) for name in _POINTS)),
+    "round": Placeholders((("other",),), ("own", "own_points", "other_points")),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MatrixWords(TextGame):
+    """Build it with `matrix_words`, which checks its arguments."""
+
+    name: str
+    env: IteratedMatrixGame
+    num_rounds: int
+    wording: Wording
+
+    steps = (True,)
+    patterns = {"choice": "|".join(ANSWERS)}
+    invalid_rule = f"it counts as {ANSWERS[1]}"
+    silent = np.zeros((), np.int32)
+
+    def ask(self, table: Table, seat: int) -> Ask:
+        payoff = np.asarray(self.env.payoff)
+        if table.step == 0:
+            points = {
+                name: f"{payoff[0, own, other]:g}"
+                for name, (own, other) in zip(_POINTS, np.ndindex(2, 2), strict=True)
+            }
+            return Ask(self.wording.write("opening", **points), "choice")
+        other = 1 - seat
+        joint = np.unravel_index(int(table.state.joint) - 1, (2, 2))
+        words = table.words[-1]
+        text = self.wording.write(
+            "round",
+            own=_cut(words[seat]),
+            other=_cut(words[other]),
+            own_points=f"{payoff[(seat, *joint)]:g}",
+            other_points=f"{payoff[(other, *joint)]:g}",
+        )
+        return Ask(text, "choice")
+
+    def facts(self, state: MatrixState) -> dict[str, list]:
+        del state
+        return {}
+
+    def parse(self, kind: str, text: str) -> Parsed:
+        del kind
+        valid = text in ANSWERS
+        action = ANSWERS.index(text) if valid else len(ANSWERS) - 1
+        return Parsed(np.asarray(action, np.int32), valid)
+
+    def say(self, kind: str, action: np.ndarray) -> str:
+        del kind
+        return ANSWERS[int(action)]
+
+    def scripted(self) -> Players:
+        return players(self.env)
+
+    def tallies(self, matches, reward: np.ndarray) -> dict[str, Tally]:
+        cooperates = actions_of(self, matches)[:, :, -1] == 0  # [M, T, N]
+        own, now, start = cooperates[:, :-1], cooperates[:, 1:], cooperates[:, :1]
+        others = own.sum(-1, keepdims=True) - own  # who cooperated besides
+        after = {"start": share_of(start, np.ones_like(start))}
+        for outcome in outcomes(cooperates.shape[-1])[1:]:
+            where = (own == (outcome[0] == "c")) & (others == outcome[1:].count("c"))
+            after[outcome] = share_of(now, where)
+        every = np.broadcast_to(cooperates.all(-1, keepdims=True), cooperates.shape)
+        return {
+            "cooperation": over_rounds(cooperates),
+            "mutual_cooperation": over_rounds(every),
+            **{
+                f"cooperation_after_{outcome}": tally
+                for outcome, tally in after.items()
+            },
+        }
+
+
+def outcomes(num_agents: int) -> tuple[str, ...]:
+    """Of the round before: who cooperated in it, oneself first: start, cc, cd, dc, dd.
+
+    Which of the others it was does not matter, so that of N agents there are 1 + 2 N.
+    """
+    others = num_agents - 1
+    return (
+        "start",
+        *(
+            own + "c" * others_cooperating + "d" * (others - others_cooperating)
+            for own in "cd"
+            for others_cooperating in range(others, -1, -1)
+        ),
+    )
+
+
+def matrix_words(
+    name: str = "ipd",
+    *,
+    payoff: Array | Sequence | None = None,
+    num_rounds: int = 10,
+    wording: str | Path = "full",
+) -> MatrixWords:
+    """Both answer `<A>` (cooperate, action 0) or `<B>` (action 1), again and again.
+
+    Any other answer counts as `<B>`. After each round both are shown what the other
+    answered, word for word. How many rounds there are nobody is told.
+
+    Args:
+      name: one of MATRIX_GAMES, whose points are the world's own: the prisoner's
+        dilemma in 3, 0, 5 and 1.
+      payoff: f32[2, 2], what one earns by its own choice and the other's, in place of
+        these.
+      num_rounds: after which an episode is cut off.
+      wording: "full", "short" or a folder; see `load_wording`.
+
+    Raises:
+      InputError: if an argument is none of these.
+    """
+    if name not in MATRIX_GAMES:
+        raise InputError(
+            f"game is {name!r}: one of {', '.join(MATRIX_GAMES)} is needed"
+        )
+    check_whole("num_rounds", num_rounds)
+    env = MATRIX_GAMES[name](num_steps=num_rounds)
+    if payoff is not None:
+        if np.shape(payoff) != (2, 2):
+            raise InputError(
+                f"payoff has shape {np.shape(payoff)}: two rows of two numbers, own "
+                "choice by the other's, are needed"
+            )
+        env = matrix.symmetric_game(
+            payoff, num_steps=num_rounds, action_names=env.action_names
+        )
+    return MatrixWords(name, env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"

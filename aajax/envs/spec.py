@@ -1,0 +1,124 @@
+"""What describes an environment: its rules, and all that comes with them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aajax import schema
+from aajax.envs.base import Environment
+from aajax.envs.text import TextGame
+from aajax.envs.view import View
+from aajax.errors import InputError
+from aajax.policies.base import Policy
+from aajax.types import Array, Episodes, PyTree, Tables, Trajectory
+
+
+class Players(NamedTuple):
+    """Scripted players, which share a policy and differ in its parameters.
+
+    Attributes:
+      policy: that all of them play.
+      names: who there is.
+      params: of a named one; raises InputError for a name that is not there.
+    """
+
+    policy: Policy
+    names: tuple[str, ...]
+    params: Callable[[str], PyTree]
+
+
+class TextSpec(NamedTuple):
+    """What describes an environment in words.
+
+    Attributes:
+      name: on the command line.
+      about: one sentence.
+      make: its constructor, whose keyword `wording` is "full", "short" or a folder of
+        templates.
+    """
+
+    name: str
+    about: str
+    make: Callable[..., TextGame]
+
+
+# measure(before, trajectory) of [T, B, N, ...] → numbers by name.
+Measure = Callable[[Tables, Trajectory], dict[str, Array]]
+# draw(.gif or .png, env, states [1 + T], names of players, reward f32[1 + T, N])
+Draw = Callable[[Path, Environment, PyTree, Sequence[str], np.ndarray], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpec:
+    """An environment by name.
+
+    What is None is not offered: without `players` there are no scripted opponents,
+    without `measures` reward alone is measured, without `view` observations are shown
+    as they are, without `draw` there are no figures of games, and without `words` no
+    language model plays.
+
+    Attributes:
+      name: on the command line.
+      about: one sentence.
+      make: the constructor; its arguments are the options, `num_steps` among them.
+      from_payoff: of iterated matrix games, the constructor that takes `payoff` first.
+      players: env → the scripted players.
+      opponents: those of them that trained runs are evaluated against; all, if None.
+      measures: (env, episodes) → numbers by name, f32[], of policies that are
+        evaluated, beside their reward.
+      training_measures: env → what is measured of play while training, beside reward.
+      view: env → how people see it and answer.
+      draw: writes a figure of one game.
+      words: the game in text.
+    """
+
+    name: str
+    about: str
+    make: Callable[..., Environment]
+    from_payoff: Callable[..., Environment] | None = None
+    players: Callable[[Environment], Players] | None = None
+    opponents: tuple[str, ...] | None = None
+    measures: Callable[[Environment, Episodes], dict[str, Array]] | None = None
+    training_measures: Callable[[Environment], Measure] | None = None
+    view: Callable[[Environment], View] | None = None
+    draw: Draw | None = None
+    words: TextSpec | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor accepts, name → annotation."""
+        own = schema.parameters(self.make)
+        return own if self.from_payoff is None else {**own, **self.payoff_options}
+
+    @property
+    def payoff_options(self) -> dict[str, Any]:
+        """What `from_payoff` accepts beside the payoff and names of actions."""
+        accepted = schema.parameters(self.from_payoff)
+        left_out = "payoff", "action_names"
+        return {name: x for name, x in accepted.items() if name not in left_out}
+
+    def build(self, **options: Any) -> Environment:
+        """The environment with options.
+
+        Raises:
+          InputError: if it has no such option, or an option is not what it needs to be.
+        """
+        for option in options:
+            if option not in self.options:
+                raise InputError(
+                    f"game {self.name!r} has no such option: {option}, only "
+                    f"{', '.join(self.options)}"
+                )
+        return self.make(**options)
+
+    def player_names(self, env: Environment) -> tuple[str, ...]:
+        """Names of all scripted players."""
+        return () if self.players is None else self.players(env).names
+
+    def opponent_names(self, env: Environment) -> tuple[str, ...]:
+        """Names of the scripted players that runs are evaluated against."""
+        names = self.player_names(env)
+        return names if self.opponents is None else self.opponents

@@ -1,0 +1,29 @@
+"""Split: two divide items by simultaneous proposals."""
+
+from aajax.envs.split.env import (
+    NUM_AGENTS,
+    STOCK,
+    Round,
+    Split,
+    SplitState,
+    best_total,
+    check_whole,
+    divide,
+    positive,
+    split,
+    values_seen,
+)
+
+__all__ = [
+    "NUM_AGENTS",
+    "STOCK",
+    "Round",
+    "Split",
+    "SplitState",
+    "best_total",
+    "check_whole",
+    "divide",
+    "positive",
+    "split",
+    "values_seen",
+]

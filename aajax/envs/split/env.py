@@ -1,0 +1,259 @@
+"""Split: two agents divide ten of each item, all values in view, without a word.
+
+In every round both say at the same time how much of each item they ask for, and items
+of which more is asked than there are go by proportion. Values are then drawn anew, and
+the episode, a window of `num_steps` rounds on an infinite game, goes on. With the
+default values it is a prisoner's dilemma in expectation: asking for what one values
+more, and half of what is worth the same to both, pays both 127.5 points a round, asking
+for everything 82.5, and one against the other 141.67 to 68.33.
+
+Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.envs import centred
+from aajax.envs.base import MultiDiscrete, in_window, static, world
+from aajax.envs.split.values import MOST_ITEMS, SAMPLERS, Sampler
+from aajax.errors import InputError
+from aajax.types import Array, PRNGKey, TimeStep
+
+NUM_AGENTS = 2
+STOCK = 10  # items of one kind
+
+
+class Round(NamedTuple):
+    """A round that was played, zeros before the first.
+
+    Attributes:
+      values: i32[N, num_items], what one item was worth to each agent.
+      proposals: i32[N, num_items], what each agent asked for.
+      points: f32[N], what that earned.
+    """
+
+    values: Array
+    proposals: Array
+    points: Array
+
+
+class SplitState(NamedTuple):
+    """One table.
+
+    Attributes:
+      values: i32[N, num_items], what one item is worth to each agent in this round.
+      previous: the round before.
+      time: i32[], rounds played in this episode.
+    """
+
+    values: Array
+    previous: Round
+    time: Array
+
+
+@world
+class Split:
+    """Build it with `split`, which checks its arguments."""
+
+    unit: Array
+    values: str = static(default="ties")
+    num_items: int = static(default=3)
+    num_steps: int = static(default=10)
+
+    num_agents = NUM_AGENTS
+    is_symmetric = True
+
+    @property
+    def action_spaces(self) -> tuple[MultiDiscrete, ...]:
+        return (MultiDiscrete(self.num_items, 1 + STOCK),) * NUM_AGENTS
+
+    @property
+    def observation_shape(self) -> tuple[int]:
+        return (centred.width(self.parts),)
+
+    @property
+    def episode_length(self) -> int:
+        return self.num_steps
+
+    @property
+    def sampler(self) -> Sampler:
+        """How values are drawn."""
+        return SAMPLERS[self.values](self.num_items)
+
+    @property
+    def parts(self) -> dict[str, centred.Part]:
+        """What an agent sees, in order.
+
+        "own" is itself, "other" the co-player, so that one policy can play both seats;
+        all but the first two are of the round before, and 0 at the start.
+        """
+        values = centred.Part(self.num_items, float(self.sampler.largest))
+        proposal = centred.Part(self.num_items, float(STOCK))
+        points = centred.Part(1, float(STOCK * self.num_items * self.sampler.largest))
+        return {
+            "own_values": values,
+            "other_values": values,
+            "played": centred.Part(1),
+            "own_last_values": values,
+            "other_last_values": values,
+            "own_proposal": proposal,
+            "other_proposal": proposal,
+            "own_points": points,
+            "other_points": points,
+        }
+
+    def reset(self, key: PRNGKey) -> tuple[SplitState, TimeStep]:
+        nothing = jnp.zeros((NUM_AGENTS, self.num_items), jnp.int32)
+        state = SplitState(
+            values=self._draw(key),
+            previous=Round(nothing, nothing, jnp.zeros(NUM_AGENTS)),
+            time=jnp.zeros((), jnp.int32),
+        )
+        return state, self._time_step(state, state.previous.points)
+
+    def step(
+        self, key: PRNGKey, state: SplitState, action: Array
+    ) -> tuple[SplitState, TimeStep]:
+        points = _over_items(divide(action) * state.values.astype(jnp.float32))
+        time = state.time + 1
+        state = SplitState(
+            values=self._draw(key),
+            previous=Round(state.values, action, points),
+            time=time,
+        )
+        return state, self._time_step(state, points / self.unit)
+
+    def _time_step(self, state: SplitState, reward: Array) -> TimeStep:
+        return in_window(self._observe(state), reward, state.time, self.num_steps)
+
+    def layout(self) -> dict[str, slice]:
+        """Where in an observation each of its parts is, by name."""
+        return centred.layout(self.parts)
+
+    def read(self, observation: Array) -> dict[str, Array]:
+        """The parts of observations f32[..., O] in the game's own units, by name."""
+        return centred.read(self.parts, observation)
+
+    def _draw(self, key: PRNGKey) -> Array:
+        words = jax.random.bits(key, (self.sampler.num_words,), jnp.uint32)
+        return self.sampler.draw(words)
+
+    def _observe(self, state: SplitState) -> Array:
+        values, previous = state.values, state.previous
+        numbers = {
+            "own_values": values,
+            "other_values": values[::-1],
+            "played": jnp.full((NUM_AGENTS, 1), state.time > 0),
+            "own_last_values": previous.values,
+            "other_last_values": previous.values[::-1],
+            "own_proposal": previous.proposals,
+            "other_proposal": previous.proposals[::-1],
+            "own_points": previous.points[:, None],
+            "other_points": previous.points[::-1, None],
+        }
+        return centred.write(self.parts, numbers)
+
+
+def split(
+    *,
+    values: str = "ties",
+    num_items: int = 3,
+    unit: Array | float = 1.0,
+    num_steps: int = 10,
+) -> Split:
+    """Two agents divide ten of each item by simultaneous proposals, all in view.
+
+    An agent sees both agents' values and the whole round before, as `Split.parts` has
+    it; a part x is shown as x / (X / 2) − 1, X being the most that it can be.
+
+    Args:
+      values: how they are drawn, a name of `split_values.SAMPLERS`.
+      num_items: kinds of item, 2 to 4; an even number with values "exclusive". Of one
+        kind alone there are no values that differ and are worth the same.
+      unit: points that make a reward of 1.
+      num_steps: rounds after which an episode is cut off.
+
+    Raises:
+      InputError: if an argument is none of these, or they do not go together.
+    """
+    if values not in SAMPLERS:
+        names = ", ".join(SAMPLERS)
+        raise InputError(f"values is {values!r}: one of {names} is needed")
+    check_whole("num_items", num_items, 2, MOST_ITEMS)
+    if values == "exclusive" and num_items % 2:
+        raise InputError(
+            f"num_items is {num_items}: an even number is needed with values "
+            "'exclusive', for sums that are equal"
+        )
+    check_whole("num_steps", num_steps)
+    unit = positive("unit", unit)
+    return Split(unit, values=values, num_items=num_items, num_steps=num_steps)
+
+
+def divide(proposal: Array) -> Array:
+    """What each agent gets of ten: 10 p_i / max(10, Σ_k p_k).
+
+    What nobody asks for is lost.
+
+    Args:
+      proposal: i32[N, ...], each 0 to 10.
+
+    Returns:
+      f32[N, ...].
+    """
+    proposal = proposal.astype(jnp.float32)
+    total = functools.reduce(jnp.add, proposal)
+    return STOCK * proposal / jnp.maximum(total, float(STOCK))[None]
+
+
+def best_total(env: Split, values: Array) -> Array:
+    """The most that both together can earn in a round, f32[...].
+
+    Σ_j 10 max_i v_ij, divided as rewards are: each item goes to whoever values it most.
+
+    Args:
+      env: how rewards are divided.
+      values: [..., N, num_items].
+    """
+    best = jnp.sum(values.max(-2), -1, dtype=jnp.float32)
+    return STOCK * best / env.unit
+
+
+def values_seen(env: Split, observation: Array) -> Array:
+    """The values by the observations f32[..., O] of one agent, itself first.
+
+    Returns:
+      i32[..., N, num_items].
+    """
+    parts = env.read(observation)
+    # Scaling may have left whole numbers a little off.
+    values = jnp.stack([parts["own_values"], parts["other_values"]], -2)
+    return jnp.round(values).astype(jnp.int32)
+
+
+def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -> None:
+    """Raises InputError unless it is a whole number from `low` to `high`."""
+    fits = isinstance(number, int | np.integer) and number >= low
+    if not fits or (high is not None and number > high):
+        bounds = f"from {low} on" if high is None else f"from {low} to {high}"
+        raise InputError(f"{name} is {number!r}: a whole number {bounds} is needed")
+
+
+def positive(name: str, number: Array | float) -> Array:
+    """As f32[]; raises InputError unless it is known to be finite and above 0."""
+    number = jnp.asarray(number, jnp.float32)
+    # Under vmap the number is not known; the caller's own are checked outside.
+    if not isinstance(number, jax.core.Tracer) and not np.all(
+        np.isfinite(number) & (np.asarray(number) > 0)
+    ):
+        raise InputError(f"{name} is {number}: a finite number > 0 is needed")
+    return number
+
+
+def _over_items(x: Array) -> Array:
+    """Σ_j x_ij, f32[N]. Slice by slice: a CPU is slow to reduce a short axis."""
+    return functools.reduce(jnp.add, x.T)

@@ -1,0 +1,51 @@
+"""What several games in words measure alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aajax.envs.text import Tally, TextGame
+
+
+def of_proposals(asked: np.ndarray, values: np.ndarray) -> dict[str, Tally]:
+    """What both ask for, [M, T, 2, I], by what it is worth."""
+    higher, lower = values > values[..., ::-1, :], values < values[..., ::-1, :]
+    return {
+        f"proposal_where_{name}": Tally(
+            (asked * where).sum((1, 3), dtype=float), where.sum((1, 3), dtype=float)
+        )
+        for name, where in (("higher", higher), ("lower", lower))
+    }
+
+
+def efficiency(reward: np.ndarray, best: np.ndarray) -> dict[str, Tally]:
+    """Both rewards, [M, T, N], over the best total, [M, T]."""
+    share = reward.sum(-1) / best
+    return {
+        "split_efficiency": over_rounds(
+            np.repeat(share[..., None], reward.shape[-1], -1)
+        )
+    }
+
+
+def actions_of(game: TextGame, matches: Sequence[Any]) -> np.ndarray:
+    """i64[M, T, R, N, ...], R being the steps of a round."""
+    actions = np.array([match.actions for match in matches])
+    lead = len(matches), game.num_rounds, len(game.steps)
+    return actions.reshape(*lead, *actions.shape[2:])
+
+
+def facts_of(matches: Sequence[Any], name: str) -> np.ndarray:
+    """f64[M, T, N, ...]."""
+    return np.array([[facts[name] for facts in x.facts] for x in matches], float)
+
+
+def over_rounds(x: np.ndarray) -> Tally:
+    """Of numbers [M, T, N] of each round."""
+    return share_of(x, np.ones(x.shape, bool))
+
+
+def share_of(x: np.ndarray, where: np.ndarray) -> Tally:
+    """Of numbers [M, T, N] of those rounds."""
+    return Tally((x * where).sum(1, dtype=float), where.sum(1, dtype=float))

@@ -1,0 +1,17 @@
+"""What is measured of Trust-and-Split."""
+
+import jax
+import jax.numpy as jnp
+
+from aajax.envs.measures import efficiency
+from aajax.envs.trust_and_split.env import TrustAndSplit, best_total
+from aajax.types import Array, Episodes
+
+
+def measures(env: TrustAndSplit, episodes: Episodes) -> dict[str, Array]:
+    """How much of what there was to gain was gained, if a round came to its end."""
+    if episodes.trajectory.reward.shape[0] < env.num_turns:
+        return {}
+    splits = env.splits(jax.tree.map(lambda x: x[:-1], episodes.state))
+    best = jnp.where(splits, best_total(env), 0.0)
+    return {"efficiency": efficiency(episodes, best)}

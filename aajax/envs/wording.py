@@ -1,0 +1,118 @@
+"""What games say: templates in text files, a folder of them for each game.
+
+A template is plain text with placeholders such as `{other}`; a brace itself is written
+twice. "full" is for models that follow instructions, "short" for small ones that learn
+what to do, and a folder of files with the same names for whoever says it otherwise.
+"""
+
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from aajax.errors import InputError
+
+WORDINGS = ("full", "short")
+
+
+class Placeholders(NamedTuple):
+    """What may be in braces in a template.
+
+    Attributes:
+      needed: groups of names; one of each group, or more, must be there.
+      allowed: further names.
+    """
+
+    needed: tuple[tuple[str, ...], ...] = ()
+    allowed: tuple[str, ...] = ()
+
+
+class Wording(NamedTuple):
+    """The templates of a game, by name of the file without its ending."""
+
+    templates: Mapping[str, str]
+
+    def write(self, name: str, **values: object) -> str:
+        """The template with its placeholders filled in; further values are ignored."""
+        return self.templates[name].format_map(values)
+
+
+def load_wording(
+    name_or_folder: str | Path, own: Path, needed: Mapping[str, Placeholders]
+) -> Wording:
+    """Reads and checks the templates of a game.
+
+    Args:
+      name_or_folder: "full", "short", or a folder that holds the game's `.txt` files.
+      own: the game's folder, of its "full" and "short" templates.
+      needed: of each file, by its name without the ending.
+
+    Raises:
+      InputError: if there is no such folder, a file is missing, unknown or no text, or
+        a placeholder is missing or unknown.
+    """
+    if name_or_folder in WORDINGS:
+        folder = own / name_or_folder
+    else:
+        folder = Path(name_or_folder)
+    if not folder.is_dir():
+        names = ", ".join(WORDINGS)
+        raise InputError(
+            f"wording is {str(name_or_folder)!r}: {names} or a folder is needed"
+        )
+    files = {file.stem: file for file in sorted(folder.glob("*.txt"))}
+    for name, file in files.items():
+        if name not in needed:
+            names = ", ".join(f"{name}.txt" for name in needed)
+            raise InputError(f"wording has a file {file}: only {names} are needed")
+    templates = {}
+    for name, placeholders in needed.items():
+        if name not in files:
+            raise InputError(
+                f"wording is {str(name_or_folder)!r}: a file {folder / name}.txt is "
+                "needed"
+            )
+        templates[name] = _read(files[name], placeholders)
+    return Wording(templates)
+
+
+def joined(*parts: str) -> str:
+    """The parts that are not empty, one below the other."""
+    return "\n".join(part for part in parts if part)
+
+
+def number(points: float) -> str:
+    """With one decimal at most."""
+    return f"{round(float(points), 1) + 0.0:.1f}".removesuffix(".0")
+
+
+def _read(file: Path, placeholders: Placeholders) -> str:
+    try:
+        template = file.read_text(encoding="utf-8").removesuffix("\n")
+        pieces = list(string.Formatter().parse(template))
+    except UnicodeDecodeError:
+        raise InputError(f"wording has a file {file}: UTF-8 is needed") from None
+    except ValueError as error:
+        raise InputError(
+            f"wording has a file {file}: braces around placeholders alone are needed, "
+            f"others twice ({error})"
+        ) from None
+    known = {name for group in placeholders.needed for name in group}
+    known.update(placeholders.allowed)
+    found = set()
+    for _, name, form, conversion in pieces:
+        if name is None:
+            continue
+        if name not in known or form or conversion:
+            names = ", ".join(f"{{{name}}}" for name in sorted(known)) or "none"
+            shown = name + (f"!{conversion}" if conversion else "")
+            shown += f":{form}" if form else ""
+            raise InputError(
+                f"placeholder is {{{shown}}} in {file}: one of {names} is needed"
+            )
+        found.add(name)
+    for group in placeholders.needed:
+        if not found.intersection(group):
+            names = " or ".join(f"{{{name}}}" for name in group)
+            raise InputError(f"wording has a file {file}: {names} is needed in it")
+    return template
