@@ -35,11 +35,16 @@ def redactor(key: str) -> Callable[..., str]:
 
     def begins(text: str, place: int) -> bool:
         """Whether nothing but the key's beginning is from there on."""
+        places = {place}  # at which, read one way or another, the next letter begins
         for letter in letters:
-            found = letter.match(text, place)
-            if found is None:
-                return _CUT_SPELLING.fullmatch(text, place) is not None
-            place = found.end()
+            if any(_CUT_SPELLING.fullmatch(text, start) for start in places):
+                return True
+            places = {
+                end
+                for start in places
+                for end in range(start + 1, min(start + _LONGEST, len(text)) + 1)
+                if letter.fullmatch(text, start, end)
+            }
         return False
 
     def hide(text: str, is_cut: bool = False) -> str:
