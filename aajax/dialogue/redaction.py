@@ -66,8 +66,8 @@ def _spellings(c: str) -> str:
     """A regular expression of all that stands for a character, without groups."""
     code, plain = ord(c), re.escape(c)
     ways = [
-        # Escapes of escapes have more than one backslash.
-        rf"\\{{1,8}}(?:{plain}|(?i:u00|x){_hex(code)})",
+        # Escapes of escapes have more than one backslash. Longer ones come first.
+        rf"\\{{1,8}}(?:(?i:u00|x){_hex(code)}|{plain})",
         f"%{_hex(code)}",
         rf"&\#(?:0{{0,4}}{code}|[xX]0{{0,4}}{_hex(code)});",
         re.escape(html.escape(c)),

@@ -62,6 +62,13 @@ def test_nor_where_a_sign_of_the_key_begins_a_spelling(key, spelled):
         assert hide(f"bad {spelled[:end]}", is_cut=True) == "bad ", spelled[:end]
 
 
+@pytest.mark.parametrize("last, spelled", [("x", r"\x78"), ("u", r"\u0075")])
+def test_of_a_spelling_that_begins_with_the_letter_itself_nothing_is_left(
+    last, spelled
+):
+    assert redactor(f"0000000{last}")(f"0000000{spelled} bad") == "[key] bad"
+
+
 def test_short_keys_are_hidden_as_whole_words():
     assert redactor("x")("max x, x-x 'x'") == "max [key], x-x '[key]'"
     assert redactor("-")("a - b -- c-d") == "a [key] b -- c-d"
