@@ -26,6 +26,8 @@ class Endpoints:
     Limits are of each endpoint, over a whole league or run, however often it is stopped
     and goes on. When it goes on, limits, timeout, concurrency and key_variable may be
     others; temperature, max_tokens, reasoning_effort and tries must be as before.
+    Answers are stored, and shown to other players, as they come; the key is hidden in
+    what is told of errors, but not in an answer that repeats it.
     """
 
     # environment variable that holds the key; None: no key

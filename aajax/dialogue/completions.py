@@ -8,6 +8,7 @@ from aajax.dialogue.api_config import ApiConfig
 from aajax.errors import InputError
 
 _SHOWN = 200  # characters of what a server says
+_COUNTS = range(2**53)  # of tokens; what else a server says of them is not believed
 # More than a template writes around one message, and around all; in tokens.
 _PER_MESSAGE, _PER_REQUEST = 16, 256
 
@@ -51,6 +52,11 @@ def most_tokens(config: ApiConfig, messages: Sequence[dict]) -> int:
         _PER_MESSAGE + len(m["content"].encode(errors="replace")) for m in messages
     )
     return _PER_REQUEST + read + (config.max_tokens or 0)
+
+
+def decoded(body: bytes) -> str:
+    """The text of a body, without the mark that some servers begin UTF-8 with."""
+    return body.decode("utf-8-sig", errors="replace")
 
 
 def read_completion(text: str, hide: Callable[..., str] = str) -> Completion:
@@ -117,8 +123,9 @@ def _words(content) -> str:
 
 
 def _tokens(usage) -> int | None:
-    total = _if_of(usage.get("total_tokens"), int) if isinstance(usage, dict) else None
-    return None if total is None or total < 0 else total
+    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    # True is a number to Python, and no count to the journal.
+    return total if type(total) is int and total in _COUNTS else None
 
 
 def _if_of(value, kind: type):

@@ -21,6 +21,7 @@ from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.budget import Budget, HaltedError
 from aajax.dialogue.completions import (
     Completion,
+    decoded,
     error_message,
     most_tokens,
     one_line,
@@ -95,7 +96,7 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
             most = f"{MOST_OF_ANSWER >> 20} MiB"
             raise _RequestError(f"its answer is longer than {most}", False, True)
         try:
-            return read_completion(response.body.decode(errors="replace"), hide)
+            return read_completion(decoded(response.body), hide)
         except InputError as error:
             failure = _RequestError(str(error), True, True)
         raise failure
@@ -153,7 +154,7 @@ def _read_key(variable: str | None) -> str:
 
 def _said(body: bytes, is_whole: bool, hide: Callable[..., str]) -> str:
     """What the server says of an error, in a line that begins with a colon."""
-    text, is_cut = body.decode(errors="replace"), not is_whole
+    text, is_cut = decoded(body), not is_whole
     with contextlib.suppress(ValueError, RecursionError):
         data = json.loads(text)
         text = error_message(data) or json.dumps(data, ensure_ascii=False)

@@ -200,6 +200,15 @@ def _close(
         loop.stop()
 
     asyncio.run_coroutine_threadsafe(close(), loop)
-    # What is thrown away may be so in any thread, in that of the loop too.
-    if threading.current_thread() is not thread:
+    # What is thrown away may be so in any thread: in that of the loop, which cannot
+    # wait for itself, or of another client's, whose exchanges would stand still.
+    if not (_is_in_loop() or threading.current_thread() is thread):
         thread.join(timeout=1.0)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

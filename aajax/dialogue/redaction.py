@@ -35,11 +35,16 @@ def redactor(key: str) -> Callable[..., str]:
 
     def begins(text: str, place: int) -> bool:
         """Whether nothing but the key's beginning is from there on."""
+        places = {place}  # at which, read one way or another, the next letter begins
         for letter in letters:
-            found = letter.match(text, place)
-            if found is None:
-                return _CUT_SPELLING.fullmatch(text, place) is not None
-            place = found.end()
+            if any(_CUT_SPELLING.fullmatch(text, start) for start in places):
+                return True
+            places = {
+                end
+                for start in places
+                for end in range(start + 1, min(start + _LONGEST, len(text)) + 1)
+                if letter.fullmatch(text, start, end)
+            }
         return False
 
     def hide(text: str, is_cut: bool = False) -> str:
@@ -61,8 +66,8 @@ def _spellings(c: str) -> str:
     """A regular expression of all that stands for a character, without groups."""
     code, plain = ord(c), re.escape(c)
     ways = [
-        # Escapes of escapes have more than one backslash.
-        rf"\\{{1,8}}(?:{plain}|(?i:u00|x){_hex(code)})",
+        # Escapes of escapes have more than one backslash. Longer ones come first.
+        rf"\\{{1,8}}(?:(?i:u00|x){_hex(code)}|{plain})",
         f"%{_hex(code)}",
         rf"&\#(?:0{{0,4}}{code}|[xX]0{{0,4}}{_hex(code)});",
         re.escape(html.escape(c)),

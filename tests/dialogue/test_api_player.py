@@ -1,5 +1,6 @@
 """Players behind an endpoint, against one that fails in every way."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import jax
 import pytest
 from tiny_words import CHOICE, TinyWords
 
-from aajax.dialogue import api
+from aajax.dialogue import api, exchange
 from aajax.dialogue.api import api_player, reminder
 from aajax.dialogue.api_config import ApiConfig
 from aajax.dialogue.budget import Budget
@@ -249,6 +250,18 @@ def test_a_long_body_is_not_read_to_its_end(serve):
     long = "a" * (7 << 20)
     _, config = serve(always(fake.answer(long)), tries=1)
     assert ask(config) == [Reply(long)]
+
+
+def test_a_client_thrown_away_in_the_loop_of_another_is_not_waited_for(monkeypatch):
+    waited_for = []
+    monkeypatch.setattr(threading.Thread, "join", lambda *a, **b: waited_for.append(a))
+    one, other = (exchange.Client("http://a/", {}, 1) for _ in range(2))
+
+    async def close():
+        other.close()  # as where garbage is collected there
+
+    asyncio.run_coroutine_threadsafe(close(), one._loop).result()
+    assert waited_for == []
 
 
 def test_connections_are_used_again(serve):
@@ -515,6 +528,26 @@ def test_messages_of_all_kinds(message, text, reasoning):
 def test_what_is_no_completion(body):
     with pytest.raises(ValueError, match="^its answer (is no JSON|has no message)"):
         read_completion(body)
+
+
+@pytest.mark.parametrize("usage", [True, -1, 2**53, 10**30, 7.0, "7", None])
+def test_tokens_that_are_no_count_are_not_said(usage):
+    body = {"choices": [{"message": {"content": "<A>"}}]}
+    completion = read_completion(json.dumps(body | {"usage": {"total_tokens": usage}}))
+    assert completion == ("<A>", "", None, None)
+
+
+def test_a_mark_before_json_is_no_part_of_it(serve):
+    body = {"choices": [{"message": {"content": "<A>"}}]}
+    marked = json.dumps(body).encode("utf-8-sig")
+    endpoint, config = serve(always(fake.status(200, marked)))
+    assert ask(config) == [Reply("<A>")]
+    assert len(endpoint.requests) == 1
+
+    marked = json.dumps({"error": {"message": "no such model"}}).encode("utf-8-sig")
+    _, config = serve(always(fake.status(404, marked)))
+    with pytest.raises(EndpointError, match="it answers 404: no such model: 'http"):
+        ask(config)
 
 
 def test_a_pattern_that_is_none_costs_nothing(serve):

@@ -290,6 +290,17 @@ def test_the_budget_counts_what_was_paid_before(path):
         assert len(endpoint.requests) == 5
 
 
+@pytest.mark.parametrize("tokens", [True, 10**30])
+def test_what_a_server_says_of_tokens_keeps_no_journal_from_being_read(path, tokens):
+    with fake.serving(lambda number, request: fake.answer("<A>", tokens)) as (
+        endpoint,
+        url,
+    ):
+        for _ in range(2):
+            assert ask_of(path, url, max_total_tokens=10**5) == [Reply("<A>")] * 5
+    assert len(endpoint.requests) == 5
+
+
 def test_failures_are_paid_for_once_and_for_all(path):
     with fake.serving(lambda number, request: fake.status(500)) as (endpoint, url):
         for _ in range(3):

@@ -2,6 +2,7 @@
 
 import html
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,28 @@ def test_of_a_text_that_is_cut_no_beginning_is_left(pair, end):
     cut = redactor(key)(f"bad {spelled}"[: 4 + end], is_cut=True)
     # What begins no key stays, and a key that is whole is hidden.
     assert cut in ("bad ", "bad [key]")
+
+
+@pytest.mark.parametrize(
+    ("key", "spelled"),
+    [("&000000000", "&#38;000000000"),
+     ("sk&-secret", "sk&amp;-secret"),
+     ("sk%-secret", "sk%25-secret"),
+     ("sk\\-secret", r"sk\u005c-secret"),
+     ("sk\\\\-secret", r"sk\\-secret"),
+     ("sk\\u0041-s", r"sk\\u0041-s")],
+)  # fmt: skip
+def test_nor_where_a_sign_of_the_key_begins_a_spelling(key, spelled):
+    hide = redactor(key)
+    for end in range(1, len(spelled)):
+        assert hide(f"bad {spelled[:end]}", is_cut=True) == "bad ", spelled[:end]
+
+
+@pytest.mark.parametrize("last, spelled", [("x", r"\x78"), ("u", r"\u0075")])
+def test_of_a_spelling_that_begins_with_the_letter_itself_nothing_is_left(
+    last, spelled
+):
+    assert redactor(f"0000000{last}")(f"0000000{spelled} bad") == "[key] bad"
 
 
 def test_short_keys_are_hidden_as_whole_words():
