@@ -273,7 +273,7 @@ ROWS = {
     "train lm-ipd": [
         (
             "--game go",
-            "game is 'go': one of ipd, chicken, stag-hunt, split, trust-and-",
+            "game is 'go': one of ipd, chicken, stag-hunt, deal-or-no-",
         ),
         ("--options num_rounds", "options has 'num_rounds': name=value is needed"),
         (
@@ -437,7 +437,7 @@ ROWS = {
         ("{run} --game ipd", "player is '{run}': a run of `aajax train lm-...` is "),
         (
             "grim --game go",
-            "game is 'go': one of ipd, chicken, stag-hunt, split, trust-",
+            "game is 'go': one of ipd, chicken, stag-hunt, deal-or-",
         ),
         ("grim --game ipd --options x", "options has 'x': name=value is needed"),
         ("grim --game ipd --prompts rude", "wording is "),

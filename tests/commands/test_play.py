@@ -292,7 +292,7 @@ def test_onlookers_see_the_whole_table(capsys):
     assert steps[0][4].split() == ["worth", "to", "1", "1", "1", "5"]
 
 
-@pytest.mark.parametrize("game", envs.ENVIRONMENTS)
+@pytest.mark.parametrize("game", envs.names())
 def test_every_world_can_be_shown(game, capsys):
     seats = ["random"] * envs.make(game).num_agents
     steps, end = shown(capsys, game, "--seat", *seats, "--steps", "2")

@@ -1,7 +1,5 @@
 """Measures of matches that were made up, against numbers worked out by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -10,9 +8,10 @@ from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
 from aajax.dialogue.measures import measure, tallies
 from aajax.dialogue.players import Tokens
 from aajax.envs.matrix import public_goods
-from aajax.envs.matrix.words import outcomes
+from aajax.envs.matrix.words import MatrixWords, outcomes
 from aajax.envs.text import Tally
 from aajax.envs.trust_and_split.words import NO_HAND
+from aajax.envs.wording import Wording
 
 C, D = 0, 1
 ROCK, PAPER, SCISSORS = range(3)
@@ -69,7 +68,7 @@ def test_choices():
 def test_choices_of_three():
     """After one's own action, how many of the others cooperated."""
     env = public_goods(3)
-    game = SimpleNamespace(name="goods", env=env, num_rounds=3, steps=(True,))
+    game = MatrixWords("goods", env, 3, Wording({}))
     actions = [[C, D, D], [C, C, D], [D, C, C]]
     turns = tuple((Turn(0, ""),) for _ in range(3))
     match = made(game, actions, [[0, 0, 0]] * 3, turns=turns, players=("a", "b", "c"))

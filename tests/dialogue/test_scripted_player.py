@@ -11,14 +11,16 @@ from aajax.dialogue import registry
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.players import Request, Row
 from aajax.dialogue.scripted import scripted_names, scripted_player
-from aajax.envs.split import split
 from aajax.envs.trust_and_split import trust_and_split
-from aajax.envs.trust_and_split.players import players
+from aajax.envs.trust_and_split.players import players as trust_players
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers(TinyWords):
     """Any world, whose actions are said as numbers."""
+
+    def scripted(self):
+        return trust_players(self.env)
 
     def say(self, kind, action):
         return str(np.asarray(action).tolist())
@@ -62,7 +64,7 @@ def test_a_row_plays_alike_whoever_plays_beside_it():
 
 def test_the_policy_acts_where_a_row_only_listens():
     env = trust_and_split(num_messages=1, num_steps=12)
-    game, policy = Numbers(env=env), players(env).policy
+    game, policy = Numbers(env=env), trust_players(env).policy
     player = scripted_player(game, "tit_for_tat")
     rows = [Row(0, 0), Row(0, 1), Row(1, 0), Row(1, 1)]
     batch, seats = (2, 2), range(4)
@@ -101,9 +103,9 @@ def test_every_player_of_every_game_answers_in_form(name):
         assert any(turn.tries == 1 for turn in turns)
 
 
-@pytest.mark.parametrize("env", [split(), trust_and_split()])
-def test_the_names_of_the_paper(env):
-    game = Numbers(env=env)
+@pytest.mark.parametrize("game", ["split", "trust-and-split"])
+def test_the_names_of_the_paper(game):
+    game = registry.make(game)
     assert scripted_names(game)[-2:] == ("welfare", "greedy")
     for alias, name in [("welfare", "always_cooperate"), ("greedy", "always_defect")]:
         params = scripted_player(game, alias).params

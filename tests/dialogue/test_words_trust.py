@@ -11,7 +11,7 @@ from words_by_hand import ByHand
 from aajax.dialogue.play import Fixture, Seat, play
 from aajax.dialogue.registry import make
 from aajax.dialogue.scripted import scripted_names, scripted_player
-from aajax.envs import wording as wordings
+from aajax.envs import trust_and_split
 from aajax.envs.trust_and_split import HANDS
 
 ROCK, PAPER, SCISSORS = range(3)
@@ -79,7 +79,7 @@ def test_a_match_in_few_words():
 
 
 def test_a_wording_tells_how_the_other_deals(tmp_path):
-    short = Path(wordings.__file__).parent / "wordings" / "short" / "trust-and-split"
+    short = Path(trust_and_split.__file__).parent / "wordings" / "short"
     shutil.copytree(short, tmp_path / "own")
     proposal = tmp_path / "own" / "proposal.txt"
     proposal.write_text("Winner: {winner}. Coins?\n")

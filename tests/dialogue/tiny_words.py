@@ -6,6 +6,7 @@ import numpy as np
 
 from aajax.envs.base import Environment
 from aajax.envs.matrix import prisoners_dilemma_points
+from aajax.envs.matrix.players import players
 from aajax.envs.text import Ask, Parsed, TextGame
 
 CHOICE, WORD = "<A>|<B>", "<m>[a-z]{0,5}</m>"
@@ -36,6 +37,9 @@ class TinyWords(TextGame):
         options = ("<A>", "<B>") if kind == "choice" else (text,)
         valid = text in options
         return Parsed(np.int32(options.index(text) if valid else 1), valid)
+
+    def scripted(self):
+        return players(self.env)
 
     def say(self, kind, action):
         return "<m>hello</m>" if kind == "word" else ("<A>", "<B>")[int(action)]

@@ -10,6 +10,7 @@ from aajax import envs
 from aajax.envs import coin
 from aajax.envs.coin import CoinState
 from aajax.envs.coin.board import board
+from aajax.envs.coin.env import random_numbers
 
 ACTIONS = {"<": 0, ">": 1, "^": 2, "v": 3, "o": 4}
 GAMES = [
@@ -386,9 +387,7 @@ def test_with_a_coin_of_each_games_begin_anywhere():
 )
 def test_numbers_read_off_few_words_are_independent(radices, num_words):
     keys = jax.random.split(jax.random.key(6), 40_000)
-    numbers = jax.device_get(
-        jax.vmap(lambda key: coin.random_numbers(key, radices))(keys)
-    )
+    numbers = jax.device_get(jax.vmap(lambda key: random_numbers(key, radices))(keys))
     numbers[-1] = numbers[-1] % radices[-1]
     cell = 0
     for radix, number in zip(radices, numbers, strict=True):
@@ -398,7 +397,7 @@ def test_numbers_read_off_few_words_are_independent(radices, num_words):
         cell = cell * (radix // share) + number.astype(int) // share
     sizes = [10 if radix > 10 else radix for radix in radices]
     assert_uniform(np.bincount(cell, minlength=np.prod(sizes)))
-    traced = str(jax.make_jaxpr(lambda key: coin.random_numbers(key, radices))(keys[0]))
+    traced = str(jax.make_jaxpr(lambda key: random_numbers(key, radices))(keys[0]))
     assert f"shape=({num_words},)" in traced
 
 

@@ -9,8 +9,8 @@ import pytest
 from reference import negotiation as reference
 
 from aajax import envs
-from aajax.envs import negotiation as game
-from aajax.envs import negotiation_words
+from aajax.envs.negotiation import env as module
+from aajax.envs.negotiation import view as negotiation_words
 from aajax.envs.negotiation.rules import RULES
 from aajax.envs.negotiation.utilities import SAMPLERS, Stakes
 
@@ -150,7 +150,7 @@ OBSERVED = {
 
 
 def test_every_observation_is_expected_somewhere():
-    assert set(OBSERVED) == set(game.OBSERVATIONS)
+    assert set(OBSERVED) == set(module.OBSERVATIONS)
 
 
 @pytest.mark.parametrize("observation", OBSERVED)

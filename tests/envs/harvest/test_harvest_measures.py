@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from aajax.training.measures import step_numbers
 
 from aajax.envs.harvest import commons_harvest, rules
 from aajax.envs.harvest.measures import measures, shots
 from aajax.envs.harvest.observe import PLANES
+from aajax.envs.measures import step_numbers
 from aajax.types import Trajectory
 
 ENV = commons_harvest("tiny", 2, 5, view=(1, 1, 1, 1), apple_reward=3.0)
