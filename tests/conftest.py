@@ -9,6 +9,7 @@ so with all.
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +37,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 MAPS = Path("/proc/self/maps")
 MANY = 16_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts():
+    """A suite that a shell has put into the background is started without them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -141,13 +141,19 @@ def estimate(
       optimizer: Adam if not given.
 
     Raises:
-      InputError: for a size below 1, or one that does not divide what it is to split.
+      InputError: for a size below 1, or one that does not divide what it is to split,
+        sequences of a micro-batch among it; for more rank than the base has.
     """
     shape = data, fsdp, tensor
     for name, size in zip(AXES, shape, strict=True):
         if size < 1:
             raise InputError(f"{name} is {size}: at least 1 is needed")
     check_divides(config, fsdp, tensor)
+    if job.train == "adapters" and job.rank > config.hidden_size:
+        raise InputError(
+            f"rank is {job.rank}: at most the hidden size of the base, "
+            f"{config.hidden_size}, is needed"
+        )
     mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     dtype = jnp.dtype(job.dtype)

@@ -90,15 +90,10 @@ def init_adapters(
       dtype: of A and B.
 
     Raises:
-      InputError: for less than one adapter, or more columns than the base has.
+      InputError: for less than one adapter.
     """
     if num_adapters < 1:
         raise InputError(f"num_adapters is {num_adapters}: at least 1 is needed")
-    if lora.rank > config.hidden_size:
-        raise InputError(
-            f"rank is {lora.rank}: at most the hidden size of the base, "
-            f"{config.hidden_size}, is needed"
-        )
     # One key for each that there is, whether it is a target or not.
     keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
     pairs = {}

@@ -92,9 +92,9 @@ def test_a_mesh_divides_what_it_splits(one, eight):
     assert two.activations.each == pytest.approx(2 * eight.activations.each, rel=0.02)
 
 
-def test_a_mesh_that_does_not_divide_the_batch_copies_it(one):
-    found = dry_run.estimate(SEVEN, JOB, data=3)
-    assert found.activations.each == one.activations.each
+def test_a_mesh_that_does_not_divide_the_batch_is_refused():
+    with pytest.raises(ValueError, match="^batch is 8: its 1 parts, of 8 sequences, "):
+        dry_run.estimate(SEVEN, JOB, data=3)
 
 
 def test_what_fits(one, eight):
