@@ -22,6 +22,13 @@ def find_text_spec(name: str) -> TextSpec:
       InputError: if there is no such game.
     """
     there = text_specs()
+    if ":" in name:
+        words = envs.find_spec(name).words
+        if words is None:
+            raise InputError(
+                f"game is {name!r}: one in words is needed, which it has not"
+            )
+        return words
     if name not in there:
         raise InputError(f"game is {name!r}: one of {', '.join(there)} is needed")
     return there[name]

@@ -50,6 +50,11 @@ def make_env(config: RunConfig) -> Environment:
             f"world has {given[0]}: the option num_steps of the run, not of the world, "
             "is needed"
         )
+    if "num_steps" not in accepted:
+        raise InputError(
+            f"game is {config.game!r}: an option num_steps, after which an episode is "
+            "cut off, is needed"
+        )
     del accepted["num_steps"]
     options = read_options("world", config.world, config.game, accepted)
     options["num_steps"] = config.steps_per_episode
