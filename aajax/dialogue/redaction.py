@@ -47,10 +47,25 @@ def redactor(key: str) -> Callable[..., str]:
             }
         return False
 
+    def without_rest(text: str) -> str:
+        """Without what follows the key in a spelling of its last letter that is cut.
+
+        A sign that begins spellings, such as % or &, is one itself.
+        """
+        for found in pattern.finditer(text):
+            end = found.end()
+            for start in range(max(found.start(), end - _LONGEST), end):
+                is_last = letters[-1].fullmatch(text, start, end)
+                if is_last and _CUT_SPELLING.fullmatch(text, start):
+                    return text[:end]
+        return text
+
     def hide(text: str, is_cut: bool = False) -> str:
         text = "".join(c for c in text if c.isprintable() or c.isspace())
         if not key:
             return text
+        if is_cut:
+            text = without_rest(text)
         text = pattern.sub(HIDDEN, text)
         if is_cut:
             after = text.rfind(HIDDEN) + len(HIDDEN) if HIDDEN in text else 0

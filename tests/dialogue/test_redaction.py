@@ -69,6 +69,16 @@ def test_of_a_spelling_that_begins_with_the_letter_itself_nothing_is_left(
     assert redactor(f"0000000{last}")(f"0000000{spelled} bad") == "[key] bad"
 
 
+@pytest.mark.parametrize(
+    ("last", "spelled"),
+    [("x", r"\x78"), ("u", r"\u0075"), ("%", "%25"), ("&", "&#38;"), ("&", "&amp;")],
+)
+def test_nor_where_it_is_cut(last, spelled):
+    hide, begun = redactor(f"0000000{last}"), len("bad 0000000")
+    for end in range(begun, begun + len(spelled)):
+        assert hide(f"bad 0000000{spelled}"[:end], is_cut=True) in ("bad ", "bad [key]")
+
+
 def test_short_keys_are_hidden_as_whole_words():
     assert redactor("x")("max x, x-x 'x'") == "max [key], x-x '[key]'"
     assert redactor("-")("a - b -- c-d") == "a [key] b -- c-d"
