@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from aajax.training.measures import measure_of
 
-from aajax.envs import AutoReset
+from aajax.envs import AutoReset, find_spec
 from aajax.rollout import begin, rollout
 from aajax.training import PRESETS, NetworkConfig, Opponents, RunConfig
 from aajax.training.assemble import make_env, make_policy, make_trainer, seat_groups
@@ -101,7 +100,7 @@ def test_a_run_with_past_selves_in_the_last_seat():
 
 
 def test_other_worlds_have_no_more_to_measure():
-    assert measure_of(make_env(RunConfig())) is None
+    assert find_spec(RunConfig().game).training_measures is None
 
 
 @pytest.mark.parametrize("preset", ["harvest-small", "harvest"])

@@ -12,13 +12,13 @@ from tiny_speech import TINY
 
 from aajax.commands import evaluate_lm
 from aajax.dialogue import play as tables
-from aajax.dialogue import registry
+from aajax.dialogue import pocket, registry
 from aajax.dialogue.play import Seat
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.dialogue.seating import LEARNER
 from aajax.league import text_league
 from aajax.league.text_league import Entrant, pairs_of, play_pairs
-from aajax.lm import lora, pocket
+from aajax.lm import lora
 from aajax.lm.decoder import Adapters
 from aajax.training import lm_assemble, lm_iteration
 from aajax.training.lm_assemble import LmParts
