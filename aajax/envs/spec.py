@@ -121,4 +121,6 @@ class EnvSpec:
     def opponent_names(self, env: Environment) -> tuple[str, ...]:
         """Names of the scripted players that runs are evaluated against."""
         names = self.player_names(env)
-        return names if self.opponents is None else self.opponents
+        if self.opponents is None:
+            return names
+        return tuple(name for name in self.opponents if name in names)

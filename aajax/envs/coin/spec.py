@@ -16,7 +16,7 @@ def _draw(path, env, states, names, reward):
 
 SPEC = EnvSpec(
     "coin",
-    "The Coin Game.",
+    "On a torus every coin is worth taking, and most are another's.",
     coin_game,
     players=players,
     measures=measures,

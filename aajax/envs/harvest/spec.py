@@ -16,7 +16,7 @@ def _draw(path, env, states, names, reward):
 
 SPEC = EnvSpec(
     "harvest",
-    "Commons Harvest: Open.",
+    "Commons Harvest: Open: apples grow back only where some are left.",
     commons_harvest,
     players=players,
     measures=of_episodes,

@@ -14,6 +14,7 @@ SPEC = EnvSpec(
     players=players,
     measures=measures,
     view=view,
+    opponents=("always_cooperate", "always_defect", "tit_for_tat", "random"),
     words=TextSpec(
         "trust-and-split",
         "Two with hidden hands talk, and divide coins.",
