@@ -104,10 +104,10 @@ def test_what_cannot_be_found_is_one_line(run, tmp_path, game, line):
 
 
 def test_what_it_lacks_is_said_first(run, tmp_path):
-    game = f"{FILE}:SPEC"
-    code, _, said = run("league", "--game", game, "--scripted", "random")
+    game, out = f"{FILE}:SPEC", ("--out", tmp_path / "league")
+    code, _, said = run("league", "--game", game, "--scripted", "random", *out)
     assert code == 2 and "has no scripted players" in said
-    code, _, said = run("league", "--text", "human", "--game", game)
+    code, _, said = run("league", "--text", "human", "--game", game, *out)
     assert code == 2 and "one in words is needed, which it has not" in said
     words = ("play", game, "--seat", "human", "human", "--out", tmp_path / "a.gif")
     code, _, said = run(*words)
