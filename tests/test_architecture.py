@@ -32,9 +32,12 @@ MAY_IMPORT = {
     },
     "league": {"types", "envs", "policies", "rollout", "dialogue"},
     "report": {"types"},
+    "bench": {
+        *("types", "envs", "learners", "training", "lm"),
+    },
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
-        *("training", "league", "report", "lm", "dialogue"),
+        *("training", "league", "report", "lm", "dialogue", "bench"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},

@@ -28,11 +28,11 @@ from aajax.commands import (
 )
 from aajax.commands import list as list_
 from aajax.dialogue import registry
-from aajax.dialogue.matches import save_matches
-from aajax.dialogue.seating import Seating
+from aajax.dialogue.play.matches import save_matches
+from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
-from aajax.lm.lora import init_adapters
-from aajax.lm.peft_folder import save_peft
+from aajax.lm.checkpoints.peft_folder import save_peft
+from aajax.lm.model.lora import init_adapters
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import LM_PRESETS
 from aajax.training.presets import PRESETS

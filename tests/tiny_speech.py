@@ -4,9 +4,9 @@ import jax
 import numpy as np
 
 from aajax import lm
-from aajax.lm.lora import LoraConfig, init_adapters
-from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
-from aajax.lm.weights import save_params
+from aajax.lm.checkpoints.weights import save_params
+from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.text.pocket_tokenizer import SMALLEST, pocket_tokenizer
 
 TINY = lm.DecoderConfig(
     "llama",

@@ -9,8 +9,8 @@ import math
 import random
 import re
 
-from aajax.dialogue.matches import Match, Turn
-from aajax.dialogue.players import Tokens
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.dialogue.players.base import Tokens
 
 HANDS = ("rock", "paper", "scissors")
 HOSTILE = "<script>window.hacked = true</script><img src=x onerror='window.hacked = 1'>"

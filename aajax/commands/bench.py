@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from rich.console import Console
 from rich.table import Column, Table
 
-from aajax.commands import bench_lm, bench_training, bench_worlds
+from aajax.bench import environments, training
+from aajax.bench.timing import in_new_process, machine
+from aajax.commands import bench_lm
 from aajax.commands.arguments import check_file, parse
-from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
 from aajax.files import write_json
 from aajax.schema import Count, Items
@@ -81,17 +82,17 @@ def main(arguments: list[str]) -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[int], dict]] = {
-    "ipd-env": bench_worlds.measure_ipd,
-    "coin-env": bench_worlds.measure_coin,
-    "negotiation-env": bench_worlds.measure_negotiation,
-    "harvest-env": bench_worlds.measure_harvest,
-    "ipd-train": bench_training.measure_ipd,
-    "coin-train": bench_training.measure_coin,
-    "coin-train-pool": bench_training.measure_coin_pool,
-    "negotiation-train": bench_training.measure_negotiation,
-    "negotiation-discrete": bench_training.measure_discrete,
-    "harvest-train": bench_training.measure_harvest,
-    "ipd-job": bench_training.measure_job,
+    "ipd-env": environments.measure_ipd,
+    "coin-env": environments.measure_coin,
+    "negotiation-env": environments.measure_negotiation,
+    "harvest-env": environments.measure_harvest,
+    "ipd-train": training.measure_ipd,
+    "coin-train": training.measure_coin,
+    "coin-train-pool": training.measure_coin_pool,
+    "negotiation-train": training.measure_negotiation,
+    "negotiation-discrete": training.measure_discrete,
+    "harvest-train": training.measure_harvest,
+    "ipd-job": training.measure_job,
 }
 
 

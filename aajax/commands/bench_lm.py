@@ -1,47 +1,24 @@
 """`aajax bench lm`: speed of language models, beside torch or on an accelerator."""
 
 import dataclasses
-import functools
 import importlib.util
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jax
 from rich.console import Console
 from rich.table import Table
 
-from aajax.commands import bench_lm_work
+from aajax.bench.lm import OURS, SMALL, checkpoint, measure
+from aajax.bench.lm_work import Work
+from aajax.bench.timing import machine
 from aajax.commands.arguments import check_file, parse
-from aajax.commands.bench_lm_work import Work
-from aajax.commands.bench_timing import in_new_process, machine
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_json
-from aajax.lm.config import DecoderConfig, Rope
-from aajax.lm.decoder import init_params
-from aajax.lm.shapes import find_shape
+from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Items
 
-SMALL = DecoderConfig(
-    "qwen2",
-    vocab_size=16_384,
-    hidden_size=512,
-    intermediate_size=2048,
-    num_layers=8,
-    num_heads=8,
-    num_kv_heads=2,
-    head_dim=64,
-    tie_embeddings=True,
-    attention_bias=True,
-    rope=Rope(theta=1e6),
-)
-OURS = {
-    "dialogue": bench_lm_work.measure_dialogue,
-    "prefill": bench_lm_work.measure_prefill,
-    "training": bench_lm_work.measure_training,
-}
 Names = Annotated[tuple[Literal[tuple(OURS)], ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
 
@@ -84,7 +61,7 @@ def main(arguments: list[str]) -> None:
     console = Console()
     with console.status("measuring"), tempfile.TemporaryDirectory() as folder:
         if options.model is None:
-            work = dataclasses.replace(work, folder=_checkpoint(config, folder))
+            work = dataclasses.replace(work, folder=checkpoint(config, folder))
         record = measure(work, options.only, options.repeats)
     record = {"machine": machine(), **record}
     write_json(options.out, record)
@@ -95,31 +72,6 @@ def main(arguments: list[str]) -> None:
     )
     console.print(table(record))
     tell_path(console, f"wrote {options.out}")
-
-
-def measure(work: Work, only: tuple[str, ...], repeats: int) -> dict:
-    """All measurements, each in a process of its own.
-
-    Args:
-      work: with a folder, torch is measured on it too.
-      only: names of `OURS`.
-      repeats: of each.
-
-    Returns:
-      "device", what it was measured to do; "bounds", in tokens per second; and
-      "results", by what and by whom.
-    """
-    device = in_new_process(_bound(bench_lm_work.measure_device, work), repeats)
-    results = {}
-    for name in only:
-        for who, run in {"aajax": OURS[name], **_torch(work, name)}.items():
-            found = in_new_process(_bound(run, work), repeats)
-            host = found.pop("peak_bytes")
-            peak = found.pop("device_peak_bytes", host)
-            for what, rate in found.items():
-                results.setdefault(what, {})[who] = rate | {"peak_bytes": peak}
-    bounds = bench_lm_work.bounds(work, device)
-    return {"device": device, "bounds": bounds, "results": results}
 
 
 def table(record: dict) -> Table:
@@ -139,30 +91,3 @@ def table(record: dict) -> Table:
                 f"{peak / 1e9:.2g} GB" if peak else "",
             )
     return rows
-
-
-def _torch(work: Work, name: str) -> dict[str, Callable]:
-    if work.folder is None:
-        return {}
-    # A library that only this comparison needs.
-    from aajax.commands import bench_lm_torch
-
-    return {
-        "dialogue": {
-            "torch, generate": bench_lm_torch.measure_again,
-            "torch, cache kept": bench_lm_torch.measure_kept,
-        },
-        "prefill": {"torch": bench_lm_torch.measure_prefill},
-        "training": {"torch": bench_lm_torch.measure_training},
-    }[name]
-
-
-def _bound(run: Callable, work: Work) -> Callable[[int], dict]:
-    return functools.partial(run, work=work)
-
-
-def _checkpoint(config: DecoderConfig, folder: str) -> str:
-    from aajax.lm.weights import save_params
-
-    save_params(folder, config, init_params(config, jax.random.key(0)))
-    return folder

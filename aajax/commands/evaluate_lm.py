@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from aajax.dialogue.measures import measure
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.scripted import scripted_names, scripted_player
-from aajax.dialogue.seating import LEARNER
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.measures import measure
+from aajax.dialogue.play.seating import LEARNER
+from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.keys import numpy_stream, stream
-from aajax.lm.decoder import Adapters
+from aajax.lm.model.decoder import Adapters
 from aajax.training.lm_assemble import LmParts, LmState
 
 MATCHES = 64  # with each player; half of them in each seat
@@ -47,7 +47,7 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
             both = other is None or other.player == LEARNER
             own.append([both or seat == mine for seat in range(2)])
             number = index * MATCHES + m
-            matches.append(Fixture(number, m // 2, worlds[m // 2], tuple(seats)))
+            matches.append(Matchup(number, m // 2, worlds[m // 2], tuple(seats)))
     key = stream(parts.config.seed, "evaluation in words: answers")
     played = play(game, players, matches, key)
     seats = np.array(own)

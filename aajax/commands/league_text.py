@@ -17,8 +17,8 @@ from aajax.commands.arguments import parse
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.commands.text_players import API, HUMAN
 from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
-from aajax.dialogue.api_config import MAY_DIFFER, Endpoints
-from aajax.dialogue.journal import Journal
+from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
+from aajax.dialogue.endpoints.journal import Journal
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table

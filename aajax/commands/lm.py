@@ -15,9 +15,9 @@ from aajax.commands.arguments import choose, parse
 from aajax.commands.progress import print_help, progress_bar
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
-from aajax.lm.bounds import LinkRate, Rates, Seconds, iteration_seconds
-from aajax.lm.dry_run import Estimate, Job, estimate, fits
-from aajax.lm.shapes import find_shape
+from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds
+from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
+from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Positive
 
 PARTS = (
@@ -147,7 +147,7 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
 def _config(model: str):
     if (Path(model) / "config.json").exists():
         # Safetensors is of the extra `lm`, which published sizes do without.
-        from aajax.lm.weights import read_config
+        from aajax.lm.checkpoints.weights import read_config
 
         return read_config(model)
     return find_shape(model)

@@ -10,21 +10,21 @@ from rich.console import Console
 
 from aajax.commands.labels import check_distinct
 from aajax.commands.text_voices import BASE, Voice, find_voice
-from aajax.dialogue.api import api_player
-from aajax.dialogue.api_config import ApiConfig, Endpoints
-from aajax.dialogue.human import HumanPlayer
-from aajax.dialogue.journal import Journal
-from aajax.dialogue.language_model import LanguageModel
-from aajax.dialogue.play import Seat
-from aajax.dialogue.players import Player, Reply, Request, Row
-from aajax.dialogue.scripted import scripted_names, scripted_player
-from aajax.dialogue.seating import LEARNER, Seating
+from aajax.dialogue.endpoints.api import api_player
+from aajax.dialogue.endpoints.api_config import ApiConfig, Endpoints
+from aajax.dialogue.endpoints.journal import Journal
+from aajax.dialogue.play.lockstep import Seat
+from aajax.dialogue.play.seating import LEARNER, Seating
+from aajax.dialogue.players.base import Player, Reply, Request, Row
+from aajax.dialogue.players.human import HumanPlayer
+from aajax.dialogue.players.language_model import LanguageModel
+from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.league.text_league import Entrant
-from aajax.lm import lora
-from aajax.lm.peft_config import CONFIG
-from aajax.lm.peft_folder import WEIGHTS, load_peft
+from aajax.lm.checkpoints.peft_config import CONFIG
+from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
+from aajax.lm.model import lora
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aajax.errors import InputError
-from aajax.lm.peft_config import CONFIG
+from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.records import read_object
 from aajax.training.lm_assemble import game_options
 from aajax.training.lm_config import LmConfig

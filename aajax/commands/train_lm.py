@@ -15,12 +15,12 @@ from rich.console import Console
 from aajax.commands.arguments import parse
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
-from aajax.dialogue.journal import Journal
-from aajax.dialogue.seating import GUEST
+from aajax.dialogue.endpoints.journal import Journal
+from aajax.dialogue.play.seating import GUEST
 from aajax.errors import InputError
 from aajax.files import write_json
-from aajax.lm.hosts import in_first
-from aajax.lm.sharding import start_distributed
+from aajax.lm.mesh.hosts import in_first
+from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import OTHERS, measures_table
 from aajax.training.checkpoint import latest_step
 from aajax.training.lm_config import LmConfig

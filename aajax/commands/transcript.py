@@ -157,7 +157,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 def _spelling(folder: Path) -> dict[str, Callable | Mapping]:
     """How `page` spells tokens."""
-    from aajax.lm.tokens import load_tokenizer  # of the extra `lm`
+    from aajax.lm.text.tokens import load_tokenizer  # of the extra `lm`
 
     tokens = load_tokenizer(folder)
     pieces = tokens.token_bytes()

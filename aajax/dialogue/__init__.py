@@ -1,0 +1,1 @@
+"""Games in words between players; no game is known here."""

@@ -19,9 +19,9 @@ from aajax.envs.dialogues import RULES, exchange
 from aajax.errors import DivergenceError, InputError
 from aajax.files import LOCK, PARTIAL, locked, naming, write_json
 from aajax.keys import numpy_stream, stream
-from aajax.lm.config import DecoderConfig
-from aajax.lm.decoder import init_params
-from aajax.lm.fit import TokenBatch, make_step
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import init_params
+from aajax.lm.training.fit import TokenBatch, make_step
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
 
 _FORMAT = 4  # of the cached folder; to be raised when what is written into it changes
@@ -204,9 +204,9 @@ def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:
 
 def _train(folder: Path, config: PocketConfig, text: str | None, on_step) -> float:
     # Heavy libraries, not needed to say what a pocket model is.
-    from aajax.lm.chat import find_template
-    from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
-    from aajax.lm.weights import all_finite, save_params
+    from aajax.lm.checkpoints.weights import all_finite, save_params
+    from aajax.lm.text.chat import find_template
+    from aajax.lm.text.pocket_tokenizer import SMALLEST, pocket_tokenizer
 
     rng = numpy_stream(config.seed, "pocket model: texts")
     texts = None

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aajax.dialogue.matches import Match, load_matches, save_matches
-from aajax.dialogue.measures import tallies
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Player
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.matches import Match, load_matches, save_matches
+from aajax.dialogue.play.measures import tallies
+from aajax.dialogue.players.base import Player
 from aajax.envs.text import Tally, TextGame
 from aajax.errors import InputError
 from aajax.files import written
@@ -43,12 +43,12 @@ class Pair(NamedTuple):
     Attributes:
       number: from 0.
       entrants: who sits in each seat.
-      fixtures: their matches.
+      matchups: their matches.
     """
 
     number: int
     entrants: tuple[Entrant, Entrant]
-    fixtures: tuple[Fixture, ...]
+    matchups: tuple[Matchup, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,10 +80,10 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
     for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
         seats = tuple(entrant.seat for entrant in both)
         first = number * num_matches
-        fixtures = tuple(
-            Fixture(first + m, m, int(world), seats) for m, world in enumerate(worlds)
+        matchups = tuple(
+            Matchup(first + m, m, int(world), seats) for m, world in enumerate(worlds)
         )
-        pairs.append(Pair(number, both, fixtures))
+        pairs.append(Pair(number, both, matchups))
     return pairs
 
 
@@ -116,7 +116,7 @@ def play_pairs(
     if whole.exists():
         matches = load_matches(whole)
         for pair in pairs:
-            own = list(itertools.islice(matches, len(pair.fixtures)))
+            own = list(itertools.islice(matches, len(pair.matchups)))
             yield pair, _checked(pair, own, whole)
         return
     parts.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def play_pairs(
         players = line_up() if players is None else players
         played = [
             dataclasses.replace(match, players=pair.names)
-            for match in play(game, players, pair.fixtures, key, shuffled)
+            for match in play(game, players, pair.matchups, key, shuffled)
         ]
         save_matches(file, played)
         yield pair, played
@@ -219,7 +219,7 @@ def _pair_file(folder: Path, pair: Pair) -> Path:
 def _checked(pair: Pair, matches: list[Match], file: Path) -> list[Match]:
     """The matches, if they are those of the pair."""
     there = [(match.number, match.world_seed, match.players) for match in matches]
-    own = [(x.number, x.world_seed, pair.names) for x in pair.fixtures]
+    own = [(x.number, x.world_seed, pair.names) for x in pair.matchups]
     if there != own:
         raise InputError(
             f"folder is {str(file.parent)!r}: {file.name} has other matches than those "

@@ -5,17 +5,17 @@ imported by name, as `from aajax.lm import weights`, so that this package needs 
 the libraries that those do.
 """
 
-from aajax.lm import lora
-from aajax.lm.cache import Cache, grow, init_cache
-from aajax.lm.config import DecoderConfig, Rope
-from aajax.lm.decoder import Adapters, forward, init_params, logits
-from aajax.lm.fit import Fit, FitState, Sums, TokenBatch, make_step, token_loss
-from aajax.lm.hf_config import config_from_hf, config_to_hf
-from aajax.lm.lora import LoraConfig, init_adapters
-from aajax.lm.sampler import Sampler
-from aajax.lm.scoring import Scores, score
-from aajax.lm.session import Sample, Session
-from aajax.lm.sharding import make_mesh, shard, shard_batch, start_distributed
+from aajax.lm.checkpoints.hf_config import config_from_hf, config_to_hf
+from aajax.lm.mesh.sharding import make_mesh, shard, shard_batch, start_distributed
+from aajax.lm.model import lora
+from aajax.lm.model.cache import Cache, grow, init_cache
+from aajax.lm.model.config import DecoderConfig, Rope
+from aajax.lm.model.decoder import Adapters, forward, init_params, logits
+from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.sampling.session import Sample, Session
+from aajax.lm.training.fit import Fit, FitState, Sums, TokenBatch, make_step, token_loss
+from aajax.lm.training.scoring import Scores, score
 
 __all__ = [
     "Adapters",

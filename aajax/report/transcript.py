@@ -36,7 +36,7 @@ def page(
     tokens of a seat in a round have the round's c and A.
 
     Args:
-      matches: records, as JSON has them, of `aajax.dialogue.matches`, each with or
+      matches: records, as JSON has them, of `aajax.dialogue.play.matches`, each with or
         without the "iteration" that it was played in. [T rounds][N seats] of rewards,
         in raw points, and S steps, a multiple of T.
       title: what the matches are of.

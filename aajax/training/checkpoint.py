@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from aajax.errors import InputError
 from aajax.files import os_error, write_json
-from aajax.lm.hosts import in_first
+from aajax.lm.mesh.hosts import in_first
 from aajax.records import read_object
 from aajax.types import PyTree
 

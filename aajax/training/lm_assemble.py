@@ -11,24 +11,24 @@ import optax
 from jax.sharding import Mesh
 
 from aajax.dialogue import registry
-from aajax.dialogue.critic import Critic, CriticState, make_critic
-from aajax.dialogue.language_model import LanguageModel, load_language_model
-from aajax.dialogue.learner import SpeechLoss, make_learner
-from aajax.dialogue.players import Player
+from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
+from aajax.dialogue.learning.learner import SpeechLoss, make_learner
+from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
+from aajax.dialogue.players.base import Player
+from aajax.dialogue.players.language_model import LanguageModel, load_language_model
+from aajax.dialogue.players.scripted import scripted_player
 from aajax.dialogue.pocket import pocket_folder
-from aajax.dialogue.scripted import scripted_player
-from aajax.dialogue.seating import GUEST, LEARNER, num_rows
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
-from aajax.lm import lora
-from aajax.lm.config import DecoderConfig
-from aajax.lm.decoder import Adapters, init_params
-from aajax.lm.fit import Fit, FitState
-from aajax.lm.hosts import padded_rows, processes
-from aajax.lm.peft_folder import load_peft
-from aajax.lm.sharding import check_divides, make_mesh, param_shardings, shard
-from aajax.lm.weights import load_params, read_config
+from aajax.lm.checkpoints.peft_folder import load_peft
+from aajax.lm.checkpoints.weights import load_params, read_config
+from aajax.lm.mesh.hosts import padded_rows, processes
+from aajax.lm.mesh.sharding import check_divides, make_mesh, param_shardings, shard
+from aajax.lm.model import lora
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, init_params
+from aajax.lm.training.fit import Fit, FitState
 from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig

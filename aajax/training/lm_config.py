@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from tyro.conf import arg
 
 from aajax import schema
-from aajax.dialogue import credit
-from aajax.dialogue.api_config import MAY_DIFFER, Endpoints
+from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
+from aajax.dialogue.learning import credit
+from aajax.dialogue.play.seating import Seating, num_rows
 from aajax.dialogue.pocket import PocketConfig
-from aajax.dialogue.seating import Seating, num_rows
 from aajax.errors import InputError
-from aajax.lm.lora import BLOCKS, LoraConfig, Targets
+from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.ops import alignment
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
 from aajax.training.config import Beta, Rate, Weight

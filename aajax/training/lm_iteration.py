@@ -14,15 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.dialogue import credit as credits
-from aajax.dialogue.batch import Place, SpeechBatch, places_of, speech_batch
-from aajax.dialogue.matches import Match
-from aajax.dialogue.measures import tallies
-from aajax.dialogue.play import play
-from aajax.dialogue.seating import LEARNER, NUM_SEATS, fixtures, num_rows
+from aajax.dialogue.learning import credit as credits
+from aajax.dialogue.learning.batch import Place, SpeechBatch, places_of, speech_batch
+from aajax.dialogue.play.lockstep import play
+from aajax.dialogue.play.matches import Match
+from aajax.dialogue.play.measures import tallies
+from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
 from aajax.keys import stream
-from aajax.lm.decoder import Adapters
-from aajax.lm.hosts import (
+from aajax.lm.mesh.hosts import (
     first_row,
     largest,
     own_rows,
@@ -30,6 +29,7 @@ from aajax.lm.hosts import (
     processes,
     rows_of_all,
 )
+from aajax.lm.model.decoder import Adapters
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_assemble import LmParts, LmState, random_numbers
 from aajax.training.lm_config import LmConfig
@@ -71,11 +71,11 @@ def iterate(
     config, began = parts.config, time.monotonic()
     rng = random_numbers(config, number)
     past = drawn_numbers(config, rng, number)
-    planned = fixtures(
+    planned = matchups(
         config.seating, rng, config.num_matches, config.group_size, past,
         number * config.num_matches,
     )  # fmt: skip
-    seats = [seat for fixture in planned for seat in fixture.seats]
+    seats = [seat for matchup in planned for seat in matchup.seats]
     playing = {seat.adapter for seat in seats if seat.adapter > 0}
     learner = Adapters(state.policy.weights, parts.scale)
     stack = updated(stack, learner, playing, load, parts.mesh)

@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from aajax.dialogue.players import Player, Reply, Request, Row
+from aajax.dialogue.players.base import Player, Reply, Request, Row
 from aajax.errors import InputError
-from aajax.lm import lora
-from aajax.lm.decoder import Adapters
-from aajax.lm.peft_config import CONFIG
-from aajax.lm.sharding import param_shardings, shard
+from aajax.lm.checkpoints.peft_config import CONFIG
+from aajax.lm.mesh.sharding import param_shardings, shard
+from aajax.lm.model import lora
+from aajax.lm.model.decoder import Adapters
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree
 

@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
-from aajax.dialogue.seating import Seating
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
 
 Change = Callable[[LmConfig], LmConfig]

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import jax
 
-from aajax.dialogue.matches import Match, save_matches
+from aajax.dialogue.play.matches import Match, save_matches
 from aajax.errors import DivergenceError, InputError
 from aajax.files import os_error, written_folder
-from aajax.lm.decoder import Adapters
-from aajax.lm.hosts import in_first, largest
-from aajax.lm.peft_folder import load_peft, save_peft
+from aajax.lm.checkpoints.peft_folder import load_peft, save_peft
+from aajax.lm.mesh.hosts import in_first, largest
+from aajax.lm.model.decoder import Adapters
 from aajax.training import checkpoint, metrics
 from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmParts, LmState

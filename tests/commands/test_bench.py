@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from aajax import cli
-from aajax.commands import bench, bench_timing, bench_training, bench_worlds
+from aajax.bench import environments, timing, training
+from aajax.commands import bench
 from aajax.training.assemble import make_env, make_trainer, seat_groups
 
 SMALL = {"num_games": 32, "num_steps": 4}
@@ -31,14 +32,14 @@ def check(result, unit, repeats=2):
 
 @pytest.mark.parametrize("world", ["ipd", "coin", "negotiation", "harvest"])
 def test_worlds_under_random_play(world):
-    measure = getattr(bench_worlds, f"measure_{world}")
+    measure = getattr(environments, f"measure_{world}")
     check(measure(2, **SMALL), "env-steps/s")
 
 
 @pytest.mark.parametrize("num_bits", [1, 2])
 def test_random_actions_are_equally_frequent_and_independent(num_bits):
     num_games, num_actions = 8192, 2**num_bits
-    actions = bench_worlds._random_bits(jax.random.key(0), num_games, num_bits)
+    actions = environments._random_bits(jax.random.key(0), num_games, num_bits)
     assert actions.shape == (2, num_games)
     joint = np.bincount(actions[0] * num_actions + actions[1])
     chance = num_actions**-2
@@ -49,8 +50,8 @@ def test_random_actions_are_equally_frequent_and_independent(num_bits):
 
 @pytest.mark.parametrize("counts_agents", [False, True])
 def test_training_in_small(counts_agents):
-    config = dataclasses.replace(bench_training.IPD, **SMALL)
-    result = bench_training._training(config, 2, 3, counts_agents)
+    config = dataclasses.replace(training.IPD, **SMALL)
+    result = training._training(config, 2, 3, counts_agents)
     check(result, "agent-steps/s" if counts_agents else "env-steps/s")
 
 
@@ -66,7 +67,7 @@ def test_training_in_small(counts_agents):
     ],
 )
 def test_training_is_of_published_size(name, num_learning, actor, critic):
-    config = getattr(bench_training, name)
+    config = getattr(training, name)
     trainer = make_trainer(config)({})
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     later, _ = jax.eval_shape(trainer.update, state)
@@ -81,7 +82,7 @@ def test_training_is_of_published_size(name, num_learning, actor, critic):
 
 def test_harvest_is_trained_as_published():
     """Five present and two past selves, of three blocks of 192 units and four heads."""
-    config = bench_training.HARVEST
+    config = training.HARVEST
     trainer = make_trainer(config)({})
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     later, _ = jax.eval_shape(trainer.update, state)
@@ -97,16 +98,16 @@ def test_harvest_is_trained_as_published():
 
 def test_how_long_a_run_would_take(monkeypatch):
     result = {"median": 100.0}
-    monkeypatch.setattr(bench_training, "_training", lambda *_, **__: result)
+    monkeypatch.setattr(training, "_training", lambda *_, **__: result)
     config = dataclasses.replace(
-        bench_training.IPD, num_updates=3600, num_games=5, num_steps=100
+        training.IPD, num_updates=3600, num_games=5, num_steps=100
     )
-    note = bench_training.measure_harvest(1, config)["note"]
+    note = training.measure_harvest(1, config)["note"]
     assert note == "5 h for 3600 updates"
 
 
 def test_rates_are_steps_by_seconds():
-    result = bench_timing.rates([2.0, 1.0, 4.0], 8, "agent-steps/s", 3.0)
+    result = timing.rates([2.0, 1.0, 4.0], 8, "agent-steps/s", 3.0)
     assert result == {
         "unit": "agent-steps/s",
         "median": 4.0,
@@ -117,8 +118,8 @@ def test_rates_are_steps_by_seconds():
 
 def test_a_new_process_tells_its_own_peak_memory():
     held = np.ones(2**27)  # 1 GB here, of which the new process knows nothing
-    measure = functools.partial(bench_worlds.measure_ipd, num_games=16, num_steps=2)
-    result = bench_timing.in_new_process(measure, 1)
+    measure = functools.partial(environments.measure_ipd, num_games=16, num_steps=2)
+    result = timing.in_new_process(measure, 1)
     check(result, "env-steps/s", repeats=1)
     assert result["peak_bytes"] is None or 2**24 < result["peak_bytes"] < held.nbytes
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from aajax import cli, lm
-from aajax.commands import bench_lm, bench_lm_torch, bench_lm_work, bench_timing
-from aajax.lm.weights import save_params
+from aajax.bench import lm as bench
+from aajax.bench import lm_torch, lm_work, timing
+from aajax.commands import bench_lm
+from aajax.lm.checkpoints.weights import save_params
 
 TINY = dataclasses.replace(
-    bench_lm.SMALL,
+    bench.SMALL,
     vocab_size=40,
     hidden_size=16,
     intermediate_size=24,
@@ -22,7 +24,7 @@ TINY = dataclasses.replace(
     num_kv_heads=1,
     head_dim=8,
 )
-WORK = bench_lm_work.Work(
+WORK = lm_work.Work(
     TINY, None, "float32", batch=2, rounds=2, turn=3, prompt=8, training_batch=2,
     training_length=8,
 )  # fmt: skip
@@ -40,7 +42,7 @@ def one_process(monkeypatch):
     def run(measure, repeats):
         return {**measure(repeats), "peak_bytes": 5_000_000}
 
-    monkeypatch.setattr(bench_lm, "in_new_process", run)
+    monkeypatch.setattr(bench, "in_new_process", run)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -55,7 +57,7 @@ def folder(tmp_path_factory):
 
 def test_all_is_measured_on_one_checkpoint(one_process, folder):
     work = dataclasses.replace(WORK, folder=folder)
-    record = bench_lm.measure(work, tuple(bench_lm.OURS), 2)
+    record = bench.measure(work, tuple(bench.OURS), 2)
     by = {what: list(each) for what, each in record["results"].items()}
     assert by == {
         "dialogue": ["aajax", "torch, generate", "torch, cache kept"],
@@ -78,7 +80,7 @@ def test_all_is_measured_on_one_checkpoint(one_process, folder):
 def test_torch_reads_the_whole_history_or_what_is_new(folder, monkeypatch):
     """Tokens that the model is given in every call, by way of its embedding."""
     work, given = dataclasses.replace(WORK, folder=folder), []
-    make = bench_lm_torch._model
+    make = lm_torch._model
     threads = torch.get_num_threads()
 
     def watched(work):
@@ -87,10 +89,10 @@ def test_torch_reads_the_whole_history_or_what_is_new(folder, monkeypatch):
         embedding.register_forward_hook(lambda m, x, y: given.append(x[0].shape[1]))
         return model
 
-    monkeypatch.setattr(bench_lm_torch, "_model", watched)
-    bench_lm_torch.measure_again(1, work)
+    monkeypatch.setattr(lm_torch, "_model", watched)
+    lm_torch.measure_again(1, work)
     again, given[:] = list(given), []
-    bench_lm_torch.measure_kept(1, work)
+    lm_torch.measure_kept(1, work)
     torch.set_num_threads(threads)
     # Twice, of which the first is not counted: 3 tokens heard and 3 sampled, the last
     # of which is read in the next round only, if at all.
@@ -104,11 +106,11 @@ def test_bounds_are_bytes_and_operations():
     layer = 16 * (16 + 8 + 8 + 16) + 16 + 8 + 8 + 3 * 16 * 24 + 2 * 16
     # Keys and values of 6 tokens, in the mean, of each of 2 sequences.
     read = 4 * (2 * layer + 40 * 16 + 2 * 6 * 2 * 2 * 8)
-    bounds = bench_lm_work.bounds(WORK, DEVICE)
+    bounds = lm_work.bounds(WORK, DEVICE)
     token = 2 * 2 * layer + 4 * 2 * 16 * 4.5
     assert bounds["decode"] == pytest.approx(2 * 6e9 / read)
     half = dataclasses.replace(WORK, dtype="bfloat16")
-    faster = bench_lm_work.bounds(half, DEVICE)["decode"]
+    faster = lm_work.bounds(half, DEVICE)["decode"]
     assert faster == pytest.approx(2 * bounds["decode"])
     assert bounds["prefill"] == pytest.approx(5e12 / token)
     assert bounds["training"] == pytest.approx(5e12 / (3 * (token + 2 * 40 * 16)))
@@ -118,12 +120,10 @@ def test_a_published_size_needs_no_torch(one_process, monkeypatch, tmp_path, cap
     monkeypatch.setattr(bench_lm, "find_shape", {"small": TINY}.__getitem__)
     monkeypatch.setattr(bench_lm.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(
-        bench_lm_work, "measure_device", lambda repeats, work: dict(DEVICE)
-    )
-    rate = bench_timing.rates([2.0, 4.0], 8, "tokens/s", 3.0)
+    monkeypatch.setattr(lm_work, "measure_device", lambda repeats, work: dict(DEVICE))
+    rate = timing.rates([2.0, 4.0], 8, "tokens/s", 3.0)
     run = {"prefill": lambda repeats, work: {"prefill": rate, "device_peak_bytes": 7e9}}
-    monkeypatch.setattr(bench_lm, "OURS", run)
+    monkeypatch.setattr(bench, "OURS", run)
     out = tmp_path / "new" / "lm.json"
     options = ["--model", "small", "--only", "prefill", "--out", str(out)]
     assert cli.main(["bench", "lm", *options]) == 0

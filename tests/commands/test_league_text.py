@@ -12,17 +12,17 @@ from dialogue import fake_endpoint as fake
 from aajax import cli, lm
 from aajax.commands import league_text, text_players
 from aajax.commands.text_voices import find_config
-from aajax.dialogue import endpoint as endpoints
 from aajax.dialogue import registry
-from aajax.dialogue.language_model import LanguageModel
-from aajax.dialogue.matches import load_matches
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.seating import LEARNER
+from aajax.dialogue.endpoints import endpoint as endpoints
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.matches import load_matches
+from aajax.dialogue.play.seating import LEARNER
+from aajax.dialogue.players.language_model import LanguageModel
 from aajax.keys import stream
-from aajax.lm import lora
-from aajax.lm.peft_folder import save_peft
-from aajax.lm.pocket_tokenizer import pocket_tokenizer
-from aajax.lm.weights import save_params
+from aajax.lm.checkpoints.peft_folder import save_peft
+from aajax.lm.checkpoints.weights import save_params
+from aajax.lm.model import lora
+from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig, Lora, Speaking
 from aajax.training.run import open_folder
@@ -176,8 +176,8 @@ def test_adapters_of_one_model(folders, tmp_path):
         for name in (run, "base")
     }
     seats = Seat(run), Seat("base")
-    fixture = Fixture(spoken.number, 0, spoken.world_seed, seats)
-    (again,) = play(game, guests, [fixture], stream(0, "league in words: answers"))
+    matchup = Matchup(spoken.number, 0, spoken.world_seed, seats)
+    (again,) = play(game, guests, [matchup], stream(0, "league in words: answers"))
     for seat in (0, 1):
         here, there = (match.turns[seat][0].tokens for match in (again, spoken))
         assert here.ids == there.ids

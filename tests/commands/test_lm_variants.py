@@ -17,8 +17,8 @@ from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 from aajax import cli
 from aajax.commands import evaluate_lm
 from aajax.dialogue import registry
-from aajax.lm import lora
-from aajax.lm.peft_folder import save_peft
+from aajax.lm.checkpoints.peft_folder import save_peft
+from aajax.lm.model import lora
 from aajax.report import lm_curves
 from aajax.training import lm_assemble, lm_run
 from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS

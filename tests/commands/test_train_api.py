@@ -9,8 +9,8 @@ from tiny_speech import LORA, tiny_folder
 
 from aajax import cli
 from aajax.commands import evaluate_lm
-from aajax.dialogue import endpoint as endpoints
-from aajax.dialogue.journal import Journal
+from aajax.dialogue.endpoints import endpoint as endpoints
+from aajax.dialogue.endpoints.journal import Journal
 
 NEEDED = 2 * 4 * 2  # iterations, matches, rounds
 

@@ -11,8 +11,8 @@ import pytest
 from transcript_matches import Vocabulary, match
 
 from aajax import cli
-from aajax.dialogue.matches import save_matches
-from aajax.lm.pocket_tokenizer import pocket_tokenizer
+from aajax.dialogue.play.matches import save_matches
+from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
 
 ITERATIONS = (0, 5, 10, 15)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from tiny_speech import tiny_adapters, tiny_folder
 
-from aajax.dialogue.language_model import load_language_model
+from aajax.dialogue.players.language_model import load_language_model
 from aajax.dialogue.registry import make
 
 

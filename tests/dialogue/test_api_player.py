@@ -14,15 +14,15 @@ import jax
 import pytest
 from tiny_words import CHOICE, TinyWords
 
-from aajax.dialogue import api, exchange
-from aajax.dialogue.api import api_player, reminder
-from aajax.dialogue.api_config import ApiConfig
-from aajax.dialogue.budget import Budget
-from aajax.dialogue.completions import most_tokens, read_completion
-from aajax.dialogue.endpoint import EndpointError
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Reply, Request, Row
-from aajax.dialogue.scripted import scripted_player
+from aajax.dialogue.endpoints import api, exchange
+from aajax.dialogue.endpoints.api import api_player, reminder
+from aajax.dialogue.endpoints.api_config import ApiConfig
+from aajax.dialogue.endpoints.budget import Budget
+from aajax.dialogue.endpoints.completions import most_tokens, read_completion
+from aajax.dialogue.endpoints.endpoint import EndpointError
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.dialogue.players.scripted import scripted_player
 from aajax.errors import InputError
 
 KEY = "sk-very-secret"
@@ -566,8 +566,8 @@ def test_at_the_table(serve):
     game = TinyWords()
     at_table = {"api": api_player(config), "nice": scripted_player(game, "tit_for_tat")}
     seats = (Seat("api"), Seat("nice"))
-    fixtures = [Fixture(number, 0, 0, seats) for number in range(2)]
-    matches = play(game, at_table, fixtures, jax.random.key(0))
+    matchups = [Matchup(number, 0, 0, seats) for number in range(2)]
+    matches = play(game, at_table, matchups, jax.random.key(0))
     assert [match.rewards for match in matches] == [[[5, 0], [1, 1]]] * 2
     assert len(endpoint.requests) == 8
     texts = "word 0 <m>hi</m> choice 1 <B> word 2 <m>hi</m> choice 3"

@@ -6,10 +6,10 @@ import optax
 import pytest
 from tiny_speech import TINY, tiny_adapters, tiny_hidden
 
-from aajax.dialogue.batch import Place, speech_batch
-from aajax.dialogue.critic import make_critic
-from aajax.dialogue.matches import Match, Turn
-from aajax.dialogue.players import Tokens
+from aajax.dialogue.learning.batch import Place, speech_batch
+from aajax.dialogue.learning.critic import make_critic
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.dialogue.players.base import Tokens
 
 TARGET = np.array([[3.0, 0.5], [-1.0, 0.5], [3.0, 9.0], [-1.0, 0.5]], np.float32)
 

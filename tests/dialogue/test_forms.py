@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from aajax.dialogue.forms import complete, in_words
+from aajax.dialogue.players.forms import complete, in_words
 
 WORDS = {
     "<A>|<B>": '"<A>" or "<B>"',

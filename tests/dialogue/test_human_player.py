@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 from tiny_words import CHOICE, WORD, TinyWords
 
-from aajax.dialogue.human import HumanPlayer
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Reply, Request, Row
-from aajax.dialogue.scripted import scripted_player
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.dialogue.players.human import HumanPlayer
+from aajax.dialogue.players.scripted import scripted_player
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_at_the_table(sit_down):
     game = TinyWords()
     at_table = {"me": player, "mean": scripted_player(game, "always_defect")}
     seats = (Seat("me"), Seat("mean"))
-    (match,) = play(game, at_table, [Fixture(0, 0, 0, seats)], jax.random.key(0))
+    (match,) = play(game, at_table, [Matchup(0, 0, 0, seats)], jax.random.key(0))
     assert match.rewards == [[0, 5], [0, 5]]
     assert [turn.answer for turn in match.turns[0]] == [
         "<m>hi</m>", "<A>", "<m>oh</m>", "<A>"

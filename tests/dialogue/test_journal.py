@@ -11,14 +11,14 @@ import jax
 import pytest
 from tiny_words import CHOICE, TinyWords
 
-from aajax.dialogue.api import api_player
-from aajax.dialogue.api_config import ApiConfig
-from aajax.dialogue.completions import most_tokens
-from aajax.dialogue.endpoint import EndpointError
-from aajax.dialogue.journal import Journal, Place, digest
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Reply, Request, Row
-from aajax.dialogue.scripted import scripted_player
+from aajax.dialogue.endpoints.api import api_player
+from aajax.dialogue.endpoints.api_config import ApiConfig
+from aajax.dialogue.endpoints.completions import most_tokens
+from aajax.dialogue.endpoints.endpoint import EndpointError
+from aajax.dialogue.endpoints.journal import Journal, Place, digest
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.dialogue.players.scripted import scripted_player
 from aajax.errors import InputError
 
 ANSWER = {"text": "<A>", "reasoning": "", "finish": "stop"}
@@ -202,8 +202,8 @@ def behaving(number, request):
 
 def test_an_evaluation_that_crashes_resumes_without_paying_twice(path):
     game = TinyWords(num_rounds=3)
-    fixtures = [
-        Fixture(number, 0, number, (Seat("api"), Seat(("random", "api")[number % 2])))
+    matchups = [
+        Matchup(number, 0, number, (Seat("api"), Seat(("random", "api")[number % 2])))
         for number in range(4)
     ]
 
@@ -212,7 +212,7 @@ def test_an_evaluation_that_crashes_resumes_without_paying_twice(path):
             "api": api_player(config(url), journal),
             "random": scripted_player(game, "random"),
         }
-        return play(game, at_table, fixtures, jax.random.key(0))
+        return play(game, at_table, matchups, jax.random.key(0))
 
     with fake.serving(behaving) as (endpoint, url):
         matches = evaluate(url, None)

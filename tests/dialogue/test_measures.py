@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aajax.dialogue import registry
-from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
-from aajax.dialogue.measures import measure, tallies
-from aajax.dialogue.players import Tokens
+from aajax.dialogue.play.matches import Match, Turn, load_matches, save_matches
+from aajax.dialogue.play.measures import measure, tallies
+from aajax.dialogue.players.base import Tokens
 from aajax.envs.matrix import public_goods
 from aajax.envs.matrix.words import MatrixWords, outcomes
 from aajax.envs.text import Tally

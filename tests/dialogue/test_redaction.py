@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajax.dialogue.redaction import redactor
+from aajax.dialogue.endpoints.redaction import redactor
 
 SPELLINGS = (
     str,

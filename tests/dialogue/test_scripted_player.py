@@ -8,9 +8,9 @@ import pytest
 from tiny_words import TinyWords
 
 from aajax.dialogue import registry
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Request, Row
-from aajax.dialogue.scripted import scripted_names, scripted_player
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.base import Request, Row
+from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.envs.trust_and_split import trust_and_split
 from aajax.envs.trust_and_split.players import players as trust_players
 
@@ -27,7 +27,7 @@ class Numbers(TinyWords):
 
 
 def fixture(number, *names):
-    return Fixture(number, number, number, tuple(map(Seat, names)))
+    return Matchup(number, number, number, tuple(map(Seat, names)))
 
 
 def choices(match, seat):
@@ -38,11 +38,11 @@ def test_players_of_the_prisoners_dilemma():
     game = TinyWords(num_rounds=4)
     names = ("tit_for_tat", "always_defect", "win_stay_lose_shift")
     at_table = {name: scripted_player(game, name) for name in names}
-    fixtures = [
+    matchups = [
         fixture(0, "tit_for_tat", "always_defect"),
         fixture(1, "always_defect", "win_stay_lose_shift"),
     ]
-    first, second = play(game, at_table, fixtures, jax.random.key(0))
+    first, second = play(game, at_table, matchups, jax.random.key(0))
     assert (choices(first, 0), choices(first, 1)) == ("ABBB", "BBBB")
     assert (choices(second, 0), choices(second, 1)) == ("BBBB", "ABAB")
     assert first.rewards == [[0, 5], [1, 1], [1, 1], [1, 1]]
@@ -53,9 +53,9 @@ def test_players_of_the_prisoners_dilemma():
 def test_a_row_plays_alike_whoever_plays_beside_it():
     game = TinyWords(num_rounds=20)
     player = {"random": scripted_player(game, "random")}
-    fixtures = [fixture(number, "random", "random") for number in (3, 8, 5)]
-    together = play(game, player, fixtures, jax.random.key(1))
-    alone = [play(game, player, [one], jax.random.key(1))[0] for one in fixtures]
+    matchups = [fixture(number, "random", "random") for number in (3, 8, 5)]
+    together = play(game, player, matchups, jax.random.key(1))
+    alone = [play(game, player, [one], jax.random.key(1))[0] for one in matchups]
     assert together == alone
     # Chance of its own in each seat of each match.
     said = {choices(match, seat) for match in together for seat in (0, 1)}
@@ -96,8 +96,8 @@ def test_every_player_of_every_game_answers_in_form(name):
     game = registry.make(name, num_rounds=2)
     names = game.scripted().names
     at_table = {name: scripted_player(game, name) for name in names}
-    fixtures = [fixture(i, name, names[-1]) for i, name in enumerate(names)]
-    for match in play(game, at_table, fixtures, jax.random.key(0)):
+    matchups = [fixture(i, name, names[-1]) for i, name in enumerate(names)]
+    for match in play(game, at_table, matchups, jax.random.key(0)):
         turns = [turn for seat in match.turns for turn in seat]
         assert all(turn.valid and turn.tries <= 1 for turn in turns)
         assert any(turn.tries == 1 for turn in turns)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from aajax.dialogue.batch import Place, places_of, speech_batch
-from aajax.dialogue.matches import Match, Turn
-from aajax.dialogue.players import Tokens
+from aajax.dialogue.learning.batch import Place, places_of, speech_batch
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.dialogue.players.base import Tokens
 
 
 def said(step, prompt, ids):

@@ -10,11 +10,11 @@ import pytest
 from tiny_speech import TINY, tiny_adapters, tiny_hidden
 
 from aajax import lm
-from aajax.dialogue.batch import Place, speech_batch
-from aajax.dialogue.learner import SpeechLoss, make_learner
-from aajax.dialogue.matches import Match, Turn
-from aajax.dialogue.players import Tokens
-from aajax.lm.grammar import next_state
+from aajax.dialogue.learning.batch import Place, speech_batch
+from aajax.dialogue.learning.learner import SpeechLoss, make_learner
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.dialogue.players.base import Tokens
+from aajax.lm.sampling.grammar import next_state
 from aajax.ops.surrogate import kl_k3_reverse
 
 DONE, VOCAB = 257, TINY.vocab_size

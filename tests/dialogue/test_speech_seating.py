@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from aajax.dialogue.play import Fixture, Seat
-from aajax.dialogue.seating import Seating, fixtures, num_rows
+from aajax.dialogue.play.lockstep import Matchup, Seat
+from aajax.dialogue.play.seating import Seating, matchups, num_rows
 
 ME, GUEST = Seat("model", 0), Seat("guest", -1)
 
@@ -18,7 +18,7 @@ def past(number):
 def drawn(seating, num_matches=8, group_size=2, num_past=0, seed=0, **options):
     rng = np.random.default_rng(seed)
     past_selves = range(1, num_past + 1)
-    return fixtures(seating, rng, num_matches, group_size, past_selves, **options)
+    return matchups(seating, rng, num_matches, group_size, past_selves, **options)
 
 
 def held(matches):
@@ -34,7 +34,7 @@ def test_both_learn_from_each_other():
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 4
     assert all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in seeds)
-    assert isinstance(matches[0], Fixture)
+    assert isinstance(matches[0], Matchup)
 
 
 def test_the_learners_seat_alternates_from_group_to_group():
@@ -64,7 +64,7 @@ def test_past_selves_sit_opposite_and_do_not_learn(learners):
 
 def test_past_selves_are_those_that_there_are():
     seating, rng = Seating("first", past_share=1.0), np.random.default_rng(0)
-    matches = fixtures(seating, rng, 40, 1, [3, 40])
+    matches = matchups(seating, rng, 40, 1, [3, 40])
     assert {match.seats[1] for match in matches} == {past(3), past(40)}
 
 

@@ -11,11 +11,11 @@ import pytest
 from reference import alignment, speech
 from tiny_words import TinyWords
 
-from aajax.dialogue import credit
-from aajax.dialogue.matches import save_matches
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Reply, Tokens
-from aajax.dialogue.seating import Seating, fixtures
+from aajax.dialogue.learning import credit
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.matches import save_matches
+from aajax.dialogue.play.seating import Seating, matchups
+from aajax.dialogue.players.base import Reply, Tokens
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_iteration import learn
 
@@ -54,7 +54,7 @@ class Dumb(Talker):
 def played(seating, group_size=4, num_past=2):
     rng = np.random.default_rng(3)
     past = range(1, num_past + 1)
-    planned = fixtures(seating, rng, MATCHES, group_size, past)
+    planned = matchups(seating, rng, MATCHES, group_size, past)
     players = {"model": Talker(), "guest": Dumb()}
     return play(TinyWords(num_rounds=ROUNDS), players, planned, jax.random.key(0))
 
@@ -234,7 +234,7 @@ def test_credits_with_a_critic(tmp_path, algorithm, seating):
 
 def test_who_is_compared_with_whom():
     (match,) = play(
-        TinyWords(), {"a": Talker()}, [Fixture(0, 0, 0, (Seat("a"),) * 2)],
+        TinyWords(), {"a": Talker()}, [Matchup(0, 0, 0, (Seat("a"),) * 2)],
         jax.random.key(0),
     )  # fmt: skip
     both, first = (True, True), (True, False)

@@ -11,13 +11,13 @@ import pytest
 from tiny_words import CHOICE, WORD, TinyWords
 
 from aajax.dialogue import registry
-from aajax.dialogue.batch import places_of, speech_batch
-from aajax.dialogue.language_model import load_language_model
-from aajax.dialogue.learner import score_speech
-from aajax.dialogue.matches import Match, Turn, load_matches, save_matches
-from aajax.dialogue.play import Fixture, Seat, play
-from aajax.dialogue.players import Reply, Row, Tokens
-from aajax.dialogue.scripted import scripted_player
+from aajax.dialogue.learning.batch import places_of, speech_batch
+from aajax.dialogue.learning.learner import score_speech
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.matches import Match, Turn, load_matches, save_matches
+from aajax.dialogue.players.base import Reply, Row, Tokens
+from aajax.dialogue.players.language_model import load_language_model
+from aajax.dialogue.players.scripted import scripted_player
 from aajax.report.transcript import page
 
 KEY = jax.random.key(5)
@@ -51,17 +51,17 @@ def word_or_choice(row, step):
 def fixture(number, *seats, **options):
     seats = tuple(Seat(*seat) if isinstance(seat, tuple) else Seat(seat)
                   for seat in seats)  # fmt: skip
-    return Fixture(number, number // 2, 7 + number // 2, seats, **options)
+    return Matchup(number, number // 2, 7 + number // 2, seats, **options)
 
 
 def test_a_match_by_hand():
     game = TinyWords()
     scribe, other = Scribe(word_or_choice), Scribe(lambda row, step: "<A> and more")
-    fixtures = [
+    matchups = [
         fixture(3, "scribe", "other", trained=(True, False)),
         fixture(1, ("other", 4), "scribe"),
     ]
-    first, second = play(game, {"scribe": scribe, "other": other}, fixtures, KEY)
+    first, second = play(game, {"scribe": scribe, "other": other}, matchups, KEY)
     assert first == Match(
         game="tiny", number=3, group=1, world_seed=8, players=("scribe", "other"),
         adapters=(-1, -1), trained=(True, False), facts=[{}, {}],
@@ -103,15 +103,15 @@ def test_chance_of_a_row_follows_from_its_match_seat_and_step_alone():
     heard = []
     for numbers in ([4, 0, 2], [2], [0, 4]):
         scribe = Scribe(word_or_choice)
-        fixtures = [fixture(number, "scribe", "scribe") for number in numbers]
-        play(TinyWords(), {"scribe": scribe}, fixtures, KEY)
+        matchups = [fixture(number, "scribe", "scribe") for number in numbers]
+        play(TinyWords(), {"scribe": scribe}, matchups, KEY)
         heard.append({place: chance for place, (_, chance) in scribe.heard.items()})
     together, alone, two = heard
     assert together == alone | two
     assert len(set(map(tuple, together.values()))) == len(together) == 3 * 2 * 4
     scribe = Scribe(word_or_choice)
-    fixtures = [fixture(2, "scribe", "scribe")]
-    play(TinyWords(), {"scribe": scribe}, fixtures, jax.random.key(6))
+    matchups = [fixture(2, "scribe", "scribe")]
+    play(TinyWords(), {"scribe": scribe}, matchups, jax.random.key(6))
     assert all(chance != alone[place] for place, (_, chance) in scribe.heard.items())
 
 
@@ -119,15 +119,15 @@ def test_chance_of_a_row_follows_from_its_match_seat_and_step_alone():
 def test_equal_seeds_are_equal_worlds_whatever_is_done(name):
     game = registry.make(name, "short", num_rounds=4)
     players = {"random": scripted_player(game, "random")}
-    fixtures = [fixture(number, "random", "random") for number in range(4)]
-    matches = play(game, players, fixtures, KEY)
+    matchups = [fixture(number, "random", "random") for number in range(4)]
+    matches = play(game, players, matchups, KEY)
     facts = [match.facts for match in matches]
     assert [len(one) for one in facts] == [4] * 4
     assert facts[0] == facts[1] != facts[2] == facts[3]
     assert matches[0].actions != matches[1].actions
     # Nor does it matter who plays.
     greedy = {"random": scripted_player(game, "always_defect")}
-    others = play(game, greedy, fixtures[1:2], jax.random.key(6))
+    others = play(game, greedy, matchups[1:2], jax.random.key(6))
     assert others[0].facts == facts[1]
     assert others[0].actions != matches[1].actions
 
@@ -140,8 +140,8 @@ def test_shuffled_words_are_those_of_another_match(num_matches):
     def say(row, step):
         return f"<m>{row.match}.{row.seat}</m>" if step % 2 == 0 else "<A>"
 
-    fixtures = [fixture(number, "scribe", "scribe") for number in range(num_matches)]
-    matches = play(game, {"scribe": Scribe(say)}, fixtures, KEY, shuffled=("word",))
+    matchups = [fixture(number, "scribe", "scribe") for number in range(num_matches)]
+    matches = play(game, {"scribe": Scribe(say)}, matchups, KEY, shuffled=("word",))
     for step in (0, 2):
         speaker = next(i for i in (0, 1) if matches[0].turns[i][step].kind)
         said = [match.turns[speaker][step].answer for match in matches]
@@ -155,9 +155,9 @@ def test_shuffled_words_are_those_of_another_match(num_matches):
 def test_shuffled_messages_cost_those_who_believe_them():
     game = registry.make("trust-and-split", "short", messages="hands", num_rounds=6)
     players = {"fair": scripted_player(game, "always_cooperate")}
-    fixtures = [Fixture(m, m, m, (Seat("fair"),) * 2) for m in range(32)]
+    matchups = [Matchup(m, m, m, (Seat("fair"),) * 2) for m in range(32)]
     earned = [
-        np.mean([match.rewards for match in play(game, players, fixtures, KEY, kinds)])
+        np.mean([match.rewards for match in play(game, players, matchups, KEY, kinds)])
         for kinds in ((), ("message",))
     ]
     assert earned[0] == 50 and earned[1] < 45
@@ -170,31 +170,31 @@ def test_what_cannot_be_shuffled():
     )
     with pytest.raises(ValueError, match="shuffled has 'message': word, choice are"):
         play(TinyWords(), players, two, KEY, ("message",))
-    with pytest.raises(ValueError, match="fixtures is one match: two or more are"):
+    with pytest.raises(ValueError, match="matchups is one match: two or more are"):
         play(TinyWords(), players, two[:1], KEY, ("word",))
 
 
 @pytest.mark.parametrize(
-    ("fixtures", "reason"),
+    ("matchups", "reason"),
     [
-        ([], "fixtures is empty: at least one match is needed"),
+        ([], "matchups is empty: at least one match is needed"),
         (
             [fixture(1, "scribe", "scribe")] * 2,
-            "fixtures has numbers [1, 1]: each once is needed",
+            "matchups has numbers [1, 1]: each once is needed",
         ),
         (
             [fixture(1, "scribe")],
-            "fixtures has a match with 1 seats: 2 are needed",
+            "matchups has a match with 1 seats: 2 are needed",
         ),
         (
             [fixture(1, "scribe", "nobody")],
-            "fixtures has player 'nobody': one of scribe is needed",
+            "matchups has player 'nobody': one of scribe is needed",
         ),
     ],
 )
-def test_matches_that_cannot_be_played(fixtures, reason):
+def test_matches_that_cannot_be_played(matchups, reason):
     with pytest.raises(ValueError) as error:
-        play(TinyWords(), {"scribe": Scribe(word_or_choice)}, fixtures, KEY)
+        play(TinyWords(), {"scribe": Scribe(word_or_choice)}, matchups, KEY)
     assert str(error.value) == reason
 
 
@@ -208,12 +208,12 @@ MIXED = [
 
 @pytest.fixture(scope="module")
 def spoken(model, dilemma):
-    """`spoken(fixtures, **options)`: matches of the model and a scripted player."""
+    """`spoken(matchups, **options)`: matches of the model and a scripted player."""
     script = scripted_player(dilemma, "tit_for_tat")
 
-    def of(fixtures, **options):
+    def of(matchups, **options):
         at_table = {"model": model(**options), "script": script}
-        return play(dilemma, at_table, fixtures, KEY)
+        return play(dilemma, at_table, matchups, KEY)
 
     return of
 
@@ -258,9 +258,9 @@ def log_probs(matches):
 @pytest.mark.parametrize("options", [{}, FREE], ids=["grammar", "free"])
 def test_a_match_is_the_same_alone_and_among_others(spoken, options):
     together = spoken(MIXED, **options)
-    for fixtures in ([MIXED[0]], MIXED[1:], MIXED[::-1]):
-        apart = spoken(fixtures, **options)
-        order = [MIXED.index(one) for one in fixtures]
+    for matchups in ([MIXED[0]], MIXED[1:], MIXED[::-1]):
+        apart = spoken(matchups, **options)
+        order = [MIXED.index(one) for one in matchups]
         assert_alike(apart, [together[b] for b in order])
     rows = [seat for match in together for seat in match.turns if seat[0].tokens]
     assert len({tuple(turn.answer for turn in row) for row in rows}) >= 3
@@ -269,7 +269,7 @@ def test_a_match_is_the_same_alone_and_among_others(spoken, options):
 
 
 def test_who_speaks_matters(spoken):
-    """The adapter that a fixture names is the one that speaks."""
+    """The adapter that a matchup names is the one that speaks."""
     (match,) = spoken([MIXED[0]])
     swapped = fixture(0, ("model", 1), ("model", 2), trained=(True, False))
     (other,) = spoken([swapped])

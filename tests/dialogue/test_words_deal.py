@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from words_by_hand import ByHand
 
-from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.dialogue.registry import make
-from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.envs.negotiation.utilities import Stakes
 
 
@@ -109,11 +109,11 @@ def test_scripted_players_announce_what_they_ask_for():
     names = scripted_names(game)
     assert set(names) >= {"always_cooperate", "always_defect", "tit_for_tat", "random"}
     players = {name: scripted_player(game, name) for name in names}
-    fixtures = [
-        Fixture(number, number, number, (Seat(name), Seat("always_defect")))
+    matchups = [
+        Matchup(number, number, number, (Seat(name), Seat("always_defect")))
         for number, name in enumerate(names)
     ]
-    for match in play(game, players, fixtures, jax.random.key(0)):
+    for match in play(game, players, matchups, jax.random.key(0)):
         greedy = [turn for turn in match.turns[1] if turn.kind]
         assert len(greedy) == 6
         assert all(turn.valid for seat in match.turns for turn in seat)
@@ -130,8 +130,8 @@ def test_scripted_players_announce_what_they_ask_for():
 def test_who_wants_different_items_makes_a_deal():
     game = make("deal-or-no-deal", "short", num_rounds=40)
     players = {"nice": scripted_player(game, "always_cooperate")}
-    fixtures = [Fixture(0, 0, 0, (Seat("nice"), Seat("nice")))]
-    (match,) = play(game, players, fixtures, jax.random.key(0))
+    matchups = [Matchup(0, 0, 0, (Seat("nice"), Seat("nice")))]
+    (match,) = play(game, players, matchups, jax.random.key(0))
     deals = 0
     for facts, earned in zip(match.facts, match.rewards, strict=True):
         values, stock = np.array(facts["values"]), np.array(facts["stock"][0])

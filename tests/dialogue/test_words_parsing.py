@@ -11,7 +11,7 @@ import pytest
 from aajax.dialogue.registry import make, text_specs
 from aajax.envs.base import Discrete
 from aajax.envs.trust_and_split.words import MOST_CHARS
-from aajax.lm.grammar import compile_grammar, matches
+from aajax.lm.sampling.grammar import compile_grammar, matches
 
 GAMES = tuple(text_specs())
 

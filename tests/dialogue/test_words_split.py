@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from words_by_hand import ByHand
 
-from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.scripted import scripted_player
 from aajax.dialogue.registry import make
-from aajax.dialogue.scripted import scripted_player
 
 VALUES = np.array([[10, 1, 1], [1, 10, 1]], np.int32)
 
@@ -105,12 +105,12 @@ def test_scripted_players_earn_what_they_do_in_the_world():
     game = make("split", "short")
     names = ("welfare", "greedy")
     sides = [(a, b) for a in names for b in names]
-    fixtures = [
-        Fixture(number, number // 4, number // 4, tuple(map(Seat, sides[number % 4])))
+    matchups = [
+        Matchup(number, number // 4, number // 4, tuple(map(Seat, sides[number % 4])))
         for number in range(16)
     ]
     players = {name: scripted_player(game, name) for name in names}
-    matches = play(game, players, fixtures, jax.random.key(0))
+    matches = play(game, players, matchups, jax.random.key(0))
     exact = {
         ("welfare", "welfare"): {12: (105, 105), 21: (150, 150)},
         ("greedy", "greedy"): {12: (60, 60), 21: (105, 105)},

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from words_by_hand import ByHand
 
-from aajax.dialogue.play import Fixture, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.dialogue.registry import make
-from aajax.dialogue.scripted import scripted_names, scripted_player
 from aajax.envs import trust_and_split
 from aajax.envs.trust_and_split import HANDS
 
@@ -237,11 +237,11 @@ def test_scripted_players_sit_down(messages):
     game = make("trust-and-split", "short", messages=messages, num_rounds=6)
     names = scripted_names(game)
     players = {name: scripted_player(game, name) for name in names}
-    fixtures = [
-        Fixture(number, number, number, (Seat(name), Seat("welfare")))
+    matchups = [
+        Matchup(number, number, number, (Seat(name), Seat("welfare")))
         for number, name in enumerate(names)
     ]
-    for match in play(game, players, fixtures, jax.random.key(0)):
+    for match in play(game, players, matchups, jax.random.key(0)):
         answers = [turn for seat in match.turns for turn in seat if turn.kind]
         assert len(answers) == 6 * 4
         for turn in answers:

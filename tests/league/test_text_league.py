@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from aajax.dialogue import registry
-from aajax.dialogue.matches import load_matches
-from aajax.dialogue.play import Seat
-from aajax.dialogue.scripted import ScriptedPlayer, scripted_player
+from aajax.dialogue.play.lockstep import Seat
+from aajax.dialogue.play.matches import load_matches
+from aajax.dialogue.players.scripted import ScriptedPlayer, scripted_player
 from aajax.league.text_league import (
     ALL_MATCHES,
     Entrant,

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from aajax.lm import bounds
-from aajax.lm.config import DecoderConfig
-from aajax.lm.decoder import forward, init_params
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import forward, init_params
+from aajax.lm.planning import bounds
 
 CONFIG = DecoderConfig(
     family="qwen2",

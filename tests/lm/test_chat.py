@@ -5,8 +5,8 @@ import hypothesis.strategies as st
 import pytest
 from reference import chat_families as families
 
-from aajax.lm.chat import find_template
-from aajax.lm.tokens import load_tokenizer
+from aajax.lm.text.chat import find_template
+from aajax.lm.text.tokens import load_tokenizer
 
 NAMES = list(families.FAMILIES)
 REFUSING = "a chat template that only appends to a dialogue is needed"

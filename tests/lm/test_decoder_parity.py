@@ -11,7 +11,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from aajax import lm
-from aajax.lm import weights
+from aajax.lm.checkpoints import weights
 
 SMALL = {
     "vocab_size": 60,

@@ -13,21 +13,25 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.lm import lora, peft_folder, weights
+from aajax.lm.checkpoints import peft_folder, weights
+from aajax.lm.model import lora
 
 pytestmark = pytest.mark.slow  # three processes, each of which compiles
 
 PROGRAM = """
 import sys
-from aajax.lm import sharding
+from aajax.lm.mesh import sharding
 
 sharding.start_distributed()
 
 import jax, numpy as np, optax
 from jax.experimental.multihost_utils import process_allgather
 from aajax import lm
-from aajax.lm import fit, grammar, lora, peft_folder, weights
-from aajax.lm.sampler import Sampler
+from aajax.lm.training import fit
+from aajax.lm.sampling import grammar
+from aajax.lm.model import lora
+from aajax.lm.checkpoints import peft_folder, weights
+from aajax.lm.sampling.sampler import Sampler
 
 folder, out = sys.argv[1:]
 mesh = sharding.make_mesh(fsdp=-1)

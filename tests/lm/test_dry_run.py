@@ -10,7 +10,9 @@ import optax
 import pytest
 
 from aajax import lm
-from aajax.lm import dry_run, fit, lora, shapes
+from aajax.lm.model import lora
+from aajax.lm.planning import dry_run, shapes
+from aajax.lm.training import fit
 
 SEVEN = shapes.find_shape("qwen2.5-7b")
 JOB = dry_run.Job(batch=8, length=1024)

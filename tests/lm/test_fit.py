@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from aajax import lm
-from aajax.lm import fit, lora
+from aajax.lm.model import lora
+from aajax.lm.training import fit
 
 BATCH, LENGTH, VOCAB, CHUNK = 4, 24, 50, 8
 CONFIG = lm.DecoderConfig(

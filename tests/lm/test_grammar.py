@@ -15,9 +15,15 @@ import llguidance
 import numpy as np
 import pytest
 
-from aajax.lm import grammar_child
-from aajax.lm.grammar import FREE, allowed_tokens, compile_grammar, matches, next_state
-from aajax.lm.grammar_compile import byte_automata
+from aajax.lm.sampling import grammar_child
+from aajax.lm.sampling.grammar import (
+    FREE,
+    allowed_tokens,
+    compile_grammar,
+    matches,
+    next_state,
+)
+from aajax.lm.sampling.grammar_compile import byte_automata
 
 BYTES = [bytes([byte]) for byte in range(256)]
 WORDS = [b"ab", b"ba", b"<<", b"end", b">>", b" coins", b"12", b"aab", "é".encode()]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aajax import lm
-from aajax.lm.config import FAMILIES
+from aajax.lm.model.config import FAMILIES
 
 SMALL = {
     "vocab_size": 50,

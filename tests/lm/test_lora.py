@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.lm import lora
+from aajax.lm.model import lora
 
 CONFIG = lm.DecoderConfig(
     family="qwen2",

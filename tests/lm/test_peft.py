@@ -13,7 +13,8 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from aajax import lm
-from aajax.lm import lora, peft_folder, weights
+from aajax.lm.checkpoints import peft_folder, weights
+from aajax.lm.model import lora
 
 SMALL = {
     "vocab_size": 40,

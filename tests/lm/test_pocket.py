@@ -25,11 +25,11 @@ from aajax.envs.trust_and_split.pocket import (
     ruled_winnings,
 )
 from aajax.errors import DivergenceError
-from aajax.lm.chat import find_template
-from aajax.lm.pocket_tokenizer import pocket_tokenizer
-from aajax.lm.sampler import Sampler
-from aajax.lm.tokens import load_tokenizer
-from aajax.lm.weights import load_params, read_config
+from aajax.lm.checkpoints.weights import load_params, read_config
+from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.text.chat import find_template
+from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
+from aajax.lm.text.tokens import load_tokenizer
 
 TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "batch": 4, "steps": 12}
 DIALOGUES = PocketConfig(**TINY, length=256, learning_rate=0.03)

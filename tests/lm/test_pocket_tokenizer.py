@@ -7,9 +7,9 @@ import hypothesis.strategies as st
 import pytest
 from transformers import AutoTokenizer
 
-from aajax.lm.chat import find_template
-from aajax.lm.pocket_tokenizer import SMALLEST, pocket_tokenizer
-from aajax.lm.tokens import load_tokenizer
+from aajax.lm.text.chat import find_template
+from aajax.lm.text.pocket_tokenizer import SMALLEST, pocket_tokenizer
+from aajax.lm.text.tokens import load_tokenizer
 
 TEXTS = ["you ask and I answer, you keep and I keep what we ask for"] * 3
 # Not qwen2, to which transformers gives a pre-tokenizer of its own, whatever the folder

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.lm.cache import cut
-from aajax.lm.decoding import decode, draw
-from aajax.lm.rows import block_width
-from aajax.lm.sampler import Sampler, num_programs
-from aajax.lm.scoring import score
+from aajax.lm.model.cache import cut
+from aajax.lm.sampling.decoding import decode, draw
+from aajax.lm.sampling.rows import block_width
+from aajax.lm.sampling.sampler import Sampler, num_programs
+from aajax.lm.training.scoring import score
 
 VOCAB = 40
 CONFIG = lm.DecoderConfig(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.lm.grammar import allowed_tokens, compile_grammar
-from aajax.lm.sampler import FREE, Sampler, num_programs
-from aajax.lm.scoring import score
+from aajax.lm.sampling.grammar import allowed_tokens, compile_grammar
+from aajax.lm.sampling.sampler import FREE, Sampler, num_programs
+from aajax.lm.training.scoring import score
 
 # Id 0 stops and has no text; the others are digits, letters and a few longer tokens.
 LETTERS = b"0123456789abcdefxyz,<>"

@@ -5,7 +5,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from aajax import lm
-from aajax.lm.scoring import score
+from aajax.lm.training.scoring import score
 
 CONFIG = lm.DecoderConfig(
     "llama",

@@ -9,15 +9,16 @@ import jax
 import pytest
 
 from aajax import lm
-from aajax.lm.sampler import Sampler
+from aajax.lm.sampling.sampler import Sampler
 
 PROGRAM = r"""
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
 from aajax import lm
-from aajax.lm import lora, sharding
-from aajax.lm.grammar import FREE, compile_grammar
-from aajax.lm.sampler import Sampler, num_programs
+from aajax.lm.model import lora
+from aajax.lm.mesh import sharding
+from aajax.lm.sampling.grammar import FREE, compile_grammar
+from aajax.lm.sampling.sampler import Sampler, num_programs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -11,7 +11,9 @@ PROGRAM = r"""
 import json, re, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from aajax import lm
-from aajax.lm import fit, lora, sharding
+from aajax.lm.training import fit
+from aajax.lm.model import lora
+from aajax.lm.mesh import sharding
 
 # Two key heads, fewer than a tensor axis of four.
 config = lm.DecoderConfig(

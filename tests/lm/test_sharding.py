@@ -14,7 +14,8 @@ from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from aajax import lm
-from aajax.lm import lora, sharding
+from aajax.lm.mesh import sharding
+from aajax.lm.model import lora
 
 CONFIG = lm.DecoderConfig(
     family="gemma3_text",
@@ -197,7 +198,7 @@ def test_a_process_alone_does_nothing_and_says_so(
 ):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    with caplog.at_level(logging.INFO, "aajax.lm.sharding"):
+    with caplog.at_level(logging.INFO, "aajax.lm.mesh.sharding"):
         sharding.start_distributed()
     assert started == []
     assert "one process" in caplog.text

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer
 
 from aajax.errors import InputError
-from aajax.lm.pocket_tokenizer import pocket_tokenizer
-from aajax.lm.tokens import load_tokenizer
+from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
+from aajax.lm.text.tokens import load_tokenizer
 
 NAMES = list(families.FAMILIES)
 TEXT = "you ask, and\n\n I answer: Ünï ✓ 漢字 🎲\t\r\n"

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from aajax import lm
-from aajax.lm import weights
+from aajax.lm.checkpoints import weights
 
 V, D, F, H, K, E, L = 11, 6, 10, 4, 2, 2, 2  # sizes; E of a head
 LLAMA = {
@@ -426,7 +426,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_platforms", "cpu")
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from safetensors import safe_open
-from aajax.lm import weights
+from aajax.lm.checkpoints import weights
 
 asked = {}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from reference import alignment
 
-from aajax.dialogue.api_config import Endpoints
+from aajax.dialogue.endpoints.api_config import Endpoints
+from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
-from aajax.dialogue.seating import Seating
 from aajax.errors import InputError
-from aajax.lm.lora import LoraConfig
+from aajax.lm.model.lora import LoraConfig
 from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
 from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import shares

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tiny_speech import LORA, TINY, tiny_adapters
 
-from aajax.dialogue.players import Row
-from aajax.dialogue.seating import Seating
-from aajax.lm import lora
-from aajax.lm.peft_folder import save_peft
-from aajax.lm.sharding import make_mesh, param_shardings, shard
+from aajax.dialogue.play.seating import Seating
+from aajax.dialogue.players.base import Row
+from aajax.lm.checkpoints.peft_folder import save_peft
+from aajax.lm.mesh.sharding import make_mesh, param_shardings, shard
+from aajax.lm.model import lora
 from aajax.training.lm_config import LmConfig, PastSelves
 from aajax.training.lm_past import (
     Numbered,

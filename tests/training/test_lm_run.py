@@ -17,13 +17,13 @@ from reference import alignment, speech
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.commands import evaluate_lm
-from aajax.dialogue.batch import places_of, speech_batch
-from aajax.dialogue.learner import score_speech
-from aajax.dialogue.matches import load_matches
-from aajax.dialogue.seating import Seating
+from aajax.dialogue.learning.batch import places_of, speech_batch
+from aajax.dialogue.learning.learner import score_speech
+from aajax.dialogue.play.matches import load_matches
+from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
-from aajax.lm import lora
-from aajax.lm.peft_folder import load_peft
+from aajax.lm.checkpoints.peft_folder import load_peft
+from aajax.lm.model import lora
 from aajax.training import checkpoint, lm_run, metrics
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking

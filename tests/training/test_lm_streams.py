@@ -11,15 +11,15 @@ import pytest
 from tiny_speech import TINY
 
 from aajax.commands import evaluate_lm
-from aajax.dialogue import play as tables
 from aajax.dialogue import pocket, registry
-from aajax.dialogue.play import Seat
+from aajax.dialogue.play.lockstep import Seat
+from aajax.dialogue.play.lockstep import lockstep as tables
+from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PocketConfig, train_pocket
-from aajax.dialogue.seating import LEARNER
 from aajax.league import text_league
 from aajax.league.text_league import Entrant, pairs_of, play_pairs
-from aajax.lm import lora
-from aajax.lm.decoder import Adapters
+from aajax.lm.model import lora
+from aajax.lm.model.decoder import Adapters
 from aajax.training import lm_assemble, lm_iteration
 from aajax.training.lm_assemble import LmParts
 from aajax.training.lm_config import LmConfig

@@ -13,9 +13,9 @@ import pytest
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.commands.transcript import main as transcript
-from aajax.dialogue.matches import load_matches
-from aajax.dialogue.seating import Seating
-from aajax.lm.peft_folder import load_peft
+from aajax.dialogue.play.matches import load_matches
+from aajax.dialogue.play.seating import Seating
+from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.training import metrics
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
@@ -26,13 +26,13 @@ PROGRAM = """
 import contextlib, json, os, signal, sys
 from pathlib import Path
 from aajax import files
-from aajax.lm import sharding
+from aajax.lm.mesh import sharding
 
 sharding.start_distributed()
 
 import dataclasses
 import jax
-from aajax.lm.hosts import in_first
+from aajax.lm.mesh.hosts import in_first
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_run import check_processes, train_lm

@@ -1,0 +1,1 @@
+"""What `aajax bench` measures; timed in processes of their own."""

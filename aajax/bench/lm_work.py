@@ -1,0 +1,204 @@
+"""Language models at work: dialogues, prompts, training; and what bounds them."""
+
+import dataclasses
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aajax.bench.timing import rates, seconds
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import init_params
+from aajax.lm.planning.bounds import forward_flops, step_bytes, training_flops
+from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.training.fit import TokenBatch, make_step
+from aajax.types import PyTree
+
+UNIT = "tokens/s"
+_MOST_STREAMED = 2**30  # bytes, far beyond what caches hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is measured.
+
+    All turns have the same length and nothing stops early, so that no library pads.
+
+    Attributes:
+      config: of the decoder.
+      folder: its checkpoint; None for random weights, made on the device.
+      dtype: of weights, cache and arithmetic.
+      batch: dialogues, and prompts.
+      rounds: of a dialogue.
+      turn: tokens that are heard, and as many sampled, in a round.
+      prompt: tokens of each prompt.
+      training_batch, training_length: sequences of a step and their tokens.
+    """
+
+    config: DecoderConfig
+    folder: str | None = None
+    dtype: str = "float32"
+    batch: int = 16
+    rounds: int = 10
+    turn: int = 24
+    prompt: int = 256
+    training_batch: int = 8
+    training_length: int = 256
+
+    def heard(self, i: int) -> np.ndarray:
+        """i32[rounds, batch, turn], what repeat i tells its dialogues."""
+        shape = self.rounds, self.batch, self.turn
+        rng = np.random.default_rng(i)
+        return rng.integers(0, self.config.vocab_size, shape, np.int32)
+
+    def tokens(self, i: int, batch: int, length: int) -> np.ndarray:
+        """i32[batch, length] of repeat i."""
+        rng = np.random.default_rng(i)
+        return rng.integers(0, self.config.vocab_size, (batch, length), np.int32)
+
+
+def measure_dialogue(repeats: int, work: Work) -> dict:
+    """Rounds of hearing a turn and sampling one, at temperature 1; nothing read twice.
+
+    Caches grow as they are needed.
+
+    Returns:
+      Records of sampled tokens per second: "dialogue", of all that is done, and
+      "decode", of the time of sampling alone.
+    """
+    sampler = Sampler(work.config, jnp.dtype(work.dtype))
+    params = sampler.prepare(_params(work))
+    never = np.zeros(work.config.vocab_size, bool)
+    sampling = []
+
+    def dialogue(i: int):
+        session = sampler.start(work.batch)
+        sampling.append(0.0)
+        for number, heard in enumerate(work.heard(i)):
+            session = sampler.append(session, params, list(heard), donate=True)
+            jax.block_until_ready(session.last)
+            began = time.perf_counter()
+            session, sample = sampler.generate(
+                session, params, jax.random.key(work.rounds * i + number),
+                max_tokens=work.turn, stop=never, donate=True,
+            )  # fmt: skip
+            jax.block_until_ready(session.last)
+            sampling[-1] += time.perf_counter() - began
+            if not (sample.length == work.turn).all():
+                raise RuntimeError("a dialogue ended early")
+        return session.last
+
+    count = work.batch * work.rounds * work.turn
+    first = seconds(dialogue, 0)
+    each = [seconds(dialogue, i + 1) for i in range(repeats)]
+    return {
+        "dialogue": rates(each, count, UNIT, first),
+        "decode": rates(sampling[1:], count, UNIT, sampling[0]),
+        **_device_peak(),
+    }
+
+
+def measure_prefill(repeats: int, work: Work) -> dict:
+    """Prompts read into an empty cache."""
+    sampler = Sampler(work.config, jnp.dtype(work.dtype))
+    params = sampler.prepare(_params(work))
+
+    def read(i: int):
+        prompts = work.tokens(i, work.batch, work.prompt)
+        session = sampler.start(work.batch, work.prompt)
+        return sampler.append(session, params, list(prompts), donate=True).last
+
+    first = seconds(read, 0)
+    each = [seconds(read, i + 1) for i in range(repeats)]
+    result = rates(each, work.batch * work.prompt, UNIT, first)
+    return {"prefill": result, **_device_peak()}
+
+
+def measure_training(repeats: int, work: Work) -> dict:
+    """Steps of Adam on all weights, each on tokens of its own."""
+    step = make_step(work.config, optax.adam(1e-5), dtype=jnp.dtype(work.dtype))
+    state = step.init(_params(work))
+    shape = work.training_batch, work.training_length
+    places = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
+
+    def train(i: int):
+        nonlocal state
+        tokens = work.tokens(i, shape[0], shape[1] + 1)
+        batch = TokenBatch(
+            tokens[:, :-1], places, tokens[:, 1:], np.ones(shape, np.float32)
+        )
+        state, metrics = step.update(state, batch)
+        return state, metrics
+
+    first = seconds(train, 0)
+    each = [seconds(train, i + 1) for i in range(repeats)]
+    result = rates(each, shape[0] * shape[1], UNIT, first)
+    return {"training": result, **_device_peak()}
+
+
+def measure_device(repeats: int, work: Work) -> dict:
+    """The best of repeats of what the device can do, whatever the model.
+
+    Returns:
+      "bandwidth", bytes per second of a ← b + s · c (STREAM's triad) over about as many
+      bytes as a step of decoding reads, so that caches help both alike; and "flops",
+      operations per second of a product of large square matrices.
+    """
+    dtype = jnp.dtype(work.dtype)
+    size = min(_step_bytes(work), _MOST_STREAMED) // (3 * dtype.itemsize)
+    b, c = jnp.ones((2, size), dtype)
+    triad = jax.jit(lambda b, c: b + jnp.asarray(0.5, dtype) * c)
+    width = 2048 if jax.default_backend() == "cpu" else 8192
+    x = jnp.ones((width, width), dtype)
+    product = jax.jit(lambda x: x @ x)
+
+    def best(run) -> float:
+        return min([seconds(lambda i: run(), i) for i in range(3 * repeats + 1)][1:])
+
+    return {
+        "bandwidth": 3 * size * dtype.itemsize / best(lambda: triad(b, c)),
+        "flops": 2 * width**3 / best(lambda: product(x)),
+    }
+
+
+def bounds(work: Work, device: dict) -> dict[str, float]:
+    """Tokens per second of decoding, prefill and training that a device could do.
+
+    Decoding is bound by bandwidth, over a dialogue's mean; the others by arithmetic.
+
+    Args:
+      work: what is done.
+      device: of `measure_device`.
+    """
+    config = work.config
+    return {
+        "decode": work.batch * device["bandwidth"] / _step_bytes(work),
+        "prefill": device["flops"] / forward_flops(config, work.prompt),
+        "training": device["flops"] / training_flops(config, work.training_length),
+    }
+
+
+def _step_bytes(work: Work) -> int:
+    length = work.rounds * work.turn  # half of what a dialogue ends with
+    itemsize = jnp.dtype(work.dtype).itemsize
+    return step_bytes(work.config, work.batch, length, itemsize)
+
+
+def _params(work: Work) -> PyTree:
+    dtype = jnp.dtype(work.dtype)
+    if work.folder is not None:
+        from aajax.lm.checkpoints.weights import load_params
+
+        return load_params(work.folder, work.config, dtype=dtype)
+    init = functools.partial(init_params, work.config, dtype=dtype)
+    return jax.block_until_ready(jax.jit(init)(jax.random.key(0)))
+
+
+def _device_peak() -> dict:
+    """The most device memory of this process, where the device tells."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return {} if peak is None else {"device_peak_bytes": peak}

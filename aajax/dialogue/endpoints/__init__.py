@@ -1,0 +1,1 @@
+"""Players behind HTTP endpoints: requests, budgets, journals, keys."""

@@ -1,0 +1,171 @@
+"""Matches as arrays of tokens: the very ids that were read and sampled."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.types import Array
+
+_LEAST = 64  # tokens of a padded length
+
+
+class SpeechBatch(NamedTuple):
+    """S seats, each with what it was told and said in a whole match.
+
+    Attributes:
+      tokens: i32[S, L].
+      positions: i32[S, L], −1 for padding.
+      places: i32[S, K], for each sampled token where in `tokens` the one before it is.
+      targets: i32[S, K], sampled tokens, −1 for padding.
+      log_prob: f32[S, K], of each when it was sampled, 0 for padding.
+      round: i32[S, K], in which it was sampled, 0 for padding.
+      state: i32[S, K], grammar state that it was sampled in.
+      remaining: i32[S, K], budget that was left.
+      credit: f32[S, K], 0 for padding.
+      decisions: i32[S, T], place of the last token that was read before a seat's first
+        answer in each round; −1 where it did not answer.
+      adapter_id: i32[S], which adapter of those that are trained is read.
+      entropy_scale: f32[S], by which the weight of the entropy is multiplied.
+      kl_scale: f32[S], by which that of the divergence from the base is.
+    """
+
+    tokens: Array
+    positions: Array
+    places: Array
+    targets: Array
+    log_prob: Array
+    round: Array
+    state: Array
+    remaining: Array
+    credit: Array
+    decisions: Array
+    adapter_id: Array
+    entropy_scale: Array
+    kl_scale: Array
+
+
+class Place(NamedTuple):
+    """A seat at a match whose tokens are known."""
+
+    match: int  # in the sequence of matches
+    seat: int
+
+
+def places_of(matches: Sequence[Match], trained_only: bool = True) -> list[Place]:
+    """Seats with tokens, those of seat 0 first.
+
+    Args:
+      matches: M of them.
+      trained_only: without those that no learner learns from.
+    """
+    num_agents = len(matches[0].players)
+    return [
+        Place(b, i)
+        for i in range(num_agents)
+        for b, match in enumerate(matches)
+        if any(turn.tokens for turn in match.turns[i])
+        and (match.trained[i] or not trained_only)
+    ]
+
+
+def speech_batch(
+    matches: Sequence[Match],
+    places: Sequence[Place],
+    credit: np.ndarray | None = None,
+    *,
+    length: int = 0,
+    num_targets: int = 0,
+) -> SpeechBatch:
+    """The arrays of some seats.
+
+    Args:
+      matches: M of them, of T rounds and S steps.
+      places: which seats.
+      credit: f32[M, T, N], of each round; 0 if None.
+      length: L is at least so large, and
+      num_targets: K; both are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few
+        programs are compiled.
+    """
+    rows = [_Row(matches[b].turns[i], len(matches[b].rewards)) for b, i in places]
+    longest = max(length, *(len(row.tokens) for row in rows))
+    most = max(num_targets, *(len(row.targets) for row in rows))
+    length, most = _bucket(longest), _bucket(most)
+    rounds = _stack([row.rounds for row in rows], most, 0)
+    targets = _stack([row.targets for row in rows], most, -1)
+    paid = np.zeros(targets.shape, np.float32)
+    if credit is not None:
+        for s, (b, i) in enumerate(places):
+            paid[s] = np.where(targets[s] >= 0, credit[b, rounds[s], i], 0.0)
+    tokens = _stack([row.tokens for row in rows], length, -1)
+    position = np.arange(length, dtype=np.int32)
+    return SpeechBatch(
+        tokens=np.maximum(tokens, 0),
+        positions=np.where(tokens >= 0, position, -1).astype(np.int32),
+        places=_stack([row.places for row in rows], most, 0),
+        targets=targets,
+        log_prob=_stack([row.log_prob for row in rows], most, 0.0, np.float32),
+        round=rounds,
+        state=_stack([row.state for row in rows], most, 0),
+        remaining=_stack([row.remaining for row in rows], most, 0),
+        credit=paid,
+        decisions=np.array([row.decisions for row in rows], np.int32),
+        adapter_id=np.zeros(len(rows), np.int32),
+        entropy_scale=np.ones(len(rows), np.float32),
+        kl_scale=np.ones(len(rows), np.float32),
+    )
+
+
+class _Row:
+    """One seat's lists."""
+
+    def __init__(self, turns: Sequence[Turn], num_rounds: int):
+        self.tokens: list[int] = []
+        self.places: list[int] = []
+        self.targets: list[int] = []
+        self.log_prob: list[float] = []
+        self.rounds: list[int] = []
+        self.state: list[int] = []
+        self.remaining: list[int] = []
+        self.decisions = [-1] * num_rounds
+        for turn in turns:
+            if turn.tokens is not None:
+                self._add(turn, turn.step * num_rounds // len(turns))
+        # The last sampled token is a target alone.
+        if self.targets and self.places[-1] == len(self.tokens) - 2:
+            self.tokens.pop()
+
+    def _add(self, turn: Turn, round_: int) -> None:
+        said = turn.tokens
+        self.tokens += said.prompt
+        if self.decisions[round_] < 0:
+            self.decisions[round_] = len(self.tokens) - 1
+        first = len(self.tokens) - 1
+        self.places += range(first, first + len(said.ids))
+        self.tokens += said.ids
+        self.targets += said.ids
+        self.log_prob += said.log_prob
+        self.rounds += [round_] * len(said.ids)
+        self.state += said.state
+        self.remaining += said.remaining
+
+
+def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.ndarray:
+    """[S, size]."""
+    out = np.full((len(rows), size), fill, dtype)
+    for row, values in zip(out, rows, strict=True):
+        row[: len(values)] = values
+    return out
+
+
+def _bucket(size: int) -> int:
+    """The least of 64, 80, 96, 112, 128, 160, 192, 224, 256, ... not below `size`."""
+    bucket = _LEAST
+    while bucket < size:
+        quarter = bucket // 4
+        if size <= 2 * bucket:
+            return bucket + quarter * math.ceil((size - bucket) / quarter)
+        bucket *= 2
+    return bucket

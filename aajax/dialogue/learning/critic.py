@@ -1,0 +1,162 @@
+"""A critic with an adapter of its own on the base of the policy.
+
+    V = w · h + b,   L = Σ Huber(V − target) / number of rounds
+
+where h is the hidden state of the last token that a seat reads before it answers in a
+round.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.lm.mesh.sharding import batch_shardings, param_shardings
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, forward
+from aajax.types import Array, PyTree
+
+
+class CriticState(NamedTuple):
+    """What learns.
+
+    Attributes:
+      weights: "adapter", that of one adapter; "head" f32[D] and "bias" f32[].
+      optimizer: its state.
+    """
+
+    weights: PyTree
+    optimizer: PyTree
+
+
+class Critic(NamedTuple):
+    """A critic as functions, compiled.
+
+    Attributes:
+      init: adapter weights → state.
+      value: (state, params, batch) → f32[S, T], 0 where a seat did not answer.
+      update: (state, params, batch, target f32[S, T]) → (state, loss f32[]); the state
+        given is consumed.
+    """
+
+    init: callable
+    value: callable
+    update: callable
+
+
+def make_critic(
+    config: DecoderConfig,
+    optimizer: optax.GradientTransformation,
+    scale: Array,
+    *,
+    num_microbatches: int = 1,
+    mesh: Mesh | None = None,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> Critic:
+    """A critic of a decoder.
+
+    Args:
+      config: static.
+      optimizer: of its weights.
+      scale: f32[1], of its adapter.
+      num_microbatches: parts of a batch, one after the other.
+      mesh: on which params and adapters lie as `param_shardings` says, batches and
+        values as `batch_shardings` does.
+      dtype, remat: of `forward`.
+    """
+
+    def values(weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
+        adapters = Adapters(weights["adapter"], scale)
+        hidden, _ = forward(
+            config, params, batch.tokens, batch.positions, None, adapters,
+            batch.adapter_id, dtype=dtype, remat=remat,
+        )  # fmt: skip
+        places = jnp.maximum(batch.decisions, 0)[:, :, None]
+        hidden = jnp.take_along_axis(hidden, places, axis=1).astype(jnp.float32)
+        value = hidden @ weights["head"] + weights["bias"]
+        return jnp.where(batch.decisions >= 0, value, 0.0)
+
+    def begin(adapter: PyTree) -> CriticState:
+        weights = {
+            "adapter": jax.tree.map(jnp.copy, adapter),
+            "head": jnp.zeros(config.hidden_size, jnp.float32),
+            "bias": jnp.zeros((), jnp.float32),
+        }
+        return CriticState(weights, optimizer.init(weights))
+
+    def init(adapter: PyTree) -> CriticState:
+        if mesh is None:
+            return begin(adapter)
+        shardings = param_shardings(mesh, jax.eval_shape(begin, adapter))
+        return jax.jit(begin, out_shardings=shardings)(adapter)
+
+    def placed(tree: PyTree, shardings: Callable = batch_shardings) -> PyTree:
+        if mesh is None:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, shardings(mesh, tree))
+
+    def value(state: CriticState, params: PyTree, batch: SpeechBatch) -> Array:
+        parts = _split(batch, num_microbatches)
+        each = jax.lax.map(
+            lambda part: values(state.weights, params, placed(part)), parts
+        )
+        return placed(_join(each))
+
+    def loss(weights: PyTree, params: PyTree, batch: SpeechBatch, target: Array):
+        error = optax.losses.huber_loss(values(weights, params, batch), target)
+        return jnp.sum(jnp.where(batch.decisions >= 0, error, 0.0))
+
+    def update(
+        state: CriticState, params: PyTree, batch: SpeechBatch, target: Array
+    ) -> tuple[CriticState, Array]:
+        def add(total, part):
+            found = jax.value_and_grad(loss)(state.weights, params, *placed(part))
+            return jax.tree.map(jnp.add, total, found), None
+
+        zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.weights)
+        parts = _split((batch, target), num_microbatches)
+        (total, gradient), _ = jax.lax.scan(add, zero, parts)
+        count = jnp.maximum(jnp.sum(batch.decisions >= 0), 1).astype(jnp.float32)
+        gradient = jax.tree.map(lambda x: x / count, gradient)
+        change, inner = optimizer.update(gradient, state.optimizer, state.weights)
+        weights = optax.apply_updates(state.weights, change)
+        after = placed(CriticState(weights, inner), param_shardings)
+        return after, total / count
+
+    return Critic(
+        init,
+        jax.jit(_on_mesh(mesh, value)),
+        jax.jit(_on_mesh(mesh, update), donate_argnums=0),
+    )
+
+
+def _on_mesh(mesh: Mesh | None, function: Callable) -> Callable:
+    """The function, traced with the mesh in use."""
+
+    @functools.wraps(function)
+    def traced(*arguments):
+        if mesh is None:
+            return function(*arguments)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
+
+    return traced
+
+
+def _split(tree: PyTree, count: int) -> PyTree:
+    """[S, ...] → [count, S / count, ...], sequence k going to part k mod count."""
+
+    def split(x: Array) -> Array:
+        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, tree)
+
+
+def _join(x: Array) -> Array:
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])

@@ -1,0 +1,160 @@
+"""A step along the credits of what was said: REINFORCE on sampled tokens.
+
+    L = Σ_tokens [ −ρ c log π(v) + κ ρ D − η H(π) ] / number of tokens
+
+with ρ = min(π(v) / μ(v), cap), held constant, μ being the distribution that the token
+was sampled from, and D an estimate of the divergence from the base without adapters,
+`ops.surrogate.kl_k3` as published.
+π is restricted to the tokens that the grammar allowed, as it was in sampling.
+
+Source: https://arxiv.org/abs/2511.19405.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.sampling.grammar import Grammar, allowed_tokens
+from aajax.lm.training import scoring
+from aajax.lm.training.fit import Fit, Loss, Sums, make_step
+from aajax.ops.surrogate import kl_k3, truncated_importance
+from aajax.types import Array, PyTree
+
+_FAR = 40.0  # nats, beyond which the reference is cut
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechLoss:
+    """Weights of the loss.
+
+    Attributes:
+      ratio_cap: of ρ.
+      kl: κ, 0 for no reference.
+      entropy: η.
+      temperature: of sampling.
+      divergence: `(log_prob, reference_log_prob) -> f32`, `ops.surrogate.kl_k3` or
+        `kl_k3_reverse`: equal in value, but the gradient of one is that of
+        KL(π_ref ‖ π), and of the other that of KL(π ‖ π_ref).
+    """
+
+    ratio_cap: float = 2.0
+    kl: float = 0.0
+    entropy: float = 0.0
+    temperature: float = 1.0
+    divergence: Callable[[Array, Array], Array] = kl_k3
+
+
+def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
+    """The loss of a `SpeechBatch`, for `lm.fit.make_step`.
+
+    Args:
+      weights: of its terms.
+      grammar: that the tokens were sampled under.
+      stop: bool[V], tokens that end an answer.
+
+    Returns:
+      A loss whose weight is the number of sampled tokens, with means over them as
+      metrics: log_prob, entropy, ratio, clipped (share of ratios above the cap), kl,
+      policy_loss.
+    """
+    surrogate = truncated_importance(weights.ratio_cap)
+
+    def loss(config, params, batch, adapters, *, dtype, remat):
+        scores = score_speech(
+            config, params, batch, adapters, grammar, stop,
+            temperature=weights.temperature, dtype=dtype, remat=remat,
+        )  # fmt: skip
+        real = batch.targets >= 0
+        log_prob = scores.log_prob
+        ratio = jax.lax.stop_gradient(jnp.exp(log_prob - batch.log_prob))
+        policy = surrogate(log_prob, batch.log_prob, batch.credit)
+        entropy_weight = weights.entropy * batch.entropy_scale[:, None]
+        total = policy - entropy_weight * scores.entropy
+        divergence = jnp.zeros_like(policy)
+        if weights.kl:
+            base = score_speech(
+                config, jax.lax.stop_gradient(params), batch, None, grammar, stop,
+                temperature=weights.temperature, dtype=dtype, remat=remat,
+            )  # fmt: skip
+            held = jax.lax.stop_gradient(log_prob)
+            reference = jnp.clip(base.log_prob, held - _FAR, held + _FAR)
+            divergence = weights.divergence(log_prob, reference)
+            capped = jnp.minimum(ratio, weights.ratio_cap)
+            kl_weight = weights.kl * batch.kl_scale[:, None]
+            total = total + kl_weight * capped * divergence
+
+        def summed(x: Array) -> Array:
+            return jnp.sum(jnp.where(real, x, 0.0))
+
+        return Sums(
+            total=summed(total),
+            weight=summed(jnp.ones_like(total)),
+            metrics={
+                name: jax.lax.stop_gradient(summed(x))
+                for name, x in {
+                    "log_prob": log_prob,
+                    "entropy": scores.entropy,
+                    "ratio": ratio,
+                    "clipped": (ratio > weights.ratio_cap).astype(jnp.float32),
+                    "kl": divergence,
+                    "policy_loss": policy,
+                }.items()
+            },
+        )
+
+    return loss
+
+
+def score_speech(
+    config: DecoderConfig,
+    params: PyTree,
+    batch: SpeechBatch,
+    adapters: Adapters | None,
+    grammar: Grammar,
+    stop: Array,
+    *,
+    temperature: float = 1.0,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> scoring.Scores:
+    """Log-probability and entropy of every sampled token, f32[S, K]."""
+    adapter_id = None if adapters is None else batch.adapter_id
+    hidden, _ = forward(
+        config, params, batch.tokens, batch.positions, None, adapters, adapter_id,
+        dtype=dtype, remat=remat,
+    )  # fmt: skip
+    hidden = jnp.take_along_axis(hidden, batch.places[:, :, None], axis=1)
+
+    def allowed(place: tuple[Array, Array]) -> Array:
+        return allowed_tokens(grammar, place[0], stop, place[1])
+
+    return scoring.score(
+        config, params, hidden, batch.targets, temperature=temperature,
+        allowed=allowed, state=(batch.state, batch.remaining),
+    )  # fmt: skip
+
+
+def make_learner(
+    config: DecoderConfig,
+    optimizer: optax.GradientTransformation,
+    weights: SpeechLoss,
+    grammar: Grammar,
+    stop: Array,
+    *,
+    num_microbatches: int = 1,
+    mesh: Mesh | None = None,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> Fit:
+    """Trains one adapter on a frozen base; see `lm.fit.make_step`."""
+    return make_step(
+        config, optimizer, speech_loss(weights, grammar, stop), adapters=True,
+        num_microbatches=num_microbatches, mesh=mesh, dtype=dtype, remat=remat,
+    )  # fmt: skip

@@ -1,0 +1,289 @@
+"""Many tables in lockstep: whoever is asked at a step answers in one batch.
+
+A match depends on nothing but its players, its world's seed and its own key: not on
+which other matches are played beside it, unless answers are shuffled.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from aajax.dialogue.play.matches import Match, Turn
+from aajax.dialogue.players.base import Player, Reply, Request, Row
+from aajax.envs.text import Ask, Table, TextGame
+from aajax.errors import InputError
+from aajax.keys import stream
+from aajax.types import PRNGKey, PyTree
+
+
+class Seat(NamedTuple):
+    """Who sits somewhere.
+
+    Attributes:
+      player: its name.
+      adapter: which of its adapters speaks, −1 for none.
+    """
+
+    player: str
+    adapter: int = -1
+
+
+class Matchup(NamedTuple):
+    """A match to be played.
+
+    Attributes:
+      number: unique within a call of `play`; the players' chance follows from it.
+      group: of matches with equal worlds.
+      world_seed: the world's chance follows from it, whatever the players do.
+      seats: who sits where.
+      trained: [N], which seats a learner learns from.
+    """
+
+    number: int
+    group: int
+    world_seed: int
+    seats: tuple[Seat, ...]
+    trained: tuple[bool, ...] = ()
+
+
+def play(
+    game: TextGame,
+    players: Mapping[str, Player],
+    matchups: Sequence[Matchup],
+    key: PRNGKey,
+    shuffled: Sequence[str] = (),
+) -> list[Match]:
+    """Plays all matches to the end.
+
+    Args:
+      game: its rules and words.
+      players: by name.
+      matchups: M of them.
+      key: not consumed: folded with the number of each match.
+      shuffled: kinds of answers, such as "message", that are dealt out among matches:
+        all but the player itself read in its place what was said at the same step of
+        the match half the list of `matchups` away. What they are worth is what that
+        costs.
+
+    Returns:
+      The records, in the order of `matchups`.
+
+    Raises:
+      InputError: for a matchup without a seat for each agent, or with a player that is
+        not there, or for numbers that are not unique; for kinds that are not the
+        game's, or one match alone to shuffle.
+    """
+    _check(game, players, matchups)
+    for kind in shuffled:
+        if kind not in game.patterns:
+            names = ", ".join(game.patterns)
+            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
+        if len(matchups) < 2:
+            raise InputError("matchups is one match: two or more are needed to shuffle")
+    seeds = np.array([matchup.world_seed for matchup in matchups], np.uint32)
+    numbers = np.array([matchup.number for matchup in matchups], np.uint32)
+    match_keys = _match_keys(key, numbers, game.env.num_agents)
+    held = _held(matchups)
+    memory = {
+        name: players[name].start([place.row for place in places])
+        for name, places in held.items()
+    }
+    records = [_Record(game, matchup) for matchup in matchups]
+    state, observation = jax.device_get(_reset(game.env, seeds))
+    world_step = 0
+    for step in range(game.num_rounds * len(game.steps)):
+        of_world = game.steps[step % len(game.steps)]
+        own_state = [
+            jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
+        ]
+        asks = [
+            record.ask(step, own)
+            for record, own in zip(records, own_state, strict=True)
+        ]
+        keys = _step_keys(match_keys, np.uint32(step))
+        replies: dict[tuple[int, int], Reply | None] = {}
+        for name, places in held.items():
+            requests = [
+                _request(game, asks[b][i], observation[b, i], of_world)
+                for b, i, _ in places
+            ]
+            tables, seats = np.array([place[:2] for place in places]).T
+            memory[name], answers = players[name].reply(
+                memory[name], requests, keys[tables, seats]
+            )
+            for (b, i, _), answer in zip(places, answers, strict=True):
+                replies[b, i] = answer
+        for kind in shuffled:
+            replies |= _dealt_out(asks, replies, kind)
+        joint = np.stack(
+            [
+                record.answer(step, own, [replies[b, i] for i in range(len(own))])
+                for b, (record, own) in enumerate(zip(records, asks, strict=True))
+            ]
+        )
+        if of_world:
+            state, observation, reward = jax.device_get(
+                _step(game.env, seeds, np.uint32(world_step), state, joint)
+            )
+            world_step += 1
+            for record, earned in zip(records, reward, strict=True):
+                record.earn(earned)
+    return [record.match() for record in records]
+
+
+class _Place(NamedTuple):
+    """A seat that a player holds: its table, its number, and its row."""
+
+    table: int
+    seat: int
+    row: Row
+
+
+class _Record:
+    """What is written down of a match under way."""
+
+    def __init__(self, game: TextGame, matchup: Matchup):
+        self.game, self.matchup = game, matchup
+        self.seats = range(game.env.num_agents)
+        self.turns: list[list[Turn]] = [[] for _ in self.seats]
+        self.actions: list = []
+        self.rewards: list[np.ndarray] = []
+        self.facts: list[dict] = []
+
+    def ask(self, step: int, state: PyTree) -> list[Ask]:
+        """What each seat is told at a step."""
+        if step % len(self.game.steps) == 0:
+            self.facts.append(self.game.facts(state))
+            self.rewards.append(np.zeros(len(self.seats)))
+        words = tuple(
+            zip(*([t.answer for t in own] for own in self.turns), strict=True)
+        )
+        table = Table(state, step, words)
+        return [self.game.ask(table, seat) for seat in self.seats]
+
+    def answer(
+        self, step: int, asks: Sequence[Ask], replies: Sequence[Reply | None]
+    ) -> np.ndarray:
+        """The joint action i32[N, ...] that the answers are."""
+        joint = np.empty((len(asks), *self.game.silent.shape), np.int32)
+        for seat, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
+            turn, joint[seat] = _turn(self.game, step, ask, reply)
+            self.turns[seat].append(turn)
+        self.actions.append(joint.tolist())
+        return joint
+
+    def earn(self, reward: np.ndarray) -> None:
+        """Adds to the rewards of the round, f32[N]."""
+        self.rewards[-1] += reward
+
+    def match(self) -> Match:
+        """The whole."""
+        matchup = self.matchup
+        return Match(
+            game=self.game.name,
+            number=matchup.number,
+            group=matchup.group,
+            world_seed=matchup.world_seed,
+            players=tuple(seat.player for seat in matchup.seats),
+            adapters=tuple(seat.adapter for seat in matchup.seats),
+            turns=tuple(map(tuple, self.turns)),
+            actions=self.actions,
+            rewards=[own.tolist() for own in self.rewards],
+            facts=self.facts,
+            trained=matchup.trained or (False,) * len(self.seats),
+        )
+
+
+def _check(game: TextGame, players: Mapping, matchups: Sequence[Matchup]) -> None:
+    if not matchups:
+        raise InputError("matchups is empty: at least one match is needed")
+    numbers = [matchup.number for matchup in matchups]
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"matchups has numbers {numbers}: each once is needed")
+    for matchup in matchups:
+        if len(matchup.seats) != game.env.num_agents:
+            raise InputError(
+                f"matchups has a match with {len(matchup.seats)} seats: "
+                f"{game.env.num_agents} are needed"
+            )
+        for seat in matchup.seats:
+            if seat.player not in players:
+                names = ", ".join(players)
+                raise InputError(
+                    f"matchups has player {seat.player!r}: one of {names} is needed"
+                )
+
+
+def _held(matchups: Sequence[Matchup]) -> dict[str, list[_Place]]:
+    """The places of each player that sits anywhere."""
+    held: dict[str, list[_Place]] = {}
+    for b, matchup in enumerate(matchups):
+        for i, seat in enumerate(matchup.seats):
+            row = Row(matchup.number, i, seat.adapter)
+            held.setdefault(seat.player, []).append(_Place(b, i, row))
+    return held
+
+
+def _dealt_out(
+    asks: Sequence[Sequence[Ask]], replies: Mapping, kind: str
+) -> dict[tuple[int, int], Reply]:
+    """For each place that answers in this kind, the answer half of those away."""
+    places = sorted(p for p in replies if asks[p[0]][p[1]].kind == kind)
+    half = len(places) // 2
+    others = places[half:] + places[:half]
+    return {p: replies[other] for p, other in zip(places, others, strict=True)}
+
+
+def _request(
+    game: TextGame, ask: Ask, observation: np.ndarray, of_world: bool
+) -> Request:
+    pattern = None if ask.kind is None else game.patterns[ask.kind]
+    return Request(ask.text, ask.kind, pattern, observation, of_world)
+
+
+def _turn(game: TextGame, step: int, ask: Ask, reply: Reply | None) -> tuple:
+    if ask.kind is None:
+        return Turn(step, ask.text), game.silent
+    parsed = game.parse(ask.kind, reply.text)
+    turn = Turn(
+        step, ask.text, ask.kind, reply.text, parsed.valid, reply.tries, reply.tokens
+    )
+    return turn, parsed.action
+
+
+@jax.jit
+def _reset(env: PyTree, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
+    state, time_step = jax.vmap(lambda seed: env.reset(_world_key(seed, 0)))(seeds)
+    return state, time_step.observation
+
+
+@jax.jit
+def _step(env, seeds, step, state, joint) -> tuple[PyTree, PyTree, PyTree]:
+    def one(seed, state, action):
+        return env.step(_world_key(seed, step + 1), state, action)
+
+    state, time_step = jax.vmap(one)(seeds, state, joint)
+    return state, time_step.observation, time_step.reward
+
+
+def _world_key(seed, step) -> PRNGKey:
+    return stream(jax.random.key(seed), "world of a match", step)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _match_keys(key: PRNGKey, numbers: np.ndarray, num_agents: int) -> PRNGKey:
+    """key[M, N]."""
+
+    def of_seat(number, seat):
+        return stream(key, "seat of a match", number, seat)
+
+    of_match = jax.vmap(of_seat, (None, 0))
+    return jax.vmap(of_match, (0, None))(numbers, np.arange(num_agents))
+
+
+@jax.jit
+def _step_keys(keys: PRNGKey, step: np.ndarray) -> PRNGKey:
+    return jax.vmap(jax.vmap(lambda key: stream(key, "answer at a step", step)))(keys)

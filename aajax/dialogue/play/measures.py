@@ -1,0 +1,108 @@
+"""What players did in matches, in numbers.
+
+Each measure is a total over a count, rounds in which a seat cooperated over all rounds
+for instance, kept for every match and seat: so that any matches, seats or groups of
+matches with equal worlds can be summed up, and intervals be had over them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aajax.dialogue.play.matches import Match
+from aajax.envs.tallies import over_rounds
+from aajax.envs.text import Tally, TextGame
+from aajax.errors import InputError
+
+
+def measure(
+    game: TextGame,
+    matches: Sequence[Match],
+    seats: np.ndarray | None = None,
+    by_seat: bool = True,
+) -> dict[str, float | None]:
+    """The measures of `tallies`, summed up over matches.
+
+    Args:
+      game: that was played.
+      matches: M of them.
+      seats: bool[M, N], which count, such as `[match.trained for match in matches]`;
+        all if None.
+      by_seat: whether there is NAME_seat_I for each seat beside NAME for all of them.
+
+    Returns:
+      Name → number, None where there was nothing to be measured.
+    """
+    found = tallies(game, matches)
+    shape = found["reward"].total.shape
+    seats = np.ones(shape, bool) if seats is None else np.asarray(seats, bool)
+    if seats.shape != shape:
+        raise InputError(f"seats has shape {seats.shape}: {shape} is needed")
+    measures = {name: tally.mean(seats) for name, tally in found.items()}
+    if by_seat:
+        for seat in range(shape[1]):
+            own = seats & (np.arange(shape[1])[None] == seat)
+            for name, tally in found.items():
+                measures[f"{name}_seat_{seat}"] = tally.mean(own)
+    return measures
+
+
+def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
+    """What is measured of each match and seat, by name.
+
+    Of all games:
+      reward: per round.
+      invalid_answers: share of answers that are not of the form asked for.
+      retried_answers: share of answers before which others were thrown away.
+      answer_tokens: of answers whose tokens are known.
+    Of matrix games, where action 0 is to cooperate:
+      cooperation, mutual_cooperation: share of rounds.
+      cooperation_after_O: the same of rounds after the outcome O, see
+        `envs.matrix.words.outcomes`.
+    Of games in which proposals are made:
+      proposal_where_higher, proposal_where_lower: items asked for, of kinds that are
+        worth more or less to oneself than to the other; kinds of equal worth are
+        skipped.
+      split_efficiency: what both earn in a round over the most they could, the mean
+        over rounds.
+      deals: share of rounds in which there is a deal, where one is needed.
+    Of games with hidden hands:
+      messages_naming_a_hand: share of messages; counts the first hand that one names.
+      honest_messages: share of those that name one's own hand.
+
+    Raises:
+      InputError: if there are no matches, or some are not of this game.
+    """
+    if not matches:
+        raise InputError("matches is empty: at least one is needed")
+    for match in matches:
+        rounds = len(match.rewards)
+        if match.game != game.name or rounds != game.num_rounds:
+            raise InputError(
+                f"matches has one of {match.game} with {rounds} rounds: {game.name} "
+                f"with {game.num_rounds} is needed"
+            )
+    reward = np.array([match.rewards for match in matches], float)  # [M, T, N]
+    return {
+        "reward": over_rounds(reward),
+        **game.tallies(matches, reward),
+        **_of_answers(matches),
+    }
+
+
+def _of_answers(matches: Sequence[Match]) -> dict[str, Tally]:
+    shape = len(matches), len(matches[0].turns)
+    answers, invalid, retried, spoken, tokens = np.zeros((5, *shape))
+    for m, match in enumerate(matches):
+        for i, turns in enumerate(match.turns):
+            given = [turn for turn in turns if turn.kind is not None]
+            lengths = [len(turn.tokens.ids) for turn in given if turn.tokens]
+            answers[m, i] = len(given)
+            invalid[m, i] = sum(not turn.valid for turn in given)
+            retried[m, i] = sum(turn.tries > 1 for turn in given)
+            spoken[m, i], tokens[m, i] = len(lengths), sum(lengths)
+    return {
+        "invalid_answers": Tally(invalid, answers),
+        "retried_answers": Tally(retried, answers),
+        "answer_tokens": Tally(tokens, spoken),
+    }

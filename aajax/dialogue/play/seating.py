@@ -1,0 +1,113 @@
+"""Who plays whom in an iteration: learners, their past selves, and guests."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from aajax.dialogue.play.lockstep import Matchup, Seat
+from aajax.errors import InputError
+from aajax.schema import Share, check
+
+LEARNER = "model"  # the player whose adapter 0 learns; its others are past selves
+GUEST = "guest"  # a player that does not learn
+NUM_SEATS = 2
+
+Learners = Literal["both", "alternate", "first"]
+PastPer = Literal["match", "group"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Seating:
+    """How seats are filled.
+
+    Attributes:
+      learners: "both": learners sit in both seats and learn from both. "alternate":
+        the learner's seat is 0 in every other group and 1 in the others, and nobody
+        learns from the opposite one, in which the learner, a past self or a guest
+        sits. "first": seat 0 always.
+      past_share: how often a past self sits opposite, where there is one; with "both"
+        nobody learns from that seat then.
+      past_per: whether who sits opposite is drawn for each match, or once for each
+        group, so that returns that are compared were earned against the same.
+      guest_share: how often a guest sits opposite, before past selves are thought of.
+    """
+
+    learners: Learners = "both"
+    past_share: Share = 0.0
+    past_per: PastPer = "match"
+    guest_share: Share = 0.0
+
+    __post_init__ = check
+
+
+def matchups(
+    seating: Seating,
+    rng: np.random.Generator,
+    num_matches: int,
+    group_size: int,
+    past: Sequence[int] = (),
+    first_number: int = 0,
+) -> list[Matchup]:
+    """The matches of an iteration.
+
+    Args:
+      seating: rules.
+      rng: consumed.
+      num_matches: M.
+      group_size: matches with equal worlds, in a row.
+      past: adapters that past selves speak with, above 0.
+      first_number: of the matches.
+
+    Raises:
+      InputError: if groups do not add up to the matches.
+    """
+    if group_size < 1 or num_matches % group_size:
+        raise InputError(
+            f"group_size is {group_size}: a divisor of the {num_matches} matches is "
+            "needed"
+        )
+    num_groups = num_matches // group_size
+    seeds = rng.integers(0, 2**31, num_groups)
+    drawn = _opponents(seating, rng, num_matches, past)
+    if seating.past_per == "group":
+        of_group = _opponents(seating, rng, num_groups, past)
+        drawn = [of_group[m // group_size] for m in range(num_matches)]
+    matches = []
+    for m, opponent in enumerate(drawn):
+        group = m // group_size
+        mine = group % 2 if seating.learners != "first" else 0
+        seats = [Seat(LEARNER, 0)] * NUM_SEATS
+        trained = [True] * NUM_SEATS
+        if opponent is not None or seating.learners != "both":
+            seats[1 - mine] = opponent or Seat(LEARNER, 0)
+            trained[1 - mine] = False
+        matches.append(
+            Matchup(
+                first_number + m, group, int(seeds[group]), tuple(seats), tuple(trained)
+            )
+        )
+    return matches
+
+
+def _opponents(
+    seating: Seating, rng: np.random.Generator, count: int, past: Sequence[int]
+) -> list[Seat | None]:
+    """Who sits opposite instead of the learner itself; None for nobody."""
+    guests = rng.random(count) < seating.guest_share
+    earlier = rng.random(count) < seating.past_share
+    which = rng.integers(0, max(len(past), 1), count)
+    return [
+        Seat(GUEST)
+        if guests[i]
+        else Seat(LEARNER, past[which[i]])
+        if earlier[i] and past
+        else None
+        for i in range(count)
+    ]
+
+
+def num_rows(seating: Seating, num_matches: int) -> int:
+    """Seats that can be learned from in an iteration, at most."""
+    return num_matches * (NUM_SEATS if seating.learners == "both" else 1)

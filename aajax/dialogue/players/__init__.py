@@ -1,0 +1,1 @@
+"""Who answers at a table: language models, scripted players, people."""

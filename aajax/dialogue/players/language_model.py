@@ -1,0 +1,233 @@
+"""A language model at the table, with any number of adapters.
+
+All rows are one batch, whichever adapters speak, and the model reads every token once:
+what it has read is kept from turn to turn.
+
+On a mesh over several processes each holds rows of its own, any number of them, and all
+are asked at the same steps, each whatever rows it likes.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from aajax.dialogue.players.base import Reply, Request, Row, Tokens
+from aajax.errors import InputError
+from aajax.lm.checkpoints.weights import load_params, read_config
+from aajax.lm.mesh.hosts import largest
+from aajax.lm.mesh.sharding import shard
+from aajax.lm.model.decoder import Adapters
+from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
+from aajax.lm.sampling.sampler import Sampler, Session
+from aajax.lm.text.chat import ChatTemplate, find_template
+from aajax.lm.text.tokens import load_tokenizer
+from aajax.types import PRNGKey, PyTree
+
+_SILENT = Request("", None, None, np.zeros(0, np.float32))  # of a row that is nobody's
+
+
+class Memory(NamedTuple):
+    """What a model remembers of its rows.
+
+    R is the largest number of rows that a process has; those beyond its own are silent.
+
+    Attributes:
+      session: what it has read.
+      adapter_id: i32[R].
+      pending: [R], texts that each row was told and has not read yet.
+      stopped: [R], whether the last answer ended of itself; None before the first.
+    """
+
+    session: Session
+    adapter_id: np.ndarray
+    pending: tuple[tuple[str, ...], ...]
+    stopped: tuple[bool | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+    """A `Player` that samples from a decoder; made by `load_language_model`.
+
+    Attributes:
+      sampler: of its decoder.
+      params: of the base.
+      spoken_params: the same as the sampler takes them; see `Sampler.prepare`.
+      template: what stands around answers.
+      grammar: of all patterns that it may be asked for.
+      starts: pattern → grammar state in which it begins.
+      adapters: which rows name by number; None for the base alone.
+      temperature: of sampling.
+      max_tokens: of an answer.
+      free_tries: answers that are sampled without the grammar until one matches, before
+        one is sampled under it; 0 for the grammar from the first.
+      cache_size: tokens that there is room for at first.
+    """
+
+    sampler: Sampler
+    params: PyTree
+    spoken_params: PyTree
+    template: ChatTemplate
+    grammar: Grammar
+    starts: Mapping[str, int]
+    adapters: Adapters | None = None
+    temperature: float = 1.0
+    max_tokens: int = 400
+    free_tries: int = 0
+    cache_size: int = 1
+
+    @property
+    def stop(self) -> np.ndarray:
+        """bool[V], tokens that end an answer."""
+        stop = np.zeros(self.sampler.config.vocab_size, bool)
+        stop[list(self.template.tokens.stop_ids)] = True
+        return stop
+
+    def start(self, rows: Sequence[Row]) -> Memory:
+        num_adapters = 0 if self.adapters is None else len(self.adapters.scale)
+        for row in rows:
+            if not -1 <= row.adapter < num_adapters:
+                raise InputError(
+                    f"adapter is {row.adapter}: −1 to {num_adapters - 1} is needed"
+                )
+        (batch,) = largest(self.sampler.mesh, len(rows))
+        adapter_id = np.full(batch, -1, np.int32)
+        adapter_id[: len(rows)] = [row.adapter for row in rows]
+        return Memory(
+            session=self.sampler.start(batch, self.cache_size),
+            adapter_id=adapter_id,
+            pending=((),) * batch,
+            stopped=(None,) * batch,
+        )
+
+    def reply(
+        self, memory: Memory, requests: Sequence[Request], keys: PRNGKey
+    ) -> tuple[Memory, list[Reply | None]]:
+        num_rows, batch = len(requests), len(memory.pending)
+        requests = [*requests, *[_SILENT] * (batch - num_rows)]
+        told = [
+            (*before, request.text) if request.text else before
+            for before, request in zip(memory.pending, requests, strict=True)
+        ]
+        asked = np.array([request.kind is not None for request in requests])
+        if not largest(self.sampler.mesh, asked.any())[0]:
+            return memory._replace(pending=tuple(told)), [None] * num_rows
+        if batch > num_rows:
+            keys = keys[np.minimum(np.arange(batch), num_rows - 1)]
+        prompts = [
+            self._prompt(texts, stopped) if now else []
+            for texts, stopped, now in zip(told, memory.stopped, asked, strict=True)
+        ]
+        adapters = {}
+        if self.adapters is not None:
+            adapters = {"adapters": self.adapters, "adapter_id": memory.adapter_id}
+        session = self.sampler.append(
+            memory.session, self.spoken_params, prompts, donate=True, **adapters
+        )
+        state = [
+            self.starts[request.pattern] if now else 0
+            for request, now in zip(requests, asked, strict=True)
+        ]
+        session, sample, tries = self.sampler.generate_checked(
+            session, self.spoken_params, keys,
+            accepts=lambda row, ids: self._accepts(requests[row], ids),
+            num_tries=self.free_tries, grammar=self.grammar, state=np.array(state),
+            active=asked, temperature=self.temperature, max_tokens=self.max_tokens,
+            stop=self.stop, donate=True, **adapters,
+        )  # fmt: skip
+        replies: list[Reply | None] = []
+        for row, now in enumerate(asked):
+            if not now:
+                replies.append(None)
+                continue
+            size = sample.length[row]
+            ids = sample.tokens[row, :size].tolist()
+            tokens = Tokens(
+                prompt=prompts[row],
+                ids=ids,
+                log_prob=sample.log_prob[row, :size].tolist(),
+                state=sample.state[row, :size].tolist(),
+                remaining=sample.remaining[row, :size].tolist(),
+            )
+            replies.append(Reply(self._text(ids), int(tries[row]), tokens))
+        end = self.template.end_of_turn
+        memory = Memory(
+            session=session,
+            adapter_id=memory.adapter_id,
+            pending=tuple(
+                () if now else texts for texts, now in zip(told, asked, strict=True)
+            ),
+            stopped=tuple(
+                before if reply is None else reply.tokens.ids[-1:] == [end]
+                for reply, before in zip(replies, memory.stopped, strict=True)
+            ),
+        )
+        return memory, replies[:num_rows]
+
+    def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
+        texts = texts or ("",)
+        if stopped is None:
+            return self.template.opening(texts)
+        return self.template.next_turn(texts, stopped)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.template.tokens.decode(ids)
+
+    def _accepts(self, request: Request, ids: list[int]) -> bool:
+        if not ids or ids[-1] not in self.template.tokens.stop_ids:
+            return False
+        return matches(request.pattern, self._text(ids).encode())
+
+
+def load_language_model(
+    folder: str | Path,
+    patterns: Sequence[str],
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    param_dtype: jnp.dtype | None = None,
+    system: str | None = None,
+    params: PyTree | None = None,
+    max_cache: int | None = None,
+    mesh: Mesh | None = None,
+    **options,
+) -> LanguageModel:
+    """The model of a Hugging Face folder, ready to answer in any of `patterns`.
+
+    Args:
+      folder: with config.json, weights and a tokenizer with a chat template.
+      patterns: of answers, each compiled into the grammar.
+      dtype: of the arithmetic.
+      param_dtype: of the weights; as in the folder if None.
+      system: what the system says in every dialogue.
+      params: of the decoder, where they are at hand (and sharded); else read.
+      max_cache: tokens of the longest dialogue.
+      mesh: that `params` lie on, as `Sampler` has it; None for one device.
+      **options: further attributes of `LanguageModel`.
+
+    Raises:
+      InputError: if the folder cannot be read, its template rewrites what was said, or
+        a pattern is refused.
+    """
+    config, tokens = read_config(folder), load_tokenizer(folder)
+    template = find_template(tokens, system)
+    pieces = tokens.token_bytes()
+    pieces = [None if i in tokens.stop_ids else piece for i, piece in enumerate(pieces)]
+    pieces = (pieces + [None] * config.vocab_size)[: config.vocab_size]
+    unique = tuple(dict.fromkeys(patterns))
+    grammar, starts = compile_grammar(unique, pieces)
+    if params is None:
+        params = load_params(folder, dtype=param_dtype)
+    sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
+    return LanguageModel(
+        sampler=sampler,
+        params=params,
+        spoken_params=sampler.prepare(params),
+        template=template,
+        grammar=grammar if mesh is None else shard(grammar, mesh),
+        starts=dict(zip(unique, starts, strict=True)),
+        **options,
+    )

@@ -1,0 +1,86 @@
+"""The scripted players of a world at its text table.
+
+They see the numbers of the world, do what they would do there, and say it in words.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.envs.text import TextGame
+from aajax.errors import InputError
+from aajax.types import Array, PRNGKey, PyTree
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScriptedPlayer:
+    """A `Player` that knows the world alone; made by `scripted_player`.
+
+    What it remembers is the policy's memory, [R, ...]. The policy acts at every step,
+    also at those where a row only listens, so that its memory is as in the world.
+
+    Attributes:
+      game: what it is played in.
+      params: of the policy, who plays.
+      initial_memory: `batch_shape -> memory`.
+      act: `(params, key[R], observation f32[R, ...], memory) -> (action, memory)`.
+    """
+
+    game: TextGame
+    params: PyTree
+    initial_memory: Callable[[tuple[int, ...]], PyTree]
+    act: Callable[[PyTree, PRNGKey, Array, PyTree], tuple[Array, PyTree]]
+
+    def start(self, rows: Sequence[Row]) -> PyTree:
+        return self.initial_memory((len(rows),))
+
+    def reply(
+        self, memory: PyTree, requests: Sequence[Request], keys: PRNGKey
+    ) -> tuple[PyTree, list[Reply | None]]:
+        if not requests:
+            return memory, []
+        observation = np.stack([request.observation for request in requests])
+        action, after = self.act(self.params, keys, observation, memory)
+        # Who has seen nothing new of the world must not take it for another step.
+        memory = after if requests[0].of_world else memory
+        replies = [
+            None if request.kind is None else Reply(self.game.say(request.kind, own))
+            for request, own in zip(requests, np.asarray(action), strict=True)
+        ]
+        return memory, replies
+
+
+def scripted_names(game: TextGame) -> tuple[str, ...]:
+    """The players that `scripted_player` knows, those of the world first."""
+    there = game.scripted()
+    return () if there is None else (*there.names, *game.aliases())
+
+
+def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
+    """The player called `name` in the game's world, or by an alias.
+
+    Raises:
+      InputError: if there is no such player.
+    """
+    if name not in scripted_names(game):
+        names = ", ".join(scripted_names(game)) or "no scripted players"
+        raise InputError(f"player is {name!r}: one of {names} is needed")
+    there = game.scripted()
+
+    def act(params, keys, observation, memory):
+        # A key for each row: its chance is then nobody else's.
+        output = jax.vmap(there.policy.act, (None, 0, 0, 0))(
+            params, keys, observation, memory
+        )
+        return output.action, output.memory
+
+    own_name = game.aliases().get(name, name)
+    return ScriptedPlayer(
+        game=game,
+        params=there.params(own_name),
+        initial_memory=there.policy.initial_memory,
+        act=jax.jit(act),
+    )

@@ -1,0 +1,1 @@
+"""Weights and adapters in the folders of Hugging Face and PEFT."""

@@ -1,0 +1,208 @@
+"""adapter_config.json of the PEFT library: which linear layers have which adapter."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from aajax import schema
+from aajax.errors import InputError
+from aajax.lm.checkpoints.hf_config import read_json
+from aajax.lm.checkpoints.hf_names import stored
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.lora import BLOCKS, LoraConfig
+from aajax.schema import Count, Natural, Positive, check
+
+CONFIG = "adapter_config.json"
+ROOT = "model."  # what the names of all layers begin with
+
+# With these a layer is not x W + scale x A B, or others than linear layers change.
+_REFUSED = (
+    "use_dora",
+    "lora_bias",
+    "modules_to_save",
+    "trainable_token_indices",
+    "target_parameters",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
+# Other beginnings of A and B subtract them from the base.
+_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
+
+Modules = str | tuple[str, ...] | None  # one expression, or names
+
+
+@dataclasses.dataclass(frozen=True)
+class PeftOptions:
+    """Keys of adapter_config.json that are read; None: left out.
+
+    Attributes:
+      r, lora_alpha: rank and alpha of layers that no pattern is of.
+      use_rslora: whether B is multiplied by alpha / √r, and not by alpha / r.
+      target_modules, exclude_modules: layers with an adapter, and without one.
+      layers_to_transform: numbers of those that may have one; all if there are none.
+      rank_pattern, alpha_pattern: expressions → rank and alpha of layers.
+    """
+
+    peft_type: Literal["LORA"]
+    r: Count | None = None
+    lora_alpha: Positive | None = None
+    use_rslora: bool | None = None
+    bias: Literal["none"] | None = None
+    target_modules: Modules = None
+    exclude_modules: Modules = None
+    layers_to_transform: Natural | tuple[Natural, ...] | None = None
+    rank_pattern: dict[str, Count] | None = None
+    alpha_pattern: dict[str, Positive] | None = None
+    layers_pattern: Modules = None
+    init_lora_weights: bool | str | None = None
+
+    __post_init__ = check
+
+    def check_relations(self):
+        if self.init_lora_weights not in _BEGINNINGS:
+            raise InputError(
+                f"init_lora_weights is {self.init_lora_weights!r}: an adapter that "
+                "leaves the base's weights as they are is needed"
+            )
+        if self.layers_pattern not in (None, "", (), "layers", ("layers",)):
+            raise InputError(
+                f"layers_pattern is {self.layers_pattern!r}: layers is needed"
+            )
+
+
+class Place(NamedTuple):
+    """A linear layer with an adapter: its name, where it is, and the adapter's size."""
+
+    name: str
+    target: str
+    layer: int
+    rank: int
+    alpha: float
+
+
+def modules(config: DecoderConfig, target: str) -> list[str]:
+    """Names of a linear layer in all layers, such as model.layers.0.mlp.up_proj."""
+    path = f"layers/{BLOCKS[target]}/{target}/kernel"
+    return [name.removesuffix(".weight") for name in stored(config, path).names]
+
+
+def write_options(
+    config: DecoderConfig, lora: LoraConfig, base_model_name: str
+) -> dict[str, Any]:
+    """What adapter_config.json says of an adapter."""
+    names = [modules(config, target)[0].rsplit(".", 1)[1] for target in lora.targets]
+    is_whole = lora.alpha == int(lora.alpha)
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model_name,
+        "r": lora.rank,
+        "lora_alpha": int(lora.alpha) if is_whole else lora.alpha,
+        "target_modules": names,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "use_dora": False,
+        "use_rslora": False,
+    }
+
+
+def read_options(folder: Path) -> PeftOptions:
+    """The adapter_config.json of a folder.
+
+    Raises:
+      InputError: if it cannot be read, or asks for more than low-rank adapters of
+        linear layers.
+    """
+    record = read_json(folder, CONFIG)
+    with schema.within(f"file is {folder / CONFIG}: "):
+        for name in _REFUSED:
+            if record.get(name):
+                raise InputError(
+                    f"{name} is {schema.shown(record[name])}: only low-rank adapters "
+                    "of linear layers are supported"
+                )
+        return schema.build(PeftOptions, record, others=True)
+
+
+def places(
+    config: DecoderConfig, options: PeftOptions, root: str = ROOT
+) -> list[Place]:
+    """The linear layers that `read_options` gives an adapter, target by target.
+
+    Args:
+      config: of the base.
+      options: as read.
+      root: instead of `ROOT`, what the names began with where the adapter was made.
+
+    Raises:
+      InputError: if there are none.
+    """
+    rank, alpha = options.r or 8, options.lora_alpha or 8.0
+    found = []
+    for target in BLOCKS:
+        for layer, name in enumerate(modules(config, target)):
+            seen = root + name.removeprefix(ROOT)
+            if not _is_target(options, seen, layer):
+                continue
+            own_rank = _of_pattern(options, "rank_pattern", seen, rank)
+            own_alpha = _of_pattern(options, "alpha_pattern", seen, alpha)
+            found.append(Place(name, target, layer, own_rank, own_alpha))
+    if not found:
+        targets = options.target_modules
+        targets = list(targets) if isinstance(targets, tuple) else targets
+        raise InputError(
+            f"target_modules is {schema.shown(targets)}: names of linear layers of the "
+            "decoder are needed"
+        )
+    return found
+
+
+def _is_target(options: PeftOptions, name: str, layer: int) -> bool:
+    if _matches(options, "exclude_modules", name):
+        return False
+    only = options.layers_to_transform
+    only = (only,) if isinstance(only, int) else only
+    if only and layer not in only:
+        return False
+    targets = options.target_modules
+    if isinstance(targets, str) and targets.lower() == "all-linear":
+        return True
+    return _matches(options, "target_modules", name)
+
+
+def _matches(options: PeftOptions, option: str, name: str) -> bool:
+    """Whether a name is in a list, whole or its end, or all that an expression says."""
+    value = getattr(options, option) or ()
+    if isinstance(value, str):
+        return _match(option, value, name)
+    return any(f".{name}".endswith(f".{end}") for end in value)
+
+
+def _of_pattern(options: PeftOptions, option: str, name: str, default: Any):
+    """What the first expression found at the end of a name stands for."""
+    for pattern, value in (getattr(options, option) or {}).items():
+        if _match(option, rf"(.*\.)?({pattern})", name):
+            return value
+    return default
+
+
+def _match(option: str, pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise InputError(
+            f"{option} has {pattern!r}: a regular expression is needed ({error})"
+        ) from error

@@ -1,0 +1,240 @@
+"""Folders of adapters as the PEFT library has them, which vLLM serves as they are."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from aajax.errors import InputError
+from aajax.files import PARTIAL, naming, os_error, to_json
+from aajax.lm.checkpoints.hf_names import text_name
+from aajax.lm.checkpoints.peft_config import (
+    CONFIG,
+    ROOT,
+    Place,
+    modules,
+    places,
+    read_options,
+    write_options,
+)
+from aajax.lm.checkpoints.weights import all_finite
+from aajax.lm.mesh.hosts import gathered, writer
+from aajax.lm.model import lora as low_rank
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters
+from aajax.lm.model.lora import BLOCKS, LoraConfig
+from aajax.schema import within
+
+WEIGHTS = "adapter_model.safetensors"
+DTYPES = ("F32", "F16", "BF16")
+
+_OUTER = "base_model.model."  # what PEFT puts before the names of the base
+_PARTS = {"a": "lora_A.weight", "b": "lora_B.weight"}  # stored transposed
+
+
+def save_peft(
+    folder: str | os.PathLike,
+    config: DecoderConfig,
+    lora: LoraConfig,
+    adapters: Adapters,
+    base_model_name: str,
+) -> None:
+    """Writes adapter_config.json and adapter_model.safetensors.
+
+    The files are complete before they get their names, adapter_config.json being the
+    last. Other files in the folder are left alone.
+
+    Where adapters lie on devices of many processes, all of them call this, and process
+    0 writes; all return once the folder is whole.
+
+    Args:
+      folder: made if it is not there.
+      config: of the base.
+      lora: of the adapter.
+      adapters: of one, in float32, float16 or bfloat16.
+      base_model_name: the base's name or folder, which is noted only.
+
+    Raises:
+      InputError: if adapters are more than one or not of `config` and `lora`.
+      OSError: if the files cannot be written.
+    """
+    folder = Path(folder)
+    _check_adapter(config, lora, adapters)
+    tensors = {}
+    for target, pair in low_rank.pairs_of(adapters).items():
+        for part, end in _PARTS.items():
+            stacked = gathered(pair[part])[:, 0]
+            for name, matrix in zip(modules(config, target), stacked, strict=True):
+                tensors[f"{_OUTER}{name}.{end}"] = np.ascontiguousarray(matrix.T)
+    options = write_options(config, lora, str(base_model_name))
+    writer(adapters)(lambda: _write(folder, tensors, options))
+
+
+def _write(folder: Path, tensors: dict[str, np.ndarray], options: dict) -> None:
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL) as name:
+            made = Path(name)
+            try:
+                save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
+            except SafetensorError as error:
+                raise os_error(error, folder) from error
+            (made / CONFIG).write_text(to_json(options, indent=2) + "\n")
+            (folder / CONFIG).unlink(missing_ok=True)
+            for file in (WEIGHTS, CONFIG):
+                os.replace(made / file, folder / file)
+
+
+def load_peft(
+    folder: str | os.PathLike, config: DecoderConfig, dtype: jnp.dtype = jnp.float32
+) -> tuple[LoraConfig, Adapters]:
+    """The adapter of a folder, as adapters of one.
+
+    All layers get the largest rank and scale that one has (by rank_pattern and
+    alpha_pattern): A and B are filled up with zeros, also in layers that have none, and
+    B is multiplied where the scale is smaller. With use_rslora the scale is alpha / √r;
+    the alpha returned is the one of which alpha / rank is the scale.
+
+    Args:
+      folder: with adapter_config.json and adapter_model.safetensors.
+      config: of the base.
+      dtype: of A and B, whatever they are stored in.
+
+    Raises:
+      InputError: for a folder that cannot be read, is not of this decoder, or has more
+        than low-rank adapters of linear layers.
+    """
+    folder = Path(folder)
+    options = read_options(folder)
+    tensors, root = _read_tensors(folder, config)
+    with within(f"file is {folder / CONFIG}: "):
+        found = places(config, options, root)
+    _check_tensors(folder, config, found, tensors)
+    rank = max(place.rank for place in found)
+    power = 0.5 if options.use_rslora else 1.0
+    # Scale times rank; without patterns exactly the alpha that is stored.
+    alphas = [place.alpha * rank / place.rank**power for place in found]
+    targets = tuple(name for name in BLOCKS if name in {x.target for x in found})
+    lora = LoraConfig(rank, float(max(alphas)), targets)
+    pairs = {}
+    for name in targets:
+        num_in, num_out = low_rank.features(config, name)
+        pairs[name] = {
+            "a": np.zeros((config.num_layers, 1, num_in, rank), np.float32),
+            "b": np.zeros((config.num_layers, 1, rank, num_out), np.float32),
+        }
+    for place, alpha in zip(found, alphas, strict=True):
+        pair, own = pairs[place.target], slice(place.rank)
+        a, b = (tensors[_stored(place, end)].T for end in _PARTS.values())
+        pair["a"][place.layer, 0, :, own] = a
+        pair["b"][place.layer, 0, own] = b * np.float32(alpha / lora.alpha)
+    pairs = {
+        name: {part: jnp.asarray(x, dtype) for part, x in pair.items()}
+        for name, pair in pairs.items()
+    }
+    scale = jnp.full(1, lora.scale, jnp.float32)
+    return lora, Adapters(low_rank.weights_of(pairs), scale)
+
+
+def _stored(place: Place, end: str) -> str:
+    return f"{_OUTER}{place.name}.{end}"
+
+
+def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) -> None:
+    count, pairs = len(adapters.scale), low_rank.pairs_of(adapters)
+    if count != 1:
+        raise InputError(f"adapters has {count} adapters: exactly 1 is needed")
+    low_rank.check_fits(config, adapters)
+    if set(pairs) != set(lora.targets):
+        raise InputError(
+            f"adapters has targets {', '.join(pairs)}: those of lora, "
+            f"{', '.join(lora.targets)}, are needed"
+        )
+    for name, pair in pairs.items():
+        if pair["a"].shape[-1] != lora.rank:
+            raise InputError(
+                f"adapters has rank {pair['a'].shape[-1]} in {name}: that of lora, "
+                f"{lora.rank}, is needed"
+            )
+    scale = float(gathered(adapters.scale)[0])
+    if not np.isclose(scale, lora.scale, rtol=1e-6, atol=0.0):
+        raise InputError(
+            f"adapters has scale {scale}: alpha / rank of lora, {lora.scale}, is needed"
+        )
+
+
+def _read_tensors(
+    folder: Path, config: DecoderConfig
+) -> tuple[dict[str, np.ndarray], str]:
+    """Tensors by name, as in a folder of text alone, and what names began with here."""
+    tensors, root = {}, ROOT
+    try:
+        with safe_open(folder / WEIGHTS, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
+                inner = key.removeprefix(_OUTER)
+                plain = text_name(config, inner)
+                if plain is None:
+                    continue
+                dtype = file.get_slice(key).get_dtype()
+                if dtype not in DTYPES:
+                    raise InputError(
+                        f"folder is {folder}: {key} is {dtype}, one of "
+                        f"{', '.join(DTYPES)} is needed"
+                    )
+                if plain.startswith(ROOT):
+                    root = inner.removesuffix(plain.removeprefix(ROOT))
+                # A tensor without it keeps a name that nothing expects.
+                name = _OUTER + plain if inner != key else key
+                if name in tensors:
+                    raise InputError(f"folder is {folder}: {name} must be there once")
+                tensors[name] = file.get_tensor(key)
+                if not all_finite(tensors[name]):
+                    raise InputError(
+                        f"folder is {folder}: {key} in {WEIGHTS} has a NaN or an "
+                        "infinity; finite numbers are needed"
+                    )
+    except FileNotFoundError as error:
+        raise InputError(f"folder is {folder}: an {WEIGHTS} in it is needed") from error
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"folder is {folder}: {WEIGHTS} cannot be read ({reason})"
+        ) from error
+    return tensors, root
+
+
+def _check_tensors(
+    folder: Path,
+    config: DecoderConfig,
+    found: list[Place],
+    tensors: Mapping[str, np.ndarray],
+) -> None:
+    wanted = {}
+    for place in found:
+        num_in, num_out = low_rank.features(config, place.target)
+        wanted[_stored(place, _PARTS["a"])] = place.rank, num_in
+        wanted[_stored(place, _PARTS["b"])] = num_out, place.rank
+    faults = {
+        "missing": [name for name in wanted if name not in tensors],
+        "not expected": [name for name in tensors if name not in wanted],
+        "misshapen": [
+            f"{name} {list(tensors[name].shape)} for {list(shape)}"
+            for name, shape in wanted.items()
+            if name in tensors and tensors[name].shape != shape
+        ],
+    }
+    lines = [
+        f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if names[3:] else ''}"
+        for what, names in faults.items()
+        if names
+    ]
+    if lines:
+        raise InputError(
+            f"folder is {folder}: the tensors that its {CONFIG} says are needed, "
+            f"{'; '.join(lines)}"
+        )

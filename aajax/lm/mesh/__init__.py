@@ -1,0 +1,1 @@
+"""Many devices and many processes: meshes, shardings, rows of each process."""

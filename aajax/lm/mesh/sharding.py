@@ -1,0 +1,295 @@
+"""Where a decoder's arrays lie on many devices, and how many processes find each other.
+
+Three mesh axes, each of any size: `data` copies weights and splits the batch; `fsdp`
+splits weights and the batch; `tensor` splits heads, hidden units and vocabulary. XLA
+puts in the communication (GSPMD, https://arxiv.org/abs/2105.04663).
+"""
+
+import importlib.util
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from aajax.errors import InputError
+from aajax.lm.model.cache import Cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import AXES, BATCH, dividing
+from aajax.types import Array, PyTree
+
+# The first regular expression found in a leaf's path says how it is split. Paths of
+# optimiser states end in those of the weights, so that moments lie where weights do.
+PARTITION_RULES = (
+    (r"(^|/)(embedding|head)$", P("tensor", "fsdp")),  # [V, D]
+    (r"(output|down)/kernel$", P(None, "tensor", "fsdp")),  # [layers, in, out]
+    (r"kernel$", P(None, "fsdp", "tensor")),
+    (r"(output|down)/bias$", P(None, None)),  # [layers, out]
+    (r"bias$", P(None, "tensor")),
+    (r"scale$", P()),  # norms; scales of adapters
+    # Of adapters: as their kernels are, and over fsdp in either case.
+    (r"(output|down)/a$", P(None, None, ("tensor", "fsdp"), None)),  # [..., in, r]
+    (r"(output|down)/b$", P(None, None, None, "fsdp")),  # [layers, n, r, out]
+    (r"(^|/)a$", P(None, None, "fsdp", None)),
+    (r"(^|/)b$", P(None, None, None, ("tensor", "fsdp"))),
+)
+
+_log = logging.getLogger(__name__)
+
+
+def start_distributed(**options) -> None:
+    """Joins this process with the others of the job, if there are others.
+
+    To be called in every process before anything touches a device. SLURM, Open MPI,
+    Cloud TPU pods and GKE say by themselves who belongs together:
+
+        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 python train.py
+        gcloud compute tpus tpu-vm ssh NAME --worker all --command "python train.py"
+        GKE: a JobSet of TPU pods whose command is python train.py
+
+    SLURM and Open MPI need a task for each GPU: JAX gives a task the one GPU of its
+    number on the machine, unless JAX_LOCAL_DEVICE_IDS=0,1,... says otherwise.
+    Elsewhere, as in Kubernetes jobs with GPUs, three variables do, the same command in
+    each process i of n:
+
+        JAX_COORDINATOR_ADDRESS=HOST:PORT JAX_NUM_PROCESSES=n JAX_PROCESS_ID=i \
+            python train.py
+
+    A process for which nothing says so is alone, and nothing is done.
+
+    Args:
+      options: of `jax.distributed.initialize`, instead of what the surroundings say:
+        coordinator_address, num_processes, process_id, local_device_ids, ...
+
+    Raises:
+      InputError: if only some of the three variables are set.
+      RuntimeError: if a device was touched before, by `jax.distributed.initialize`.
+    """
+    options = {**_from_variables(os.environ), **options}
+    if not options and not _is_cluster(os.environ):
+        _log.info("one process: nothing says that there are others")
+        return
+    jax.distributed.initialize(**options)
+    _log.info(
+        "process %d of %d, with %d of %d devices", jax.process_index(),
+        jax.process_count(), jax.local_device_count(), jax.device_count(),
+    )  # fmt: skip
+
+
+def _from_variables(environ: Mapping[str, str]) -> dict[str, str | int]:
+    kinds = {
+        "JAX_COORDINATOR_ADDRESS": str,
+        "JAX_NUM_PROCESSES": int,
+        "JAX_PROCESS_ID": int,
+    }
+    missing = [name for name in kinds if name not in environ]
+    if len(missing) == len(kinds):
+        return {}
+    if missing:
+        raise InputError(f"{missing[0]} is not set: all of {', '.join(kinds)} or none")
+    options = {}
+    for name, kind in kinds.items():
+        try:
+            options[name.removeprefix("JAX_").lower()] = kind(environ[name])
+        except ValueError:
+            raise InputError(
+                f"{name} is {environ[name]!r}: an integer is needed"
+            ) from None
+    return options
+
+
+def _is_cluster(environ: Mapping[str, str]) -> bool:
+    """Whether there may be more than one process, by what schedulers set."""
+    # Not SLURM_NTASKS, which a batch script sees too before it has called srun.
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+        if name in environ:
+            return int(environ[name]) > 1
+    # GKE and hosted notebooks name a TPU's machines; a single one itself alone.
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):
+        if name in environ:
+            slices = int(environ.get("MEGASCALE_NUM_SLICES") or 1)
+            return slices * len(environ[name].split(",")) > 1
+    # Cloud TPU machines ask their metadata server; JAX forbids it where no TPU is.
+    has_tpu = importlib.util.find_spec("libtpu") is not None
+    return has_tpu and "TPU_SKIP_MDS_QUERY" not in environ
+
+
+def mesh_shape(num_devices: int, data: int, fsdp: int, tensor: int) -> tuple[int, ...]:
+    """Sizes of the axes, −1 replaced by what the others leave of the devices.
+
+    Raises:
+      InputError: if the product is not the number of devices.
+    """
+    sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
+    for name, size in sizes.items():
+        if size < 1 and size != -1:
+            raise InputError(f"{name} is {size}: a positive number, or -1, is needed")
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1:
+        raise InputError(f"{free[1]} is -1: only one axis can take what is left")
+    taken = math.prod(size for size in sizes.values() if size != -1)
+    if free:
+        sizes[free[0]] = max(num_devices // taken, 1)
+    if math.prod(sizes.values()) != num_devices:
+        wanted = " x ".join(f"{name} {size}" for name, size in sizes.items())
+        raise InputError(
+            f"mesh is {wanted}: a product of {num_devices}, the number of devices, "
+            "is needed"
+        )
+    return tuple(sizes.values())
+
+
+def make_mesh(
+    data: int = 1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+    """A mesh of `devices`, all of all processes if not given.
+
+    `tensor` is innermost, among devices that are close to each other.
+
+    Args:
+      data, fsdp, tensor: sizes of the axes; one may be −1, for what is left.
+      devices: whose number is the product of the sizes.
+
+    Raises:
+      InputError: if the sizes do not fit the devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    shape = mesh_shape(len(devices), data, fsdp, tensor)
+    # By default axes are Explicit, and ordinary contractions do not trace.
+    types = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+
+
+def check_divides(config: DecoderConfig, fsdp: int, tensor: int) -> None:
+    """Whether the axes split the kernels of a decoder's layers, or do nothing there.
+
+    A vocabulary or biases that an axis does not divide are whole on all its devices.
+
+    Raises:
+      InputError: that names the axis and the dimension that it does not divide.
+    """
+    heads = config.num_heads * config.head_dim
+    for axis, size, name, length in (
+        ("fsdp", fsdp, "hidden_size", config.hidden_size),
+        ("tensor", tensor, "num_heads x head_dim", heads),
+        ("tensor", tensor, "intermediate_size", config.intermediate_size),
+    ):
+        if length % size:
+            raise InputError(
+                f"{axis} is {size}: a divisor of {name}, {length}, is needed, or "
+                "kernels are not split"
+            )
+
+
+def partition_spec(path: str) -> P:
+    """How the leaf at `path`, such as layers/mlp/up/kernel, is split; else not at all.
+
+    Every leaf of weights, adapters and their optimiser states has a rule.
+    """
+    for pattern, spec in PARTITION_RULES:
+        if re.search(pattern, path):
+            return spec
+    return P()
+
+
+def param_shardings(mesh: Mesh | AbstractMesh, shapes: PyTree) -> PyTree:
+    """Shardings of weights, adapters or optimiser states, by `PARTITION_RULES`.
+
+    An axis that does not divide its dimension is dropped there: the array is whole
+    along it on every device of the axis. So is every axis where the rank is not the
+    rule's, as of the counts and factored moments of some optimisers.
+
+    Args:
+      mesh: with the axes of `make_mesh`.
+      shapes: arrays, or anything with shapes.
+    """
+
+    def sharding(path, leaf) -> NamedSharding:
+        spec = partition_spec(jax.tree_util.keystr(path, simple=True, separator="/"))
+        if len(spec) != len(leaf.shape):
+            spec = P()
+        return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(sharding, shapes)
+
+
+def batch_shardings(mesh: Mesh | AbstractMesh, shapes: PyTree) -> PyTree:
+    """Shardings of arrays [B, ...], over data and fsdp, of those axes that divide B."""
+
+    def sharding(leaf) -> NamedSharding:
+        spec = P(BATCH) if leaf.shape else P()
+        return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
+
+    return jax.tree.map(sharding, shapes)
+
+
+def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
+    """Shardings of a cache: sequences over data and fsdp, heads over tensor."""
+
+    def sharding(leaf, spec) -> NamedSharding:
+        return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
+
+    heads = P(None, BATCH, "tensor", None, None)
+    return Cache(*map(sharding, cache, (heads, heads, P(BATCH))))
+
+
+def shard(params: PyTree, mesh: Mesh) -> PyTree:
+    """The same arrays, each where `param_shardings` says.
+
+    Every process gives all of them, with equal values.
+    """
+    return jax.tree.map(_place, params, param_shardings(mesh, params))
+
+
+def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+    """A batch over the whole mesh from the rows [B, ...] that each process has.
+
+    With one process, all rows; with n, each gives an n-th of them, for its own devices.
+
+    Raises:
+      InputError: with many processes, if data and fsdp do not split the rows among all
+        of them evenly.
+    """
+    count = len({device.process_index for device in mesh.devices.flat})
+    if count == 1:
+        return jax.tree.map(_place, batch, batch_shardings(mesh, batch))
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if parts % count:
+        raise InputError(
+            f"mesh is data x fsdp = {parts}: a multiple of the {count} processes is "
+            "needed, each of which has rows of its own"
+        )
+
+    def place(rows: Array) -> Array:
+        shape = (count * len(rows), *rows.shape[1:])
+        if shape[0] % parts:
+            raise InputError(
+                f"batch is {shape[0]} sequences: a multiple of data x fsdp = {parts} "
+                "is needed with many processes"
+            )
+        if _is_key(rows):
+            numbers = place(jax.random.key_data(rows))
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(rows))
+        sharding = NamedSharding(mesh, P(BATCH))
+        return jax.make_array_from_process_local_data(sharding, np.asarray(rows), shape)
+
+    return jax.tree.map(place, batch)
+
+
+def _is_key(x: Array) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _place(x: Array, sharding: NamedSharding) -> Array:
+    if jax.process_count() == 1:
+        return jax.device_put(x, sharding)
+    whole = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: whole[index])

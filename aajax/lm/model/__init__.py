@@ -1,0 +1,1 @@
+"""A decoder: its shape, layers, cache, and low-rank adapters."""

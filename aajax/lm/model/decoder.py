@@ -1,0 +1,262 @@
+"""The stack: one scanned layer for every family, with or without a cache."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from aajax.errors import InputError
+from aajax.lm.model.cache import Cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import look_up, over_batch
+from aajax.lm.model.layers import MLP, Attention, Norm, Route
+from aajax.types import Array, PRNGKey, PyTree
+
+LAYER = "layer_{}"  # of params that are taken apart
+
+
+class Adapters(NamedTuple):
+    """Low-rank adapters, stacked; see `lora`.
+
+    Attributes:
+      weights: as the params of the layers, with leaves a [layers, n, in, r] and
+        b [layers, n, r, out] in place of kernels.
+      scale: f32[n], alpha / rank of each.
+    """
+
+    weights: PyTree
+    scale: Array
+
+
+class _Layer(nn.Module):
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, carry, index, is_sliding, positions, ropes, masks, route):
+        config = self.config
+        x, key_cache, value_cache = carry
+
+        def norm(name: str) -> Norm:
+            offset = config.unit_offset
+            return Norm(config.norm_epsilon, offset, self.param_dtype, name=name)
+
+        def choose(pair):
+            full, local = pair
+            if local is full:
+                return full
+            return jax.tree.map(lambda a, b: jnp.where(is_sliding, b, a), full, local)
+
+        def store(key: Array, value: Array):
+            if key_cache is None:
+                return key, value, (None, None)
+            batch = jnp.arange(positions.shape[0])[:, None, None]
+            head = jnp.arange(config.num_kv_heads)[None, :, None]
+            # Padding's position is below 0, and below 0 would count from the end.
+            slot = jnp.where(positions < 0, key_cache.shape[-2], positions)[:, None]
+            at = batch, head, slot
+            if index is not None:
+                at = index, *at
+            keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
+            values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
+            if index is None:
+                return keys, values, (keys, values)
+            return keys[index], values[index], (keys, values)
+
+        types = self.dtype, self.param_dtype
+        attention = Attention(config, *types, name="attention")
+        y = norm("attention_norm")(x)
+        y, kept = attention(y, choose(ropes), choose(masks), route, store)
+        x = x + (norm("post_attention_norm")(y) if config.sandwich_norm else y)
+        y = MLP(config, *types, name="mlp")(norm("mlp_norm")(x), route)
+        x = x + (norm("post_mlp_norm")(y) if config.sandwich_norm else y)
+        return (over_batch(x), *kept), None
+
+
+class Decoder(nn.Module):
+    """Tokens to the last hidden states; `forward` applies it."""
+
+    config: DecoderConfig
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    remat: bool = False
+    apart: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Array,
+        positions: Array,
+        cache: Cache | None = None,
+        route: Route | None = None,
+    ) -> tuple[Array, Cache | None]:
+        """See `forward`."""
+        config = self.config
+        init = nn.initializers.normal(0.02)
+        shape = config.vocab_size, config.hidden_size
+        embedding = self.param("embedding", init, shape, self.param_dtype)
+        if not config.tie_embeddings:
+            self.param("head", init, shape, self.param_dtype)
+        x = look_up(embedding, tokens).astype(self.dtype)
+        if config.scale_embedding:
+            x = x * jnp.asarray(config.hidden_size**0.5, self.dtype)
+        ropes, masks = self._ropes(positions), self._masks(positions, cache)
+        types = config, self.dtype, self.param_dtype
+        each = positions, ropes, masks, route
+        sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
+        kept = (None, None) if cache is None else (cache.key, cache.value)
+        if self.apart:
+            own = [kept] * config.num_layers
+            if cache is not None:
+                own = list(zip(*kept, strict=True))
+            for i in range(config.num_layers):
+                layer = _Layer(*types, name=LAYER.format(i))
+                (x, *own[i]), _ = layer((x, *own[i]), None, sliding[i], *each)
+            kept = tuple(zip(*own, strict=True))
+        else:
+            index = jnp.arange(config.num_layers, dtype=jnp.int32)
+            layer = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
+            stack = nn.scan(
+                layer,
+                variable_axes={"params": 0, "lora": 0},
+                split_rngs={"params": True},
+                in_axes=(0, 0, *[nn.broadcast] * 4),
+                length=config.num_layers,
+            )(*types, name="layers")
+            (x, *kept), _ = stack((x, *kept), index, sliding, *each)
+        if cache is not None:
+            read = jnp.max(positions, 1, initial=-1) + 1
+            cache = Cache(*kept, length=jnp.maximum(cache.length, read))
+        norm = Norm(
+            config.norm_epsilon, config.unit_offset, self.param_dtype, name="norm"
+        )
+        return norm(x), cache
+
+    def _ropes(self, positions: Array):
+        """Cosines and sines of full and of sliding layers."""
+
+        def angles(rope):
+            frequency = jnp.asarray(rope.frequencies(self.config.head_dim))
+            angle = positions[:, :, None].astype(jnp.float32) * frequency[None, None]
+            return jnp.cos(angle), jnp.sin(angle)
+
+        full = angles(self.config.rope)
+        local = self.config.local_rope
+        if local is None or not any(self.config.sliding):
+            return full, full
+        return full, angles(local)
+
+    def _masks(self, positions: Array, cache: Cache | None):
+        """Which keys queries see in full and in sliding layers, bool[B, L, S]."""
+        if cache is None:
+            at = positions[:, None]
+        else:
+            at = jnp.arange(cache.size, dtype=jnp.int32)[None, None]
+        query = positions[:, :, None]
+        full = (at >= 0) & (at <= query)
+        if not any(self.config.sliding):
+            return full, full
+        return full, full & (query - at < self.config.window)
+
+
+def forward(
+    config: DecoderConfig,
+    params: PyTree,
+    tokens: Array,
+    positions: Array,
+    cache: Cache | None = None,
+    adapters: Adapters | None = None,
+    adapter_id: Array | None = None,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> tuple[Array, Cache | None]:
+    """The last hidden states of `tokens`.
+
+    Args:
+      config: static.
+      params: of `init_params`, or of a checkpoint; they, and adapters with them, may
+        have been through `unstack_layers`, and are put through it if the cache was cut.
+      tokens: i32[B, L].
+      positions: i32[B, L], each token's place in its sequence, −1 for padding. Without
+        a cache a token sees the tokens given here at or before its position; with one,
+        all slots up to its position, its own included.
+      cache: what was read before; the slots of `positions` must be inside it.
+      adapters: low-rank adapters.
+      adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
+      dtype: of the arithmetic; norms and softmax are float32 throughout.
+      remat: recompute layers in the backward pass, to save memory.
+
+    Returns:
+      Hidden states [B, L, D] (of padding: arbitrary), and the cache with the tokens
+      added, None if none was given.
+    """
+    if cache is not None and cache.is_apart:
+        params, adapters = unstack_layers(config, params, adapters)
+    variables, route = {"params": params}, None
+    apart = _is_apart(params)
+    if adapters is not None:
+        if adapter_id is None:
+            raise InputError("adapter_id is None: with adapters, i32[B] is needed")
+        variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
+        route = Route(adapter_id, adapters.scale)
+    module = Decoder(config, dtype, remat=remat, apart=apart)
+    return module.apply(variables, tokens, positions, cache, route)
+
+
+def unstack_layers(
+    config: DecoderConfig, params: PyTree, adapters: Adapters | None = None
+) -> tuple[PyTree, Adapters | None]:
+    """The same for `forward`, each layer's weights an array of their own.
+
+    Weights are copied out of their stack whenever a layer runs: for single tokens two
+    fifths of a small model's work on CPUs. Here it is done once, before a loop of them,
+    for the memory of a second copy, with kernels transposed, as CPUs multiply a few
+    tokens by them in three quarters of the time. What is apart already stays as it is.
+    A cache that goes with them must have been cut.
+    """
+
+    def cut(tree: PyTree) -> dict[str, PyTree]:
+        return {LAYER.format(i): _layer(tree, i) for i in range(config.num_layers)}
+
+    if not _is_apart(params):
+        others = {name: x for name, x in params.items() if name != "layers"}
+        params = others | cut(params["layers"])
+    if adapters is not None and not _is_apart(adapters.weights):
+        adapters = adapters._replace(weights=cut(adapters.weights))
+    return params, adapters
+
+
+def _is_apart(tree: PyTree) -> bool:
+    return LAYER.format(0) in tree
+
+
+def _layer(tree: PyTree, i: int) -> PyTree:
+    """Layer i of stacked weights, kernels as `Linear` takes them transposed."""
+    if not isinstance(tree, Mapping):
+        return tree[i]
+    if "kernel" in tree:
+        others = {name: x[i] for name, x in tree.items() if name != "kernel"}
+        return {"transposed": tree["kernel"][i].T, **others}
+    return {name: _layer(x, i) for name, x in tree.items()}
+
+
+def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
+    """f32[..., V] of hidden states [..., D]."""
+    table = params["embedding"] if config.tie_embeddings else params["head"]
+    return jnp.einsum(
+        "...d,vd->...v", hidden, table.astype(hidden.dtype),
+        preferred_element_type=jnp.float32,
+    )  # fmt: skip
+
+
+def init_params(
+    config: DecoderConfig, key: PRNGKey, dtype: jnp.dtype = jnp.float32
+) -> PyTree:
+    """Random parameters, normal with deviation 0.02; leaves of layers stacked."""
+    tokens = jnp.zeros((1, 1), jnp.int32)
+    module = Decoder(config, param_dtype=dtype)
+    return module.init(key, tokens, tokens)["params"]

@@ -1,0 +1,232 @@
+"""Norm, rotary embedding, linear layers with adapters, attention and MLP."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import replicate
+from aajax.types import Array
+
+_INIT = nn.initializers.normal(0.02)
+
+
+class Route(NamedTuple):
+    """Which adapter each sequence takes.
+
+    Attributes:
+      adapter_id: i32[B], −1 for none.
+      scale: f32[n], what each adapter's update is multiplied by (alpha / rank).
+    """
+
+    adapter_id: Array
+    scale: Array
+
+
+class Linear(nn.Module):
+    """y = x W (+ b) (+ s_i x A_i B_i), i the sequence's adapter; see `lora`.
+
+    W [in, out] is the variable "kernel", or Wᵀ is "transposed"; see `unstack_layers`.
+    The weights of adapters are the variables a [n, in, r] and b [n, r, out] of the
+    collection "lora", absent where a layer has none.
+    """
+
+    features: int
+    use_bias: bool
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, route: Route | None) -> Array:
+        """x [B, L, in] → [B, L, out], in `dtype`."""
+        shape = x.shape[-1], self.features
+        # In two dimensions: the gradient's product over [B, L] is slow on CPUs.
+        rows = x.reshape(-1, shape[0])
+        if self.has_variable("params", "transposed"):
+            turned = self.get_variable("params", "transposed").astype(self.dtype)
+            y = jax.lax.dot_general(turned, rows, (((1,), (1,)), ((), ()))).T
+        else:
+            kernel = self.param("kernel", _INIT, shape, self.param_dtype)
+            y = rows @ kernel.astype(self.dtype)
+        y = y.reshape(*x.shape[:-1], self.features)
+        if self.use_bias:
+            bias = self.param(
+                "bias", nn.initializers.zeros, (self.features,), self.param_dtype
+            )
+            y = y + jnp.expand_dims(bias.astype(self.dtype), (0, 1))
+        if route is not None and self.has_variable("lora", "a"):
+            a, b = self.get_variable("lora", "a"), self.get_variable("lora", "b")
+            change = _low_rank(x, a, b, route).astype(self.dtype)
+            # Not y + 0 · change: what has diverged must not reach who does not use it.
+            is_plain = (route.adapter_id < 0)[:, None, None]
+            y = jnp.where(is_plain, y, y + change)
+        return y
+
+
+def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
+    """s_i x A_i B_i for each sequence, [B, L, out], in the dtype of x; −1 takes any.
+
+    An i beyond the adapters gives NaN.
+    """
+    chosen = jnp.maximum(route.adapter_id, 0)
+    scale = route.scale.at[chosen].get(mode="fill", fill_value=jnp.nan)
+    scale = scale.astype(x.dtype)[:, None, None]
+    if a.shape[0] == 1:
+        # No copy for each sequence; and in two dimensions, as the product over [B, L]
+        # that is the gradient is slow on CPUs, eight times measured.
+        rank = a.shape[-1]
+        inner = x.reshape(-1, x.shape[-1]) @ a[0].astype(x.dtype)
+        inner = inner.reshape(*x.shape[:-1], rank) * scale
+        y = inner.reshape(-1, rank) @ b[0].astype(x.dtype)
+        return y.reshape(*x.shape[:-1], -1)
+    a, b = replicate(a), replicate(b)
+    # Cast once gathered, so that gradients are summed over sequences in their own type.
+    a, b = a[chosen].astype(x.dtype), b[chosen].astype(x.dtype)
+    inner = jnp.einsum("bli,bir->blr", x, a)
+    return jnp.einsum("blr,bro->blo", inner * scale, b)
+
+
+class Norm(nn.Module):
+    """y = x / √(mean(x²) + ε) · scale, in float32; · (1 + scale) with `unit_offset`."""
+
+    epsilon: float
+    unit_offset: bool
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x [..., D] → [..., D], of the dtype of x."""
+        init = nn.initializers.zeros if self.unit_offset else nn.initializers.ones
+        scale = self.param("scale", init, (x.shape[-1],), self.param_dtype)
+        wide = x.astype(jnp.float32)
+        mean = jnp.mean(wide * wide, -1, keepdims=True)
+        factor = scale.astype(jnp.float32) + (1.0 if self.unit_offset else 0.0)
+        factor = jnp.expand_dims(factor, range(x.ndim - 1))
+        normal = wide * jax.lax.rsqrt(mean + self.epsilon)
+        if self.unit_offset:
+            return (normal * factor).astype(x.dtype)
+        # The families without the offset round before they scale.
+        return normal.astype(x.dtype) * factor.astype(x.dtype)
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotates pairs (k, k + D/2); x [B, L, H, D], cos and sin f32[B, L, D/2]."""
+    left, right = jnp.split(x.astype(jnp.float32), 2, -1)
+    cos, sin = cos[:, :, None], sin[:, :, None]
+    turned = [left * cos - right * sin, right * cos + left * sin]
+    return jnp.concatenate(turned, -1).astype(x.dtype)
+
+
+def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
+    """softmax(scale · q kᵀ) v over the keys that a query sees; softmax in float32.
+
+    Keys lie as the cache has them, so that none are moved for a new token.
+
+    Args:
+      query: [B, L, H, D], whose heads share keys and values in groups of H / K.
+      key, value: [B, K, S, D].
+      mask: bool[B, L, S]; a query that sees none gets something finite.
+      scale: of the logits.
+
+    Returns:
+      [B, L, H, D].
+    """
+    batch, length, num_heads, size = query.shape
+    by_key = batch, key.shape[1], num_heads // key.shape[1], length
+    groups = query.reshape(batch, length, *by_key[1:3], size)
+    # A group's queries are rows of one matrix: of products with more axes CPUs make
+    # copies, four times as slow for a single token.
+    rows = groups.transpose(0, 2, 3, 1, 4).reshape(*by_key[:2], -1, size)
+    score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
+    score = score.reshape(*by_key, -1)
+    # Added, and not chosen in place of the score: a CPU is slow to choose.
+    bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
+    score = score * jnp.float32(scale) + bias[:, None, None]
+    weight = jax.nn.softmax(score).astype(value.dtype)
+    weight = weight.reshape(*rows.shape[:3], -1)
+    y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
+    return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)
+
+
+class Attention(nn.Module):
+    """Causal attention with grouped keys and values, over a cache if there is one."""
+
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        rope: tuple[Array, Array],
+        mask: Array,
+        route: Route | None,
+        store,
+    ) -> tuple[Array, Any]:
+        """One layer.
+
+        Args:
+          x: [B, L, D].
+          rope: cosines and sines, f32[B, L, head_dim / 2].
+          mask: bool[B, L, S], which keys a query sees.
+          route: adapters.
+          store: puts this layer's keys and values, [B, kv_heads, L, head_dim], where
+            they are kept, and returns all that are there, [B, kv_heads, S, head_dim],
+            and what is kept.
+
+        Returns:
+          [B, L, D], and what is kept.
+        """
+        config = self.config
+        batch, length, _ = x.shape
+
+        def linear(name: str, features: int, use_bias: bool) -> Linear:
+            return Linear(features, use_bias, self.dtype, self.param_dtype, name=name)
+
+        def heads(name: str, count: int) -> Array:
+            features = count * config.head_dim
+            y = linear(name, features, config.attention_bias)(x, route)
+            return y.reshape(batch, length, count, config.head_dim)
+
+        query = heads("query", config.num_heads)
+        key = heads("key", config.num_kv_heads)
+        value = heads("value", config.num_kv_heads)
+        if config.qk_norm:
+            norm = config.norm_epsilon, config.unit_offset, self.param_dtype
+            query = Norm(*norm, name="query_norm")(query)
+            key = Norm(*norm, name="key_norm")(key)
+        query, key = rotate(query, *rope), rotate(key, *rope)
+        key, value, kept = store(key.swapaxes(1, 2), value.swapaxes(1, 2))
+        scale = config.query_scale or config.head_dim**-0.5
+        y = attend(query, key.astype(self.dtype), value.astype(self.dtype), mask, scale)
+        y = y.reshape(batch, length, config.num_heads * config.head_dim)
+        output = linear("output", config.hidden_size, config.output_bias)
+        return output(y, route), kept
+
+
+class MLP(nn.Module):
+    """down(activation(gate(x)) · up(x))."""
+
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, route: Route | None) -> Array:
+        """x [B, L, D] → [B, L, D]."""
+        config = self.config
+
+        def linear(name: str, features: int) -> Linear:
+            types = self.dtype, self.param_dtype
+            return Linear(features, config.mlp_bias, *types, name=name)
+
+        gate = linear("gate", config.intermediate_size)(x, route)
+        up = linear("up", config.intermediate_size)(x, route)
+        if config.activation == "silu":
+            gate = jax.nn.silu(gate)
+        else:
+            gate = jax.nn.gelu(gate, approximate=True)
+        return linear("down", config.hidden_size)(gate * up, route)

@@ -1,0 +1,289 @@
+"""Low-rank adapters: several at once beside a base, or merged into it.
+
+    y = x W + (alpha / rank) x A B        A [in, rank], B [rank, out]
+
+See "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv:2106.09685). Adapters
+have a dtype of their own: `forward` casts them to its `dtype`, in which x A B is
+computed and added, and their gradients come in theirs. Float32 adapters on a bfloat16
+base hence keep steps that are smaller than bfloat16 resolves.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from aajax.errors import InputError
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters
+from aajax.schema import Count, Items, Positive, check
+from aajax.types import Array, PRNGKey, PyTree
+
+BLOCKS = {  # where in the tree of parameters a linear layer is
+    "query": "attention",
+    "key": "attention",
+    "value": "attention",
+    "output": "attention",
+    "gate": "mlp",
+    "up": "mlp",
+    "down": "mlp",
+}
+
+
+Targets = Annotated[tuple[Literal[tuple(BLOCKS)], ...], Items(1, distinct=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Which linear layers have adapters, and of which size.
+
+    Attributes:
+      rank: columns of A.
+      alpha: A B is multiplied by alpha / rank.
+      targets: names of linear layers; their order does not matter.
+    """
+
+    rank: Count = 32
+    alpha: Positive = 64.0
+    targets: Targets = tuple(BLOCKS)
+
+    __post_init__ = check
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self.alpha / self.rank
+
+
+def features(config: DecoderConfig, target: str) -> tuple[int, int]:
+    """Inputs and outputs of a linear layer."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    queries = config.num_heads * config.head_dim
+    keys = config.num_kv_heads * config.head_dim
+    return {
+        "query": (hidden, queries),
+        "key": (hidden, keys),
+        "value": (hidden, keys),
+        "output": (queries, hidden),
+        "gate": (hidden, inner),
+        "up": (hidden, inner),
+        "down": (inner, hidden),
+    }[target]
+
+
+def init_adapters(
+    config: DecoderConfig,
+    lora: LoraConfig,
+    key: PRNGKey,
+    num_adapters: int = 1,
+    dtype: jnp.dtype = jnp.float32,
+) -> Adapters:
+    """Adapters that change nothing yet: A uniform within ±1/√in, as PEFT's, and B zero.
+
+    Args:
+      config: of the base.
+      lora: of each of them.
+      key: consumed; adapters differ in A.
+      num_adapters: n.
+      dtype: of A and B.
+
+    Raises:
+      InputError: for less than one adapter.
+    """
+    if num_adapters < 1:
+        raise InputError(f"num_adapters is {num_adapters}: at least 1 is needed")
+    # One key for each that there is, whether it is a target or not.
+    keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
+    pairs = {}
+    for name in lora.targets:
+        num_in, num_out = features(config, name)
+        lead = config.num_layers, num_adapters
+        shape, bound = (*lead, num_in, lora.rank), num_in**-0.5
+        pairs[name] = {
+            "a": jax.random.uniform(keys[name], shape, dtype, -bound, bound),
+            "b": jnp.zeros((*lead, lora.rank, num_out), dtype),
+        }
+    scale = jnp.full(num_adapters, lora.scale, jnp.float32)
+    return Adapters(weights_of(pairs), scale)
+
+
+def pairs_of(adapters: Adapters) -> dict[str, dict[str, Array]]:
+    """The a and b of each target, by its name."""
+    weights = adapters.weights
+    return {
+        name: weights[block][name]
+        for name, block in BLOCKS.items()
+        if name in weights.get(block, {})
+    }
+
+
+def weights_of(pairs: dict[str, dict[str, Any]]) -> PyTree:
+    """`Adapters.weights`, the opposite of `pairs_of`."""
+    weights: dict[str, dict[str, Any]] = {}
+    for name, block in BLOCKS.items():
+        if name in pairs:
+            weights.setdefault(block, {})[name] = pairs[name]
+    return weights
+
+
+def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
+    """Raises InputError if adapters are not of this decoder's shapes."""
+    count = len(adapters.scale)
+    for name, pair in pairs_of(adapters).items():
+        num_in, num_out = features(config, name)
+        lead, rank = (config.num_layers, count), pair["a"].shape[-1]
+        wanted = {"a": (*lead, num_in, rank), "b": (*lead, rank, num_out)}
+        for part, shape in wanted.items():
+            if pair[part].shape != shape:
+                raise InputError(
+                    f"adapters is a tree with {name}/{part} "
+                    f"{list(pair[part].shape)}: {list(shape)} is needed"
+                )
+
+
+def stack(adapters: Sequence[Adapters]) -> Adapters:
+    """All of them, in order, as adapters of one tree.
+
+    Smaller ranks are filled with zeros, and so are targets that some do not have. Both
+    A and B being zero there, gradients are too: they stay so in training.
+
+    Args:
+      adapters: of the same decoder and dtype.
+
+    Raises:
+      InputError: if there are none or they do not fit together.
+    """
+    if not adapters:
+        raise InputError("adapters is empty: at least one is needed")
+    each = [pairs_of(one) for one in adapters]
+    types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
+    if len(types) > 1:
+        raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
+    like: dict[str, dict[str, Array]] = {}
+    for name in BLOCKS:
+        found = [pairs[name] for pairs in each if name in pairs]
+        if found:
+            # The widest says which shapes all have.
+            like[name] = max(found, key=lambda pair: pair["a"].shape[-1])
+    padded = [_padded(one, like) for one in adapters]
+    weights = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *padded)
+    return Adapters(weights, jnp.concatenate([one.scale for one in adapters]))
+
+
+def take(adapters: Adapters, index: int | Array) -> Adapters:
+    """The adapter at `index`, i32[], as adapters of one.
+
+    Raises:
+      InputError: for an index that is known and not of these.
+    """
+    _check_index(adapters, index)
+
+    def part(leaf: Array, axis: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(leaf, index, 1, axis)
+
+    weights = jax.tree.map(lambda leaf: part(leaf, 1), adapters.weights)
+    return Adapters(weights, part(adapters.scale, 0))
+
+
+def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
+    """The same adapters with `one` at `index`, i32[].
+
+    Shapes and dtypes stay, so that a buffer can be donated:
+
+        put = jax.jit(lora.put, donate_argnums=0)
+
+    Args:
+      adapters: of which one is replaced.
+      index: which; traced, it must be one of these.
+      one: adapters of one; filled up as by `stack`, cast to the dtype of the others.
+
+    Raises:
+      InputError: if `one` is more than one or has a rank or targets that the others do
+        not have, or for an index that is known and not of these.
+    """
+    _check_index(adapters, index)
+    if len(one.scale) != 1:
+        raise InputError(f"one has {len(one.scale)} adapters: exactly 1 is needed")
+    like = pairs_of(adapters)
+    extra = sorted(set(pairs_of(one)) - set(like))
+    if extra:
+        raise InputError(
+            f"one has targets {', '.join(extra)}: only {', '.join(like)} are there"
+        )
+
+    def replace(leaf: Array, new: Array, axis: int) -> Array:
+        new = new.astype(leaf.dtype)
+        return jax.lax.dynamic_update_slice_in_dim(leaf, new, index, axis)
+
+    weights = jax.tree.map(
+        lambda leaf, new: replace(leaf, new, 1), adapters.weights, _padded(one, like)
+    )
+    return Adapters(weights, replace(adapters.scale, one.scale, 0))
+
+
+def merge(
+    config: DecoderConfig, params: PyTree, adapters: Adapters, index: int | Array
+) -> PyTree:
+    """Parameters with W + scale A B, summed in float32, in the dtype of W.
+
+    Args:
+      config: of the base.
+      params: as of `init_params`.
+      adapters: of which one is merged.
+      index: which, i32[].
+
+    Raises:
+      InputError: if adapters are not of this decoder, or for an index that is known
+        and not of these.
+    """
+    check_fits(config, adapters)
+    one = take(adapters, index)
+    layers = {**params["layers"]}
+    for name, pair in pairs_of(one).items():
+        block = BLOCKS[name]
+        a, b = (pair[part][:, 0].astype(jnp.float32) for part in "ab")
+        kernel = layers[block][name]["kernel"]
+        change = one.scale[0] * jnp.matmul(a, b, precision="highest")
+        merged = (kernel.astype(jnp.float32) + change).astype(kernel.dtype)
+        layers[block] = {
+            **layers[block],
+            name: {**layers[block][name], "kernel": merged},
+        }
+    return {**params, "layers": layers}
+
+
+def _padded(adapters: Adapters, like: dict[str, dict[str, Array]]) -> PyTree:
+    """Weights with the targets and the ranks of `like`, zeros where there are none."""
+    count, own = len(adapters.scale), pairs_of(adapters)
+    dtype = jax.tree.leaves(own)[0].dtype
+    pairs = {}
+    for name, pair in like.items():
+        pairs[name] = {}
+        for part, axis in (("a", 3), ("b", 2)):
+            shape = list(pair[part].shape)
+            shape[1] = count
+            if name not in own:
+                pairs[name][part] = jnp.zeros(shape, dtype)
+                continue
+            leaf = own[name][part]
+            missing = shape[axis] - leaf.shape[axis]
+            if missing < 0 or not _same(leaf.shape, shape, besides=axis):
+                raise InputError(
+                    f"adapters have {name}/{part} {list(leaf.shape)}: {shape}, or a "
+                    "smaller rank, is needed beside the others"
+                )
+            padding = [(0, missing if i == axis else 0) for i in range(leaf.ndim)]
+            pairs[name][part] = jnp.pad(leaf, padding)
+    return weights_of(pairs)
+
+
+def _same(shape: Sequence[int], other: Sequence[int], besides: int) -> bool:
+    return all(i == besides or shape[i] == other[i] for i in range(len(other)))
+
+
+def _check_index(adapters: Adapters, index: int | Array) -> None:
+    count = len(adapters.scale)
+    if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < count:
+        raise InputError(f"index is {index}: 0 to {count - 1} is needed")

@@ -1,0 +1,122 @@
+"""Published decoders by name, as their config.json files describe them.
+
+Numbers are from the model cards' files at https://huggingface.co: Qwen/Qwen2.5-*
+and -Instruct, Qwen/Qwen3-*, meta-llama/Llama-3.{1,2}-*, google/gemma-3-*-it (text).
+"""
+
+from aajax.errors import InputError
+from aajax.lm.model.config import DecoderConfig, Rope
+
+
+def _qwen2(hidden, inner, layers, heads, kv_heads, vocab, tied) -> DecoderConfig:
+    return DecoderConfig(
+        family="qwen2",
+        vocab_size=vocab,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        tie_embeddings=tied,
+        attention_bias=True,
+        rope=Rope(theta=1e6),
+    )
+
+
+def _qwen3(hidden, inner, layers, heads, tied) -> DecoderConfig:
+    return DecoderConfig(
+        family="qwen3",
+        vocab_size=151_936,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=8,
+        head_dim=128,
+        tie_embeddings=tied,
+        qk_norm=True,
+        rope=Rope(theta=1e6),
+        max_length=40_960,
+    )
+
+
+def _llama(hidden, inner, layers, heads, factor, tied) -> DecoderConfig:
+    return DecoderConfig(
+        family="llama",
+        vocab_size=128_256,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=8,
+        head_dim=hidden // heads,
+        norm_epsilon=1e-5,
+        tie_embeddings=tied,
+        rope=Rope(theta=5e5, kind="llama3", factor=factor),
+        max_length=131_072,
+    )
+
+
+def _gemma3(
+    hidden, inner, layers, heads, kv_heads, head_dim, query_scalar, large
+) -> DecoderConfig:
+    rope = Rope(theta=1e6, kind="linear", factor=8.0) if large else Rope(theta=1e6)
+    return DecoderConfig(
+        family="gemma3_text",
+        vocab_size=262_208 if large else 262_144,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        tie_embeddings=True,
+        qk_norm=True,
+        sandwich_norm=True,
+        unit_offset=True,
+        scale_embedding=True,
+        activation="gelu_tanh",
+        query_scale=None if query_scalar == head_dim else query_scalar**-0.5,
+        rope=rope,
+        local_rope=Rope(theta=1e4),
+        window=1024 if large else 512,
+        sliding=tuple(bool((layer + 1) % 6) for layer in range(layers)),
+        max_length=131_072 if large else 32_768,
+    )
+
+
+SHAPES = {
+    "qwen2.5-0.5b": _qwen2(896, 4864, 24, 14, 2, 151_936, True),
+    "qwen2.5-1.5b": _qwen2(1536, 8960, 28, 12, 2, 151_936, True),
+    "qwen2.5-3b": _qwen2(2048, 11_008, 36, 16, 2, 151_936, True),
+    "qwen2.5-7b": _qwen2(3584, 18_944, 28, 28, 4, 152_064, False),
+    "qwen2.5-14b": _qwen2(5120, 13_824, 48, 40, 8, 152_064, False),
+    "qwen2.5-32b": _qwen2(5120, 27_648, 64, 40, 8, 152_064, False),
+    "qwen2.5-72b": _qwen2(8192, 29_568, 80, 64, 8, 152_064, False),
+    "qwen3-0.6b": _qwen3(1024, 3072, 28, 16, True),
+    "qwen3-1.7b": _qwen3(2048, 6144, 28, 16, True),
+    "qwen3-4b": _qwen3(2560, 9728, 36, 32, True),
+    "qwen3-8b": _qwen3(4096, 12_288, 36, 32, False),
+    "qwen3-14b": _qwen3(5120, 17_408, 40, 40, False),
+    "qwen3-32b": _qwen3(5120, 25_600, 64, 64, False),
+    "llama-3.1-8b": _llama(4096, 14_336, 32, 32, 8.0, False),
+    "llama-3.1-70b": _llama(8192, 28_672, 80, 64, 8.0, False),
+    "llama-3.2-1b": _llama(2048, 8192, 16, 32, 32.0, True),
+    "llama-3.2-3b": _llama(3072, 8192, 28, 24, 32.0, True),
+    "gemma-3-1b": _gemma3(1152, 6912, 26, 4, 1, 256, 256, False),
+    "gemma-3-4b": _gemma3(2560, 10_240, 34, 8, 4, 256, 256, True),
+    "gemma-3-12b": _gemma3(3840, 15_360, 48, 16, 8, 256, 256, True),
+    "gemma-3-27b": _gemma3(5376, 21_504, 62, 32, 16, 128, 168, True),
+}
+
+
+def find_shape(model: str) -> DecoderConfig:
+    """The decoder of that name.
+
+    Raises:
+      InputError: for a name that is not known.
+    """
+    if model not in SHAPES:
+        raise InputError(f"model is {model!r}: one of {', '.join(SHAPES)} is needed")
+    return SHAPES[model]

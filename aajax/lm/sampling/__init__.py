@@ -1,0 +1,1 @@
+"""Turns of a dialogue, sampled under a grammar; nothing is read twice."""

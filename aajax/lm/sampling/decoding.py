@@ -1,0 +1,206 @@
+"""The two compiled programs of `sampler`: reading tokens, and sampling them.
+
+Both take the memory of the cache that they are given, and write into it in place. P is
+the number of sequences, padding included.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aajax.lm.model.cache import Cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, forward, logits, unstack_layers
+from aajax.lm.sampling.grammar import Grammar, allowed_tokens, next_state
+from aajax.ops import categorical
+from aajax.types import Array, PRNGKey, PyTree
+
+
+class Columns(NamedTuple):
+    """What is noted of each sampled token; see `sampler.Sample`. Each [P, L]."""
+
+    tokens: Array
+    log_prob: Array
+    state: Array
+    remaining: Array
+
+
+class _Loop(NamedTuple):
+    cache: Cache
+    last: Array  # [P, D]
+    state: Array  # i32[P], of the grammar
+    done: Array  # bool[P]
+    stopped: Array  # bool[P]
+    columns: Columns
+    step: Array  # i32[]
+
+
+def num_programs() -> int:
+    """How many programs reading and sampling have been compiled to so far."""
+    return read._cache_size() + decode._cache_size()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnames="cache")
+def read(
+    config: DecoderConfig,
+    dtype: jnp.dtype,
+    params: PyTree,
+    cache: Cache,
+    last: Array,
+    tokens: Array,
+    adapters: Adapters | None,
+    adapter_id: Array | None,
+) -> tuple[Cache, Array]:
+    """The cache and the last hidden states after `tokens`.
+
+    Args:
+      config, dtype: static.
+      params: of the decoder.
+      cache: with room for the tokens; donated.
+      last: [P, D], hidden state of each sequence's last token.
+      tokens: i32[P, L], −1 from the end of each row on.
+      adapters, adapter_id: as in `decoder.forward`.
+    """
+    valid = tokens >= 0
+    place = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+    positions = jnp.where(valid, cache.length[:, None] + place, -1)
+    hidden, cache = forward(
+        config, params, jnp.maximum(tokens, 0), positions, cache, adapters, adapter_id,
+        dtype=dtype,
+    )  # fmt: skip
+    count = valid.sum(1, dtype=jnp.int32)
+    at = jnp.maximum(count - 1, 0)[:, None, None]
+    newest = jnp.take_along_axis(hidden, at, 1)[:, 0]
+    return cache, jnp.where(count[:, None] > 0, newest, last)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnames="cache")
+def decode(
+    config: DecoderConfig,
+    dtype: jnp.dtype,
+    top_k: int | None,
+    size: int,
+    params: PyTree,
+    cache: Cache,
+    last: Array,
+    keys: PRNGKey,
+    temperature: Array,
+    budget: Array,
+    stop: Array,
+    top_p: Array | None,
+    grammar: Grammar | None,
+    state: Array,
+    adapters: Adapters | None,
+    adapter_id: Array | None,
+) -> tuple[Cache, Array, Columns, Array]:
+    """Samples and reads tokens until no sequence goes on.
+
+    Args:
+      config, dtype, top_k: static.
+      size: static, L, at least the largest budget.
+      params: of the decoder.
+      cache: with room for the budgets; donated.
+      last: [P, D], what the first token is sampled from.
+      keys: key[P].
+      temperature: f32[P], 0 for the likeliest token.
+      budget: i32[P], at most so many tokens; 0 leaves a sequence alone.
+      stop: bool[1, V] or bool[P, V], tokens that end a sequence.
+      top_p: f32[] or None.
+      grammar, state: i32[P], what restricts the tokens.
+      adapters, adapter_id: as in `decoder.forward`.
+
+    Returns:
+      The cache, `last`, a record of the tokens, and bool[P], who met a stop token.
+    """
+    num_rows = last.shape[0]
+    rows = jnp.arange(num_rows)
+    stop = jnp.broadcast_to(stop, (num_rows, config.vocab_size))
+    if cache.is_apart:
+        params, adapters = unstack_layers(config, params, adapters)
+
+    def body(loop: _Loop) -> _Loop:
+        done, step, remaining = loop.done, loop.step, budget - loop.step
+        score = logits(config, params, loop.last)
+        if grammar is not None:
+            mask = allowed_tokens(grammar, loop.state, stop, remaining)
+            score = jnp.where(mask, score, -jnp.inf)
+            done = done | ~mask.any(1)
+        key = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+        token, log_prob = draw(key, score, temperature, top_k, top_p)
+        columns = Columns(
+            jnp.where(done, -1, token),
+            jnp.where(done, 0.0, log_prob),
+            jnp.where(done, 0, loop.state),
+            jnp.where(done, 0, remaining),
+        )
+        columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
+        hidden, cache = forward(
+            config, params, token[:, None],
+            jnp.where(done, -1, loop.cache.length)[:, None],
+            loop.cache, adapters, adapter_id, dtype=dtype,
+        )  # fmt: skip
+        state = loop.state
+        if grammar is not None:
+            state = jnp.where(done, state, next_state(grammar, state, token))
+        stops = ~done & stop[rows, token]
+        return _Loop(
+            cache,
+            jnp.where(done[:, None], loop.last, hidden[:, 0]),
+            state,
+            done | stops | (remaining <= 1),
+            loop.stopped | stops,
+            columns,
+            step + 1,
+        )
+
+    whole = jnp.zeros((num_rows, size), jnp.int32)
+    loop = _Loop(
+        cache,
+        last,
+        state,
+        budget <= 0,
+        jnp.zeros(num_rows, bool),
+        Columns(whole - 1, jnp.zeros(whole.shape, jnp.float32), whole, whole),
+        jnp.zeros((), jnp.int32),
+    )
+    loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
+    return loop.cache, loop.last, loop.columns, loop.stopped
+
+
+def draw(
+    key: PRNGKey,
+    score: Array,
+    temperature: Array,
+    top_k: int | None = None,
+    top_p: Array | float | None = None,
+) -> tuple[Array, Array]:
+    """One token of each distribution softmax(score / temperature), truncated.
+
+    Args:
+      key: key[P].
+      score: f32[P, V], −∞ for tokens that are not allowed.
+      temperature: f32[P], 0 for the likeliest token.
+      top_k: only the k likeliest, and what is as likely as the last of them.
+      top_p: of what is left, the likeliest that together reach this probability.
+
+    Returns:
+      Tokens i32[P], and their log-probabilities f32[P].
+    """
+    greedy = temperature <= 0
+    scaled = score / jnp.where(greedy, 1.0, temperature)[:, None]
+    if top_k is not None:
+        least = jax.lax.top_k(scaled, top_k)[0][:, -1:]
+        scaled = jnp.where(scaled >= least, scaled, -jnp.inf)
+    if top_p is not None:
+        ordered = -jnp.sort(-scaled)
+        probs = jax.nn.softmax(ordered)
+        before = jnp.cumsum(probs, 1) - probs
+        least = jnp.where(before < top_p, ordered, jnp.inf).min(1, keepdims=True)
+        scaled = jnp.where(scaled >= least, scaled, -jnp.inf)
+    token = jax.vmap(categorical.sample)(key, scaled)
+    token = jnp.where(greedy, jnp.argmax(score, 1).astype(jnp.int32), token)
+    log_probs = jax.nn.log_softmax(scaled)
+    log_prob = jnp.take_along_axis(log_probs, token[:, None], 1)[:, 0]
+    return token, jnp.where(greedy, 0.0, log_prob)

@@ -1,0 +1,71 @@
+"""Arguments that are one for all rows of a batch, or one for each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.errors import InputError
+from aajax.lm.model.cache import power_of_two
+from aajax.types import Array, PRNGKey
+
+
+def per_row(name: str, value: Array | float, dtype: type, batch: int) -> np.ndarray:
+    """`value`, one for all rows or one for each, as [B] and not shared."""
+    value = np.asarray(value)
+    if value.shape not in ((), (batch,)):
+        raise InputError(f"{name} has shape {value.shape}: () or ({batch},) is needed")
+    return np.array(np.broadcast_to(value, (batch,)), dtype)
+
+
+def pad(x: np.ndarray, rows: int, fill: float) -> np.ndarray:
+    """[rows, ...], the last ones filled."""
+    widths = [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1)
+    return np.pad(x, widths, constant_values=fill)
+
+
+def row_keys(key: PRNGKey, batch: int, padded: int, first: int = 0) -> PRNGKey:
+    """key[P]: one key folded with each row's number, or B keys as they are.
+
+    Rows are numbered from `first` on.
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    row = np.arange(padded, dtype=np.int32)
+    if key.ndim == 0:
+        return _numbered(key, first + row)
+    if key.shape != (batch,):
+        raise InputError(f"key has shape {key.shape}: () or ({batch},) is needed")
+    return key[np.minimum(row, batch - 1)]
+
+
+@jax.jit
+def fold(keys: PRNGKey, number: int) -> PRNGKey:
+    """Each row's key folded with the same number."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+@jax.jit
+def _numbered(key: PRNGKey, numbers: Array) -> PRNGKey:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+
+
+def block_width(number: int) -> int:
+    """Columns for so many tokens: the least of 16, 24, 32, 48, 64, 96, ... that do.
+
+    Few sizes, as each compiles anew, with at most half more columns than tokens.
+    """
+    whole = max(16, power_of_two(number))
+    less = whole // 4 * 3
+    return less if less >= max(16, number) else whole
+
+
+def stop_rows(stop: Array, batch: int, vocab: int) -> np.ndarray:
+    """bool[1, V] or bool[B, V] of tokens that end all sequences, or each."""
+    stop = np.asarray(stop, bool)
+    if stop.shape == (vocab,):
+        return stop[None]
+    if stop.shape != (batch, vocab):
+        raise InputError(
+            f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is needed"
+        )
+    return stop

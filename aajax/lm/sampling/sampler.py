@@ -1,0 +1,346 @@
+"""Sampling from a decoder that keeps what it has read across the turns of a dialogue.
+
+A session is a value: `append` reads tokens into it, `generate` samples from it, and
+both return a new one. Every token is read once, the sampled ones included, so that no
+turn reads the history again. Sequences are ragged; each has its own temperature,
+budget, stop tokens, grammar state and key, all arrays, so that a new value of theirs
+compiles nothing. It works on token ids only and knows nothing of text.
+
+On a mesh rows are split over data and fsdp, heads over tensor. Where it spans
+processes, each has rows of its own and gives and gets those alone, but all call the
+same methods with as many rows and the same kinds of arguments: the longest of all
+decides what runs. One key is folded with numbers that go on from process to process.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from aajax.errors import InputError
+from aajax.lm.mesh.hosts import first_row, largest, own_rows, padded_rows, place_rows
+from aajax.lm.model.cache import bucket, power_of_two
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import AXES
+from aajax.lm.model.decoder import Adapters, unstack_layers
+from aajax.lm.sampling.decoding import decode, num_programs, read
+from aajax.lm.sampling.grammar import FREE, Grammar
+from aajax.lm.sampling.rows import (
+    block_width,
+    fold,
+    pad,
+    per_row,
+    row_keys,
+    stop_rows,
+)
+from aajax.lm.sampling.session import (
+    Sample,
+    Session,
+    check_room,
+    make_room,
+    merge,
+    take_back,
+)
+from aajax.lm.sampling.session_mesh import empty_session, run
+from aajax.types import Array, PRNGKey, PyTree
+
+__all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """How to read and sample; it holds no state.
+
+    Methods leave the session that they are given as it was. With `donate` they take
+    its memory instead of copying the cache, and it must not be used again.
+
+    Attributes:
+      config: of the decoder.
+      dtype: of the arithmetic.
+      cache_dtype: of stored keys and values; `dtype` if None.
+      top_k: sample among the k likeliest tokens (and their ties) only.
+      top_p: sample among the likeliest tokens that together have this probability.
+      max_cache: tokens that a sequence may have; `config.max_length` if None.
+      piece: longer prompts are read this many tokens at a time, a power of two, which
+        bounds the memory of attention logits.
+      mesh: of `sharding.make_mesh`; params, adapters and grammar lie on it, placed by
+        `sharding.shard` and the same in all processes. None for one device.
+    """
+
+    config: DecoderConfig
+    dtype: jnp.dtype = jnp.float32
+    cache_dtype: jnp.dtype | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    max_cache: int | None = None
+    piece: int = 512
+    mesh: Mesh | None = None
+
+    def __post_init__(self):
+        vocab = self.config.vocab_size
+        if self.top_k is not None and not 1 <= self.top_k <= vocab:
+            raise InputError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
+        if self.piece < 1 or self.piece & (self.piece - 1):
+            raise InputError(f"piece is {self.piece}: a power of two is needed")
+        if self.max_cache is not None and self.max_cache < 1:
+            raise InputError(f"max_cache is {self.max_cache}: at least 1 is needed")
+        if self.mesh is not None and self.mesh.axis_names != AXES:
+            raise InputError(
+                f"mesh has axes {', '.join(self.mesh.axis_names)}: {', '.join(AXES)} "
+                "are needed"
+            )
+
+    @property
+    def limit(self) -> int:
+        """Tokens that a sequence may have."""
+        longest = self.config.max_length
+        return longest if self.max_cache is None else min(longest, self.max_cache)
+
+    def prepare(self, params: PyTree) -> PyTree:
+        """The weights as `append` and `generate` take them without a copy in each call.
+
+        On CPUs each layer's apart, for the memory of a second copy; else `params`.
+        """
+        if self.mesh is not None or jax.default_backend() != "cpu":
+            return params
+        return unstack_layers(self.config, params)[0]
+
+    def start(self, batch: int, size: int = 1) -> Session:
+        """A session of `batch` empty sequences, with room for `size` tokens each.
+
+        The cache grows as needed, twofold at a time. Each size compiles anew, and
+        attention takes the time of all slots, used or not.
+        """
+        if batch < 1:
+            raise InputError(f"batch is {batch}: at least 1 is needed")
+        if size > self.limit:
+            raise InputError(f"size is {size}: at most {self.limit} is needed")
+        dtype = self.dtype if self.cache_dtype is None else self.cache_dtype
+        size = min(bucket(size), self.limit)
+        return empty_session(self.config, batch, size, dtype, self.dtype, self.mesh)
+
+    def append(
+        self,
+        session: Session,
+        params: PyTree,
+        tokens: Sequence[Sequence[int]],
+        adapters: Adapters | None = None,
+        adapter_id: Array | None = None,
+        *,
+        donate: bool = False,
+    ) -> Session:
+        """The session after reading `tokens`.
+
+        Args:
+          session: left as it was, unless donated.
+          params: of the decoder, or what `prepare` made of them.
+          tokens: ids for each of the B sequences; an empty list leaves its alone.
+          adapters: low-rank adapters.
+          adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
+          donate: whether the memory of `session` may be taken.
+
+        Raises:
+          InputError: if a sequence would exceed the limit, an id is not in the
+            vocabulary, or the lists are not B.
+        """
+        if len(tokens) != session.batch:
+            raise InputError(
+                f"tokens has {len(tokens)} rows: {session.batch} are needed"
+            )
+        rows = [np.asarray(row, np.int32).reshape(-1) for row in tokens]
+        for row, ids in enumerate(rows):
+            if ids.size and not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+                raise InputError(
+                    f"tokens[{row}] has ids {ids.min()} to {ids.max()}: ids of 0 to "
+                    f"{self.config.vocab_size - 1} are needed"
+                )
+        count = np.array([len(ids) for ids in rows])
+        total = session.length + count
+        row = int(total.argmax())
+        if total[row] > self.limit:
+            raise InputError(
+                f"tokens[{row}] has length {count[row]}, {total[row]} with what was "
+                f"read before: at most {self.limit} in all is needed"
+            )
+        longest, length = largest(self.mesh, count.max(), total.max())
+        if longest == 0:
+            return session
+        cache = make_room(session, length, self.limit, donate)
+        last, padded = session.last, padded_rows(self.mesh, session.batch)
+        adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
+        for first in range(0, longest, self.piece):
+            width = min(self.piece, block_width(longest - first))
+            block = np.full((padded, width), -1, np.int32)
+            for row, ids in enumerate(rows):
+                part = ids[first : first + width]
+                block[row, : len(part)] = part
+            cache, last = run(
+                self.mesh, read, self.config, self.dtype, params, cache, last,
+                place_rows(self.mesh, block), adapters, adapter_id,
+            )  # fmt: skip
+        return Session(cache, last, session.batch)
+
+    def generate(
+        self,
+        session: Session,
+        params: PyTree,
+        key: PRNGKey,
+        *,
+        temperature: Array | float = 1.0,
+        max_tokens: Array | int,
+        stop: Array,
+        grammar: Grammar | None = None,
+        state: Array | None = None,
+        adapters: Adapters | None = None,
+        adapter_id: Array | None = None,
+        active: Array | None = None,
+        donate: bool = False,
+    ) -> tuple[Session, Sample]:
+        """Samples until every sequence has stopped or used its budget.
+
+        A sequence also ends, without a token, where its grammar allows none.
+
+        Args:
+          session: left as it was, unless donated.
+          params: of the decoder.
+          key: one key, folded with each row's number, or B typed keys, one a row: a
+            row's sample depends on no other row.
+          temperature: f32[B] or one for all; 0 takes the likeliest token.
+          max_tokens: i32[B] or one for all, stop token included.
+          stop: bool[V] or bool[B, V], tokens that end a sequence.
+          grammar: what restricts each token, by the row's state; see `grammar`.
+          state: i32[B], where in the grammar each row starts, `FREE` for all tokens
+            that are text or stop; needed with `grammar`.
+          adapters, adapter_id: as in `append`.
+          active: bool[B], rows to sample; the others stay as they are.
+          donate: whether the memory of `session` may be taken.
+
+        Returns:
+          The session with the sampled tokens read, and the sample.
+
+        Raises:
+          InputError: if an active row has read nothing (a beginning-of-sequence token
+            is the least), or it has not the room for its budget; for a negative
+            temperature or budget; for shapes that do not fit.
+        """
+        batch = session.batch
+        temperature = per_row("temperature", temperature, np.float32, batch)
+        budget = per_row("max_tokens", max_tokens, np.int32, batch)
+        active = per_row("active", True if active is None else active, bool, batch)
+        if not (temperature >= 0).all():
+            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
+        if (budget < 0).any():
+            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
+        if (grammar is None) != (state is None):
+            given = "grammar" if state is None else "state"
+            raise InputError(f"{given} is given alone: grammar and state are needed")
+        state = per_row("state", FREE if state is None else state, np.int32, batch)
+        stop = stop_rows(stop, batch, self.config.vocab_size)
+        # The same for all subsets of rows, so that their samples can be merged.
+        columns = int(budget.max())
+        budget = np.where(active, budget, 0)
+        check_room(session.length, budget, active, self.limit)
+        total = (session.length + budget).max()
+        longest, length = largest(self.mesh, columns, total)
+        rows = functools.partial(self._rows, batch)
+        keys = row_keys(
+            key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
+        )
+        cache, last, *buffers = run(
+            self.mesh, decode, self.config, self.dtype, self.top_k,
+            max(16, power_of_two(longest)), params,
+            make_room(session, length, self.limit, donate), session.last,
+            place_rows(self.mesh, keys), rows(temperature, 1.0), rows(budget, 0),
+            stop if len(stop) == 1 else rows(stop, False), self.top_p, grammar,
+            rows(state, FREE), adapters,
+            self._adapter_rows(batch, adapter_id, adapters),
+        )  # fmt: skip
+        record, stopped = own_rows(buffers)
+        tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
+        count = (tokens >= 0).sum(1).astype(np.int32)
+        sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
+        return Session(cache, last, batch), sample
+
+    def generate_checked(
+        self,
+        session: Session,
+        params: PyTree,
+        key: PRNGKey,
+        *,
+        accepts: Callable[[int, list[int]], bool],
+        num_tries: int,
+        grammar: Grammar,
+        state: Array,
+        active: Array | None = None,
+        donate: bool = False,
+        **options,
+    ) -> tuple[Session, Sample, np.ndarray]:
+        """Samples freely, and under the grammar what is not accepted.
+
+        Each row is sampled from state `FREE` until `accepts` says so, at most
+        `num_tries` times, then once more under the grammar. Tries that failed are
+        taken back: they are neither in the session nor in the sample.
+
+        Args:
+          session, params, key: as in `generate`.
+          accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
+            stop token where there is one.
+          num_tries: free tries; with 0 all is sampled under the grammar.
+          grammar, state, active, donate: as in `generate`.
+          **options: further arguments of `generate`.
+
+        Returns:
+          The session, the sample, and i32[B], samples that each row took, 0 for a row
+          that is not active, num_tries + 1 for one that needed the grammar.
+        """
+        if num_tries < 0:
+            raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
+        batch = session.batch
+        pending = per_row("active", True if active is None else active, bool, batch)
+        state = per_row("state", state, np.int32, batch)
+        keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
+        start, result, tries = session, None, np.zeros(batch, np.int32)
+        before = start.length
+        for index in range(num_tries + 1):
+            free = index < num_tries
+            session, sample = self.generate(
+                session, params, fold(keys, index), grammar=grammar,
+                state=np.where(free, FREE, state), active=pending,
+                donate=donate or index > 0, **options,
+            )  # fmt: skip
+            result = sample if result is None else merge(pending, sample, result)
+            tries += pending
+            if free:
+                failed = [
+                    not accepts(row, sample.tokens[row, : sample.length[row]].tolist())
+                    for row in np.flatnonzero(pending)
+                ]
+                pending[pending] = failed
+            if not free or not largest(self.mesh, pending.any())[0]:
+                break
+            session = take_back(
+                session, self._rows(batch, pending, False),
+                self._rows(batch, before, 0), start.last,
+            )  # fmt: skip
+        return session, result, tries
+
+    def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
+        """[P, ...] of this process's [B, ...]."""
+        return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
+
+    def _adapter_rows(
+        self, batch: int, adapter_id: Array | None, adapters: Adapters | None
+    ) -> Array | None:
+        """i32[P], or None without adapters."""
+        if adapters is None:
+            return None
+        if adapter_id is None:
+            raise InputError("adapter_id is None: with adapters, i32[B] is needed")
+        adapter_id = per_row("adapter_id", adapter_id, np.int32, batch)
+        return self._rows(batch, adapter_id, -1)

@@ -1,0 +1,1 @@
+"""Tokenizers and chat templates, at the edge of the model."""

@@ -1,0 +1,262 @@
+"""One optimiser step of a decoder: of all its weights, or of adapters on a frozen base.
+
+A loss is a sum over the batch and what it is to be divided by, so that micro-batches
+add up to exactly the gradient of the whole batch.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from aajax.errors import InputError
+from aajax.lm.mesh.sharding import batch_shardings, param_shardings
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.training import scoring
+from aajax.types import Array, PyTree
+
+
+class Sums(NamedTuple):
+    """A loss, total / weight, before the division.
+
+    Attributes:
+      total: f32[], what is differentiated.
+      weight: f32[], a constant to gradients; more than 0 over the whole batch.
+      metrics: f32[] each, sums that are divided by `weight` too.
+    """
+
+    total: Array
+    weight: Array
+    metrics: dict[str, Array]
+
+
+# loss(config, params, batch, adapters, *, dtype, remat) of a batch of arrays [B, ...].
+Loss = Callable[..., Sums]
+
+
+class TokenBatch(NamedTuple):
+    """What `token_loss` reads.
+
+    Attributes:
+      tokens: i32[B, L].
+      positions: i32[B, L], −1 for padding.
+      targets: i32[B, L], the token that follows each; −1 for padding.
+      weights: f32[B, L], of each target; 0 leaves it out.
+      adapter_id: i32[B], which adapter a sequence takes, −1 for none; only read with
+        adapters.
+      state: of [B, L, ...], for `allowed` of `scoring.score`.
+    """
+
+    tokens: Array
+    positions: Array
+    targets: Array
+    weights: Array
+    adapter_id: Array | None = None
+    state: PyTree = None
+
+
+class FitState(NamedTuple):
+    """What a step changes.
+
+    Attributes:
+      weights: params of the decoder, or `Adapters.weights`.
+      optimizer: its state.
+      step: i32[], steps done.
+    """
+
+    weights: PyTree
+    optimizer: PyTree
+    step: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A training step as a pair of functions.
+
+    Attributes:
+      init: weights → FitState; the weights are copied.
+      update: (state, batch, params=None, scale=None) → (state, metrics), compiled; the
+        state given is consumed. `params` is the frozen base and `scale` f32[n] the
+        adapters', both only where adapters are trained. Metrics are f32[]: loss,
+        weight, gradient_norm before the optimiser, and those of the loss.
+    """
+
+    init: Callable[[PyTree], FitState]
+    update: Callable[..., tuple[FitState, dict[str, Array]]]
+
+
+def token_loss(
+    config: DecoderConfig,
+    params: PyTree,
+    batch: TokenBatch,
+    adapters: Adapters | None = None,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+    **options: Any,
+) -> Sums:
+    """−Σ w log π(target) / Σ w over all tokens of all sequences.
+
+    Args:
+      config: static.
+      params: of the decoder.
+      batch: tokens and their weights.
+      adapters: which each sequence's `adapter_id` names.
+      dtype, remat: of `forward`.
+      options: of `scoring.score`: temperature, allowed, chunk_size.
+
+    Returns:
+      The sums, with the metric `entropy`, Σ w H(π).
+    """
+    adapter_id = None if adapters is None else batch.adapter_id
+    hidden, _ = forward(
+        config, params, batch.tokens, batch.positions, None, adapters, adapter_id,
+        dtype=dtype, remat=remat,
+    )  # fmt: skip
+    scores = scoring.score(
+        config, params, hidden, batch.targets, state=batch.state, **options
+    )
+    # A target that is left out may be a forbidden one, and 0 · −∞ is NaN.
+    kept = batch.weights != 0
+    log_prob = jnp.where(kept, scores.log_prob, 0.0)
+    entropy = jnp.where(kept, jax.lax.stop_gradient(scores.entropy), 0.0)
+    return Sums(
+        total=-jnp.sum(batch.weights * log_prob),
+        weight=jnp.sum(batch.weights),
+        metrics={"entropy": jnp.sum(batch.weights * entropy)},
+    )
+
+
+def make_step(
+    config: DecoderConfig,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = token_loss,
+    *,
+    adapters: bool = False,
+    num_microbatches: int = 1,
+    mesh: Mesh | None = None,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> Fit:
+    """A step down the gradient of Σ total / Σ weight.
+
+    Args:
+      config: static.
+      optimizer: clipping by global norm and schedules are its own, as in
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-5)).
+      loss: called as loss(config, params, batch, adapters, dtype=, remat=).
+      adapters: whether adapters are trained and the base is frozen, or else all params.
+      num_microbatches: m, parts of the batch, one after another; part k has the
+        sequences k, k + m, k + 2m, ..., which leaves every one on its device.
+      mesh: on which weights lie as `param_shardings` says, batches as `batch_shardings`
+        does; what comes in otherwise is moved there.
+      dtype, remat: of `forward`.
+
+    Returns:
+      The pair. `update` raises InputError for a batch that does not divide into
+      micro-batches, and for a base that is given or missing against `adapters`.
+
+    Raises:
+      InputError: for less than one micro-batch.
+    """
+    if num_microbatches < 1:
+        raise InputError(
+            f"num_microbatches is {num_microbatches}: at least 1 is needed"
+        )
+
+    def init(weights: PyTree) -> FitState:
+        def begin(weights):
+            # A copy: `update` consumes its buffers, which are the caller's.
+            weights = jax.tree.map(jnp.copy, weights)
+            zero = jnp.zeros((), jnp.int32)
+            return FitState(weights, optimizer.init(weights), zero)
+
+        shardings = None
+        if mesh is not None:
+            shardings = param_shardings(mesh, jax.eval_shape(begin, weights))
+        return jax.jit(begin, out_shardings=shardings)(weights)
+
+    def total(weights, batch, params, scale):
+        if adapters:
+            tuned = Adapters(weights, scale)
+            sums = loss(config, params, batch, tuned, dtype=dtype, remat=remat)
+        else:
+            sums = loss(config, weights, batch, None, dtype=dtype, remat=remat)
+        return sums.total, sums
+
+    def accumulate(state, batch, params, scale):
+        """Gradient of the total and sums, over the micro-batches."""
+
+        def part(micro):
+            micro = _placed(mesh, batch_shardings, micro)
+            gradient, sums = jax.grad(total, has_aux=True)(
+                state.weights, micro, params, scale
+            )
+            return _placed(mesh, param_shardings, gradient), sums
+
+        if num_microbatches == 1:
+            return part(batch)
+
+        def add(carry, micro):
+            return jax.tree.map(jnp.add, carry, part(micro)), None
+
+        parts = _split(batch, num_microbatches)
+        shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    def update(state, batch, params=None, scale=None):
+        if adapters != (params is not None and scale is not None):
+            given = "None" if params is None else "given"
+            needed = "a base with scale is" if adapters else "None is"
+            raise InputError(
+                f"params is {given}: {needed} needed with adapters={adapters}"
+            )
+        if mesh is not None:
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return placed_update(state, batch, params, scale)
+        return placed_update(state, batch, params, scale)
+
+    def placed_update(state, batch, params, scale):
+        state = _placed(mesh, param_shardings, state)
+        params = _placed(mesh, param_shardings, params)
+        gradient, sums = accumulate(state, batch, params, scale)
+        weight = jax.lax.stop_gradient(sums.weight)
+        gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
+        change, inner = optimizer.update(gradient, state.optimizer, state.weights)
+        weights = optax.apply_updates(state.weights, change)
+        metrics = {
+            **{name: value / weight for name, value in sums.metrics.items()},
+            "loss": sums.total / weight,
+            "weight": weight,
+            "gradient_norm": optax.tree.norm(gradient),
+        }
+        after = FitState(weights, inner, state.step + 1)
+        return _placed(mesh, param_shardings, after), metrics
+
+    return Fit(init, jax.jit(update, donate_argnums=0))
+
+
+def _split(batch: PyTree, count: int) -> PyTree:
+    """[B, ...] → [count, B / count, ...]."""
+
+    def split(x: Array) -> Array:
+        if x.shape[0] % count:
+            raise InputError(
+                f"batch is {x.shape[0]} sequences: a multiple of the {count} "
+                "micro-batches is needed"
+            )
+        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)
+
+
+def _placed(mesh: Mesh | None, shardings: Callable, tree: PyTree) -> PyTree:
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, shardings(mesh, tree))
