@@ -1,8 +1,8 @@
 """What the site takes from outside of docs/, and the check of its reference.
 
 The leaderboard, the log and the notebooks lie beside docs/ in the repository. The site
-shows them under the same names. Links between them and docs/ are rewritten, so that they
-lead to the same place on the site as in the repository.
+shows them under the same names. Links between them and docs/ are rewritten, so that
+they lead to the same place on the site as in the repository.
 """
 
 import importlib
