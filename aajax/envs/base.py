@@ -69,6 +69,7 @@ class Box:
 
 
 ActionSpace = Discrete | MultiDiscrete | Box
+"""What a seat may do."""
 
 
 class Environment(Protocol):

@@ -19,8 +19,8 @@ class Table(NamedTuple):
     Attributes:
       state: of the environment, NumPy arrays.
       step: steps played; not all of them need to be the environment's.
-      words: [step][seat], what was answered, as it was written; None where the seat
-        only listened.
+      words: of each step, what each seat answered, as it was written; None where the
+        seat only listened.
     """
 
     state: PyTree
