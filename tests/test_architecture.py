@@ -84,7 +84,7 @@ def test_importing_the_package_needs_the_core_alone():
 def test_no_environment_is_asked_what_it_is():
     """Outside of a game's folder `EnvSpec` alone says what an environment has."""
     asks = re.compile(
-        r"\b(type|isinstance|hasattr|getattr)\(\s*(self\.|\w+\.)*(env|world|environment)\b"
+        r"\b(type|isinstance|hasattr|getattr)\(\s*(self\.|\w+\.)*(env|environment)\b"
     )
     for path in FILES:
         parts = path.relative_to(ROOT).parts
