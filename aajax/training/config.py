@@ -156,7 +156,7 @@ class RunConfig:
     seeds: Count = 10  # runs with different seeds, trained at once
     first_seed: Seed = 0  # seeds are first_seed, first_seed + 1, ...
     hyperparameters: Annotated[
-        Hyperparameters, arg(name=""), Formerly("hyperparameters")
+        Hyperparameters, arg(name=""), Formerly("knobs")
     ] = Hyperparameters()
     final: Final = Final()
     sweep: Sweep = Sweep()
