@@ -65,6 +65,7 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     if path.exists():
         # An option that is younger than the folder had its default.
         stored = _filled(read_object(path), type(config)().to_json())
+        stored = config.located(stored)
         differences = _differences(stored, record, config.may_differ)
         if differences:
             raise InputError(
