@@ -10,6 +10,7 @@ import aajax
 from aajax import cli
 
 RUN = "runs/ipd"
+SEATS = ("always_cooperate", "always_defect")
 
 
 def aajax_says(*words: str, code: int = 0) -> str:
@@ -36,8 +37,8 @@ def check_alone() -> None:
     assert (Path(RUN) / "summary.json").exists()
     for words, extra in (
         (("plot", RUN), "plot"),
-        (("play", "coin", "--seat", "a", "b", "--out", "a.gif"), "plot"),
-        (("lm", "pocket"), "lm"),
+        (("play", "coin", "--seat", *SEATS, "--out", "a.gif"), "plot"),
+        (("lm", "pocket", "--out", "pocket"), "lm"),
         (("train", "lm-ipd"), "lm"),
         (("league", "--text", "always_defect"), "lm"),
     ):
@@ -48,7 +49,7 @@ def check_alone() -> None:
 def check_extras() -> None:
     """Figures, games in words from their templates, and the page of what was said."""
     aajax_says("plot", RUN)
-    aajax_says("play", "coin", "--seat", *["always_defect"] * 2, "--out", "coin.gif")
+    aajax_says("play", "coin", "--seat", *SEATS, "--out", "coin.gif")
     for path in (Path(RUN) / "figure.png", Path("coin.gif")):
         assert path.stat().st_size > 0
     players = ("tit_for_tat", "always_defect")

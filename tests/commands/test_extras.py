@@ -1,6 +1,7 @@
 """What is said without the packages of extras, and of names in brackets."""
 
 import importlib.util
+import shutil
 
 import jax
 import pytest
@@ -33,8 +34,8 @@ def without(monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run whose folder has a name in brackets."""
-    folder = tmp_path_factory.mktemp("runs") / "of[bold]"
+    """A folder with a small finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
     words = ("train", "ipd", *SMALL, "--seeds", "1", "--out", str(folder))
     with jax.numpy_dtype_promotion("standard"):
         assert cli.main(list(words)) == 0
@@ -78,6 +79,8 @@ def test_what_needs_an_extra_names_it(words, hidden, told, trained, without, cap
 
 
 def test_names_in_brackets_are_printed_whole(trained, capsys):
+    run = trained.parent / "of[bold]"
+    shutil.copytree(trained, run)
     options = ("--num-games", 8, "--out", trained.parent / "league")
-    printed = said(capsys, "league", trained, "--scripted", "random", *options)
+    printed = said(capsys, "league", run, "--scripted", "random", *options)
     assert printed.count("of[bold]") >= 3
