@@ -14,13 +14,13 @@ from rich.console import Console
 
 from aajax import files
 from aajax.commands.arguments import parse
-from aajax.commands.evaluate import scripted_group, trained_params
-from aajax.commands.labels import check_distinct, folder_labels
+from aajax.api.evaluation import scripted_group, trained_params
+from aajax.api.labels import check_distinct, folder_labels
 from aajax.commands.progress import tell_path
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
-from aajax.league import Group, round_robin
+from aajax.tournament import Group, round_robin
 from aajax.report.tables import league_table, setting_label
 from aajax.schema import Count, Items
 from aajax.training.assemble import make_env, make_policy

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from aajax.commands.evaluate import trained_params
+from aajax.api.evaluation import trained_params
 from aajax.commands.views import shown_to
 from aajax.envs import EnvSpec
 from aajax.envs.base import Environment

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from aajax.commands import train_lm
 from aajax.commands.arguments import parse
-from aajax.commands.evaluate import evaluate
+from aajax.api.evaluation import evaluate
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.errors import DivergenceError, InputError

@@ -67,7 +67,7 @@ def run_lm(
     """
     if importlib.util.find_spec("transformers") is None:
         raise InputError("transformers is not installed: pip install 'aajax[lm]'")
-    from aajax.commands.text_players import make_guest
+    from aajax.api.text_players import make_guest
     from aajax.dialogue.pocket import user_cache
     from aajax.training.lm_assemble import assemble
     from aajax.training.lm_run import check_processes
@@ -101,7 +101,7 @@ def run_lm(
 
 def _check_limits(config: LmConfig) -> None:
     """Raises InputError for limits of endpoints that nothing or nobody would keep."""
-    from aajax.commands.text_players import check_endpoints
+    from aajax.api.text_players import check_endpoints
 
     check_endpoints([] if config.guest is None else [config.guest], config.api)
     for name in ("max_requests", "max_total_tokens"):
@@ -121,7 +121,7 @@ def _journalled(parts, out: Path, stack: contextlib.ExitStack):
       out: its folder.
       stack: on which the journal is closed.
     """
-    from aajax.commands.text_players import API, journal_file, make_guest
+    from aajax.api.text_players import API, journal_file, make_guest
 
     if GUEST not in parts.players or not parts.config.guest.startswith(API):
         return parts
@@ -142,7 +142,7 @@ def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
       out: its folder.
       console: on which progress is shown.
     """
-    from aajax.commands.evaluate_lm import evaluate_lm
+    from aajax.training.lm_evaluation import evaluate_lm
     from aajax.training.lm_run import train_lm
 
     config = parts.config

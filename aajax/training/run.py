@@ -35,8 +35,8 @@ CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
 
 @contextlib.contextmanager
 def opened(
-    folder: Path, preset: str, config: RunConfig, resume: bool
-) -> Iterator[None]:
+    folder: Path, preset: str, config: AnyConfig, resume: bool
+) -> Iterator[AnyConfig]:
     """`open_folder`, and no other process gets into the folder until the block ends.
 
     Raises:
@@ -46,15 +46,22 @@ def opened(
         # Before a lock is put into somebody's folder.
         _check_new(folder, resume)
     with files.locked(folder / files.LOCK, f"out is {str(folder)!r}"):
-        open_folder(folder, preset, config, resume)
+        config = open_folder(folder, preset, config, resume)
         files.clear_partial(folder)
-        yield
+        yield config
 
 
-def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> None:
+def open_folder(
+    folder: Path, preset: str, config: AnyConfig, resume: bool
+) -> AnyConfig:
     """Makes the run's folder, or checks that it holds this very run.
 
-    Options that the config allows to differ are noted anew.
+    Options that the config allows to differ are noted anew. A run that is resumed may
+    be extended to a larger number of updates; what moves to final values keeps the
+    schedule that it had, of which a line is logged.
+
+    Returns:
+      The config of the run, with its schedule.
 
     Raises:
       InputError: if the folder holds something else, or this run without `resume`,

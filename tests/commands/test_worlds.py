@@ -10,12 +10,12 @@ from PIL import Image
 from rich.console import Console
 
 from aajax import cli, envs
-from aajax.commands.evaluate import measure_of, scripted_group
+from aajax.api.evaluation import measure_of, scripted_group
 from aajax.commands.train import run
 from aajax.envs.coin import players as coin
 from aajax.envs.harvest import players as harvest
 from aajax.envs.negotiation import players as negotiation
-from aajax.league import with_itself
+from aajax.tournament import with_itself
 from aajax.training import PRESETS, NetworkConfig
 
 SMALL = dataclasses.replace(

@@ -16,8 +16,8 @@ from aajax.dialogue.play.lockstep import Seat
 from aajax.dialogue.play.lockstep import lockstep as tables
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PocketConfig, train_pocket
-from aajax.league import text_league
-from aajax.league.text_league import Entrant, pairs_of, play_pairs
+from aajax.tournament import text_league
+from aajax.tournament.text_league import Entrant, pairs_of, play_pairs
 from aajax.lm.model import lora
 from aajax.lm.model.decoder import Adapters
 from aajax.training import lm_assemble, lm_iteration

@@ -9,7 +9,7 @@ import pytest
 
 from aajax import envs, nets
 from aajax.envs.matrix import matrix_game
-from aajax.league import cooperation_after, outcome_names
+from aajax.tournament import cooperation_after, outcome_names
 from aajax.policies import Network, categorical_policy
 from aajax.policies.base import reset_memory
 

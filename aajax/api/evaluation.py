@@ -11,7 +11,7 @@ from aajax.envs.base import Environment
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.keys import stream
-from aajax.league import (
+from aajax.tournament import (
     Group,
     against_copies,
     cooperation_after,
@@ -52,7 +52,7 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
     return Group(names, there.policy, (stacked,) * env.num_agents)
 
 
-def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
+def evaluate_state(config: RunConfig, state: TrainState) -> list[dict]:
     """Plays every trained seed without exploration, one record per hyper-parameter
     setting.
 
