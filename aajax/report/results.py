@@ -18,7 +18,7 @@ Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
 class Setting:
     """One setting of a sweep in summary.json, as far as figures show it."""
 
-    hyperparameters: Annotated[dict[str, float | str], Formerly("hyperparameters")]
+    hyperparameters: Annotated[dict[str, float | str], Formerly("knobs")]
     mean_reward: Numbers
     measures: dict[str, Numbers]
     league: dict[str, Numbers]
@@ -58,8 +58,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
     with schema.within(f"file is {path}: "):
         schema.build(Summary, record, others=True)
     for setting in record["settings"]:
-        if "hyperparameters" in setting:  # as earlier versions call them
-            setting["hyperparameters"] = setting.pop("hyperparameters")
+        if "knobs" in setting:  # as earlier versions call them
+            setting["hyperparameters"] = setting.pop("knobs")
     return record
 
 

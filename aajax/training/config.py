@@ -155,9 +155,9 @@ class RunConfig:
     max_gradient_norm: NonNegative = 0.0  # longer gradients are shortened; 0: never
     seeds: Count = 10  # runs with different seeds, trained at once
     first_seed: Seed = 0  # seeds are first_seed, first_seed + 1, ...
-    hyperparameters: Annotated[
-        Hyperparameters, arg(name=""), Formerly("hyperparameters")
-    ] = Hyperparameters()
+    hyperparameters: Annotated[Hyperparameters, arg(name=""), Formerly("knobs")] = (
+        Hyperparameters()
+    )
     final: Final = Final()
     sweep: Sweep = Sweep()
 

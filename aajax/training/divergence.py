@@ -174,8 +174,8 @@ def noted(folder: Path, num_updates: float = math.inf) -> Lost:
     records = read_json(folder / FILE)
     try:
         for record in records:
-            if "hyperparameters" in record:  # as earlier versions call them
-                record["hyperparameters"] = record.pop("hyperparameters")
+            if "knobs" in record:  # as earlier versions call them
+                record["hyperparameters"] = record.pop("knobs")
         lost = {tuple(record.pop("lane")): Divergence(**record) for record in records}
         return {lane: x for lane, x in lost.items() if x.update <= num_updates}
     except (AttributeError, KeyError, TypeError) as error:

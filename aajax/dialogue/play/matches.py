@@ -125,8 +125,8 @@ def _match(record: dict) -> Match:
     turns = tuple(tuple(map(_turn, seat)) for seat in record.pop("turns"))
     for name in ("players", "adapters", "trained"):
         record[name] = tuple(record[name])
-    if "env_seed" in record:  # as the files of earlier versions call it
-        record["env_seed"] = record.pop("env_seed")
+    if "world_seed" in record:  # as the files of earlier versions call it
+        record["env_seed"] = record.pop("world_seed")
     record["rewards"] = [_numbers(row) for row in record["rewards"]]
     return Match(turns=turns, **record)
 
