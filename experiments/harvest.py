@@ -19,9 +19,9 @@ from aajax.api.evaluation import measure_of, scripted_group, trained_params
 from aajax.commands.train import trained
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
+from aajax.report.curves import compared_figure
 from aajax.tournament import Group, with_itself
 from aajax.tournament.match import play_line_ups
-from aajax.report.curves import compared_figure
 from aajax.training import PRESETS
 from aajax.training.assemble import make_env, make_policies
 from aajax.training.run import load

@@ -31,14 +31,18 @@ MAY_IMPORT = {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
         *("lm", "dialogue"),
     },
-    "league": {"types", "envs", "policies", "rollout", "dialogue"},
+    "tournament": {"types", "envs", "policies", "rollout", "dialogue"},
     "report": {"types"},
+    "api": {
+        *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
+        *("training", "tournament", "report", "lm", "dialogue"),
+    },
     "bench": {
         *("types", "envs", "learners", "training", "lm"),
     },
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
-        *("training", "league", "report", "lm", "dialogue", "bench"),
+        *("training", "tournament", "report", "lm", "dialogue", "bench", "api"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},

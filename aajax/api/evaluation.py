@@ -11,6 +11,7 @@ from aajax.envs.base import Environment
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.keys import stream
+from aajax.rollout import Episodes
 from aajax.tournament import (
     Group,
     against_copies,
@@ -18,7 +19,6 @@ from aajax.tournament import (
     outcome_names,
     with_itself,
 )
-from aajax.rollout import Episodes
 from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
 from aajax.training.run import hyperparameter_settings

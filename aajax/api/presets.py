@@ -34,6 +34,12 @@ def find_preset(name: str) -> tuple[str, Config]:
     return every[name]
 
 
+def presets() -> dict[str, str]:
+    """What can be trained by name, and what each is about."""
+    every: dict[str, tuple[str, Config]] = {**PRESETS, **LM_PRESETS}
+    return {name: about for name, (about, _) in every.items()}
+
+
 def make_config(preset: str | Config, changes: Mapping[str, Any]) -> tuple[str, Config]:
     """A preset's name and its config, with some options changed.
 

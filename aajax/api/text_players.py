@@ -21,10 +21,10 @@ from aajax.dialogue.players.language_model import LanguageModel
 from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
-from aajax.tournament.text_league import Entrant
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
 from aajax.lm.model import lora
+from aajax.tournament.text_league import Entrant
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree

@@ -11,8 +11,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from aajax.api.progress import progress_bar
 from aajax.commands.arguments import choose, parse
-from aajax.commands.progress import print_help, progress_bar
+from aajax.commands.progress import print_help
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds

@@ -15,12 +15,11 @@ from dialogue import fake_endpoint as fake
 from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 
 from aajax import cli
-from aajax.commands import evaluate_lm
 from aajax.dialogue import registry
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
-from aajax.training import lm_assemble, lm_run
+from aajax.training import lm_assemble, lm_evaluation, lm_run
 from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
@@ -38,7 +37,7 @@ def standard_promotion():
 @pytest.fixture(autouse=True)
 def little(monkeypatch):
     """Few matches after training, and a figure of two panels."""
-    monkeypatch.setattr(evaluate_lm, "MATCHES", 2)
+    monkeypatch.setattr(lm_evaluation, "MATCHES", 2)
     panels = {name: lm_curves.PANELS[name] for name in ("reward", "entropy")}
     monkeypatch.setattr(lm_curves, "PANELS", panels)
 
@@ -302,7 +301,7 @@ def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
         return evaluate(parts, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluate_lm, "evaluate_lm", pressed)
+        patched.setattr(lm_evaluation, "evaluate_lm", pressed)
         for more in ([], ["--resume"]):
             assert cli.main([*words, *more]) == 130
             assert "Saved after 2 of 2 iterations" in capsys.readouterr().err
