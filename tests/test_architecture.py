@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent / "aajax"
 FILES = sorted(ROOT.rglob("*.py"))
 BASE = {"policies.base", "envs.base"}
-FOR_ALL = {"errors", "files", "keys", "schema", "records"}
+FOR_ALL = {"errors", "extras", "files", "keys", "schema", "records"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
+    "extras": {"errors"},
     "files": set(),
     "schema": set(),
     "records": set(),

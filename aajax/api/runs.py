@@ -4,7 +4,6 @@ import abc
 import atexit
 import dataclasses
 import functools
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from aajax.api.progress import shown_progress
 from aajax.api.small_training import train_small
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
+from aajax.extras import check_installed
 from aajax.policies.base import Policy
 from aajax.records import read_object
 from aajax.schema import within
@@ -165,8 +165,7 @@ class Run(abc.ABC):
         Raises:
           InputError: if pandas is not installed.
         """
-        if importlib.util.find_spec("pandas") is None:
-            raise InputError("pandas is not installed: pip install pandas")
+        check_installed("pandas", "pandas")
         import pandas
 
         return pandas.DataFrame(list(self.rows()))
@@ -286,7 +285,7 @@ class LmRun(Run):
         )
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
-        check_transformers()
+        check_installed("lm", "transformers")
         from aajax.api.lm_training import evaluate_folder
 
         return evaluate_folder(self.folder, self.config)
@@ -414,17 +413,11 @@ def _trained(
         if isinstance(config, RunConfig):
             found = train_small(preset, config, folder, resume, on_chunk, log)
             return SmallRun(folder, preset, *found)
-        check_transformers()
+        check_installed("lm", "transformers")
         from aajax.api.lm_training import train_lm
 
         config = train_lm(preset, config, folder, resume, on_chunk, log)
         return LmRun(folder, preset, config)
-
-
-def check_transformers() -> None:
-    """Raises InputError if what language models need is not installed."""
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
 
 
 def _temporary() -> Path:

@@ -16,6 +16,7 @@ from aajax.api.runs import load_small
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.report.tables import league_table
 from aajax.schema import Count, Items
 
@@ -58,12 +59,11 @@ def main(arguments: list[str]) -> None:
         check_distinct(options.runs, "runs")
         runs = [load_small(folder) for folder in options.runs]
         table = play_league(runs, *rules, game=options.game)
-        report(table, options.out, Console())
+        report(table, options.out, Console(markup=False))
 
 
 def _play_in_words(arguments: list[str]) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
+    check_installed("lm", "transformers")
     from aajax.commands import league_text
 
     league_text.main(arguments)

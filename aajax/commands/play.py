@@ -1,7 +1,6 @@
 """`aajax play GAME`: one game between any players, step by step."""
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
 from aajax.envs.view import View, plain_view, seat_colour
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.schema import Count, Formerly, Range, Seed
 from aajax.types import PyTree
 
@@ -105,11 +105,7 @@ def _check_out(path: Path, spec: EnvSpec) -> None:
         raise InputError(f"out is {str(path)!r}: only games {drawn} can be drawn")
     if path.suffix.lower() not in (".gif", ".png"):
         raise InputError(f"out is {str(path)!r}: a name in .gif or .png is needed")
-    if not importlib.util.find_spec("matplotlib"):
-        raise InputError(
-            f"out is {str(path)!r}: a figure needs matplotlib, as in "
-            "pip install 'aajax[plot]'"
-        )
+    check_installed("plot", "matplotlib", "PIL")
     check_file("out", path)
     path.parent.mkdir(parents=True, exist_ok=True)
 

@@ -34,9 +34,9 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=120, markup=False)
     if not arguments or arguments[0] in ("-h", "--help"):
         every = {**PRESETS, **LM_PRESETS}
         presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)

@@ -9,9 +9,10 @@ import tyro
 from rich.console import Console
 
 from aajax.api.progress import shown_progress
-from aajax.api.runs import LmRun, check_transformers
+from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
 from aajax.commands.trained import explained_interrupt, tell_finished
+from aajax.extras import check_installed
 from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import measures_table
 from aajax.training.lm_config import LmConfig
@@ -38,7 +39,7 @@ def main(
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
-        console = Console(quiet=True)  # process 0 speaks for all
+        console = Console(quiet=True, markup=False)  # process 0 speaks for all
     run_lm(preset, options.config, options.out, options.resume, console)
 
 
@@ -50,7 +51,7 @@ def run_lm(
     Raises:
       DivergenceError: if the run diverges.
     """
-    check_transformers()
+    check_installed("lm", "transformers")
     from aajax.api.lm_training import train_lm
 
     with (

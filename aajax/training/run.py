@@ -20,11 +20,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aajax import files
+from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
 from aajax.learners.base import Metrics
 from aajax.records import read_object
-from aajax.schema import within
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import CHOICES, RunConfig
@@ -83,7 +82,8 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
         free |= {f"num_{config.unit}"} if is_longer else set()
     record = {"preset": preset, **config.to_json()}
     # An option that is younger than the folder had its default.
-    there = _filled(written, type(config)().to_json())
+    there = schema.by_present_names(type(config), written)
+    there = _filled(there, type(config)().to_json())
     if stored is not None:
         there = {"preset": written.get("preset"), **stored.to_json()}
     differences = _differences(there, record, free)
@@ -156,7 +156,7 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
             f"run is {str(folder)!r}: one of small policies is needed; language models "
             "meet in aajax league --text"
         )
-    with within(f"file is {path}: "):
+    with schema.within(f"file is {path}: "):
         config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:

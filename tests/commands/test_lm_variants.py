@@ -294,7 +294,7 @@ def test_odd_combinations(name, model, tmp_path, monkeypatch, capsys):
 def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
     """While the learner plays with others: that alone is done again."""
     words = ["train", "lm-ipd", *shrunk("lm-ipd", model), "--out", str(tmp_path)]
-    evaluate = evaluate_lm.evaluate_lm
+    evaluate = lm_evaluation.evaluate_lm
 
     def pressed(parts, state):
         signal.raise_signal(signal.SIGINT)

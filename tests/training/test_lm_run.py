@@ -407,7 +407,7 @@ def test_what_is_measured_in_the_end(model, tmp_path, monkeypatch, game, options
     parts = assemble(dataclasses.replace(config, num_iterations=1))
     open_folder(tmp_path, "test", parts.config, False)
     state, _ = train_lm(tmp_path, parts)
-    found = evaluate_lm.evaluate_lm(parts, state)
+    found = lm_evaluation.evaluate_lm(parts, state)
     scripted = {"always_cooperate", "always_defect"}
     assert set(found) == {"base", "itself", *scripted, *more}
     for measures in found.values():

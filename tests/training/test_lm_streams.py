@@ -114,7 +114,7 @@ def listen(heard, seed, monkeypatch, folder):
 
     monkeypatch.setattr(lm_evaluation, "play", heard.play(f"evaluation of {seed}"))
     with pytest.raises(EnoughError):
-        evaluate_lm.evaluate_lm(parts, state)
+        lm_evaluation.evaluate_lm(parts, state)
     monkeypatch.undo()
 
     monkeypatch.setattr(text_league, "play", heard.play(f"league of {seed}"))
