@@ -5,7 +5,6 @@ import importlib.util
 from aajax.errors import InputError
 
 _PACKAGES = {"PIL": "pillow"}  # by their modules, where these have other names
-_FLAG = re.compile(r"--?(?!(?:inf|infinity|nan)$)[A-Za-z]", re.IGNORECASE)
 
 
 def check_installed(extra: str, *modules: str) -> None:

@@ -1,6 +1,7 @@
 """Leagues of runs and scripted players: all against all."""
 
 import dataclasses
+import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from aajax.api.runs import Run, SmallRun, load_small
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.files import write_json
 from aajax.report.tables import setting_label
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
@@ -29,6 +31,7 @@ def league(
     game: str | None = None,
     num_games: int = 256,
     num_steps: int | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Plays all line-ups of players, each with itself too.
 
@@ -43,6 +46,7 @@ def league(
       game: needed where there is no run.
       num_games: of every line-up.
       num_steps: of a game; those of the runs if not given.
+      out: folder for league.json and, of pairs, league.png; None for none.
 
     Returns:
       As league.json holds it: `game`, `num_steps`, `players`, and `line_ups` with
@@ -58,13 +62,27 @@ def league(
             runs.append(_small(player))
         else:
             names.append(str(player))
-    return play_league(runs, names, num_games, num_steps, game)
+    table = play_league(runs, names, num_games, num_steps, game)
+    if out is not None:
+        write_league(table, Path(out))
+    return table
 
 
 def _small(player: Run | str | Path) -> SmallRun:
     if isinstance(player, SmallRun):
         return player
     return load_small(player.folder if isinstance(player, Run) else Path(player))
+
+
+def write_league(table: dict[str, Any], out: Path) -> None:
+    """Writes league.json and, of pairs and with matplotlib, league.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "league.json", table)
+    is_of_pairs = len(table["line_ups"][0]["players"]) == 2
+    if is_of_pairs and importlib.util.find_spec("matplotlib"):
+        from aajax.report.curves import league_figure
+
+        league_figure(table, out / "league.png")
 
 
 def play_league(

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from aajax.api.evaluation import evaluate_state, trained_params
 from aajax.api.presets import Config, make_config
 from aajax.api.progress import shown_progress
 from aajax.api.small_training import train_small
+from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
@@ -72,6 +73,17 @@ class Run(abc.ABC):
     @abc.abstractmethod
     def params(self) -> Any:
         """What was learned."""
+
+    @property
+    def diverged(self) -> divergence.Lost:
+        """Seeds whose numbers became NaN or infinite, by (setting, seed) from 0."""
+        return {}
+
+    def raise_for_divergence(self) -> Self:
+        """The run, if all seeds are there; raises DivergenceError if one diverged."""
+        if self.diverged:
+            raise DivergenceError(f"{self.folder}: {divergence.listed(self.diverged)}")
+        return self
 
     @abc.abstractmethod
     def evaluate(self) -> Any:
@@ -196,6 +208,11 @@ class SmallRun(Run):
         return make_env(self.config)
 
     @property
+    def player_names(self) -> tuple[str, ...]:
+        """Names of the scripted players of its environment."""
+        return find_spec(self.config.game).player_names(self.env)
+
+    @property
     def policy(self) -> Policy:
         """How seat 0, and every seat that is like it, acts; see `policies`."""
         return self.policies[0]
@@ -239,14 +256,7 @@ class SmallRun(Run):
 
     @functools.cached_property
     def diverged(self) -> divergence.Lost:
-        """Seeds whose numbers became NaN or infinite, by (setting, seed) from 0."""
         return diverged(self.folder, self.config, self.state)
-
-    def raise_for_divergence(self) -> "SmallRun":
-        """Raises DivergenceError if a seed has diverged, and returns the run if not."""
-        if self.diverged:
-            raise DivergenceError(f"{self.folder}: {divergence.listed(self.diverged)}")
-        return self
 
     @functools.cached_property
     def measures(self) -> dict[str, np.ndarray]:
@@ -316,6 +326,7 @@ class LmRun(Run):
 def train(
     preset: str | Config,
     *,
+    name: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
@@ -334,6 +345,7 @@ def train(
     Args:
       preset: a name that `aajax list` has, such as "ipd" or "lm-ipd"; or a whole
         config.
+      name: what the run is called; as the preset if not given.
       out: folder of the run: config, metrics, checkpoints, summary, figure. Without it
         they are in a temporary folder, which is there until Python ends.
       resume: whether to go on with the run that is in that folder, if there is one, and
@@ -351,12 +363,12 @@ def train(
       DivergenceError: if every seed diverged.
       KeyboardInterrupt: after an interrupt; with `resume` it goes on.
     """
-    name, config = make_config(preset, options)
+    own, config = make_config(preset, options)
     if out is None and resume:
         raise InputError("resume is True: a folder out is needed, to resume from")
     folder = _temporary() if out is None else Path(out)
     goes_on = resume and (folder / "config.json").exists()
-    return _trained(name, config, folder, goes_on, progress, tuple(log))
+    return _trained(name or own, config, folder, goes_on, progress, tuple(log))
 
 
 def load(folder: str | Path) -> Run:

@@ -25,6 +25,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+_FLAG = re.compile(r"--?(?!(?:inf|infinity|nan)$)[A-Za-z]", re.IGNORECASE)
+
+
 class _Line(NamedTuple):
     """A command line taken apart.
 

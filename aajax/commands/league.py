@@ -1,7 +1,6 @@
 """`aajax league RUN ...`: trained runs and scripted players, all against all."""
 
 import dataclasses
-import importlib.util
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from aajax import files
 from aajax.api.labels import check_distinct
-from aajax.api.leagues import play_league
+from aajax.api.leagues import play_league, write_league
 from aajax.api.runs import load_small
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
@@ -71,12 +70,6 @@ def _play_in_words(arguments: list[str]) -> None:
 
 def report(table: dict, out: Path, console: Console) -> None:
     """Writes league.json and, of pairs, league.png; prints the table."""
-    out.mkdir(parents=True, exist_ok=True)
-    files.write_json(out / "league.json", table)
+    write_league(table, out)
     console.print(league_table(table))
-    is_of_pairs = len(table["line_ups"][0]["players"]) == 2
-    if is_of_pairs and importlib.util.find_spec("matplotlib"):
-        from aajax.report.curves import league_figure
-
-        league_figure(table, out / "league.png")
     tell_path(console, f"everything is in {out}/")

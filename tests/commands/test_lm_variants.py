@@ -15,6 +15,7 @@ from dialogue import fake_endpoint as fake
 from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 
 from aajax import cli
+from aajax.api import lm_training
 from aajax.dialogue import registry
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
@@ -294,14 +295,14 @@ def test_odd_combinations(name, model, tmp_path, monkeypatch, capsys):
 def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
     """While the learner plays with others: that alone is done again."""
     words = ["train", "lm-ipd", *shrunk("lm-ipd", model), "--out", str(tmp_path)]
-    evaluate = lm_evaluation.evaluate_lm
+    evaluate = lm_training.evaluate_lm
 
     def pressed(parts, state):
         signal.raise_signal(signal.SIGINT)
         return evaluate(parts, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(lm_evaluation, "evaluate_lm", pressed)
+        patched.setattr(lm_training, "evaluate_lm", pressed)
         for more in ([], ["--resume"]):
             assert cli.main([*words, *more]) == 130
             assert "Saved after 2 of 2 iterations" in capsys.readouterr().err
