@@ -14,6 +14,7 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
+from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.errors import DivergenceError, InputError
 from aajax.files import write_json
@@ -44,16 +45,10 @@ def main(arguments: list[str]) -> None:
     if not console.is_terminal:
         console = Console(width=120)
     if not arguments or arguments[0] in ("-h", "--help"):
-        every = {**PRESETS, **LM_PRESETS}
-        presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)
-        console.print(
-            f"usage: aajax train PRESET [options]\n\npresets:\n{presets}\n\n"
-            "aajax train PRESET --help shows a preset's options and their values.",
-            markup=False,
-            highlight=False,
-        )
+        print_presets(Console(highlight=False, markup=False))
         return
     preset, *rest = arguments
+    preset = named(preset, rest)
     if preset in LM_PRESETS:
         train_lm.main(preset, *LM_PRESETS[preset], rest, console)
         return

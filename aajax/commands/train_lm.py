@@ -5,7 +5,7 @@ import dataclasses
 import importlib.util
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from aajax.commands.arguments import parse
 from aajax.commands.found import found_or_trained
+from aajax.commands.presets import size_of
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import GUEST
@@ -24,9 +25,11 @@ from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import OTHERS, measures_table
 from aajax.training.checkpoint import latest_step
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_presets import MODELS
 from aajax.training.metrics import read_rows
 from aajax.training.run import opened
 
+Size = Literal[tuple(MODELS)]
 LAST = 0.1  # part of a run that its summary is about
 
 
@@ -37,6 +40,7 @@ class Options:
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
     resume: bool = False  # go on with the run in that folder
+    size: Size | None = None  # published settings of a large model; None: a pocket one
 
 
 def main(
@@ -47,7 +51,7 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    default = Options(config, Path("runs") / preset)
+    default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
