@@ -12,6 +12,7 @@ from aajax.errors import InputError
 from aajax.records import read_object
 from aajax.report.curves import training_figure
 from aajax.report.lm_curves import lm_figure
+from aajax.report.tables import run_title
 from aajax.training import divergence
 
 
@@ -39,7 +40,8 @@ def main(arguments: list[str]) -> None:
     if "settings" in summary:
         training_figure(options.run, path)
     elif "measures" in summary:
-        lm_figure(options.run, path)
+        title = run_title(summary) if "preset" in summary else None
+        lm_figure(options.run, path, title)
     else:
         raise InputError(
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "

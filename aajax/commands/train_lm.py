@@ -22,7 +22,7 @@ from aajax.errors import InputError
 from aajax.files import write_json
 from aajax.lm.mesh.hosts import in_first
 from aajax.lm.mesh.sharding import start_distributed
-from aajax.report.tables import OTHERS, measures_table
+from aajax.report.tables import OTHERS, measures_table, run_title
 from aajax.training.checkpoint import latest_step
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import MODELS
@@ -151,21 +151,25 @@ def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
 
     config = parts.config
     with progress_bar(console, "iterations") as progress:
-        task = progress.add_task("compiling", total=config.num_iterations)
+        game = config.game
+        task = progress.add_task(f"{game}: compiling", total=config.num_iterations)
         shown = time.monotonic()
 
         def on_iteration(number: int, row: dict) -> None:
             nonlocal shown
             text = _told(row)
-            progress.update(task, completed=number, description=text)
+            progress.update(task, completed=number, description=f"{game}: {text}")
             late = time.monotonic() - shown > 10 or number == config.num_iterations
             if not console.is_terminal and late:
                 shown = time.monotonic()
-                console.print(f"iteration {number}/{config.num_iterations}  {text}")
+                tell_path(
+                    console,
+                    f"{game}: iteration {number}/{config.num_iterations}  {text}",
+                )
 
         try:
             state, seconds = train_lm(out, parts, on_iteration)
-            progress.update(task, description="playing with others")
+            progress.update(task, description=f"{game}: playing with others")
             return evaluate_lm(parts, state), seconds
         except KeyboardInterrupt:
             saved = latest_step(out / "checkpoints")
@@ -182,7 +186,7 @@ def _report(summary: dict, out: Path, console: Console) -> None:
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.lm_curves import lm_figure
 
-        lm_figure(out, out / "figure.png")
+        lm_figure(out, out / "figure.png", run_title(summary))
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
 
