@@ -26,10 +26,10 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
 
 def table_console() -> Console:
     """For tables: as wide as the terminal or COLUMNS say, else 120 columns."""
-    console = Console()
+    console = Console(markup=False)
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return console
-    return Console(width=120)
+    return Console(width=120, markup=False)
 
 
 def print_help(prog: str, commands: Mapping[str, str]) -> None:
