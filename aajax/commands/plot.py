@@ -10,12 +10,7 @@ from aajax.commands.arguments import check_file, check_installed, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.records import read_object
-<<<<<<< HEAD
-from aajax.report.curves import training_figure
-from aajax.report.lm_curves import lm_figure
 from aajax.report.tables import run_title
-=======
->>>>>>> main
 from aajax.training import divergence
 
 
