@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "aajax"
 FILES = sorted(ROOT.rglob("*.py"))
 BASE = {"policies.base", "envs.base"}
-FOR_ALL = {"errors", "extras", "files", "keys", "schema", "records"}
+FOR_ALL = {
+    *("errors", "extras", "files", "keys", "schema", "records", "references"),
+}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
@@ -19,6 +21,7 @@ MAY_IMPORT = {
     "files": set(),
     "schema": set(),
     "records": set(),
+    "references": set(),
     "keys": {"types"},
     "ops": {"types"},
     "envs": {"types", "ops", "policies.base"},

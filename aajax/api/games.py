@@ -174,7 +174,7 @@ def find_env(
         return asked
     env = build(runs[0].config)
     for run in runs:
-        if run.config.game != game:
+        if find_spec(run.config.game) is not find_spec(game):
             raise InputError(
                 f"seat is {run.entry!r}: a run of game {game!r} is needed, and "
                 f"it is one of {run.config.game!r}"

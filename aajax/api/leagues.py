@@ -105,7 +105,7 @@ def play_league(
     if not runs and game is None:
         raise InputError("game is None: a game is needed without runs")
     config = runs[0].config if runs else RunConfig(game=str(game), num_steps=50)
-    alike = ["game", "options", "payoff"]
+    alike = ["options", "payoff"]
     if num_steps is None:
         alike.append("steps_per_episode")
     else:
@@ -119,7 +119,8 @@ def play_league(
     labels = folder_labels(folders, "runs", taken=names)
     groups = []
     for run, label in zip(runs, labels, strict=True):
-        for name in alike:
+        differs = find_spec(run.config.game) is not spec
+        for name in ["game"] * differs + alike:
             there = getattr(run.config, name)
             if there != getattr(config, name):
                 raise InputError(
@@ -133,6 +134,7 @@ def play_league(
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {
         "game": config.game,
+        "payoff": config.payoff,
         "num_steps": num_steps,
         "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
         "line_ups": [line_up._asdict() for line_up in line_ups],

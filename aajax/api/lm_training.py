@@ -16,6 +16,7 @@ from aajax.dialogue.pocket import user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
 from aajax.lm.mesh.hosts import in_first
+from aajax.report.tables import run_title
 from aajax.training import checkpoint, lm_run
 from aajax.training.lm_assemble import LmParts, assemble
 from aajax.training.lm_config import LmConfig
@@ -83,7 +84,7 @@ def train_lm(
         }
         if jax.process_index() == 0:
             write_json(folder / SUMMARY, summary)
-            _draw_figure(folder)
+            _draw_figure(folder, run_title(summary))
     return config
 
 
@@ -132,11 +133,11 @@ def _journalled(parts: LmParts, out: Path, stack: contextlib.ExitStack) -> LmPar
     return dataclasses.replace(parts, players={**parts.players, GUEST: guest})
 
 
-def _draw_figure(folder: Path) -> None:
+def _draw_figure(folder: Path, title: str) -> None:
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.lm_curves import lm_figure
 
-        lm_figure(folder, folder / "figure.png")
+        lm_figure(folder, folder / "figure.png", title)
 
 
 def _last(out: Path) -> dict[str, float]:

@@ -1,13 +1,14 @@
 """How far long work is, on a terminal."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aajax.report.tables import OTHERS
+from aajax.report.tables import OTHERS, played
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
 
@@ -49,20 +50,22 @@ def shown_progress(
     is_lm = isinstance(config, LmConfig)
     tell, one = (_told_lm, "iteration") if is_lm else (_told, "update")
     first = "reading the model" if is_lm else "compiling"
+    game = played(dataclasses.asdict(config))
     last_line = time.monotonic()
     with progress_bar(console, config.unit) as progress:
-        task = progress.add_task(first, total=config.length)
+        task = progress.add_task(f"{game}: {first}", total=config.length)
 
         def on_chunk(done: int, row: dict) -> None:
             nonlocal last_line
             is_over = done == config.length
-            text = "evaluating" if is_over else tell(row)
-            progress.update(task, completed=done, description=text)
+            text = "playing with others" if is_over else tell(row)
+            progress.update(task, completed=done, description=f"{game}: {text}")
             # Chunks of small policies are few; iterations are many.
             late = not is_lm or is_over or time.monotonic() - last_line > 10
             if not console.is_terminal and late:
                 last_line = time.monotonic()
-                console.print(f"{one} {done}/{config.length}  {tell(row)}")
+                line = f"{game}: {one} {done}/{config.length}  {tell(row)}"
+                console.print(line, soft_wrap=True, markup=False)
 
         yield on_chunk
 

@@ -85,6 +85,7 @@ def _summary(
     summary = {
         "preset": preset,
         "game": config.game,
+        "payoff": config.payoff,
         "algorithm": config.algorithm,
         "seeds": config.seed_list,
         "wall_seconds": round(seconds, 2),

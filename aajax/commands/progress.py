@@ -1,8 +1,17 @@
 """What commands print: help, and where work is kept."""
 
+import os
 from collections.abc import Mapping
 
 from rich.console import Console
+
+
+def table_console() -> Console:
+    """For tables: as wide as the terminal or COLUMNS say, else 120 columns."""
+    console = Console(markup=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(width=120, markup=False)
 
 
 def print_help(prog: str, commands: Mapping[str, str]) -> None:

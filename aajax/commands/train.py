@@ -13,14 +13,14 @@ from aajax.api.runs import SmallRun
 from aajax.api.small_training import train_small
 from aajax.commands import train_lm
 from aajax.commands.arguments import parse
+from aajax.commands.presets import named, print_presets
+from aajax.commands.progress import table_console
 from aajax.commands.trained import explained_interrupt, tell_finished
 from aajax.errors import DivergenceError
 from aajax.report.tables import summary_table
 from aajax.training import divergence
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
-from aajax.training.lm_presets import LM_PRESETS
-from aajax.training.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +34,12 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console = Console(width=120, markup=False)
+    console = table_console()
     if not arguments or arguments[0] in ("-h", "--help"):
-        every = {**PRESETS, **LM_PRESETS}
-        presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)
-        console.print(
-            f"usage: aajax train PRESET [options]\n\npresets:\n{presets}\n\n"
-            "aajax train PRESET --help shows a preset's options and their values.",
-            markup=False,
-            highlight=False,
-        )
+        print_presets(Console(highlight=False, markup=False))
         return
     preset, *rest = arguments
+    preset = named(preset, rest)
     about, config = find_preset(preset)
     if isinstance(config, LmConfig):
         train_lm.main(preset, about, config, rest, console)

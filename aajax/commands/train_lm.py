@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import tyro
@@ -11,11 +11,15 @@ from rich.console import Console
 from aajax.api.progress import shown_progress
 from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
+from aajax.commands.presets import size_of
 from aajax.commands.trained import explained_interrupt, tell_finished
 from aajax.extras import check_installed
 from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import measures_table
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_presets import MODELS
+
+Size = Literal[tuple(MODELS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Options:
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
     resume: bool = False  # go on with the run in that folder
+    size: Size | None = None  # published settings of a large model; None: a pocket one
 
 
 def main(
@@ -35,7 +40,7 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    default = Options(config, Path("runs") / preset)
+    default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:

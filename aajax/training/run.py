@@ -83,9 +83,10 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
     record = {"preset": preset, **config.to_json()}
     # An option that is younger than the folder had its default.
     there = schema.by_present_names(type(config), written)
-    there = _filled(there, type(config)().to_json())
+    there = config.located(_filled(there, type(config)().to_json()))
     if stored is not None:
-        there = {"preset": written.get("preset"), **stored.to_json()}
+        located = config.located(stored.to_json())
+        there = {"preset": written.get("preset"), **located}
     differences = _differences(there, record, free)
     if differences:
         raise InputError(
