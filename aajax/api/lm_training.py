@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from aajax.api.sinks import check_log, opened_sinks
 from aajax.api.text_players import API, check_endpoints, journal_file, make_guest
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import GUEST
@@ -35,7 +36,7 @@ def train_lm(
     folder: Path,
     resume: bool,
     on_iteration: Callable[[int, dict], None] = lambda done, row: None,
-    log: Sequence[Sink] = (),
+    log: Sequence[str | Sink] = (),
 ) -> LmConfig:
     """Trains (on) and evaluates a language model, and writes the summary.
 
@@ -48,7 +49,7 @@ def train_lm(
       folder: of the run.
       resume: whether the run is there, to go on with.
       on_iteration: see `training.lm_run.train_lm`.
-      log: functions that get each row of metrics.
+      log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
 
     Returns:
       The config, with the schedule that the run began with.
@@ -58,6 +59,7 @@ def train_lm(
       DivergenceError: if the run diverges.
       KeyboardInterrupt: after an interrupt.
     """
+    check_log(log)
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))
@@ -71,7 +73,9 @@ def train_lm(
         if is_finished(folder, config):
             return config
         parts = _journalled(parts, folder, stack)
-        state, seconds = lm_run.train_lm(folder, parts, on_iteration, log)
+        heard = log if jax.process_index() == 0 else ()
+        sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
+        state, seconds = lm_run.train_lm(folder, parts, on_iteration, sinks)
         measures = evaluate_lm(parts, state)
         summary = {
             "preset": preset,

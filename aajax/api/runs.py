@@ -330,7 +330,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
-    log: Iterable[Sink] = (),
+    log: Iterable[str | Sink] = (),
     **options: Any,
 ) -> Run:
     """Trains, evaluates, and returns the run.
@@ -352,7 +352,8 @@ def train(
         to extend it where a larger num_updates (num_iterations of a language model) is
         asked for; a finished one is returned as it is.
       progress: whether to draw a bar while it goes on.
-      log: functions that get each row of metrics as it is logged.
+      log: where rows of metrics go beside metrics.jsonl: "tensorboard", "wandb", or
+        functions of a row.
       **options: those of `aajax train PRESET --help`: beta=3.0, network={"blocks": 2}
         or **{"network.blocks": 2}, sweep={"beta": [0, 1]}, options={"continuation":
         0.9}.
@@ -419,7 +420,7 @@ def _trained(
     folder: Path,
     resume: bool,
     progress: bool,
-    log: Sequence[Sink] = (),
+    log: Sequence[str | Sink] = (),
 ) -> Run:
     with shown_progress(config, progress) as on_chunk:
         if isinstance(config, RunConfig):

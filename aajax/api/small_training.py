@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aajax.api.evaluation import evaluate_state
+from aajax.api.sinks import check_log, opened_sinks
 from aajax.files import write_json
 from aajax.training import divergence
 from aajax.training.assemble import make_trainer
@@ -24,7 +25,7 @@ def train_small(
     folder: Path,
     resume: bool,
     on_chunk: Callable[[int, dict], None] = lambda num_updates, row: None,
-    log: Sequence[Sink] = (),
+    log: Sequence[str | Sink] = (),
 ) -> tuple[RunConfig, TrainState]:
     """Trains (on) and evaluates small policies, and writes the summary and the figure.
 
@@ -36,7 +37,7 @@ def train_small(
       folder: of the run.
       resume: whether the run is there, to go on with.
       on_chunk: see `training.run.train`.
-      log: functions that get each row of metrics.
+      log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
 
     Returns:
       The config, with the schedule that the run began with, and the final state.
@@ -46,11 +47,13 @@ def train_small(
       DivergenceError: if every seed diverged.
       KeyboardInterrupt: after an interrupt.
     """
+    check_log(log)
     make_trainer(config)({})
     check_memory(config)
     with opened(folder, preset, config, resume) as config:
         is_over = is_finished(folder, config)
-        state, seconds = train_state(folder, config, on_chunk, log)
+        with opened_sinks(() if is_over else log, folder, preset, config) as sinks:
+            state, seconds = train_state(folder, config, on_chunk, sinks)
         if not is_over:
             began = time.monotonic()
             settings = evaluate_state(config, state)

@@ -15,7 +15,7 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import table_console
-from aajax.commands.trained import explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, tell_finished
 from aajax.errors import DivergenceError
 from aajax.report.tables import summary_table
 from aajax.training import divergence
@@ -29,7 +29,8 @@ class Options:
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, checkpoints, summary, figure
-    resume: bool = False  # go on with the run in that folder
+    resume: bool = False  # go on with the run in that folder, or extend it
+    log: Logs = ()  # where metrics go beside metrics.jsonl
 
 
 def main(arguments: list[str]) -> None:
@@ -46,22 +47,23 @@ def main(arguments: list[str]) -> None:
         return
     default = Options(config, Path("runs") / preset)
     options = parse(Options, rest, f"aajax train {preset}", about, default)
-    run(preset, options.config, options.out, options.resume, console)
+    run(preset, options, console)
 
 
-def run(
-    preset: str, config: RunConfig, out: Path, resume: bool, console: Console
-) -> None:
+def run(preset: str, options: Options, console: Console) -> None:
     """Trains (on), evaluates and reports.
 
     Raises:
       DivergenceError: if a seed diverged; after all is reported, unless every one did.
     """
+    config, out = options.config, options.out
     with (
         explained_interrupt(out, config),
         shown_progress(config, console=console) as on_chunk,
     ):
-        trained = train_small(preset, config, out, resume, on_chunk)
+        trained = train_small(
+            preset, config, out, options.resume, on_chunk, options.log
+        )
     found = SmallRun(out, preset, *trained)
     console.print(summary_table(found.summary))
     tell_finished(console, found)

@@ -12,7 +12,7 @@ from aajax.api.progress import shown_progress
 from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
 from aajax.commands.presets import size_of
-from aajax.commands.trained import explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, tell_finished
 from aajax.extras import check_installed
 from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import measures_table
@@ -28,7 +28,8 @@ class Options:
 
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
-    resume: bool = False  # go on with the run in that folder
+    resume: bool = False  # go on with the run in that folder, or extend it
+    log: Logs = ()  # where metrics go beside metrics.jsonl
     size: Size | None = None  # published settings of a large model; None: a pocket one
 
 
@@ -45,12 +46,10 @@ def main(
     start_distributed()
     if jax.process_index() > 0:
         console = Console(quiet=True, markup=False)  # process 0 speaks for all
-    run_lm(preset, options.config, options.out, options.resume, console)
+    run_lm(preset, options, console)
 
 
-def run_lm(
-    preset: str, config: LmConfig, out: Path, resume: bool, console: Console
-) -> None:
+def run_lm(preset: str, options: Options, console: Console) -> None:
     """Trains (on) and reports.
 
     Raises:
@@ -59,11 +58,14 @@ def run_lm(
     check_installed("lm", "transformers")
     from aajax.api.lm_training import train_lm
 
+    config, out = options.config, options.out
     with (
         explained_interrupt(out, config),
         shown_progress(config, console=console) as on_iteration,
     ):
-        config = train_lm(preset, config, out, resume, on_iteration)
+        config = train_lm(
+            preset, config, out, options.resume, on_iteration, options.log
+        )
     if jax.process_index() == 0:
         run = LmRun(out, preset, config)
         console.print(measures_table(run.summary))

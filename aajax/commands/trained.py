@@ -4,13 +4,18 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
 from aajax.api.runs import Run
+from aajax.api.sinks import Log
 from aajax.commands.progress import tell_path
+from aajax.schema import Items
 from aajax.training.checkpoint import latest_step
 from aajax.training.extension import Extensible
+
+Logs = Annotated[tuple[Log, ...], Items(distinct=True)]
 
 
 @contextlib.contextmanager
