@@ -22,10 +22,11 @@ COMMANDS = {
     "league": "play trained runs and scripted players against one another",
     "play": "show one game between any players, people too, step by step",
     "plot": "draw a run's figure again from its files",
+    "export": "write a run's or a league's numbers as CSV files",
     "transcript": "make one page of what was said in a run's matches",
     "bench": "measure speed on this machine",
     "lm": "make a pocket language model; tell whether one fits on a mesh",
-    "list": "name the environments, players, algorithms and presets",
+    "list": "name the environments, players, algorithms and presets, or one's options",
 }
 
 
