@@ -21,7 +21,7 @@ from aajax.league import (
 from aajax.rollout import Episodes
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
-from aajax.training.run import knob_settings
+from aajax.training.run import hyperparameter_settings
 from aajax.training.self_play import TrainState
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -53,14 +53,15 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
 
 
 def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
-    """Plays every trained seed without exploration, one record per knob setting.
+    """Plays every trained seed without exploration, one record per hyper-parameter
+    setting.
 
     All settings are played by the same programs.
 
     Returns:
-      For each setting: `knobs`; `mean_reward` in self-play, per step and agent;
-      `measures` of self-play; `league`, reward against scripted players; in a matrix
-      game `p_cooperate` after each outcome. Numbers are lists over seeds.
+      For each setting: `hyperparameters`; `mean_reward` in self-play, per step and
+      agent; `measures` of self-play; `league`, reward against scripted players; in a
+      matrix game `p_cooperate` after each outcome. Numbers are lists over seeds.
     """
     env, spec = make_env(config), find_spec(config.game)
     games = games_of(env, config.steps_per_episode), config.steps_per_episode
@@ -68,7 +69,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     params = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:]), trained_params(state, env.num_agents)
     )
-    settings = knob_settings(config)
+    settings = hyperparameter_settings(config)
     members = tuple(map(str, range(len(settings) * config.seeds)))
     trained = Group(members, make_policy(config, env), params)
 
@@ -91,9 +92,12 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
         league = against_copies(chance("against others"), env, trained, others, *games)
         against = dict(zip(names, league.T, strict=True))
     records = []
-    for k, knobs in enumerate(settings):
+    for k, hyperparameters in enumerate(settings):
         own = slice(k * config.seeds, (k + 1) * config.seeds)
-        record = {"knobs": knobs, "mean_reward": mean_reward[own].tolist()}
+        record = {
+            "hyperparameters": hyperparameters,
+            "mean_reward": mean_reward[own].tolist(),
+        }
         if answers:
             record["p_cooperate"] = _lists(answers, own)
         record["measures"] = _lists(measured, own)
