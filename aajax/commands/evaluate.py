@@ -19,7 +19,7 @@ from aajax.league import (
     with_itself,
 )
 from aajax.rollout import Episodes
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
 from aajax.training.run import hyperparameter_settings
 from aajax.training.self_play import TrainState
@@ -42,14 +42,15 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
     Raises:
       InputError: if there is no such player.
     """
-    if spec.players is None:
+    if not spec.player_names(env):
         raise InputError(
             f"player is {names[0]!r}: game {spec.name!r} has no scripted players"
         )
     there = spec.players(env)
     params = [there.params(name) for name in names]
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
-    return Group(names, there.policy, (stacked,) * env.num_agents)
+    seats = env.num_agents
+    return Group(names, (there.policy,) * seats, (stacked,) * seats)
 
 
 def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
@@ -71,7 +72,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     )
     settings = hyperparameter_settings(config)
     members = tuple(map(str, range(len(settings) * config.seeds)))
-    trained = Group(members, make_policy(config, env), params)
+    trained = Group(members, make_policies(config, env), params)
 
     def chance(what: str) -> PRNGKey:
         return stream(config.first_seed, f"evaluation: {what}")
@@ -80,7 +81,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     measured = with_itself(chance("with itself"), env, trained, *games, measure)
     mean_reward = measured.pop("reward with itself")
     answers = {}
-    if spec.from_payoff is not None:
+    if spec.from_payoff is not None and len(set(env.action_spaces)) == 1:
         answers = _answers(chance("answers"), env, trained, config.num_steps, games[0])
         measured |= {
             f"P({env.action_names[0]} | {outcome})": numbers
@@ -139,7 +140,7 @@ def _answers(
     @jax.jit
     def answers(params):
         def of_member(params):
-            return cooperation_after(key, env, trained.policy, params, *games)
+            return cooperation_after(key, env, trained.policies[0], params, *games)
 
         return jax.lax.map(of_member, params, batch_size=MEMBERS_AT_ONCE)
 

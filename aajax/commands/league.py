@@ -23,7 +23,7 @@ from aajax.errors import InputError
 from aajax.league import Group, round_robin
 from aajax.report.tables import league_table, setting_label
 from aajax.schema import Count, Items
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
 from aajax.training.run import diverged, hyperparameter_settings, load
 from aajax.training.self_play import TrainState
@@ -151,7 +151,7 @@ def _trained_group(
         lambda x: x.reshape(-1, *x.shape[2:])[np.array(left)],
         trained_params(state, env.num_agents),
     )
-    return Group(tuple(names), make_policy(config, env), params)
+    return Group(tuple(names), make_policies(config, env), params)
 
 
 def report(table: dict, out: Path, console: Console) -> None:

@@ -82,7 +82,7 @@ def find_env(
       InputError: if they differ, or there is no such environment.
     """
     plain = RunConfig(game=game, options=options)
-    num_steps = steps or make_env(runs[0].config if runs else plain).num_steps
+    num_steps = steps or (runs[0].config if runs else plain).steps_per_episode
 
     def build(config: RunConfig) -> Environment:
         steps = {"num_steps": num_steps, "episode_steps": 0}
@@ -142,7 +142,7 @@ def sit_down(
         if entry == PERSON:
             player = _person(console, env, words, seat)
         elif run:
-            policy = make_policy(run.config, env)
+            policy = make_policy(run.config, env, seat=seat)
             player = _automaton(entry, seat, policy, _learnt(run, env, seat))
         elif entry in names:
             scripted = spec.players(env)

@@ -190,7 +190,7 @@ def test_list_and_help_name_everything(capsys):
         (["train", "ipd", "--payoff", "none.npy"], "payoff is 'none.npy'"),
         (
             ["train", "ipd", "--payoff", "[[[1,0,2],[0,1,2]],[[1,0,2],[0,1,2]]]"],
-            "[2, 3] actions: equal counts are needed",
+            "'separate' is needed",
         ),
         (["train", "ipd", "--game", "matching_pennies"], "'separate' is needed"),
         (["league", "nowhere"], "run is 'nowhere': a folder with a run"),
