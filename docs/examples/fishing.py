@@ -70,8 +70,9 @@ NAMES = ("modest", "greedy", "reciprocal")
 def act(params, key, observation, memory):
     """Asks for 1 fish, for 2, or for 2 if the other boat just did."""
     other = observation[..., 2]
-    answers = jnp.stack([jnp.ones_like(other), 2 + 0 * other, 1 + (other > 1)], -1)
-    action = jnp.take(answers, params, axis=-1).astype(jnp.int32)
+    one, two = jnp.ones_like(other), jnp.full_like(other, 2)
+    answers = jnp.stack([one, two, jnp.where(other > 1, two, one)], axis=-1)
+    action = answers[..., params].astype(jnp.int32)
     return PolicyOutput(action, jnp.zeros_like(other), jnp.zeros_like(other), memory)
 
 
