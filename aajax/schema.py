@@ -418,6 +418,24 @@ def former_name(annotation: Any) -> str | None:
     return next((mark.name for mark in marks if isinstance(mark, Formerly)), None)
 
 
+def by_present_names(cls: type, record: Any) -> Any:
+    """A record of a dataclass, parts included, without former names of fields.
+
+    What is no record of it stays as it is, for `build` to refuse.
+
+    Raises:
+      InputError: if a field is there by both of its names.
+    """
+    if not isinstance(record, Mapping):
+        return record
+    record = _renamed(cls, record, "")
+    for name, annotation in hints(cls).items():
+        bare, _ = split(annotation)
+        if dataclasses.is_dataclass(bare) and name in record:
+            record[name] = by_present_names(bare, record[name])
+    return record
+
+
 def _renamed(cls: type, record: Mapping, prefix: str) -> dict[str, Any]:
     """The record, with fields that it has by former names under their present ones."""
     record = dict(record)

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from aajax import files
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_installed, parse
 from aajax.commands.evaluate import scripted_group, trained_params
 from aajax.commands.labels import check_distinct, folder_labels
 from aajax.commands.progress import tell_path
@@ -65,12 +65,11 @@ def main(arguments: list[str]) -> None:
     rules = options.scripted, options.num_games, options.num_steps
     with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):
         table = play(options.runs, *rules, game=options.game)
-        report(table, options.out, Console())
+        report(table, options.out, Console(markup=False))
 
 
 def _play_in_words(arguments: list[str]) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
+    check_installed("lm", "transformers")
     from aajax.commands import league_text
 
     league_text.main(arguments)

@@ -6,12 +6,10 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import check_file, parse
+from aajax.commands.arguments import check_file, check_installed, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.records import read_object
-from aajax.report.curves import training_figure
-from aajax.report.lm_curves import lm_figure
 from aajax.training import divergence
 
 
@@ -26,6 +24,10 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Draws; raises InputError if the folder holds no finished run."""
     options = parse(Options, arguments, "aajax plot")
+    check_installed("plot", "matplotlib")
+    from aajax.report.curves import training_figure
+    from aajax.report.lm_curves import lm_figure
+
     if not (options.run / "summary.json").exists():
         lost = divergence.noted(options.run)
         reason = f"; {divergence.listed(lost)}" if lost else ""
@@ -45,4 +47,4 @@ def main(arguments: list[str]) -> None:
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
             "are needed in it"
         )
-    tell_path(Console(), f"wrote {path}")
+    tell_path(Console(markup=False), f"wrote {path}")

@@ -230,7 +230,7 @@ def _other_player(
 ) -> Player:
     """Somebody who is no language model of ours."""
     if name == HUMAN:
-        return HumanPlayer(Console(highlight=False))
+        return HumanPlayer(Console(highlight=False, markup=False))
     if not name.startswith(API):
         return scripted_player(game, name)
     url, model = _address(name)

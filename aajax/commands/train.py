@@ -40,9 +40,9 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=120, markup=False)
     if not arguments or arguments[0] in ("-h", "--help"):
         every = {**PRESETS, **LM_PRESETS}
         presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)
@@ -178,4 +178,4 @@ def trained(name: str, config: RunConfig, out: Path) -> dict:
 def ablation(name: str, config: RunConfig, out: Path) -> None:
     """Trains or finds a sweep and prints its table; its figure is a heat map."""
     summary = trained(name, config, out)
-    Console(width=160).print(summary_table(summary))
+    Console(width=160, markup=False).print(summary_table(summary))

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import parse
+from aajax.commands.arguments import check_installed, parse
 from aajax.commands.found import found_or_trained
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.dialogue.endpoints.journal import Journal
@@ -51,7 +51,7 @@ def main(
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
-        console = Console(quiet=True)  # process 0 speaks for all
+        console = Console(quiet=True, markup=False)  # process 0 speaks for all
     run_lm(preset, options.config, options.out, options.resume, console)
 
 
@@ -65,8 +65,7 @@ def run_lm(
     Raises:
       DivergenceError: if the run diverges.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
+    check_installed("lm", "transformers")
     from aajax.commands.text_players import make_guest
     from aajax.dialogue.pocket import user_cache
     from aajax.training.lm_assemble import assemble
