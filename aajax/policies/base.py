@@ -250,7 +250,7 @@ def forgetting(policy: Policy, num_steps: int) -> Policy:
 
 
 def reset_memory(memory: PyTree, initial: PyTree, last: Array) -> PyTree:
-    """Selects `initial` for games where `last`, bool[B], and `memory`, [B, ...], elsewhere."""
+    """`initial` for games where `last`, bool[B], is true, else `memory` [B, ...]."""
 
     def select(now, start):
         mask = last.reshape(last.shape + (1,) * (now.ndim - last.ndim))
