@@ -64,7 +64,7 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     if path.exists():
         # An option that is younger than the folder had its default.
         stored = schema.by_present_names(type(config), read_object(path))
-        stored = _filled(stored, type(config)().to_json())
+        stored = config.located(_filled(stored, type(config)().to_json()))
         differences = _differences(stored, record, config.may_differ)
         if differences:
             raise InputError(
