@@ -10,6 +10,7 @@ from aajax.types import Episodes, TimeStep, Trajectory
 
 if TYPE_CHECKING:
     from aajax import dialogue, lm, report, tournament, training
+    from aajax.api.export import export
     from aajax.api.games import play
     from aajax.api.leagues import league
     from aajax.api.presets import presets
@@ -32,6 +33,7 @@ __all__ = [
     "dialogue",
     "envs",
     "evaluate",
+    "export",
     "league",
     "learners",
     "lm",
@@ -56,6 +58,7 @@ _LATER = {
     **{name: f"aajax.{name}" for name in ("tournament", "training")},
     **dict.fromkeys(("LmRun", "Run", "SmallRun"), "aajax.api.runs"),
     **dict.fromkeys(("evaluate", "load", "train"), "aajax.api.runs"),
+    "export": "aajax.api.export",
     "league": "aajax.api.leagues",
     "play": "aajax.api.games",
     "presets": "aajax.api.presets",
