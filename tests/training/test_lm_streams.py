@@ -11,8 +11,8 @@ import pytest
 from tiny_speech import TINY
 
 from aajax.dialogue import pocket, registry
-from aajax.dialogue.play.lockstep import Seat
-from aajax.dialogue.play.lockstep import lockstep as tables
+from aajax.dialogue.play import Seat
+from aajax.dialogue.play import lockstep as tables
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.lm.model import lora
