@@ -120,12 +120,12 @@ def random_actions(env: Environment, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack(each, axis=len(shape))
 
 
-def _attributes(env: Environment) -> Iterator[str]:
-    missing = [name for name in _ATTRIBUTES if not hasattr(env, name)]
+def _attributes(made: Any) -> Iterator[str]:
+    missing = [name for name in _ATTRIBUTES if not hasattr(made, name)]
     if missing:
         yield f"{', '.join(missing)} missing: what Environment has is needed"
         return
-    count, spaces = env.num_agents, env.action_spaces
+    count, spaces = made.num_agents, made.action_spaces
     if not isinstance(count, int) or count < 2:
         yield f"num_agents is {count!r}: a whole number of at least 2 is needed"
         return
@@ -143,7 +143,7 @@ def _attributes(env: Environment) -> Iterator[str]:
             yield f"action_spaces has {space!r}: low below high is needed"
         if not isinstance(space, Box) and space.num_actions < 2:
             yield f"action_spaces has {space!r}: at least 2 actions are needed"
-    shape, length = env.observation_shape, env.episode_length
+    shape, length = made.observation_shape, made.episode_length
     if not isinstance(shape, tuple) or len(shape) != 1 or shape[0] < 1:
         yield (
             f"observation_shape is {shape!r}: one axis, of at least one number, is "
@@ -151,11 +151,12 @@ def _attributes(env: Environment) -> Iterator[str]:
         )
     if length is not None and (not isinstance(length, int) or length < 1):
         yield f"episode_length is {length!r}: a whole number from 1, or None, is needed"
-    if not isinstance(env.is_symmetric, bool | np.bool_):
-        yield f"is_symmetric is {env.is_symmetric!r}: True or False is needed"
-    elif env.is_symmetric and len(set(spaces)) > 1:
+    symmetric = made.is_symmetric
+    if not isinstance(symmetric, bool | np.bool_):
+        yield f"is_symmetric is {symmetric!r}: True or False is needed"
+    elif symmetric and len(set(spaces)) > 1:
         yield "is_symmetric is True: False is needed with seats that act differently"
-    yield from _pytree(env)
+    yield from _pytree(made)
 
 
 def _are_spaces(spaces: tuple) -> bool:
