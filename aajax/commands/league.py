@@ -121,6 +121,7 @@ def play(
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {
         "game": config.game,
+        "payoff": config.payoff,
         "num_steps": num_steps,
         "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
         "line_ups": [line_up._asdict() for line_up in line_ups],

@@ -24,7 +24,8 @@ from aajax.learners.base import Metrics
 from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
-from aajax.training.config import CHOICES, RunConfig
+from aajax.training.config import RunConfig
+from aajax.training.estimator import CHOICES
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
