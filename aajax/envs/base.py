@@ -113,7 +113,7 @@ def in_window(
 
 
 def environment(cls: type) -> type:
-    """Class decorator: a frozen dataclass and pytree; `static()` fields are no leaves."""
+    """Makes a frozen dataclass and pytree; its leaves are the non-`static` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)
 

@@ -106,7 +106,7 @@ class CoinGame:
         return True
 
     def reset(self, key: PRNGKey) -> tuple[CoinState, TimeStep]:
-        """Agents on random cells; one coin on a free cell, or all coins on random cells."""
+        """Agents on random cells; one coin on a free cell, or all on random cells."""
         agents, cells = self.num_agents, self.num_cells
         if self.coins == "one":
             # A word for the free cell too, which is one of at most `cells`.

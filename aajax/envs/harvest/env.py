@@ -197,7 +197,7 @@ class CommonsHarvest:
         )
 
     def unflatten(self, observation: Array) -> Array:
-        """An observation as planes f32[..., C, H, W], in the order of `observe.PLANES`."""
+        """An observation as planes f32[..., C, H, W], ordered as `observe.PLANES`."""
         return observation.reshape(*observation.shape[:-1], *self.plane_shape)
 
     def _ready(self, state: HarvestState) -> Array:
