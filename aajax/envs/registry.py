@@ -1,8 +1,8 @@
 """Environments by name: those of this package, those that are registered, and files.
 
 A name is one that `register` has seen, at once or through the entry-point group
-`aajax.environments`, or says where a record is: `my_package.my_game:SPEC` or
-`my_game.py:SPEC`.
+`aajax.environments`, says where a record is, `my_package.my_game:SPEC` or
+`my_game.py:SPEC`, or is another library's: `jaxmarl:coin_game`, `gymnax:CartPole-v1`.
 """
 
 import functools
@@ -26,6 +26,7 @@ from aajax.envs.trust_and_split.spec import SPEC as TRUST_AND_SPLIT
 from aajax.errors import InputError
 
 GROUP = "aajax.environments"  # of entry points
+LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
     for spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT)
@@ -65,7 +66,8 @@ def find_spec(name: str) -> EnvSpec:
     """The environment called `name`.
 
     Args:
-      name: a registered one, `package.module:NAME` or `file.py:NAME`.
+      name: a registered one, `package.module:NAME`, `file.py:NAME`, or one of another
+        library, `jaxmarl:NAME` or `gymnax:NAME`.
 
     Raises:
       InputError: if there is none.
@@ -77,6 +79,10 @@ def find_spec(name: str) -> EnvSpec:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         raise InputError(f"game is {name!r}: one of {', '.join(_SPECS)} is needed")
+    if place in LIBRARIES:
+        # Needs the library, and so is imported only here.
+        adapter = importlib.import_module(f"aajax.envs.adapters.{place}")
+        return adapter.spec(attribute)
     spec = getattr(_module(name, place), attribute, None)
     if not isinstance(spec, EnvSpec):
         raise InputError(
