@@ -205,8 +205,12 @@ def spec(name: str) -> EnvSpec:
         is_symmetric: bool | None = None,
         **options: Any,
     ) -> FromJaxMARL:
-        env = _made(name, common.hashable(options))
+        given = common.hashable(options)
+        env = _made(name, given)
         limit, ends = _timing(env)
+        if limit is not None and limit < 1:
+            error = InputError("its episodes have no step")
+            raise InputError(common.cannot(f"jaxmarl:{name}", given, error))
         return from_jaxmarl(
             env,
             limit or NUM_STEPS if num_steps is None else num_steps,
