@@ -20,7 +20,7 @@ COMMANDS = {
     "transcript": "make one page of what was said in a run's matches",
     "bench": "measure speed on this machine",
     "lm": "make a pocket language model; tell whether one fits on a mesh",
-    "list": "name the worlds, players, algorithms and presets",
+    "list": "name the environments, players, algorithms and presets",
 }
 
 

@@ -1,4 +1,4 @@
-"""Play: scan a world and a policy into a trajectory."""
+"""Play: scan an environment and a policy into a trajectory."""
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from aajax.types import (
 
 
 def begin(
-    key: PRNGKey, env: Environment, policy: Policy, num_games: int, copies: int = 1
+    key: PRNGKey, env: Environment, policy: Policy, num_games: int, group_size: int = 1
 ) -> Tables:
-    """Seats the policy at `num_games` fresh games; `copies` as for `rollout`."""
-    keys = _world_keys(key, num_games, copies)
+    """Seats the policy at `num_games` fresh games; `group_size` as for `rollout`."""
+    keys = _env_keys(key, num_games, group_size)
     state, timestep = jax.vmap(env.reset)(keys)
     memory = policy.initial_memory((num_games, env.num_agents))
     return Tables(state, timestep, memory)
@@ -31,12 +31,12 @@ def rollout(
     params: PyTree,
     tables: Tables,
     num_steps: int,
-    copies: int = 1,
+    group_size: int = 1,
 ) -> tuple[Tables, Trajectory]:
     """Plays on for `num_steps` steps.
 
     A policy for every seat: it gets observations [B, N, ...]; seat different ones with
-    `policies.seated`. In a world with auto-reset, memory starts afresh with each
+    `policies.seated`. In an environment with auto-reset, memory starts afresh with each
     episode. In one without, steps after `last` are padding.
 
     Args:
@@ -46,13 +46,16 @@ def rollout(
       params: of the policy.
       tables: as `begin` or the last call left them.
       num_steps: T.
-      copies: consecutive games, of which `copies` at a time share the world's chance
-        (never the policies'): common random numbers, for baselines that compare them.
+      group_size: consecutive games, of which `group_size` at a time share the
+        environment's chance (never the policies'): common random numbers, for baselines
+        that compare them.
 
     Returns:
       The tables as they now stand, and the trajectory [T, B, N, ...].
     """
-    tables, trajectory, _ = _play(key, env, policy, params, tables, num_steps, copies)
+    tables, trajectory, _ = _play(
+        key, env, policy, params, tables, num_steps, group_size
+    )
     return tables, trajectory
 
 
@@ -94,7 +97,7 @@ def _play(
     params: PyTree,
     tables: Tables,
     num_steps: int,
-    copies: int = 1,
+    group_size: int = 1,
     keep_states: bool = False,
 ) -> tuple[Tables, Trajectory, PyTree]:
     """`rollout`, and the states before each step, [T, B, ...], or None."""
@@ -107,7 +110,7 @@ def _play(
         observation = tables.timestep.observation
         output = policy.act(params, act_key, observation, tables.memory)
         state, timestep = jax.vmap(env.step)(
-            _world_keys(step_key, num_games, copies), tables.state, output.action
+            _env_keys(step_key, num_games, group_size), tables.state, output.action
         )
         memory, final_value = output.memory, None
         if resets:
@@ -143,6 +146,6 @@ def _play(
     return end, trajectory, states
 
 
-def _world_keys(key: PRNGKey, num_games: int, copies: int) -> PRNGKey:
-    keys = jax.random.split(key, num_games // copies)
-    return keys if copies == 1 else jnp.repeat(keys, copies, axis=0)
+def _env_keys(key: PRNGKey, num_games: int, group_size: int) -> PRNGKey:
+    keys = jax.random.split(key, num_games // group_size)
+    return keys if group_size == 1 else jnp.repeat(keys, group_size, axis=0)

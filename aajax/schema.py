@@ -73,6 +73,13 @@ class Items:
     distinct: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Formerly:
+    """The name that a field had before, under which files and flags may know it."""
+
+    name: str
+
+
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
@@ -384,6 +391,7 @@ def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
         label = prefix.removesuffix(".") or "content"
         raise InputError(f"{label} is {shown(record)}: an object is needed")
     fields = {field.name: field for field in dataclasses.fields(cls)}
+    record = _renamed(cls, record, prefix)
     unknown = [name for name in record if name not in fields]
     if unknown and not others:
         raise InputError(
@@ -402,6 +410,27 @@ def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
                 f"{prefix}{name} is missing: {describe(annotation)} is needed"
             )
     return cls(**values)
+
+
+def former_name(annotation: Any) -> str | None:
+    """What a field was called before; None if it was never called otherwise."""
+    _, marks = split(annotation)
+    return next((mark.name for mark in marks if isinstance(mark, Formerly)), None)
+
+
+def _renamed(cls: type, record: Mapping, prefix: str) -> dict[str, Any]:
+    """The record, with fields that it has by former names under their present ones."""
+    record = dict(record)
+    for name, annotation in hints(cls).items():
+        former = former_name(annotation)
+        if former in record and former is not None:
+            if name in record:
+                raise InputError(
+                    f"{prefix}{former} is {shown(record[former])}: it is called "
+                    f"{name} now, which is there too"
+                )
+            record[name] = record.pop(former)
+    return record
 
 
 def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:

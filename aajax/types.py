@@ -1,4 +1,4 @@
-"""The records that pass between worlds, policies and learners.
+"""The records that pass between environments, policies and learners.
 
 Axes, always in this order: T time, B games in parallel, N agents, then
 features. Every array here may carry leading axes; the comments give the shape
@@ -17,7 +17,7 @@ PyTree = Any
 
 
 class TimeStep(NamedTuple):
-    """What a world emits at reset and after every step.
+    """What an environment emits at reset and after every step.
 
     Attributes:
       observation: f32[N, ...], what each agent sees next.

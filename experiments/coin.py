@@ -64,8 +64,8 @@ def main(config: Config) -> None:
         )
         name = preset
         if config.size != 3:
-            world = *run.world, f"height={config.size}", f"width={config.size}"
-            run = dataclasses.replace(run, world=world)
+            options = *run.options, f"height={config.size}", f"width={config.size}"
+            run = dataclasses.replace(run, options=options)
             name = f"{preset}-{config.size}"
         summary = trained(name, run, config.out)
         print(row(summary, NAMES[preset], config.size), flush=True)

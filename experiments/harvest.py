@@ -23,7 +23,7 @@ from aajax.league import Group, with_itself
 from aajax.league.match import play_line_ups
 from aajax.report.curves import compared_figure
 from aajax.training import PRESETS
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policies
 from aajax.training.run import load
 
 SPEC = find_spec("harvest")
@@ -90,7 +90,7 @@ def group(folder: Path) -> Group:
     _, run, state = load(folder)
     env = make_env(run)
     params = jax.tree.map(lambda x: x[0], trained_params(state, env.num_agents))
-    return Group(tuple(map(str, run.seed_list)), make_policy(run, env), params)
+    return Group(tuple(map(str, run.seed_list)), make_policies(run, env), params)
 
 
 def among_themselves(

@@ -22,11 +22,11 @@ CHANGES: dict[str, dict] = {
     "an entropy bonus that stays": {"final": Final()},
     "tanh-normal proposals": {"proposals": "normal"},
     "six values per proposal": {"num_bins": 6},
-    "the paper's observation": {"world": ("observation=raw",)},
-    "the paper's, a GRU": {"world": ("observation=raw",), "policy": "gru"},
+    "the paper's observation": {"options": ("observation=raw",)},
+    "the paper's, a GRU": {"options": ("observation=raw",), "policy": "gru"},
     "mean past": {"past": "mean"},
     "a critic": {"baseline": "critic"},
-    "all games compared": {"copies": 1},
+    "all games compared": {"group_size": 1},
 }
 
 
@@ -47,9 +47,17 @@ def main(config: Config) -> None:
     print("| change | with itself | against always-defect |\n|---|---|---|")
     for name in config.changes:
         change = dict(CHANGES[name])
-        knobs = {k: change.pop(k) for k in tuple(change) if hasattr(preset.knobs, k)}
+        hyperparameters = {
+            k: change.pop(k)
+            for k in tuple(change)
+            if hasattr(preset.hyperparameters, k)
+        }
         run = dataclasses.replace(
-            preset, knobs=dataclasses.replace(preset.knobs, **knobs), **change
+            preset,
+            hyperparameters=dataclasses.replace(
+                preset.hyperparameters, **hyperparameters
+            ),
+            **change,
         )
         summary = trained(name.replace(" ", "-"), run, config.out)
         defectors = summary["league"]["always_defect"]

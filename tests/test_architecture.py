@@ -1,6 +1,7 @@
 """Who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,16 @@ def test_importing_the_package_needs_the_core_alone():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "[]"
+
+
+def test_no_environment_is_asked_what_it_is():
+    """Outside of a game's folder `EnvSpec` alone says what an environment has."""
+    asks = re.compile(
+        r"\b(type|isinstance|hasattr|getattr)\(\s*(self\.|\w+\.)*(env|environment)\b"
+    )
+    for path in FILES:
+        parts = path.relative_to(ROOT).parts
+        if parts[0] == "envs" and len(parts) > 2:
+            continue
+        found = asks.findall(path.read_text())
+        assert not found, f"{path}: {found}"

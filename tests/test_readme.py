@@ -9,6 +9,7 @@ import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+TREE = re.search(r"```\naajax/\n(.*?)```", README.read_text(), re.DOTALL).group(1)
 
 
 @pytest.mark.optimised
@@ -30,13 +31,33 @@ def test_the_other_examples_run(capsys):
         assert capsys.readouterr().out
 
 
-def test_the_tree_names_what_is_there():
-    """Every file that the tree names exists, and every folder is named."""
-    tree = re.search(r"```\naajax/\n(.*?)```", README.read_text(), re.DOTALL).group(1)
-    root = README.parent / "aajax"
-    for name in re.findall(r"\b(\w+\.py)\b", tree):
-        found = [*root.rglob(name), *README.parent.joinpath("experiments").glob(name)]
-        assert found, f"{name} is not there"
-    for folder in filter(Path.is_dir, root.iterdir()):
-        if folder.name != "__pycache__":
-            assert f"{folder.name}/" in tree
+def test_it_is_short():
+    assert len(README.read_text().splitlines()) <= 200
+
+
+def test_it_has_the_two_commands():
+    commands = README.read_text().splitlines()
+    assert "    pip install -e '.[all]' && aajax train ipd" in commands
+    assert "    pip install -e '.[test]' && pytest" in commands
+
+
+def test_the_tree_names_every_folder_and_nothing_else():
+    root = README.parent
+    inside, outside = [], []
+    for line in TREE.splitlines():
+        name = re.match(r"( *)(\w+)/ ", line)
+        if name:
+            (inside if name[1] else outside).append(name[2])
+    folders = {
+        path.name for path in (root / "aajax").iterdir() if any(path.glob("*.py"))
+    }
+    assert sorted(inside) == sorted(folders)
+    assert all((root / name).is_dir() for name in outside)
+    assert {"experiments", "docs", "notebooks", "tests"} == set(outside)
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text())
+    local = [link for link in links if not link.startswith("http")]
+    assert len(local) >= 5
+    assert [link for link in local if not (README.parent / link).exists()] == []

@@ -204,7 +204,8 @@ def test_long_games_are_worth_the_exact_values(game, num_agents):
     )
     discounts = gamma ** np.arange(num_steps)
     returns = np.einsum("t,tbn->bn", discounts, np.asarray(trajectory.reward))
-    # Exact values number the states as the world does, each table from its own seat.
+    # Exact values number the states as the environment does, each table from its own
+    # seat.
     views = seat_views(env.action_counts)
     world = jnp.stack([table[view] for table, view in zip(tables, views, strict=True)])
     exact = memory_one_values(env.payoff, world, gamma)[0]
@@ -224,7 +225,7 @@ def shared_chance(copies):
     params = (negotiation.scripted_params("random", env),)
     num_games = COPIES * NUM_WORLDS
     tables = begin(jax.random.key(0), env, policy, num_games, copies)
-    run = jax.jit(rollout, static_argnames=("policy", "num_steps", "copies"))
+    run = jax.jit(rollout, static_argnames=("policy", "num_steps", "group_size"))
     trajectory = run(
         jax.random.key(1),
         env,
@@ -232,7 +233,7 @@ def shared_chance(copies):
         params,
         tables,
         num_steps=NUM_TURNS,
-        copies=copies,
+        group_size=copies,
     )[1]
     layout = env.layout()
     observation = np.asarray(trajectory.observation)

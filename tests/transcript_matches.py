@@ -136,7 +136,7 @@ def match(number, vocabulary, num_rounds=8, iteration=0, hostile=False, num_seat
         game="trust_and_split",
         number=number,
         group=number // 4,
-        world_seed=7919 * (number // 4) % 65536,
+        env_seed=7919 * (number // 4) % 65536,
         players=tuple(names),
         adapters=tuple({"learner": 0, "past_000120": 1}.get(n, -1) for n in names),
         turns=tuple(map(tuple, turns)),

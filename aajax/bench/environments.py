@@ -1,4 +1,4 @@
-"""Speed of worlds under random play.
+"""Speed of environments under random play.
 
 Games are the last axis, along which a CPU computes several at once, and all rewards
 and observations are summed up, so that none can be left out. Where observations are so
@@ -19,7 +19,7 @@ LAST = TimeStep(-1, -1, -1, -1, -1)  # games last, whatever a field's rank
 
 
 def measure_ipd(repeats: int, num_games: int = 4096, num_steps: int = 1000) -> dict:
-    """IPD worlds; episodes of 100 steps start again by auto-reset.
+    """IPD environments; episodes of 100 steps start again by auto-reset.
 
     One random bit is drawn per action.
     """

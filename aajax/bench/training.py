@@ -10,11 +10,13 @@ from pathlib import Path
 import jax
 
 from aajax.bench.timing import rates, seconds
-from aajax.training import PRESETS, Knobs, NetworkConfig, Opponents, RunConfig
+from aajax.training import PRESETS, Hyperparameters, NetworkConfig, Opponents, RunConfig
 from aajax.training.assemble import make_trainer
 from aajax.training.self_play import continued
 
-IPD = RunConfig(num_games=2048, num_steps=50, knobs=Knobs(exploration=0.2))
+IPD = RunConfig(
+    num_games=2048, num_steps=50, hyperparameters=Hyperparameters(exploration=0.2)
+)
 
 # LOQA as published (https://arxiv.org/abs/2405.01035): seat 0 learns against its
 # present self, which is a pool of one. In plain self-play both seats would learn, from
@@ -31,7 +33,7 @@ COIN = RunConfig(
     num_games=512,
     num_steps=50,
     max_gradient_norm=1.0,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         learning_rate=0.001,
         critic_learning_rate=0.01,
         exploration=0.0,
@@ -57,7 +59,7 @@ NEGOTIATION = RunConfig(
     num_steps=50,
     num_chunks=32,
     max_gradient_norm=1.0,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=3.0,
         learning_rate=0.001,
         critic_learning_rate=0.001,
@@ -68,7 +70,7 @@ NEGOTIATION = RunConfig(
 # Proposals of 0, ..., 5 of each item, large networks, and one update per batch.
 DISCRETE = dataclasses.replace(
     NEGOTIATION,
-    world=("proposals=discrete",),
+    options=("proposals=discrete",),
     hidden_size=512,
     network=NetworkConfig(
         encoder_layers=3, readout_layers=3, readout_size=512, activation="relu"

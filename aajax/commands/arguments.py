@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import logging
 import os
 import re
 import tempfile
@@ -20,6 +21,8 @@ from aajax.files import PARTIAL
 from aajax.schema import Option
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _FLAG = re.compile(r"--?(?!(?:inf|infinity|nan)$)[A-Za-z]", re.IGNORECASE)
 
@@ -63,6 +66,7 @@ def parse(
       SystemExit: with 0, after help.
     """
     known = schema.options(cls, default)
+    arguments = [_present_flag(word, known) for word in arguments]
     defaults = {} if default is None else {"default": default}
     with schema.deferred(), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
@@ -146,6 +150,20 @@ def _take_apart(known: Sequence[Option], arguments: Sequence[str]) -> _Line:
             line.given.append((option, loose[:count]))
         loose = loose[count:]
     return line._replace(loose=loose)
+
+
+def _present_flag(word: str, known: Sequence[Option]) -> str:
+    """A flag by its present name, where it is a former one; all else as it is."""
+    flag, equals, value = word.partition("=")
+    for option in known:
+        former = schema.former_name(option.annotation)
+        if former is not None:
+            path, dot, _ = option.name.rpartition(".")
+            if _plain(flag) == _plain(f"--{path}{dot}{former}"):
+                present = flags(option)[0]
+                _log.warning("%s is called %s now", flag, present)
+                return present + equals + value
+    return word
 
 
 def _plain(flag: str) -> str:

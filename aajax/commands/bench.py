@@ -26,12 +26,13 @@ COLUMNS = ("median", "range", "peer", "ratio", "peak memory")
 # They take minutes, and are measured only when asked for.
 SLOW = ("negotiation-discrete", "harvest-train")
 
-# Peers, measured on 2 cores of a like machine: Pax's worlds under a random policy, the
-# published code of LOQA and of Advantage Alignment at their own sizes, and the paper's
-# A100. The code of Advantage Alignment cannot train the large networks at the batch
-# that is measured here, for want of memory; its rate is that of an eighth. SocialJax's
-# map of apples has other rules, and the same window; Melting Pot's engine plays one
-# game, about 1450 steps a second with its pictures. Nobody's training there was timed.
+# Peers, measured on 2 cores of a like machine: Pax's environments under a random
+# policy, the published code of LOQA and of Advantage Alignment at their own sizes, and
+# the paper's A100. The code of Advantage Alignment cannot train the large networks at
+# the batch that is measured here, for want of memory; its rate is that of an eighth.
+# SocialJax's map of apples has other rules, and the same window; Melting Pot's engine
+# plays one game, about 1450 steps a second with its pictures. Nobody's training there
+# was timed.
 PEERS = {
     "ipd-env": ("env-steps/s", 33.3e6, "Pax"),
     "coin-env": ("env-steps/s", 1.83e6, "Pax"),

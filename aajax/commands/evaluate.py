@@ -19,9 +19,9 @@ from aajax.league import (
     with_itself,
 )
 from aajax.rollout import Episodes
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
-from aajax.training.run import knob_settings
+from aajax.training.run import hyperparameter_settings
 from aajax.training.self_play import TrainState
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -42,25 +42,27 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
     Raises:
       InputError: if there is no such player.
     """
-    if spec.players is None:
+    if not spec.player_names(env):
         raise InputError(
             f"player is {names[0]!r}: game {spec.name!r} has no scripted players"
         )
     there = spec.players(env)
     params = [there.params(name) for name in names]
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
-    return Group(names, there.policy, (stacked,) * env.num_agents)
+    seats = env.num_agents
+    return Group(names, (there.policy,) * seats, (stacked,) * seats)
 
 
 def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
-    """Plays every trained seed without exploration, one record per knob setting.
+    """Plays every trained seed without exploration, one record per hyper-parameter
+    setting.
 
     All settings are played by the same programs.
 
     Returns:
-      For each setting: `knobs`; `mean_reward` in self-play, per step and agent;
-      `measures` of self-play; `league`, reward against scripted players; in a matrix
-      game `p_cooperate` after each outcome. Numbers are lists over seeds.
+      For each setting: `hyperparameters`; `mean_reward` in self-play, per step and
+      agent; `measures` of self-play; `league`, reward against scripted players; in a
+      matrix game `p_cooperate` after each outcome. Numbers are lists over seeds.
     """
     env, spec = make_env(config), find_spec(config.game)
     games = games_of(env, config.steps_per_episode), config.steps_per_episode
@@ -68,9 +70,9 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     params = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:]), trained_params(state, env.num_agents)
     )
-    settings = knob_settings(config)
+    settings = hyperparameter_settings(config)
     members = tuple(map(str, range(len(settings) * config.seeds)))
-    trained = Group(members, make_policy(config, env), params)
+    trained = Group(members, make_policies(config, env), params)
 
     def chance(what: str) -> PRNGKey:
         return stream(config.first_seed, f"evaluation: {what}")
@@ -79,7 +81,7 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
     measured = with_itself(chance("with itself"), env, trained, *games, measure)
     mean_reward = measured.pop("reward with itself")
     answers = {}
-    if spec.from_payoff is not None:
+    if spec.from_payoff is not None and len(set(env.action_spaces)) == 1:
         answers = _answers(chance("answers"), env, trained, config.num_steps, games[0])
         measured |= {
             f"P({env.action_names[0]} | {outcome})": numbers
@@ -91,9 +93,12 @@ def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
         league = against_copies(chance("against others"), env, trained, others, *games)
         against = dict(zip(names, league.T, strict=True))
     records = []
-    for k, knobs in enumerate(settings):
+    for k, hyperparameters in enumerate(settings):
         own = slice(k * config.seeds, (k + 1) * config.seeds)
-        record = {"knobs": knobs, "mean_reward": mean_reward[own].tolist()}
+        record = {
+            "hyperparameters": hyperparameters,
+            "mean_reward": mean_reward[own].tolist(),
+        }
         if answers:
             record["p_cooperate"] = _lists(answers, own)
         record["measures"] = _lists(measured, own)
@@ -135,7 +140,7 @@ def _answers(
     @jax.jit
     def answers(params):
         def of_member(params):
-            return cooperation_after(key, env, trained.policy, params, *games)
+            return cooperation_after(key, env, trained.policies[0], params, *games)
 
         return jax.lax.map(of_member, params, batch_size=MEMBERS_AT_ONCE)
 

@@ -21,8 +21,8 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
 
     "base" is the model without its adapter, with itself; "shuffled", where there are
     messages, the learner with itself, each reading messages of other matches. Answers
-    are sampled under the grammar. Worlds and answers follow from the run's seed; they
-    are those of no iteration.
+    are sampled under the grammar. Environments and answers follow from the run's seed;
+    they are those of no iteration.
     """
     game = parts.game
     names = scripted_names(game)
@@ -34,9 +34,9 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}
     opposite |= {name: Seat(name) for name in names}
-    # Half as many worlds as matches: each is played from both seats.
+    # Half as many environments as matches: each is played from both seats.
     rng = numpy_stream(parts.config.seed, "evaluation in words: worlds")
-    worlds = rng.integers(0, 2**31, MATCHES // 2).tolist()
+    seeds = rng.integers(0, 2**31, MATCHES // 2).tolist()
     matches, own = [], []
     for index, other in enumerate(opposite.values()):
         for m in range(MATCHES):
@@ -47,7 +47,7 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
             both = other is None or other.player == LEARNER
             own.append([both or seat == mine for seat in range(2)])
             number = index * MATCHES + m
-            matches.append(Matchup(number, m // 2, worlds[m // 2], tuple(seats)))
+            matches.append(Matchup(number, m // 2, seeds[m // 2], tuple(seats)))
     key = stream(parts.config.seed, "evaluation in words: answers")
     played = play(game, players, matches, key)
     seats = np.array(own)

@@ -23,9 +23,9 @@ from aajax.errors import InputError
 from aajax.league import Group, round_robin
 from aajax.report.tables import league_table, setting_label
 from aajax.schema import Count, Items
-from aajax.training.assemble import make_env, make_policy
+from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
-from aajax.training.run import diverged, knob_settings, load
+from aajax.training.run import diverged, hyperparameter_settings, load
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,9 @@ class Options:
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()  # folders, all of one game
-    game: str | None = None  # world of scripted players alone, where there is no run
+    game: str | None = (
+        None  # environment of scripted players alone, where there is no run
+    )
     out: Path = Path("runs/league")  # folder for league.json and league.png
     scripted: Names | None = None  # who else takes part; all if not given
     num_games: Count = 256  # games of every line-up
@@ -92,7 +94,7 @@ def play(
     check_distinct(runs, "runs")
     loaded = [load(folder) for folder in runs]
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
-    alike = ["game", "world", "payoff"]
+    alike = ["game", "options", "payoff"]
     if num_steps is None:
         alike.append("steps_per_episode")
     else:
@@ -132,10 +134,12 @@ def _trained_group(
     lost = diverged(folder, config, state)
     for found in lost.values():
         _log.warning("%s: %s; it is left out", folder, found)
-    settings = knob_settings(config)
+    settings = hyperparameter_settings(config)
     names, left = [], []
-    for k, knobs in enumerate(settings):
-        label = f"{name}, {setting_label(knobs)}" if len(settings) > 1 else name
+    for k, hyperparameters in enumerate(settings):
+        label = (
+            f"{name}, {setting_label(hyperparameters)}" if len(settings) > 1 else name
+        )
         seeds = [seed for seed in range(config.seeds) if (k, seed) not in lost]
         names += [label] * len(seeds)
         left += [k * config.seeds + seed for seed in seeds]
@@ -147,7 +151,7 @@ def _trained_group(
         lambda x: x.reshape(-1, *x.shape[2:])[np.array(left)],
         trained_params(state, env.num_agents),
     )
-    return Group(tuple(names), make_policy(config, env), params)
+    return Group(tuple(names), make_policies(config, env), params)
 
 
 def report(table: dict, out: Path, console: Console) -> None:

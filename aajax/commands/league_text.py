@@ -74,7 +74,7 @@ class Options:
     free_tries: Natural = 0  # answers without the grammar, before one under it
     num_matches: Count = 64  # of each pair
     shuffle_messages: bool = False  # each pair reads those of its other matches
-    seed: Seed = 0  # of worlds, which all pairs share, and of answers
+    seed: Seed = 0  # of environments, which all pairs share, and of answers
     out: Path = Path("runs/league")  # folder of the league
     data: Count = 1  # mesh axis that copies weights
     fsdp: Count = 1  # mesh axis that splits weights and batch

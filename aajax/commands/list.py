@@ -17,7 +17,7 @@ from aajax.training.presets import PRESETS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Names the worlds, players, algorithms and presets."""
+    """Names the environments, players, algorithms and presets."""
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
 SPEAKERS = {
     "base": "The language model without an adapter.",
     "a folder": "An adapter: a run's, or any PEFT folder.",
-    "a scripted player": "One of the game's world, such as always_defect.",
+    "a scripted player": "One of the game's environment, such as always_defect.",
     "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
     "human": "A person in the terminal.",
 }

@@ -16,13 +16,13 @@ from rich.text import Text
 
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
-from aajax.commands.seats import PERSON, Player, find_run, make_world, sit_down
+from aajax.commands.seats import PERSON, Player, find_env, find_run, sit_down
 from aajax.commands.views import shown
 from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
 from aajax.envs.view import View, plain_view, seat_colour
 from aajax.errors import InputError
-from aajax.schema import Count, Range, Seed
+from aajax.schema import Count, Formerly, Range, Seed
 from aajax.types import PyTree
 
 Seconds = Annotated[float, Range(0, 3600)]
@@ -37,9 +37,9 @@ class Options:
     through the settings of a sweep.
     """
 
-    game: tyro.conf.Positional[str]  # world to play; `aajax list` names them
+    game: tyro.conf.Positional[str]  # environment to play; `aajax list` names them
     seat: tuple[str, ...] = ()  # who takes each seat, in order
-    world: tuple[str, ...] = ()  # its options: name=value ...; a run brings its own
+    options: Annotated[tuple[str, ...], Formerly("world")] = ()  # name=value ... of it
     steps: Count | None = None  # of the game; as many as the run's, or 16, if not given
     seed: Seed = 0  # of chance
     pause: Seconds = 0.3  # seconds between the steps on a terminal
@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> None:
     """Plays; raises InputError for bad input, KeyboardInterrupt when left."""
     options = parse(Options, arguments, "aajax play")
     runs = [find_run(entry) for entry in options.seat]
-    env = make_world(
-        options.game, options.world, options.steps, [run for run in runs if run]
+    env = find_env(
+        options.game, options.options, options.steps, [run for run in runs if run]
     )
     if len(options.seat) != env.num_agents:
         raise InputError(
@@ -121,7 +121,7 @@ def _game(
     seed: int,
     show: bool,
 ) -> Iterator[Step]:
-    """Plays until the world says that the episode is over."""
+    """Plays until the environment says that the episode is over."""
     reset_key, key = jax.random.split(jax.random.key(seed))
     state, timestep = jax.jit(env.reset)(reset_key)
     advance = jax.jit(env.step)

@@ -1,4 +1,4 @@
-"""Who takes the seats of a game that is shown, and what world they play in."""
+"""Who takes the seats of a game that is shown, and what environment they play in."""
 
 import dataclasses
 import sys
@@ -67,28 +67,28 @@ def find_run(entry: str) -> Run | None:
     return Run(entry, int(index), config, state)
 
 
-def make_world(
-    game: str, world: tuple[str, ...], steps: int | None, runs: Sequence[Run]
+def find_env(
+    game: str, options: tuple[str, ...], steps: int | None, runs: Sequence[Run]
 ) -> Environment:
-    """The one world of all runs, or where there are none that of the options.
+    """The one environment of all runs, or where there are none that of the options.
 
     Args:
       game: its name.
-      world: its options, name=value each; they may be left out where there are runs.
+      options: of it, name=value each; they may be left out where there are runs.
       steps: of an episode; None: as the first run has it, or the options.
       runs: that take seats.
 
     Raises:
-      InputError: if they differ, or there is no such world.
+      InputError: if they differ, or there is no such environment.
     """
-    options = RunConfig(game=game, world=world)
-    num_steps = steps or make_env(runs[0].config if runs else options).num_steps
+    plain = RunConfig(game=game, options=options)
+    num_steps = steps or (runs[0].config if runs else plain).steps_per_episode
 
     def build(config: RunConfig) -> Environment:
         steps = {"num_steps": num_steps, "episode_steps": 0}
         return make_env(dataclasses.replace(config, **steps))
 
-    asked = build(options)
+    asked = build(plain)
     if not runs:
         return asked
     env = build(runs[0].config)
@@ -100,13 +100,13 @@ def make_world(
             )
         if not _are_equal(build(run.config), env):
             raise InputError(
-                f"seat is {run.entry!r}: the world of {runs[0].entry!r} is needed, "
-                f"which is {_world_words(runs[0])} and not {_world_words(run)}"
+                f"seat is {run.entry!r}: the environment of {runs[0].entry!r} is "
+                f"needed, which is {_env_words(runs[0])} and not {_env_words(run)}"
             )
-    if world and not _are_equal(asked, env):
+    if options and not _are_equal(asked, env):
         raise InputError(
-            f"world is {list(world)}: none is needed with {runs[0].entry!r} in "
-            f"a seat, which brings {_world_words(runs[0])}"
+            f"options is {list(options)}: none is needed with {runs[0].entry!r} in "
+            f"a seat, which brings {_env_words(runs[0])}"
         )
     return env
 
@@ -118,9 +118,9 @@ def _are_equal(one: Environment, other: Environment) -> bool:
     )
 
 
-def _world_words(run: Run) -> str:
+def _env_words(run: Run) -> str:
     payoff = [f"payoff={run.config.payoff}"] if run.config.payoff else []
-    return " ".join([*run.config.world, *payoff]) or "without options"
+    return " ".join([*run.config.options, *payoff]) or "without options"
 
 
 def sit_down(
@@ -142,7 +142,7 @@ def sit_down(
         if entry == PERSON:
             player = _person(console, env, words, seat)
         elif run:
-            policy = make_policy(run.config, env)
+            policy = make_policy(run.config, env, seat=seat)
             player = _automaton(entry, seat, policy, _learnt(run, env, seat))
         elif entry in names:
             scripted = spec.players(env)
@@ -150,7 +150,7 @@ def sit_down(
             player = _automaton(entry, seat, scripted.policy, params)
         else:
             raise InputError(
-                f"seat is {entry!r}: {PERSON}, the folder of a run or, in this world, "
+                f"seat is {entry!r}: {PERSON}, the folder of a run or, in this game, "
                 f"one of {', '.join(names) or 'no scripted players'} is needed"
             )
         table.append(player)

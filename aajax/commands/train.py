@@ -142,8 +142,8 @@ def _summary(
     """As summary.json holds it: null stands for numbers of who has diverged."""
     for k, setting in enumerate(settings):
         seeds = {seed for number, seed in lost if number == k}
-        knobs = setting["knobs"]
-        setting.update(_without(setting, seeds) | {"knobs": knobs})
+        hyperparameters = setting["hyperparameters"]
+        setting.update(_without(setting, seeds) | {"hyperparameters": hyperparameters})
     summary = {
         "preset": preset,
         "game": config.game,
@@ -153,7 +153,9 @@ def _summary(
         "settings": settings,
     }
     if len(settings) == 1:
-        summary |= {name: settings[0][name] for name in settings[0] if name != "knobs"}
+        summary |= {
+            name: settings[0][name] for name in settings[0] if name != "hyperparameters"
+        }
     if lost:
         summary["diverged"] = [found._asdict() for found in lost.values()]
     return summary

@@ -1,8 +1,9 @@
-"""What a world is.
+"""What an environment is.
 
-A world is a frozen dataclass that is also a pytree: static fields fix shapes, leaf
-fields are knobs. `jax.vmap` over a world's leaves is a vmap over worlds. It plays one
-game; play many at once with `jax.vmap` over `reset` and `step`.
+An environment is a frozen dataclass that is also a pytree: static fields fix shapes,
+leaf fields are hyper-parameters. `jax.vmap` over an environment's leaves is a vmap over
+environments. It plays one game; play many at once with `jax.vmap` over `reset` and
+`step`.
 """
 
 import dataclasses
@@ -68,10 +69,11 @@ class Box:
 
 
 ActionSpace = Discrete | MultiDiscrete | Box
+"""What a seat may do."""
 
 
 class Environment(Protocol):
-    """The contract, checked for every registered world by the tests.
+    """The contract, checked for every registered environment by the tests.
 
     Attributes:
       num_agents: N, seats at one game.
@@ -111,7 +113,7 @@ def in_window(
     )
 
 
-def world(cls: type) -> type:
+def environment(cls: type) -> type:
     """Makes a class a frozen dataclass and a pytree without its `static()` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)

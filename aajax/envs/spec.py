@@ -65,6 +65,8 @@ class EnvSpec:
       about: one sentence.
       make: the constructor; its arguments are the options, `num_steps` among them.
       from_payoff: of iterated matrix games, the constructor that takes `payoff` first.
+      planes: env → C, H, W of the planes that an observation f32[C · H · W] holds, for
+        convolutions; None where it holds none.
       players: env → the scripted players.
       opponents: those of them that trained runs are evaluated against; all, if None.
       measures: (env, episodes) → numbers by name, f32[], of policies that are
@@ -79,6 +81,7 @@ class EnvSpec:
     about: str
     make: Callable[..., Environment]
     from_payoff: Callable[..., Environment] | None = None
+    planes: Callable[[Environment], tuple[int, int, int]] | None = None
     players: Callable[[Environment], Players] | None = None
     opponents: tuple[str, ...] | None = None
     measures: Callable[[Environment, Episodes], dict[str, Array]] | None = None

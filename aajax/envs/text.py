@@ -1,7 +1,7 @@
-"""What a game in words is: an array world, asked and answered in text.
+"""What a game in words is: an array environment, asked and answered in text.
 
-The rules are the world's alone. A text game says what a seat is told, reads what it
-answers as an action of the world, and writes actions as answers.
+The rules are the environment's alone. A text game says what a seat is told, reads what
+it answers as an action of the environment, and writes actions as answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ class Table(NamedTuple):
     """One game under way.
 
     Attributes:
-      state: of the world, NumPy arrays.
-      step: steps played; not all of them need to be the world's.
-      words: [step][seat], what was answered, as it was written; None where the seat
-        only listened.
+      state: of the environment, NumPy arrays.
+      step: steps played; not all of them need to be the environment's.
+      words: of each step, what each seat answered, as it was written; None where the
+        seat only listened.
     """
 
     state: PyTree
@@ -42,7 +42,7 @@ class Ask(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """An answer as an action of the world.
+    """An answer as an action of the environment.
 
     Attributes:
       action: i32[...], of the seat's action space; by the game's rule where not valid.
@@ -74,14 +74,14 @@ class Tally(NamedTuple):
 
 
 class TextGame(Protocol):
-    """An array world in words.
+    """An array environment in words.
 
     Attributes:
       name: of the game.
-      env: the world, whose rewards are raw points.
+      env: the environment, whose rewards are raw points.
       num_rounds: T, time steps of a learner.
-      steps: of a round, whether each is one of the world or words alone; what a round
-        earns is the sum over its steps.
+      steps: of a round, whether each is one of the environment or words alone; what a
+        round earns is the sum over its steps.
       patterns: kind of answer → regular expression, in the syntax of `lm.grammar`.
       invalid_rule: what an answer counts as that is of no such form, in words.
       silent: i32[...], the action of a seat that only listens.
@@ -100,7 +100,7 @@ class TextGame(Protocol):
         ...
 
     def facts(self, state: PyTree) -> dict[str, list]:
-        """What the world dealt to the seats for this round, by name, [N, ...]."""
+        """What the environment dealt to the seats for this round, by name, [N, ...]."""
         ...
 
     def parse(self, kind: str, text: str) -> Parsed:

@@ -1,13 +1,13 @@
-"""Worlds made from worlds."""
+"""Environments made from environments."""
 
 import jax
 import jax.numpy as jnp
 
-from aajax.envs.base import Environment, world
+from aajax.envs.base import Environment, environment
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
 
 
-@world
+@environment
 class AutoReset:
     """Begins a new episode in the step that stops the old one.
 

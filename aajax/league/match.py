@@ -17,16 +17,16 @@ TABLES_AT_ONCE = 64  # line-ups played side by side; bounds memory
 
 
 class Group(NamedTuple):
-    """Players that share a policy and differ in its parameters.
+    """Players that share policies and differ in their parameters.
 
     Attributes:
       names: one per member; members of one name are seeds of one player.
-      policy: that all of them play.
+      policies: for each seat, the one that all members play there.
       params: for each seat, the members' parameters, leaves [M, ...].
     """
 
     names: tuple[str, ...]
-    policy: Policy
+    policies: tuple[Policy, ...]
     params: tuple[PyTree, ...]
 
 
@@ -72,7 +72,8 @@ def play_line_ups(
       What `measure` returns, with a leading axis of line-ups; f32[P, N] by default.
     """
     table = seated(
-        [group.policy for group in groups], [[seat] for seat in range(env.num_agents)]
+        [group.policies[seat] for seat, group in enumerate(groups)],
+        [[seat] for seat in range(env.num_agents)],
     )
 
     # Compiled for this call: kept, programs of all policies ever met would pile up.

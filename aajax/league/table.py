@@ -47,8 +47,8 @@ def round_robin(
 ) -> list[LineUp]:
     """Plays all line-ups of all members, and sums them up by player.
 
-    Every line-up has worlds and chance of its own. Where a player meets itself, its
-    different seeds do; see `intervals.mean_over_seeds`, also for the intervals.
+    Every line-up has environments and chance of its own. Where a player meets itself,
+    its different seeds do; see `intervals.mean_over_seeds`, also for the intervals.
 
     Raises:
       InputError: if there are too many line-ups to play.

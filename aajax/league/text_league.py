@@ -56,15 +56,15 @@ class Pair(NamedTuple):
 
 
 def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[Pair]:
-    """All ordered pairs, those with oneself too, in the same worlds.
+    """All ordered pairs, those with oneself too, in the same environments.
 
-    Match m of every pair is in group m, whose world it shares with match m of all
+    Match m of every pair is in group m, whose environment it shares with match m of all
     others (common random numbers); matches have numbers of their own over all pairs.
 
     Args:
       entrants: E of them.
       num_matches: of each pair.
-      seed: of the worlds.
+      seed: of the environments.
 
     Raises:
       InputError: for entrants of one name, or less than one match.
@@ -75,13 +75,14 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
     if num_matches < 1:
         raise InputError(f"num_matches is {num_matches}: at least 1 is needed")
     rng = numpy_stream(seed, "league in words: worlds")
-    worlds = rng.integers(0, 2**31, num_matches)
+    seeds = rng.integers(0, 2**31, num_matches)
     pairs = []
     for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
         seats = tuple(entrant.seat for entrant in both)
         first = number * num_matches
         matchups = tuple(
-            Matchup(first + m, m, int(world), seats) for m, world in enumerate(worlds)
+            Matchup(first + m, m, int(env_seed), seats)
+            for m, env_seed in enumerate(seeds)
         )
         pairs.append(Pair(number, both, matchups))
     return pairs
@@ -154,7 +155,7 @@ def text_table(
       interval over matches, and all measures of each seat and of `both`; `face_offs`,
       for each player and opponent the measures of the player in either seat. A measure
       is a number and the half-width of its 95 % interval, each None where there is
-      nothing to have it from; intervals are over worlds.
+      nothing to have it from; intervals are over environments.
     """
     found = {pair.names: tallies(game, matches) for pair, matches in played}
     first_pair = next(iter(found.values()))
@@ -205,7 +206,7 @@ def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, ob
 def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
     """Of who sits in seat 0 of one pair and in seat 1 of the opposite one.
 
-    The two matches of a world are not independent, and count as one.
+    The two matches of an environment are not independent, and count as one.
     """
     return mean_over_games(
         first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]
@@ -218,8 +219,8 @@ def _pair_file(folder: Path, pair: Pair) -> Path:
 
 def _checked(pair: Pair, matches: list[Match], file: Path) -> list[Match]:
     """The matches, if they are those of the pair."""
-    there = [(match.number, match.world_seed, match.players) for match in matches]
-    own = [(x.number, x.world_seed, pair.names) for x in pair.matchups]
+    there = [(match.number, match.env_seed, match.players) for match in matches]
+    own = [(x.number, x.env_seed, pair.names) for x in pair.matchups]
     if there != own:
         raise InputError(
             f"folder is {str(file.parent)!r}: {file.name} has other matches than those "

@@ -60,7 +60,7 @@ def loqa(
     seats: Sequence[int] | None = None,
     *,
     gamma: Array | float,
-    reach: Array | float = 0.9,
+    dice_lambda: Array | float = 0.9,
     weight: Array | float = 1.0,
     temperature: Array | float = 1.0,
     entropy_bonus: Array | float = 0.0,
@@ -75,8 +75,8 @@ def loqa(
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
       gamma: γ in [0, 1].
-      reach: λ of the loaded-DiCE return: how far ahead an action is held to shape the
-        co-players' returns.
+      dice_lambda: λ of the loaded-DiCE return: how far ahead an action is held to shape
+        the co-players' returns.
       weight: of the co-players' term; 0 is an actor-critic of its own.
       temperature: of the co-players' softmax.
       entropy_bonus: nats to loss.
@@ -93,7 +93,7 @@ def loqa(
         )
         policy_loss = -jnp.mean(evaluation.log_prob * batch.advantage)
         other_log_prob = opponent_log_prob(
-            evaluation.log_prob, batch, gamma, reach, temperature
+            evaluation.log_prob, batch, gamma, dice_lambda, temperature
         )
         opponent_loss = -jnp.mean(other_log_prob.sum(-1) * batch.advantage)
         action_value = _at(evaluation.action_value, batch.action)
@@ -153,7 +153,7 @@ def opponent_log_prob(
     log_prob: Array,
     batch: LoqaBatch,
     gamma: Array | float,
-    reach: Array | float,
+    dice_lambda: Array | float,
     temperature: Array | float = 1.0,
 ) -> Array:
     """log π̃_j(b_j,t), f32[T, B, n, M], differentiable by the agents' log_prob.
@@ -162,13 +162,13 @@ def opponent_log_prob(
       log_prob: f32[T, B, n], of the agents' own actions.
       batch: the co-players' actions, rewards and values.
       gamma: γ.
-      reach: λ of the loaded-DiCE return.
+      dice_lambda: λ of the loaded-DiCE return.
       temperature: of the softmax.
     """
 
     def shaped_return(log_prob_t, return_t, value_t, last_t):
         return dice.loaded_dice_returns(
-            log_prob_t, return_t, value_t, gamma, reach, last_t
+            log_prob_t, return_t, value_t, gamma, dice_lambda, last_t
         )
 
     over_others = jax.vmap(shaped_return, (None, 1, 1, None), 1)

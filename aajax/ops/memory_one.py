@@ -17,7 +17,7 @@ def joint_transitions(policies: Array) -> Array:
     Args:
       policies: f[N, S, A], probability of each agent's action after START (row 0)
         and after each joint action, numbered in row-major order of
-        (a_1, ..., a_N): the world's view, not each seat's own.
+        (a_1, ..., a_N): the environment's view, not each seat's own.
     """
     chex.assert_rank(policies, 3)
     num_agents, num_states, _ = policies.shape

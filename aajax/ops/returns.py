@@ -1,7 +1,7 @@
 """Discounted returns, λ-returns and generalised advantages of one agent.
 
 Everything is unbatched, `[T]`; batch with `jax.vmap`. As in rlax, `discount_t`
-is the per-step product of γ and the world's continuation, so that termination is
+is the per-step product of γ and the environment's continuation, so that termination is
 data and not a branch: a game that *ends* at step t has `discount_t[t] = 0`. An
 episode that is *cut off* there keeps its discount and sets `last_t[t]`, which stops
 the sum over time while the value of the final observation still counts.

@@ -1,8 +1,8 @@
 """How a seat acts.
 
-A policy is a tuple of pure functions over plain pytrees. Unlike worlds, policies are
-batched by nature: `observation` and `memory` carry any leading axes, usually [B, N],
-so that one matrix product and one key serve all games and seats.
+A policy is a tuple of pure functions over plain pytrees. Unlike environments, policies
+are batched by nature: `observation` and `memory` carry any leading axes, usually [B,
+N], so that one matrix product and one key serve all games and seats.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ def scripted_policy(
 
 
 def player_number(name: str, names: Sequence[str]) -> Array:
-    """Where a scripted player stands among those of its world, i32[].
+    """Where a scripted player stands among those of its environment, i32[].
 
     Raises:
       InputError: if there is no such player.

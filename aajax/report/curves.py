@@ -36,7 +36,7 @@ def training_figure(folder: Path, path: Path) -> None:
       InputError: if they are no such files.
     """
     rows, summary = read_metrics(folder), read_summary(folder)
-    if len(summary["settings"][0]["knobs"]) > 1:
+    if len(summary["settings"][0]["hyperparameters"]) > 1:
         _sweep_heat_map(summary, path)
         return
     settings = summary["settings"][:MAX_SETTINGS]
@@ -46,7 +46,7 @@ def training_figure(folder: Path, path: Path) -> None:
     update = [row["update"] for row in rows]
     curves = dict(zip(("reward", *measured), (left, *below), strict=True))
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
-        label = setting_label(setting["knobs"]) or summary["preset"]
+        label = setting_label(setting["hyperparameters"]) or summary["preset"]
         for name, axes in curves.items():
             numbers = over_seeds(folder, rows, name, i)
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
@@ -124,10 +124,12 @@ def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
 
 
 def _sweep_heat_map(summary: dict, path: Path) -> None:
-    """The first knob against all others: reward with itself, and against defectors."""
+    """The first setting against all others: reward with itself, and defectors."""
     settings = summary["settings"]
-    first, *others = settings[0]["knobs"]
-    rows = list(dict.fromkeys(setting["knobs"][first] for setting in settings))
+    first, *others = settings[0]["hyperparameters"]
+    rows = list(
+        dict.fromkeys(setting["hyperparameters"][first] for setting in settings)
+    )
     columns = list(dict.fromkeys(_column(setting, others) for setting in settings))
     panels = {"with itself": lambda setting: setting["mean_reward"]}
     if "always_defect" in settings[0]["league"]:
@@ -143,7 +145,10 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
     for one, (title, read) in zip(axes[0], panels.items(), strict=True):
         means = np.full((len(rows), len(columns)), np.nan)
         for setting in settings:
-            place = rows.index(setting["knobs"][first]), _column(setting, others)
+            place = (
+                rows.index(setting["hyperparameters"][first]),
+                _column(setting, others),
+            )
             mean = _means(np.asarray([read(setting)], float))
             means[place[0], columns.index(place[1])] = mean[0]
         text = np.vectorize(lambda x: f"{x:.2f}" if np.isfinite(x) else "-")(means)
@@ -155,7 +160,7 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
 
 
 def _column(setting: dict, names: list[str]) -> str:
-    return "\n".join(number(setting["knobs"][name]) for name in names)
+    return "\n".join(number(setting["hyperparameters"][name]) for name in names)
 
 
 def _heat_map(axes, numbers: np.ndarray, text: np.ndarray):

@@ -9,7 +9,7 @@ import numpy as np
 
 from aajax import records, schema
 from aajax.errors import InputError
-from aajax.schema import Items, check
+from aajax.schema import Formerly, Items, check
 
 Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
 
@@ -18,7 +18,7 @@ Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
 class Setting:
     """One setting of a sweep in summary.json, as far as figures show it."""
 
-    knobs: dict[str, float | str]
+    hyperparameters: Annotated[dict[str, float | str], Formerly("knobs")]
     mean_reward: Numbers
     measures: dict[str, Numbers]
     league: dict[str, Numbers]
@@ -57,6 +57,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
     record = records.read_object(path, nan_is_null=True)
     with schema.within(f"file is {path}: "):
         schema.build(Summary, record, others=True)
+    for setting in record["settings"]:
+        if "knobs" in setting:  # as earlier versions call them
+            setting["hyperparameters"] = setting.pop("knobs")
     return record
 
 

@@ -9,9 +9,9 @@ from rich.table import Table
 OTHERS = "_against_others"  # ends names of measures: past selves, guests
 
 
-def setting_label(knobs: dict[str, float | str]) -> str:
-    """The knobs of one setting of a sweep: beta=1, past=mean."""
-    return ", ".join(f"{name}={number(x)}" for name, x in knobs.items())
+def setting_label(hyperparameters: dict[str, float | str]) -> str:
+    """The hyper-parameters of one setting of a sweep: beta=1, past=mean."""
+    return ", ".join(f"{name}={number(x)}" for name, x in hyperparameters.items())
 
 
 def number(x: float | str) -> str:
@@ -115,11 +115,11 @@ def _settings_table(summary: dict, settings: list[dict]) -> Table:
         + " but those that diverged" * ("diverged" in summary),
         box=box.SIMPLE_HEAD,
     )
-    for name in (*settings[0]["knobs"], *_quantities(settings[0])):
+    for name in (*settings[0]["hyperparameters"], *_quantities(settings[0])):
         result.add_column(name.replace("_", " "), justify="right")
     for setting in settings:
-        knobs = [number(x) for x in setting["knobs"].values()]
+        hyperparameters = [number(x) for x in setting["hyperparameters"].values()]
         there = [known(x) for x in _quantities(setting).values()]
         means = [f"{x.mean():.2f}" if x.size else "-" for x in there]
-        result.add_row(*knobs, *means)
+        result.add_row(*hyperparameters, *means)
     return result

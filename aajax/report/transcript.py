@@ -89,7 +89,7 @@ def _summary(match: Mapping) -> dict:
         "number": match["number"],
         "iteration": match.get("iteration"),
         "group": match["group"],
-        "seed": match["world_seed"],
+        "seed": match["env_seed"],
         "players": match["players"],
         "adapters": match["adapters"],
         "trained": match["trained"],

@@ -1,6 +1,12 @@
-"""Loops: self-play, sweeps over seeds and knobs, runs that can be resumed."""
+"""Loops: self-play, sweeps over seeds and settings, runs that can be resumed."""
 
-from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig, Sweep
+from aajax.training.config import (
+    Final,
+    Hyperparameters,
+    NetworkConfig,
+    RunConfig,
+    Sweep,
+)
 from aajax.training.pool import Opponents
 from aajax.training.presets import PRESETS
 from aajax.training.replay import Replay
@@ -9,7 +15,7 @@ from aajax.training.self_play import Trainer, TrainState, self_play, train
 __all__ = [
     "PRESETS",
     "Final",
-    "Knobs",
+    "Hyperparameters",
     "NetworkConfig",
     "Opponents",
     "Replay",

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run: world, policy, trainer."""
+"""From a config to the parts of a run: environment, policy, trainer."""
 
 from collections.abc import Callable
 
@@ -25,11 +25,14 @@ from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
 
-SCHEDULE = (0.3, 0.9)  # shares of a run between which knobs move to their final values
+SCHEDULE = (
+    0.3,
+    0.9,
+)  # shares of a run between which hyper-parameters move to their final values
 
 
 def make_env(config: RunConfig) -> Environment:
-    """The world of a run.
+    """The environment of a run.
 
     Raises:
       InputError: for an unknown game or option, or a payoff tensor that is none.
@@ -44,10 +47,10 @@ def make_env(config: RunConfig) -> Environment:
                 "matrix game"
             )
         accepted = spec.payoff_options
-    given = [word for word in config.world if word.startswith("num_steps=")]
+    given = [word for word in config.options if word.startswith("num_steps=")]
     if given:
         raise InputError(
-            f"world has {given[0]}: the option num_steps of the run, not of the world, "
+            f"options has {given[0]}: num_steps of the run, not of the environment, "
             "is needed"
         )
     if "num_steps" not in accepted:
@@ -56,7 +59,7 @@ def make_env(config: RunConfig) -> Environment:
             "cut off, is needed"
         )
     del accepted["num_steps"]
-    options = read_options("world", config.world, config.game, accepted)
+    options = read_options("options", config.options, config.game, accepted)
     options["num_steps"] = config.steps_per_episode
     if config.payoff is None:
         return spec.build(**options)
@@ -64,23 +67,36 @@ def make_env(config: RunConfig) -> Environment:
 
 
 def make_policy(
-    config: RunConfig, env: Environment, epsilon: Array | float | None = None
+    config: RunConfig,
+    env: Environment,
+    epsilon: Array | float | None = None,
+    seat: int = 0,
 ) -> Policy:
-    """The policy of a run, ε-soft as while training, or (None) as it is.
+    """The policy of a seat, ε-soft as while training, or (None) as it is.
+
+    Seats differ in it only where they have different numbers of actions.
 
     Without ε it is meant for whole episodes: where memories begin anew with every
     update, they do so after as many steps there too.
     """
-    policy = _policy_in_training(config, env, epsilon)
+    policy = _policy_in_training(config, env, epsilon, seat)
     if epsilon is None and config.steps_remembered < config.steps_per_episode:
         return forgetting(policy, config.steps_remembered)
     return policy
 
 
+def make_policies(config: RunConfig, env: Environment) -> tuple[Policy, ...]:
+    """The policy of every seat as it is, without exploration."""
+    if len(set(env.action_spaces)) == 1:
+        return (make_policy(config, env),) * env.num_agents
+    return tuple(make_policy(config, env, None, i) for i in range(env.num_agents))
+
+
 def _policy_in_training(
-    config: RunConfig, env: Environment, epsilon: Array | float | None
+    config: RunConfig, env: Environment, epsilon: Array | float | None, seat: int
 ) -> Policy:
-    space = _equal_spaces(config, env)
+    _check_spaces(config, env)
+    space = env.action_spaces[seat]
     distribution = _make_distribution(config, space, epsilon)
     num_scores = distribution.num_scores or space.num_actions
     is_loqa = config.algorithm == "loqa"
@@ -132,7 +148,7 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
                 "every seat learns on its own"
             )
         return [[seat] for seat in seats]
-    if not env.is_symmetric:
+    if not env.is_symmetric or len(set(env.action_spaces)) > 1:
         raise InputError(
             "parameters is 'shared': 'separate' is needed in a game whose seats earn "
             "differently"
@@ -148,26 +164,30 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
 
 
 def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
-    """A trainer for given knobs, numbers or traced: name -> f32[]."""
+    """A trainer for given hyper-parameters, numbers or traced: name -> f32[]."""
     env = make_env(config)
-    _equal_spaces(config, env)
+    _check_spaces(config, env)
     groups = seat_groups(config, env)
 
     measures = envs.find_spec(config.game).training_measures
 
-    def make_fixed(knobs: dict[str, Array]) -> Trainer:
-        policy = make_policy(config, env, knobs["exploration"])
+    def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
+        epsilon = hyperparameters["exploration"]
+        policies = [make_policy(config, env, epsilon, group[0]) for group in groups]
         if config.algorithm.startswith("lola"):
-            return _lola_trainer(config, env, policy, knobs)
-        learners = [make_learner(config, policy, knobs, group) for group in groups]
+            return _lola_trainer(config, env, policies, hyperparameters)
+        learners = [
+            make_learner(config, policy, hyperparameters, group)
+            for policy, group in zip(policies, groups, strict=True)
+        ]
         return self_play(
             env,
-            [policy] * len(groups),
+            policies,
             learners,
             groups,
             num_games=config.num_games,
             num_steps=config.num_steps,
-            copies=config.copies,
+            group_size=config.group_size,
             opponents=config.opponents if config.opponents.capacity else None,
             replay=config.replay if config.replay.games else None,
             forget=config.memory == "update",
@@ -180,38 +200,44 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
 def scheduled(
     config: RunConfig, make_fixed: Callable[[dict[str, Array]], Trainer]
 ) -> Callable[[dict[str, Array]], Trainer]:
-    """Trainers whose knobs move to `config.final` as training goes on.
+    """Trainers whose hyper-parameters move to `config.final` as training goes on.
 
     Args:
-      config: whose knobs hold where the given ones do not say otherwise.
-      make_fixed: a trainer for all knobs, by name.
+      config: whose hyper-parameters hold where the given ones do not say otherwise.
+      make_fixed: a trainer for all hyper-parameters, by name.
     """
     final = {k: v for k, v in vars(config.final).items() if v is not None}
 
     def make(given: dict[str, Array]) -> Trainer:
-        knobs = {**vars(config.knobs), **given}
+        hyperparameters = {**vars(config.hyperparameters), **given}
         if not final:
-            return make_fixed(knobs)
+            return make_fixed(hyperparameters)
 
         def update(state: TrainState):
             begin, end = (share * config.num_updates for share in SCHEDULE)
             progress = jnp.clip((state.num_updates - begin) / (end - begin), 0.0, 1.0)
             moved = {
-                name: knobs[name] + progress * (value - knobs[name])
+                name: hyperparameters[name] + progress * (value - hyperparameters[name])
                 for name, value in final.items()
             }
-            return make_fixed({**knobs, **moved}).update(state)
+            return make_fixed({**hyperparameters, **moved}).update(state)
 
-        return Trainer(make_fixed(knobs).init, update)
+        return Trainer(make_fixed(hyperparameters).init, update)
 
     return make
 
 
 def _lola_trainer(
-    config: RunConfig, env: Environment, policy: Policy, knobs: dict[str, Array]
+    config: RunConfig,
+    env: Environment,
+    policies: list[Policy],
+    hyperparameters: dict[str, Array],
 ) -> Trainer:
-    optimizer = make_optimizer(config, knobs)
-    rates = {"gamma": knobs["gamma"], "lookahead_rate": knobs["lookahead_rate"]}
+    optimizer = make_optimizer(config, hyperparameters)
+    rates = {
+        "gamma": hyperparameters["gamma"],
+        "lookahead_rate": hyperparameters["lookahead_rate"],
+    }
     if env.num_agents != 2:
         raise InputError(
             f"algorithm is {config.algorithm!r}: a game of two is needed, and "
@@ -229,20 +255,20 @@ def _lola_trainer(
             rates["gamma"] = rates["gamma"] * env.continuation
         return joint_play(lola_exact(env.payoff, optimizer=optimizer, **rates))
     play = fresh_games(
-        env, [policy] * 2, num_games=config.num_games, num_steps=config.num_steps
+        env, policies, num_games=config.num_games, num_steps=config.num_steps
     )
-    return joint_play(lola_dice([policy] * 2, play, optimizer, **rates))
+    return joint_play(lola_dice(policies, play, optimizer, **rates))
 
 
 def _check_exact_values(config: RunConfig, env: Environment) -> None:
     """Whether values of the infinite game are those of `env`, and finite."""
     if env.ends:
         raise InputError(
-            f"world is {list(config.world)}: a game that goes on is needed with "
+            f"options is {list(config.options)}: a game that goes on is needed with "
             "algorithm 'lola_exact', whose values are of the infinite game"
         )
     goes_on = 1.0 if env.continuation is None else float(env.continuation)
-    for gamma in (config.knobs.gamma, *config.sweep.gamma):
+    for gamma in (config.hyperparameters.gamma, *config.sweep.gamma):
         if gamma * goes_on >= 1:
             raise InputError(
                 f"gamma is {gamma}: a number below 1 is needed with algorithm "
@@ -256,9 +282,10 @@ def _plane_shape(config: RunConfig, env: Environment) -> tuple[int, int, int] | 
     Raises:
       InputError: if there is no cell left to the last convolution.
     """
-    shape = getattr(env, "plane_shape", None)
-    if shape is None or not config.network.channels:
+    planes = envs.find_spec(config.game).planes
+    if planes is None or not config.network.channels:
         return None
+    shape = planes(env)
     most = (min(shape[1:]) - 1) // (KERNEL - 1)
     if len(config.network.channels) > most:
         raise InputError(
@@ -309,17 +336,30 @@ def _make_distribution(
     return distributions.tanh_normal(*box, epsilon, soft)
 
 
-def _equal_spaces(config: RunConfig, env: Environment) -> ActionSpace:
-    spaces = set(env.action_spaces)
-    if len(spaces) > 1:
-        counts = sorted(space.num_actions for space in spaces)
+def _check_spaces(config: RunConfig, env: Environment) -> None:
+    """Whether there are policies for what seats see and do.
+
+    Raises:
+      InputError: if not.
+    """
+    game = repr(config.game)
+    if len(env.observation_shape) != 1:
         raise InputError(
-            f"payoff gives the agents of {config.game!r} {counts} actions: equal "
-            "counts are needed, for one kind of policy in every seat"
+            f"game is {game}: observations of one axis are needed, and its are of "
+            f"shape {env.observation_shape}"
         )
-    space = spaces.pop()
-    if config.policy == "tabular" and isinstance(space, MultiDiscrete | Box):
+    spaces = env.action_spaces
+    if len({(type(space), space.shape) for space in spaces}) > 1:
         raise InputError(
-            f"policy is 'tabular': 'mlp' or 'gru' is needed for game {config.game!r}"
+            f"game is {game}: one kind of action for all seats is needed, and its are "
+            f"{', '.join(map(str, spaces))}"
         )
-    return space
+    if config.policy == "tabular" and isinstance(spaces[0], MultiDiscrete | Box):
+        raise InputError(
+            f"policy is 'tabular': 'mlp' or 'gru' is needed for game {game}"
+        )
+    if len(set(spaces)) > 1 and config.algorithm in ("loqa", "lola_exact"):
+        raise InputError(
+            f"algorithm is {config.algorithm!r}: a game whose seats have equally many "
+            f"actions is needed, which {config.game} is not"
+        )

@@ -30,10 +30,13 @@ PASTS = {
 
 
 def make_learner(
-    config: RunConfig, policy: Policy, knobs: dict[str, Array], seats: list[int]
+    config: RunConfig,
+    policy: Policy,
+    hyperparameters: dict[str, Array],
+    seats: list[int],
 ) -> Learner:
-    """The learner of some seats, for given knobs."""
-    optimizer = make_optimizer(config, knobs)
+    """The learner of some seats, for given hyper-parameters."""
+    optimizer = make_optimizer(config, hyperparameters)
     options = {
         "target_rate": config.target_rate or None,
         "num_chunks": config.num_chunks,
@@ -43,13 +46,13 @@ def make_learner(
             policy,
             optimizer,
             seats,
-            gamma=knobs["gamma"],
-            reach=knobs["reach"],
-            weight=knobs["beta"],
-            entropy_bonus=knobs["entropy_bonus"],
+            gamma=hyperparameters["gamma"],
+            dice_lambda=hyperparameters["dice_lambda"],
+            weight=hyperparameters["beta"],
+            entropy_bonus=hyperparameters["entropy_bonus"],
             **options,
         )
-    objective = _make_objective(config, knobs)
+    objective = _make_objective(config, hyperparameters)
     if config.learner == "ppo":
         return ppo(
             policy,
@@ -64,14 +67,14 @@ def make_learner(
 
 
 def make_optimizer(
-    config: RunConfig, knobs: dict[str, Array]
+    config: RunConfig, hyperparameters: dict[str, Array]
 ) -> optax.GradientTransformation:
     """A rate for the actor and one for the critic."""
     make = {"adam": optax.adam, "sgd": optax.sgd}[config.optimizer]
     optimizer = optax.partition(
         {
-            "actor": make(knobs["learning_rate"]),
-            "critic": make(knobs["critic_learning_rate"]),
+            "actor": make(hyperparameters["learning_rate"]),
+            "critic": make(hyperparameters["critic_learning_rate"]),
         },
         {"actor": "actor", "critic": "critic"},
     )
@@ -80,39 +83,39 @@ def make_optimizer(
     return optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optimizer)
 
 
-def _make_objective(config: RunConfig, knobs: dict[str, Array]):
+def _make_objective(config: RunConfig, hyperparameters: dict[str, Array]):
     group = None
-    if config.copies > 1:
-        group = jnp.arange(config.num_games) // config.copies
-    critic = advantages.critic(knobs["gamma"], knobs["lambda_"])
+    if config.group_size > 1:
+        group = jnp.arange(config.num_games) // config.group_size
+    critic = advantages.critic(hyperparameters["gamma"], hyperparameters["gae_lambda"])
     estimators = {
-        "group": advantages.group_relative(knobs["gamma"], group),
+        "group": advantages.group_relative(hyperparameters["gamma"], group),
         "critic": advantages.centred(critic, group),
     }
     advantage = estimators[config.baseline]
     options: dict[str, Any] = {
-        "entropy_bonus": knobs["entropy_bonus"],
+        "entropy_bonus": hyperparameters["entropy_bonus"],
         "whiten": _normaliser(config, config.baseline),
     }
-    if "baseline" in knobs:
+    if "baseline" in hyperparameters:
         # One program for all lanes, each of which does what a plain run does.
-        names, index = CHOICES["baseline"], knobs["baseline"]
+        names, index = CHOICES["baseline"], hyperparameters["baseline"]
         advantage = advantages.chosen([estimators[name] for name in names], index)
         options |= {
             "whiten": _chosen_normaliser(config, names, index),
             "value_weight": (index == names.index("critic")).astype(jnp.float32),
         }
     past = PASTS[config.past]
-    if "past" in knobs:
+    if "past" in hyperparameters:
         past = alignment.chosen(
-            [PASTS[name] for name in CHOICES["past"]], knobs["past"]
+            [PASTS[name] for name in CHOICES["past"]], hyperparameters["past"]
         )
     if config.learner == "ppo":
-        options["surrogate"] = surrogate.clipped(knobs["clip"])
+        options["surrogate"] = surrogate.clipped(hyperparameters["clip"])
     if config.algorithm == "advantage_alignment":
         options |= {
-            "gamma": knobs["past_gamma"],
-            "beta": knobs["beta"],
+            "gamma": hyperparameters["past_gamma"],
+            "beta": hyperparameters["beta"],
             "past": past,
         }
     return getattr(presets, config.algorithm)(advantage, **options)

@@ -35,16 +35,16 @@ def best_responses(
     env = make_env(config)
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
-        def make_fixed(knobs: dict[str, Array]) -> Trainer:
-            policy = make_policy(config, env, knobs["exploration"])
+        def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
+            policy = make_policy(config, env, hyperparameters["exploration"])
             return self_play(
                 env,
                 [policy],
-                [make_learner(config, policy, knobs, [0])],
+                [make_learner(config, policy, hyperparameters, [0])],
                 [[0]],
                 num_games=config.num_games,
                 num_steps=config.num_steps,
-                copies=config.copies,
+                group_size=config.group_size,
                 forget=config.memory == "update",
                 frozen=(victim, params),
             )

@@ -11,6 +11,7 @@ from aajax import schema
 from aajax.errors import InputError
 from aajax.schema import (
     Count,
+    Formerly,
     Items,
     Natural,
     NonNegative,
@@ -40,19 +41,19 @@ Channels = Annotated[tuple[int, ...], Range(1)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Knobs:
+class Hyperparameters:
     """Numbers that can be swept, each run of a sweep with its own."""
 
     beta: Beta = 1.0  # weight of the alignment term, or of LOQA's co-players' term
     gamma: Share = 0.96  # discount of rewards
     past_gamma: Share = 0.96  # discount of the past in the alignment term
-    lambda_: Share = 0.95  # λ of generalised advantages, with a critic
+    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95  # λ of GAE, with a critic
     learning_rate: Rate = 0.1  # of the actor
     critic_learning_rate: Rate = 0.1  # of the critic
     exploration: Share = 0.3  # ε, of actions taken at random while training
     entropy_bonus: Weight = 0.0  # weight of the policy's entropy, in nats
     clip: Weight = 0.2  # of PPO's probability ratio
-    reach: Share = 0.9  # λ of the loaded-DiCE return, LOQA's
+    dice_lambda: Annotated[Share, Formerly("reach")] = 0.9  # λ of LOQA's DiCE return
     lookahead_rate: Weight = 1.0  # of the co-player's imagined step, LOLA's
 
     __post_init__ = check
@@ -69,15 +70,15 @@ Sweep = dataclasses.make_dataclass(
     [
         (name, _values(annotation), dataclasses.field(default=()))
         for name, annotation in {
-            **schema.hints(Knobs),
+            **schema.hints(Hyperparameters),
             "past": Past,
             "baseline": Baseline,
         }.items()
     ],
     frozen=True,
     namespace={
-        "__doc__": "Values to try of each knob, of past and of baseline; all "
-        "combinations are run, as one program.",
+        "__doc__": "Values to try of each hyper-parameter, of past and of baseline; "
+        "all combinations are run, as one program.",
         "__post_init__": check,
     },
 )
@@ -85,7 +86,7 @@ Sweep = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True)
 class Final:
-    """What knobs come to, in a straight line from 30 % to 90 % of the updates."""
+    """Values that are approached linearly from 30 % to 90 % of the updates."""
 
     exploration: Share | None = None  # ε; None: it stays
     entropy_bonus: Weight | None = None  # likewise
@@ -122,8 +123,8 @@ class NetworkConfig:
 class RunConfig:
     """A training run of small policies."""
 
-    game: str = "ipd"  # world to play; `aajax list` names them
-    world: tuple[str, ...] = ()  # its options: name=value name=value ...
+    game: str = "ipd"  # environment to play; `aajax list` names them
+    options: Annotated[tuple[str, ...], Formerly("world")] = ()  # name=value ... of it
     payoff: str | None = None  # own payoff tensor: JSON, or a .json or .npy file
     policy: PolicyKind = "tabular"  # kind of policy
     hidden_size: Count = 32  # units of mlp, gru and transformer policies
@@ -144,7 +145,7 @@ class RunConfig:
     opponents: Opponents = Opponents()
     replay: Replay = Replay()
     num_games: Count = 512  # games in parallel
-    copies: Count = 1  # games that share the world's chance, and are compared
+    group_size: Annotated[Count, Formerly("copies")] = 1  # games with the same seed
     num_steps: Count = 16  # steps per update, and per episode
     episode_steps: Natural = 0  # steps per episode, if it spans updates; 0: it does not
     memory: Literal["episode", "update"] = "episode"  # with which it begins anew
@@ -154,7 +155,9 @@ class RunConfig:
     max_gradient_norm: NonNegative = 0.0  # longer gradients are shortened; 0: never
     seeds: Count = 10  # runs with different seeds, trained at once
     first_seed: Seed = 0  # seeds are first_seed, first_seed + 1, ...
-    knobs: Annotated[Knobs, arg(name="")] = Knobs()
+    hyperparameters: Annotated[Hyperparameters, arg(name=""), Formerly("knobs")] = (
+        Hyperparameters()
+    )
     final: Final = Final()
     sweep: Sweep = Sweep()
 
@@ -222,7 +225,7 @@ def _check_algorithm(config: RunConfig) -> None:
     if config.algorithm in ("loqa", "lola", "lola_exact"):
         plain["learner"] = "policy_gradient"
     if config.algorithm in ("lola", "lola_exact"):
-        plain |= {"target_rate": 0.0, "num_chunks": 1, "copies": 1}
+        plain |= {"target_rate": 0.0, "num_chunks": 1, "group_size": 1}
         if config.replay.games:
             raise InputError(
                 f"replay.games is {config.replay.games}: 0 is needed with algorithm "
@@ -239,16 +242,17 @@ def _check_algorithm(config: RunConfig) -> None:
 def _check_games(config: RunConfig) -> None:
     """Whether games divide as they are to."""
     num_games = config.num_games
-    if num_games % config.copies:
+    if num_games % config.group_size:
         raise InputError(
-            f"copies is {config.copies}: a divisor of the {num_games} games is needed"
+            f"group_size is {config.group_size}: a divisor of the {num_games} games "
+            "is needed"
         )
     if config.episode_steps and config.episode_steps < config.num_steps:
         raise InputError(
             f"episode_steps is {config.episode_steps}: 0, or at least the "
             f"{config.num_steps} steps of an update, is needed"
         )
-    group = num_games if config.copies == 1 else config.copies
+    group = num_games if config.group_size == 1 else config.group_size
     if config.baseline == "group" and group < 2:
         raise InputError("num_games is 1: the group baseline compares at least 2 games")
     if config.learner == "ppo" and num_games % config.num_minibatches:
@@ -272,8 +276,8 @@ def _check_games(config: RunConfig) -> None:
             f"replay.games is {config.replay.games}: fewer than the {num_games} games "
             "is needed"
         )
-    if config.replay.games and config.copies > 1:
+    if config.replay.games and config.group_size > 1:
         raise InputError(
             f"replay.games is {config.replay.games}: 0 is needed where games are "
-            "compared with their copies"
+            "compared in groups"
         )

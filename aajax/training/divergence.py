@@ -34,24 +34,26 @@ class Divergence(NamedTuple):
 
     Attributes:
       seed: itself, and not its number.
-      knobs: of the setting; empty if nothing is swept.
+      hyperparameters: of the setting; empty if nothing is swept.
       update: at which it was found, from 1.
       quantity: a metric's name, or the path of an array of the state.
       value: nan, inf or -inf of a metric; "not finite" of an array.
     """
 
     seed: int
-    knobs: Mapping[str, float | str]
+    hyperparameters: Mapping[str, float | str]
     update: int
     quantity: str
     value: str
 
     def __str__(self) -> str:
-        knobs = [
+        hyperparameters = [
             f"{name}={x if isinstance(x, str) else format(x, 'g')}"
-            for name, x in self.knobs.items()
+            for name, x in self.hyperparameters.items()
         ]
-        lane = f"seed {self.seed}" + f" with {', '.join(knobs)}" * bool(knobs)
+        lane = f"seed {self.seed}" + f" with {', '.join(hyperparameters)}" * bool(
+            hyperparameters
+        )
         return (
             f"{lane} diverged at update {self.update}: {self.quantity} is {self.value}"
         )
@@ -71,7 +73,7 @@ def find(
 
     Args:
       config: of the run.
-      settings: its K settings, knob by knob.
+      settings: its K settings, hyper-parameter by hyper-parameter.
       state: of the learners, [K, S, ...], after the last update.
       num_updates: made before.
       metrics: of the updates since, name → f[U, K, S].
@@ -80,11 +82,11 @@ def find(
     length = max((len(x) for x in metrics.values()), default=0)
 
     def add(lane: Lane, update: int, quantity: str, value: str) -> None:
-        knobs = settings[lane[0]] if config.swept else {}
+        hyperparameters = settings[lane[0]] if config.swept else {}
         known = lost.get(lane)
         if known is None or update < known.update:
             seed = config.seed_list[lane[1]]
-            lost[lane] = Divergence(seed, knobs, update, quantity, value)
+            lost[lane] = Divergence(seed, hyperparameters, update, quantity, value)
 
     for name, numbers in metrics.items():
         odd = ~np.isfinite(numbers)
@@ -171,6 +173,9 @@ def noted(folder: Path, num_updates: float = math.inf) -> Lost:
         return {}
     records = read_json(folder / FILE)
     try:
+        for record in records:
+            if "knobs" in record:  # as earlier versions call them
+                record["hyperparameters"] = record.pop("knobs")
         lost = {tuple(record.pop("lane")): Divergence(**record) for record in records}
         return {lane: x for lane, x in lost.items() if x.update <= num_updates}
     except (AttributeError, KeyError, TypeError) as error:

@@ -53,12 +53,12 @@ def fresh_games(
             "num_steps is None: a number is needed, as episodes vary in length"
         )
     table = seated(policies, [[seat] for seat in range(env.num_agents)])
-    world = env if env.episode_length == num_steps else AutoReset(env)
+    game = env if env.episode_length == num_steps else AutoReset(env)
 
     def play(key: PRNGKey, params: tuple[PyTree, ...]) -> Trajectory:
         begin_key, play_key = jax.random.split(key)
-        tables = begin(begin_key, world, table, num_games)
-        return rollout(play_key, world, table, params, tables, num_steps)[1]
+        tables = begin(begin_key, game, table, num_games)
+        return rollout(play_key, game, table, params, tables, num_steps)[1]
 
     return play
 

@@ -258,5 +258,5 @@ def adam(
 
 
 def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:
-    """What draws the worlds and opponents of an iteration."""
+    """What draws the environments and opponents of an iteration."""
     return numpy_stream(config.seed, "training in words: worlds", iteration)

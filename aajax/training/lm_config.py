@@ -15,7 +15,7 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.errors import InputError
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.ops import alignment
-from aajax.schema import Count, Natural, Positive, Seed, Share, check
+from aajax.schema import Count, Formerly, Natural, Positive, Seed, Share, check
 from aajax.training.config import Beta, Rate, Weight
 
 LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
@@ -82,11 +82,13 @@ class LmConfig:
     past: LmPast = "discounted"  # how the alignment term sums up the past
     past_gamma: Share = 0.9  # discount of the past
     gamma: Share = 0.9  # discount of rewards
-    baseline: LmBaseline = "group"  # equal worlds' mean, all matches' mean, a critic
-    lambda_: Share = 0.95  # λ of generalised advantages, with a critic
+    baseline: LmBaseline = (
+        "group"  # same-seed matches' mean, all matches' mean, a critic
+    )
+    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95  # λ of GAE, with a critic
     reward_scale: Positive = 1.0  # points that make a reward of 1
     num_matches: Count = 64  # in an iteration
-    group_size: Count = 8  # matches with equal worlds
+    group_size: Count = 8  # matches with the same environment seed
     num_iterations: Count = 1000
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()

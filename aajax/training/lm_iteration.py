@@ -189,7 +189,7 @@ def _advantages(
         value[m, :, i] = found[s]
     estimated = np.asarray(
         credits.critic_advantages(
-            reward, jnp.asarray(value), config.gamma, config.lambda_,
+            reward, jnp.asarray(value), config.gamma, config.gae_lambda,
             config.reward_scale,
         )
     )  # fmt: skip

@@ -8,7 +8,7 @@ import jax
 from aajax.errors import InputError
 from aajax.training.assemble import make_env
 from aajax.training.config import RunConfig
-from aajax.training.run import knob_settings
+from aajax.training.run import hyperparameter_settings
 
 
 def check_memory(config: RunConfig) -> None:
@@ -21,7 +21,7 @@ def check_memory(config: RunConfig) -> None:
         return
     timestep = jax.eval_shape(make_env(config).reset, jax.random.key(0))[1]
     seen = timestep.observation
-    lanes = len(knob_settings(config)) * config.seeds
+    lanes = len(hyperparameter_settings(config)) * config.seeds
     games = lanes * config.num_games
     needed = games * config.num_steps * math.prod(seen.shape) * seen.dtype.itemsize
     available = _available()

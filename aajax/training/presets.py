@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from aajax.training.config import Final, Knobs, NetworkConfig, RunConfig
+from aajax.training.config import Final, Hyperparameters, NetworkConfig, RunConfig
 from aajax.training.pool import Opponents
 from aajax.training.presets_harvest import HARVEST_PRESETS
 
@@ -11,14 +11,14 @@ _GRU = RunConfig(
     hidden_size=16,
     network=NetworkConfig(encoder_layers=0),
     baseline="critic",
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=10.0, past_gamma=0.7, learning_rate=0.01, critic_learning_rate=0.01
     ),
 )
 
 _COIN = RunConfig(
     game="coin",
-    world=("observation=history",),
+    options=("observation=history",),
     policy="mlp",
     hidden_size=64,
     network=NetworkConfig(activation="relu", value_scale=5.0),
@@ -29,10 +29,10 @@ _COIN = RunConfig(
     num_steps=50,
     num_updates=700,
     max_gradient_norm=1.0,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=1.5,
         past_gamma=0.9,
-        lambda_=0.4,
+        gae_lambda=0.4,
         learning_rate=0.005,
         critic_learning_rate=0.005,
         exploration=0.2,
@@ -52,15 +52,15 @@ _COIN_PPO = dataclasses.replace(
 
 _NEGOTIATION = RunConfig(
     game="negotiation",
-    world=("observation=history",),
+    options=("observation=history",),
     policy="mlp",
     hidden_size=64,
     whiten=True,
     num_games=192,
-    copies=32,
+    group_size=32,
     num_steps=50,
     max_gradient_norm=1.0,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=2.0,
         past_gamma=0.9,
         learning_rate=0.001,
@@ -105,7 +105,7 @@ PRESETS = {
             num_games=256,
             num_steps=50,
             num_updates=3000,
-            knobs=Knobs(learning_rate=0.01, exploration=0.2),
+            hyperparameters=Hyperparameters(learning_rate=0.01, exploration=0.2),
         ),
     ),
     "ipd-lola": (
@@ -116,7 +116,9 @@ PRESETS = {
             parameters="separate",
             num_steps=50,
             num_updates=100,
-            knobs=Knobs(learning_rate=1.0, lookahead_rate=1.0, exploration=0.0),
+            hyperparameters=Hyperparameters(
+                learning_rate=1.0, lookahead_rate=1.0, exploration=0.0
+            ),
         ),
     ),
     "ipd-lola-exact": (
@@ -126,7 +128,9 @@ PRESETS = {
             optimizer="sgd",
             parameters="separate",
             num_updates=100,
-            knobs=Knobs(learning_rate=1.0, lookahead_rate=1.0, exploration=0.0),
+            hyperparameters=Hyperparameters(
+                learning_rate=1.0, lookahead_rate=1.0, exploration=0.0
+            ),
         ),
     ),
     "coin": (
@@ -139,7 +143,9 @@ PRESETS = {
             _COIN,
             algorithm="loqa",
             target_rate=0.02,
-            knobs=dataclasses.replace(_COIN.knobs, beta=1.0, entropy_bonus=0.1),
+            hyperparameters=dataclasses.replace(
+                _COIN.hyperparameters, beta=1.0, entropy_bonus=0.1
+            ),
         ),
     ),
     "coin-ppo": ("PPO, every learner for itself", _COIN_PPO),

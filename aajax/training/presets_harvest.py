@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from aajax.training.config import Knobs, NetworkConfig, RunConfig
+from aajax.training.config import Hyperparameters, NetworkConfig, RunConfig
 from aajax.training.pool import Opponents
 
 # One patch for three. Apples grow back four times as fast as on the published map, in
 # episodes a tenth as long.
 _SMALL = RunConfig(
     game="harvest",
-    world=("map=tiny", "probabilities=(0.0,0.01,0.02,0.1)", "view=(4,1,3,3)"),
+    options=("map=tiny", "probabilities=(0.0,0.01,0.02,0.1)", "view=(4,1,3,3)"),
     policy="mlp",
     hidden_size=32,
     network=NetworkConfig(
@@ -25,7 +25,7 @@ _SMALL = RunConfig(
     num_updates=200,
     max_gradient_norm=1.0,
     seeds=5,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=2.0,
         gamma=0.99,
         past_gamma=0.9,
@@ -67,10 +67,10 @@ _OPEN = RunConfig(
     num_updates=34_000,
     max_gradient_norm=10.0,
     seeds=1,
-    knobs=Knobs(
+    hyperparameters=Hyperparameters(
         beta=1.0,
         gamma=0.99,
-        lambda_=0.95,
+        gae_lambda=0.95,
         learning_rate=1e-5,
         critic_learning_rate=1e-5,
         exploration=0.0,

@@ -125,7 +125,8 @@ def train(
     config: RunConfig,
     on_chunk: Callable[[int, dict], None] = lambda num_updates, row: None,
 ) -> tuple[TrainState, float]:
-    """Trains all seeds and knobs of a run at once, from its latest checkpoint.
+    """Trains all seeds and hyper-parameters of a run at once, from its latest
+    checkpoint.
 
     An interrupt (SIGINT, SIGTERM) stops after the chunk under way has been saved; a
     second one stops at once, at the loss of that chunk. Either way the run continues
@@ -151,7 +152,7 @@ def train(
       OSError: if the folder cannot be written.
     """
     began = time.monotonic()
-    knobs, trainer = knob_values(config), make_trainer(config)
+    hyperparameters, trainer = hyperparameter_values(config), make_trainer(config)
     log_path, saves = folder / "metrics.jsonl", folder / "checkpoints"
     done, state = _latest(saves, config)
     lost = diverged(folder, config, state)
@@ -166,7 +167,7 @@ def train(
     with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
-            state, numbers = advance[length](knobs, state)
+            state, numbers = advance[length](hyperparameters, state)
             numbers = jax.device_get(numbers)
             lost = _find(config, state, done, numbers) | lost
             numbers = divergence.without(numbers, lost, done)
@@ -207,14 +208,16 @@ def _find(
     config: RunConfig, state: TrainState, done: int, numbers: Metrics
 ) -> divergence.Lost:
     learners = {f"learner_{i}": x for i, x in enumerate(state.learners)}
-    return divergence.find(config, knob_settings(config), learners, done, numbers)
+    return divergence.find(
+        config, hyperparameter_settings(config), learners, done, numbers
+    )
 
 
 def _check_left(
     folder: Path, config: RunConfig, lost: divergence.Lost, done: int
 ) -> None:
     """Raises DivergenceError if nobody is left, `done` updates being saved."""
-    if len(lost) < len(knob_settings(config)) * config.seeds:
+    if len(lost) < len(hyperparameter_settings(config)) * config.seeds:
         return
     kept = f"the state after update {done} is kept in {folder / 'checkpoints'}/"
     kept = kept if done else "there was no checkpoint before"
@@ -225,40 +228,42 @@ def _latest(saves: Path, config: RunConfig) -> tuple[int, TrainState]:
     """Updates of the latest checkpoint and its state, or those of the beginning."""
     restored = checkpoint.restore_latest(saves, _template(config))
     if restored is None:
-        knobs, trainer = knob_values(config), make_trainer(config)
-        return 0, sweep.start(trainer, knobs, config.seed_list)
+        hyperparameters, trainer = hyperparameter_values(config), make_trainer(config)
+        return 0, sweep.start(trainer, hyperparameters, config.seed_list)
     return restored
 
 
-def knob_values(config: RunConfig) -> sweep.Knobs:
-    """What varies, name -> f32[K]; one knob that does not, in a plain run.
+def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
+    """What varies, name -> f32[K]; one hyper-parameter that does not, in a plain run.
 
     Names, of pasts and baselines, become their numbers in CHOICES, i32[K].
     """
-    values = config.swept or {"beta": (config.knobs.beta,)}
+    values = config.swept or {"beta": (config.hyperparameters.beta,)}
     for name in CHOICES.keys() & values.keys():
         values[name] = tuple(map(CHOICES[name].index, values[name]))
     return sweep.grid(values)
 
 
-def knob_settings(config: RunConfig) -> list[dict[str, float | str]]:
+def hyperparameter_settings(config: RunConfig) -> list[dict[str, float | str]]:
     """The same, setting by setting, with names as they were given."""
-    knobs = knob_values(config)
-    num_settings = len(next(iter(knobs.values())))
+    hyperparameters = hyperparameter_values(config)
+    num_settings = len(next(iter(hyperparameters.values())))
 
     def read(name: str, x) -> float | str:
         return CHOICES[name][int(x)] if name in CHOICES else float(x)
 
     return [
-        {name: read(name, x[k]) for name, x in knobs.items()}
+        {name: read(name, x[k]) for name, x in hyperparameters.items()}
         for k in range(num_settings)
     ]
 
 
 def _template(config: RunConfig) -> TrainState:
     """Shapes of the state of a run, [K, S, ...]."""
-    trainer, knobs = make_trainer(config), knob_values(config)
-    return jax.eval_shape(lambda: sweep.start(trainer, knobs, config.seed_list))
+    trainer, hyperparameters = make_trainer(config), hyperparameter_values(config)
+    return jax.eval_shape(
+        lambda: sweep.start(trainer, hyperparameters, config.seed_list)
+    )
 
 
 def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]:

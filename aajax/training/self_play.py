@@ -64,7 +64,7 @@ def self_play(
     *,
     num_games: int,
     num_steps: int | None = None,
-    copies: int = 1,
+    group_size: int = 1,
     opponents: Opponents | None = None,
     frozen: tuple[Policy, PyTree] | None = None,
     replay: Replay | None = None,
@@ -83,7 +83,7 @@ def self_play(
       seats: for each learner, the seats that its policy plays.
       num_games: B, games played in parallel.
       num_steps: T, steps per update; None for a whole episode.
-      copies: games that share the world's chance, as for `rollout`.
+      group_size: games that share the environment's chance, as for `rollout`.
       opponents: with them a single learner plays its `seats` against past selves, who
         take all other seats; None for none.
       frozen: a policy and its parameters, that take all other seats and do not learn:
@@ -93,17 +93,17 @@ def self_play(
       measure: what else is measured of every update's play.
 
     Raises:
-      InputError: if num_steps is None and episodes vary in length, or if copies does
-        not divide the number of games.
+      InputError: if num_steps is None and episodes vary in length, or if group_size
+        does not divide the number of games.
     """
     num_steps = num_steps or env.episode_length
     if num_steps is None:
         raise InputError(
             "num_steps is None: a number is needed, as episodes vary in length"
         )
-    if num_games % copies:
+    if num_games % group_size:
         raise InputError(
-            f"copies is {copies}: a divisor of the {num_games} games is needed"
+            f"group_size is {group_size}: a divisor of the {num_games} games is needed"
         )
     fresh = env.episode_length == num_steps
     if frozen is not None and opponents is not None:
@@ -121,13 +121,13 @@ def self_play(
             )
         others = by_group(policies[0], opponents.groups)
         table = seated([policies[0], others], [seats[0], rest])
-    world = env if fresh else AutoReset(env)
+    game = env if fresh else AutoReset(env)
 
     def deal(key: PRNGKey) -> Tables:
-        return begin(key, world, table, num_games, copies)
+        return begin(key, game, table, num_games, group_size)
 
     def play(key: PRNGKey, params: tuple, tables: Tables) -> tuple[Tables, Trajectory]:
-        return rollout(key, world, table, params, tables, num_steps, copies)
+        return rollout(key, game, table, params, tables, num_steps, group_size)
 
     def others_params(key: PRNGKey, pool: Pool | None, present: PyTree) -> tuple:
         if frozen is not None:

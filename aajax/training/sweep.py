@@ -1,4 +1,4 @@
-"""Many runs as one program: a vmap over knobs and seeds."""
+"""Many runs as one program: a vmap over hyper-parameters and seeds."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,10 @@ from aajax.learners.base import Metrics
 from aajax.training.self_play import Trainer, TrainState, continued
 from aajax.types import Array
 
-Knobs = dict[str, Array]  # name -> f32[K]
+Hyperparameters = dict[str, Array]  # name -> f32[K]
 
 
-def grid(values: Mapping[str, Sequence[float | int]]) -> Knobs:
+def grid(values: Mapping[str, Sequence[float | int]]) -> Hyperparameters:
     """All combinations of the values, the last name varying fastest: name -> f32[K].
 
     Integers make i32[K].
@@ -29,29 +29,31 @@ def grid(values: Mapping[str, Sequence[float | int]]) -> Knobs:
 
 
 def start(
-    make_trainer: Callable[[Knobs], Trainer], knobs: Knobs, seeds: Sequence[int]
+    make_trainer: Callable[[Hyperparameters], Trainer],
+    hyperparameters: Hyperparameters,
+    seeds: Sequence[int],
 ) -> TrainState:
-    """Initial states [K, S, ...] of every knob setting with every seed."""
+    """Initial states [K, S, ...] of every hyper-parameter setting with every seed."""
 
-    def init(knobs, seed):
-        return make_trainer(knobs).init(jax.random.key(seed))
+    def init(hyperparameters, seed):
+        return make_trainer(hyperparameters).init(jax.random.key(seed))
 
     over_seeds = jax.vmap(init, (None, 0))
     seeds = jnp.asarray(seeds, jnp.uint32)
-    return jax.jit(jax.vmap(over_seeds, (0, None)))(knobs, seeds)
+    return jax.jit(jax.vmap(over_seeds, (0, None)))(hyperparameters, seeds)
 
 
 def advance(
-    make_trainer: Callable[[Knobs], Trainer], num_updates: int
-) -> Callable[[Knobs, TrainState], tuple[TrainState, Metrics]]:
+    make_trainer: Callable[[Hyperparameters], Trainer], num_updates: int
+) -> Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics]]:
     """A compiled function that makes `num_updates` updates of states [K, S, ...].
 
     The states passed in are donated. Metrics come as [num_updates, K, S].
     """
 
-    def run(knobs, state):
-        return continued(make_trainer(knobs), state, num_updates)
+    def run(hyperparameters, state):
+        return continued(make_trainer(hyperparameters), state, num_updates)
 
     over_seeds = jax.vmap(run, (None, 0), (0, 1))
-    over_knobs = jax.vmap(over_seeds, (0, 0), (0, 1))
-    return jax.jit(over_knobs, donate_argnums=1)
+    over_settings = jax.vmap(over_seeds, (0, 0), (0, 1))
+    return jax.jit(over_settings, donate_argnums=1)

@@ -91,9 +91,9 @@ def test_a_sweep_reports_every_setting(tmp_path, capsys):
     sweep = ["--sweep.beta", "0", "3", "--sweep.gamma", "0.9"]
     assert cli.main(["train", "ipd", *SMALL, *sweep, "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    knobs = [setting["knobs"] for setting in summary["settings"]]
-    assert [knob["beta"] for knob in knobs] == [0, 3]
-    assert [round(knob["gamma"], 3) for knob in knobs] == [0.9, 0.9]
+    hyperparameters = [setting["hyperparameters"] for setting in summary["settings"]]
+    assert [name_["beta"] for name_ in hyperparameters] == [0, 3]
+    assert [round(name_["gamma"], 3) for name_ in hyperparameters] == [0.9, 0.9]
     printed = capsys.readouterr().out
     assert "means over 2 seeds" in printed
     for column in ("beta", "gamma", "itself", "start", "DC", "random"):
@@ -190,7 +190,7 @@ def test_list_and_help_name_everything(capsys):
         (["train", "ipd", "--payoff", "none.npy"], "payoff is 'none.npy'"),
         (
             ["train", "ipd", "--payoff", "[[[1,0,2],[0,1,2]],[[1,0,2],[0,1,2]]]"],
-            "[2, 3] actions: equal counts are needed",
+            "'separate' is needed",
         ),
         (["train", "ipd", "--game", "matching_pennies"], "'separate' is needed"),
         (["league", "nowhere"], "run is 'nowhere': a folder with a run"),
@@ -272,7 +272,7 @@ def test_a_folder_with_another_run_is_refused(trained, capsys):
     line = refused(
         *(capsys, "train", "ipd", *SMALL, "--beta", "2", "--out", trained, "--resume")
     )
-    assert "knobs.beta is 1.0 there and 2.0 here" in line
+    assert "hyperparameters.beta is 1.0 there and 2.0 here" in line
     assert "--resume" in refused(capsys, "train", "ipd", *SMALL, "--out", trained)
 
 

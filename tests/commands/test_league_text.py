@@ -176,7 +176,7 @@ def test_adapters_of_one_model(folders, tmp_path):
         for name in (run, "base")
     }
     seats = Seat(run), Seat("base")
-    matchup = Matchup(spoken.number, 0, spoken.world_seed, seats)
+    matchup = Matchup(spoken.number, 0, spoken.env_seed, seats)
     (again,) = play(game, guests, [matchup], stream(0, "league in words: answers"))
     for seat in (0, 1):
         here, there = (match.turns[seat][0].tokens for match in (again, spoken))

@@ -15,7 +15,7 @@ from rich.console import Console
 from aajax import cli, envs
 from aajax.commands import play
 from aajax.commands.seats import sit_down
-from aajax.training.config import Knobs, RunConfig, Sweep
+from aajax.training.config import Hyperparameters, RunConfig, Sweep
 from aajax.training.run import load, open_folder, train
 
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "small"
     config = RunConfig(
         **{"num_games": 8, "num_steps": 5, "num_updates": 2, "seeds": 2},
-        knobs=Knobs(learning_rate=30.0),
+        hyperparameters=Hyperparameters(learning_rate=30.0),
         sweep=Sweep(beta=(0.0, 3.0)),
     )
     with jax.numpy_dtype_promotion("standard"):
@@ -92,7 +92,7 @@ def test_a_prisoners_dilemma(capsys):
 def test_a_coin_game_is_what_its_boards_and_moves_say(capsys):
     """Each board follows from the one before, and rewards from whose coin it was."""
     seats = ["--seat", "always_cooperate", "random"]
-    world = ["--world", "height=4", "width=5"]
+    world = ["--options", "height=4", "width=5"]
     steps, end = shown(capsys, "coin", *seats, *world, "--steps", "40", "--seed", "2")
     assert len(steps) == 40
     totals = np.zeros(2)
@@ -155,7 +155,7 @@ def test_a_coin_game_is_drawn(tmp_path, capsys):
 
 def test_a_harvest_is_what_its_boards_say_and_drawn(tmp_path, capsys):
     seats = "greedy", "sustainable", "random"
-    options = ["--world", "map=tiny", "--steps", "8", "--out", tmp_path / "game.gif"]
+    options = ["--options", "map=tiny", "--steps", "8", "--out", tmp_path / "game.gif"]
     steps, _ = shown(capsys, "harvest", "--seat", *seats, *options)
     assert len(steps) == 8
     for step in steps:
@@ -254,7 +254,7 @@ def test_a_person_negotiates(says, capsys):
     world = ["utilities=high_contrast_no_sampling", "observation=history"]
     seats = ["--seat", "human", "always_cooperate"]
     steps, end = shown(
-        *(capsys, "negotiation", *seats, "--steps", "2", "--world", *world)
+        *(capsys, "negotiation", *seats, "--steps", "2", "--options", *world)
     )
     assert sum("three numbers from 0 to 5 are needed" in line for line in steps[0]) == 6
     assert steps[0][-2].split() == ["0", "human", "5", "5", "5", "+0.7"]
@@ -274,7 +274,7 @@ def test_a_person_sees_no_more_than_its_seat(says, capsys):
     world = ["observation=private", "proposals=discrete"]
     steps, _ = shown(
         *(capsys, "negotiation", "--seat", "human", "random", "--steps", "1"),
-        *("--world", *world),
+        *("--options", *world),
     )
     parts = ["pool", "own utility", "own proposal", "other proposal"]
     assert [line[:18].strip() for line in steps[0][:4]] == parts
@@ -286,7 +286,7 @@ def test_onlookers_see_the_whole_table(capsys):
     world = ["utilities=high_contrast_no_sampling", "observation=private"]
     steps, _ = shown(
         *(capsys, "negotiation", "--seat", "always_defect", "random", "--steps", "1"),
-        *("--world", *world),
+        *("--options", *world),
     )
     assert steps[0][3].split() == ["worth", "to", "0", "5", "5", "1"]
     assert steps[0][4].split() == ["worth", "to", "1", "1", "1", "5"]
@@ -340,15 +340,15 @@ def test_worlds_that_differ_are_refused(trained, tmp_path, capsys):
     assert f"seat is '{other}': the world of '{trained}' is needed" in line
     assert "without options and not sucker=-4" in line
     line = refused(
-        *(capsys, "ipd", "--seat", trained, "random", "--world", "sucker=-4")
+        *(capsys, "ipd", "--seat", trained, "random", "--options", "sucker=-4")
     )
-    assert "world is ['sucker=-4']: none is needed" in line
+    assert "options is ['sucker=-4']: none is needed" in line
     line = refused(capsys, "coin", "--seat", trained, "random")
     assert f"seat is '{trained}': a run of game 'coin' is needed" in line
-    # The same world in other words is no other world.
+    # The same environment in other words is no other environment.
     steps, _ = shown(
         *(capsys, "ipd", "--seat", other, "random"),
-        *("--world", "sucker=-4.0", "temptation=0"),
+        *("--options", "sucker=-4.0", "temptation=0"),
     )
     assert len(steps) == 5
 
@@ -368,9 +368,9 @@ def test_seeds_that_are_not_there(trained, capsys, index):
         (["ipd", "--seat", "grim", "nobody"], "seat is 'nobody': human, the folder"),
         (["ipd", "--seat", "grim", "runs/x:1"], "seat is 'runs/x:1': human"),
         (["coin", "--seat", "grim", "random"], "one of always_cooperate"),
-        (["ipd", "--world", "steps"], "world has 'steps': name=value"),
-        (["coin", "--world", "depth=2"], "game 'coin' has no such option"),
-        (["coin", "--world", "height=0"], "height is 0"),
+        (["ipd", "--options", "steps"], "options has 'steps': name=value"),
+        (["coin", "--options", "depth=2"], "game 'coin' has no such option"),
+        (["coin", "--options", "height=0"], "height is 0"),
         (["ipd", "--steps", "0"], "steps is 0: at least 1"),
         (["ipd", "--seed", "-1"], "seed is -1"),
         (["ipd", "--pause", "nan"], "pause is nan"),

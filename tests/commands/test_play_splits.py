@@ -35,7 +35,7 @@ def test_a_person_splits(shown):
     """Two items, each worth 10 to one of them: the other asks for its own alone."""
     steps = shown(
         *("split", "--seat", "always_cooperate", "human", "--steps", "2"),
-        *("--world", "values=exclusive", "num_items=2"),
+        *("--options", "values=exclusive", "num_items=2"),
         lines=["5", "5 5 5", "11 0", "1.5 0", "a b", "10, 10", "0 0"],
     )
     refusals = [

@@ -19,7 +19,7 @@ from aajax.commands import train
 from aajax.errors import DivergenceError
 from aajax.training import RunConfig, metrics, sweep
 from aajax.training import run as runs
-from aajax.training.run import knob_settings, opened
+from aajax.training.run import hyperparameter_settings, opened
 
 SMALL = ["--num-games", "8", "--num-steps", "4", "--num-updates", "3", "--seeds", "2"]
 
@@ -29,13 +29,13 @@ def evaluated(config, state):
     numbers = [float(seed) for seed in config.seed_list]
     return [
         {
-            "knobs": knobs,
+            "hyperparameters": hyperparameters,
             "mean_reward": list(numbers),
             "p_cooperate": {"start": list(numbers)},
             "measures": {"P(C | start)": list(numbers)},
             "league": {"always_defect": list(numbers)},
         }
-        for knobs in knob_settings(config)
+        for hyperparameters in hyperparameter_settings(config)
     ]
 
 
@@ -82,9 +82,9 @@ def poison(patch, lanes):
     def advance(make_trainer, num_updates):
         step = make(make_trainer, num_updates)
 
-        def run(knobs, state):
+        def run(hyperparameters, state):
             made = np.array(state.num_updates)
-            state, numbers = step(knobs, state)
+            state, numbers = step(hyperparameters, state)
             numbers = {name: np.array(x) for name, x in numbers.items()}
             for lane in lanes:
                 if made[lane] >= 1:

@@ -1,4 +1,4 @@
-"""Training, measuring and leagues in worlds that are no matrix games."""
+"""Training, measuring and leagues in environments that are no matrix games."""
 
 import dataclasses
 import json
@@ -23,20 +23,20 @@ SMALL = dataclasses.replace(
     hidden_size=4,
     network=NetworkConfig(encoder_layers=1),
     num_games=8,
-    copies=4,
+    group_size=4,
     num_steps=4,
     num_updates=1,
     seeds=2,
 )
 RUNS = {
-    "coin": dataclasses.replace(SMALL, game="coin", world=("width=2",)),
+    "coin": dataclasses.replace(SMALL, game="coin", options=("width=2",)),
     "negotiation": SMALL,
     "harvest": dataclasses.replace(
         SMALL,
         game="harvest",
-        world=("map=tiny", "num_agents=2", "view=(2,1,1,1)"),
+        options=("map=tiny", "num_agents=2", "view=(2,1,1,1)"),
         network=NetworkConfig(encoder_layers=1, channels=(2,)),
-        copies=1,
+        group_size=1,
     ),
 }
 every_world = pytest.mark.parametrize("world", RUNS)
@@ -62,7 +62,7 @@ def standard_promotion():
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A small finished run of each world."""
+    """A small finished run of each environment."""
     runs = tmp_path_factory.mktemp("runs")
     with jax.numpy_dtype_promotion("standard"):
         for world, config in RUNS.items():

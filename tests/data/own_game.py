@@ -6,10 +6,10 @@ It has rules and nothing else.
 import jax.numpy as jnp
 
 from aajax.envs import Discrete, EnvSpec
-from aajax.envs.base import in_window, static, world
+from aajax.envs.base import environment, in_window, static
 
 
-@world
+@environment
 class LowerNumber:
     num_steps: int = static(default=8)
     highest: int = static(default=3)

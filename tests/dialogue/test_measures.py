@@ -30,7 +30,7 @@ def made(game, actions, rewards, facts=(), kinds=None, **changes):
         for seat in (0, 1)
     )
     record = {
-        "game": game.name, "number": 0, "group": 0, "world_seed": 0,
+        "game": game.name, "number": 0, "group": 0, "env_seed": 0,
         "players": ("a", "b"), "adapters": (-1, -1), "turns": turns,
         "actions": actions, "rewards": rewards, "facts": list(facts),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Scripted players say what they would do in the world."""
+"""Scripted players say what they would do in the environment."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from aajax.envs.trust_and_split.players import players as trust_players
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers(TinyWords):
-    """Any world, whose actions are said as numbers."""
+    """Any environment, whose actions are said as numbers."""
 
     def scripted(self):
         return trust_players(self.env)
@@ -68,7 +68,7 @@ def test_the_policy_acts_where_a_row_only_listens():
     player = scripted_player(game, "tit_for_tat")
     rows = [Row(0, 0), Row(0, 1), Row(1, 0), Row(1, 1)]
     batch, seats = (2, 2), range(4)
-    act, world_step = jax.jit(policy.act), jax.jit(jax.vmap(env.step))
+    act, env_step = jax.jit(policy.act), jax.jit(jax.vmap(env.step))
     state, step = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(2), 2))
     memory, expected = player.start(rows), policy.initial_memory(batch)
     moods = []
@@ -87,7 +87,7 @@ def test_the_policy_acts_where_a_row_only_listens():
         assert [reply is None for reply in replies] == listens
         moods += np.ravel(memory).tolist()
         action = np.full(batch, 10, np.int32)  # greedy, which it does not forgive
-        state, step = world_step(jax.random.split(key, 2), state, action)
+        state, step = env_step(jax.random.split(key, 2), state, action)
     assert set(moods) == {True, False}
 
 

@@ -19,7 +19,7 @@ def said(step, prompt, ids):
 
 def match(*seats, trained=(True, True), rounds=2):
     return Match(
-        game="", number=0, group=0, world_seed=0, players=("a",) * len(seats),
+        game="", number=0, group=0, env_seed=0, players=("a",) * len(seats),
         adapters=(0,) * len(seats), turns=tuple(map(tuple, seats)), actions=[],
         rewards=[[0.0, 0.0]] * rounds, trained=trained,
     )  # fmt: skip

@@ -30,7 +30,7 @@ def test_both_learn_from_each_other():
     assert held(matches) == [((ME, ME), (True, True))] * 8
     assert [match.number for match in matches] == list(range(40, 48))
     assert [match.group for match in matches] == [0, 0, 1, 1, 2, 2, 3, 3]
-    seeds = [match.world_seed for match in matches]
+    seeds = [match.env_seed for match in matches]
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 4
     assert all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in seeds)
@@ -108,10 +108,10 @@ def test_all_follows_from_the_generator(past_per):
     options = {"num_matches": 64, "num_past": 4}
     assert drawn(seating, seed=1, **options) == drawn(seating, seed=1, **options)
     assert drawn(seating, seed=1, **options) != drawn(seating, seed=2, **options)
-    # The worlds do not depend on who plays.
+    # The environments do not depend on who plays.
     plain = drawn(Seating(), seed=1, **options)
     again = drawn(seating, seed=1, **options)
-    seeds = [[match.world_seed for match in one] for one in (plain, again)]
+    seeds = [[match.env_seed for match in one] for one in (plain, again)]
     assert seeds[0] == seeds[1]
 
 

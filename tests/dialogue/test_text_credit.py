@@ -192,7 +192,12 @@ def assert_close(x, y):
 @pytest.mark.parametrize("seating", ["both", "alternate"])
 def test_credits_with_a_critic(tmp_path, algorithm, seating):
     config = make_config(
-        algorithm, "discounted", seating, baseline="critic", group_size=4, lambda_=0.6
+        algorithm,
+        "discounted",
+        seating,
+        baseline="critic",
+        group_size=4,
+        gae_lambda=0.6,
     )
     oracle = Oracle()
     matches, batch, state, metrics = learned(config, played(config.seating), oracle)

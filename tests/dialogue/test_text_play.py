@@ -63,7 +63,7 @@ def test_a_match_by_hand():
     ]
     first, second = play(game, {"scribe": scribe, "other": other}, matchups, KEY)
     assert first == Match(
-        game="tiny", number=3, group=1, world_seed=8, players=("scribe", "other"),
+        game="tiny", number=3, group=1, env_seed=8, players=("scribe", "other"),
         adapters=(-1, -1), trained=(True, False), facts=[{}, {}],
         turns=(
             (
@@ -92,7 +92,7 @@ def test_a_match_by_hand():
     request, _ = other.heard[3, 1, 2]
     assert (request.text, request.kind, request.pattern) == ("word 2", None, None)
     assert scribe.heard[1, 1, 3][0].pattern == CHOICE
-    # Seats see the world: it moved in step 1, and not for words alone.
+    # Seats see the environment: it moved in step 1, and not for words alone.
     sight = [other.heard[3, 1, step][0].observation for step in range(4)]
     np.testing.assert_array_equal(sight[0], sight[1])
     np.testing.assert_array_equal(sight[2], sight[3])

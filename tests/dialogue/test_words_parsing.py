@@ -82,7 +82,8 @@ def test_what_is_said_is_read_back(game, kind, data):
     parsed = check(game, kind, game.say(kind, action))
     expected = action
     if kind == "message":
-        # A world takes of an action what it needs, or nothing where words are alone.
+        # An environment takes of an action what it needs, or nothing where words are
+        # alone.
         expected = action % 4 if game.name == "trust-and-split" else game.silent
     np.testing.assert_array_equal(parsed.action, expected)
     no_word = kind == "message" and game.name == "trust-and-split" and expected == 3

@@ -14,7 +14,7 @@ CHOICE, WORD = "<A>|<B>", "<m>[a-z]{0,5}</m>"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TinyWords(TextGame):
-    """Rounds of two steps, of which the second alone is the world's."""
+    """Rounds of two steps, of which the second alone is the environment's."""
 
     num_rounds: int = 2
     env: Environment = dataclasses.field(default_factory=prisoners_dilemma_points)

@@ -1,4 +1,4 @@
-"""A world that begins again in the step that stops it."""
+"""An environment that begins again in the step that stops it."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every registered world promises."""
+"""What every registered environment promises."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ OPTIONS = {
     "ends": {"ends": True},
     "by chance": {"continuation": CONTINUATION},
 }
-# Worlds whose episodes are only ever cut off, or end by an option of their own.
+# Environments whose episodes are only ever cut off, or end by an option of their own.
 ENDLESS = ("coin", "negotiation", "harvest", "split", "trust_and_split")
 CASES = [
     (name, ending, resets)
@@ -33,7 +33,7 @@ CASES = [
 
 
 class Play(NamedTuple):
-    """A world and random play in it, two windows long; fields [B, T, ...]."""
+    """An environment and random play in it, two windows long; fields [B, T, ...]."""
 
     env: envs.Environment
     ending: str
@@ -45,7 +45,8 @@ class Play(NamedTuple):
 
 @jax.jit
 def play_on(env, reset_keys, keys, action):
-    """The world is an argument, so that worlds of one shape are compiled once."""
+    """The environment is an argument, so that environments of one shape are compiled
+    once."""
 
     def play_one(reset_key, keys, action):
         # The scan refuses a state or time step that changes its structure.

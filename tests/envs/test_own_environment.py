@@ -33,13 +33,13 @@ def run(capsys):
 def test_rules_alone_train_play_and_resume(run, tmp_path):
     out, game = tmp_path / "run", f"{FILE}:SPEC"
     words = (*TRAIN, "--seeds", "2", "--game", game, "--out", out)
-    code, shown, said = run(*words, "--world", "highest=4")
+    code, shown, said = run(*words, "--options", "highest=4")
     assert code == 0, said
     summary = json.loads((out / "summary.json").read_text())
     assert summary["game"] == game and summary["league"] == {}
     assert set(summary["measures"]) == set()
     assert json.loads((out / "config.json").read_text())["game"] == game
-    code, _, said = run(*words, "--world", "highest=4", "--resume")
+    code, _, said = run(*words, "--options", "highest=4", "--resume")
     assert code == 0, said
     code, shown, said = run("play", game, "--seat", out, f"{out}:1", "--pause", "0")
     assert code == 0, said

@@ -308,7 +308,7 @@ def test_actions_do_not_touch_what_is_drawn():
     assert len(np.unique(values_met(one), axis=0)) > 5
 
 
-def test_knobs_can_be_mapped_over():
+def test_hyperparameters_can_be_mapped_over():
     """Two units at once, as a sweep has them."""
     units = jnp.array([1.0, 100.0])
     worlds = jax.vmap(lambda unit: envs.make("split", unit=unit))(units)

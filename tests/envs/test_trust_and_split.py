@@ -182,7 +182,8 @@ def test_a_dilemma_over_all_six_hands(asked, mean):
 
 @jax.jit
 def rounds(env, keys, actions):
-    """Hands and starters of every round, the world being played with these actions."""
+    """Hands and starters of every round, the environment being played with these
+    actions."""
 
     def play_one(keys, actions):
         state, _ = env.reset(keys[0])
@@ -282,7 +283,7 @@ def test_the_seats_are_alike():
     assert (np.asarray(here.observation[0]) != here.observation[1]).any()
 
 
-def test_knobs_can_be_mapped_over():
+def test_hyperparameters_can_be_mapped_over():
     _, state, _ = begin(num_messages=0)
 
     @jax.jit

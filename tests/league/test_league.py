@@ -63,7 +63,7 @@ REWARD = {
 
 def group(*players, names=None, num_agents=2):
     tables = jnp.stack([scripted_table(name, num_agents, 2) for name in players])
-    return Group(names or players, POLICY, (tables,) * num_agents)
+    return Group(names or players, (POLICY,) * num_agents, (tables,) * num_agents)
 
 
 def test_every_line_up_earns_what_it_should():
@@ -85,7 +85,7 @@ def test_every_line_up_earns_what_it_should():
 
 def test_every_seat_has_parameters_of_its_own():
     defect, cooperate = scripted_table(D, 2, 2)[None], scripted_table(C, 2, 2)[None]
-    player = Group(("one",), POLICY, (defect, cooperate))
+    player = Group(("one",), (POLICY,) * 2, (defect, cooperate))
     reward = play_line_ups(KEY, ENV, [player] * 2, np.array([[0, 0]]), 2, NUM_STEPS)
     np.testing.assert_allclose(reward, [[0, -3]], rtol=1e-6)
 
@@ -176,7 +176,7 @@ def test_round_robin_by_hand():
 
 
 def test_too_many_line_ups_are_refused():
-    players = Group(("one",) * 142, POLICY, (jnp.zeros((142, 5, 2)),) * 2)
+    players = Group(("one",) * 142, (POLICY,) * 2, (jnp.zeros((142, 5, 2)),) * 2)
     with pytest.raises(ValueError, match="players are 142 for 2 seats.*20000"):
         round_robin(KEY, ENV, [players], 1, NUM_STEPS)
 
@@ -205,7 +205,7 @@ def test_where_episodes_end_by_chance_nothing_is_played_beyond():
     """To cooperate at first and defect then: −1 and then −2 a step, two steps long."""
     env = envs.make("ipd", num_steps=50, continuation=0.5)
     table = jnp.eye(2)[jnp.array([0, 1, 1, 1, 1])]
-    players = Group(("one",), POLICY, (table[None],) * 2)
+    players = Group(("one",), (POLICY,) * 2, (table[None],) * 2)
     num_games = 4096
     reward = with_itself(KEY, env, players, num_games, 50)
     # Of a ratio of means: lengths have variance 2.

@@ -69,12 +69,12 @@ def not_called():
 def test_pairs_meet_in_the_same_worlds():
     pairs = pairs_of(entrants("abc"), 5, seed=1)
     assert [pair.names for pair in pairs] == [(x, y) for x in "abc" for y in "abc"]
-    worlds = {tuple(f.world_seed for f in pair.fixtures) for pair in pairs}
+    worlds = {tuple(f.env_seed for f in pair.matchups) for pair in pairs}
     assert len(worlds) == 1 and len(set(worlds.pop())) == 5
-    assert {tuple(f.group for f in pair.fixtures) for pair in pairs} == {
+    assert {tuple(f.group for f in pair.matchups) for pair in pairs} == {
         (0, 1, 2, 3, 4)
     }
-    numbers = [f.number for pair in pairs for f in pair.fixtures]
+    numbers = [f.number for pair in pairs for f in pair.matchups]
     assert numbers == list(range(45))
     assert pairs_of(entrants("abc"), 5, seed=2) != pairs
 
@@ -185,7 +185,7 @@ def test_intervals():
     mean, interval = mean_over_games(total, np.full(9, 2.0))
     low, high = stats.t.interval(0.95, 8, total.mean() / 2, stats.sem(total / 2))
     assert (mean, interval) == pytest.approx(((low + high) / 2, (high - low) / 2))
-    # Worlds in which nothing counted change nothing.
+    # Environments in which nothing counted change nothing.
     count = np.concatenate([np.full(9, 2.0), np.zeros(3)])
     padded = np.concatenate([total, np.zeros(3)])
     assert mean_over_games(padded, count) == pytest.approx((mean, interval))
@@ -199,7 +199,7 @@ def test_intervals_of_ratios_cover():
     hits = 0
     for _ in range(2000):
         count = rng.integers(0, 10, 40).astype(float)
-        # Worlds differ, so that their answers are not independent.
+        # Environments differ, so that their answers are not independent.
         chance = rng.beta(2, 6, 40)
         total = rng.binomial(count.astype(int), chance).astype(float)
         mean, interval = mean_over_games(total, count)

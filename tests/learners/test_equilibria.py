@@ -1,8 +1,8 @@
 """Which equilibria advantage alignment keeps, over all games of three steps.
 
 Both agents play an equilibrium of the stage game forever, whatever happened. Agent i
-is 0, its co-player j is 1; policies are tables with a row for every step and world
-state. See https://arxiv.org/abs/2406.14662.
+is 0, its co-player j is 1; policies are tables with a row for every step and
+environment state. See https://arxiv.org/abs/2406.14662.
 """
 
 import jax

@@ -26,7 +26,7 @@ from aajax.types import Trajectory
 
 PAYOFF = np.array([[[-1.0, -3.0], [0.0, -2.0]], [[-1.0, 0.0], [-3.0, -2.0]]])
 JOINTS = list(itertools.product(range(2), repeat=2))
-# World state s (START, CC, CD, DC, DD) is row VIEW[i][s] of seat i's table.
+# Environment state s (START, CC, CD, DC, DD) is row VIEW[i][s] of seat i's table.
 VIEW = np.array([[0, 1, 2, 3, 4], [0, 1, 3, 2, 4]])
 LOGITS = np.random.default_rng(0).normal(size=(2, 5, 2))
 POLICY = categorical_policy(nets.tabular(5, 2))
@@ -52,7 +52,7 @@ def values(gamma):
 
 class Game(NamedTuple):
     chance: float
-    states: np.ndarray  # [T], the world's
+    states: np.ndarray  # [T], the environment's
     action: np.ndarray  # [T, N]
     reward: np.ndarray  # [T, N]
     advantage: np.ndarray  # [T, N]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aajax.training import assemble, sweep
-from aajax.training.config import Knobs, RunConfig
+from aajax.training.config import Hyperparameters, RunConfig
 
 NUM_UPDATES = 120
 SEEDS = [0, 1, 2]
@@ -24,15 +24,19 @@ def train(**options):
     make_trainer = assemble.make_trainer(config)
     # Optax's Adam adds floats and integers.
     with jax.numpy_dtype_promotion("standard"):
-        knobs = sweep.grid({"beta": [config.knobs.beta]})
-        state = sweep.start(make_trainer, knobs, SEEDS)
-        state, metrics = sweep.advance(make_trainer, NUM_UPDATES)(knobs, state)
+        hyperparameters = sweep.grid({"beta": [config.hyperparameters.beta]})
+        state = sweep.start(make_trainer, hyperparameters, SEEDS)
+        state, metrics = sweep.advance(make_trainer, NUM_UPDATES)(
+            hyperparameters, state
+        )
     policy = np.asarray(jax.nn.softmax(state.learners[0].params["actor"][0]))
     return np.asarray(metrics["reward"][-1, 0]), policy[..., 0]
 
 
 def test_naive_learners_defect():
-    reward, cooperates = train(algorithm="naive", knobs=Knobs(exploration=0.0))
+    reward, cooperates = train(
+        algorithm="naive", hyperparameters=Hyperparameters(exploration=0.0)
+    )
     assert (reward < -1.8).all()
     assert (cooperates < 0.2).all()
 

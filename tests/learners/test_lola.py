@@ -19,7 +19,7 @@ from aajax.training.joint_play import fresh_games, joint_play
 from aajax.training.self_play import train
 
 DILEMMA = np.array([[[-1.0, -3.0], [0.0, -2.0]], [[-1.0, 0.0], [-3.0, -2.0]]])
-# World state s (START, CC, CD, DC, DD) is row VIEW[i][s] of seat i's table.
+# Environment state s (START, CC, CD, DC, DD) is row VIEW[i][s] of seat i's table.
 VIEW = np.array([[0, 1, 2, 3, 4], [0, 1, 3, 2, 4]])
 POLICY = categorical_policy(nets.tabular(5, 2))
 GAMMA = 0.96
@@ -146,7 +146,7 @@ def test_from_play_the_gradient_is_that_of_exact_look_ahead():
     tables = np.random.default_rng(2).normal(size=(2, 5, 2))
 
     def value(own, other, agent, alpha):
-        """V_i once the co-player has learned, in the world's view."""
+        """V_i once the co-player has learned, in the environment's view."""
 
         def both(own, other):
             pair = (own, other) if agent == 0 else (other, own)

@@ -118,7 +118,7 @@ def test_a_step_is_the_closed_form(num_agents, seats, weight, temperature):
         POLICY,
         seats=seats,
         gamma=GAMMA,
-        reach=REACH,
+        dice_lambda=REACH,
         weight=weight,
         temperature=temperature,
     )

@@ -2,8 +2,8 @@
 
 LOQA's and LOLA's ways to shape a co-player, against the alignment credit of
 https://arxiv.org/abs/2406.14662. Agent i is 0, its co-player j is 1; policies are
-tables with a row for every step and world state, so that every row is reached at one
-step alone.
+tables with a row for every step and environment state, so that every row is reached at
+one step alone.
 """
 
 from functools import partial

@@ -13,7 +13,7 @@ GAMMA = 0.9
 NUM_ROUNDS = 300
 # Cooperate is action 0, so that after START come CC, CD, DC and DD.
 DILEMMA = np.array([[[-1.0, -3.0], [0.0, -2.0]], [[-1.0, 0.0], [-3.0, -2.0]]])
-# Chance of cooperation after START, CC, CD, DC, DD in the world's view.
+# Chance of cooperation after START, CC, CD, DC, DD in the environment's view.
 COOPERATE = np.array([1.0, 1.0, 1.0, 1.0, 1.0])
 DEFECT = np.array([0.0, 0.0, 0.0, 0.0, 0.0])
 FIRST_TIT_FOR_TAT = np.array([1.0, 1.0, 0.0, 1.0, 0.0])

@@ -1,7 +1,7 @@
 """All games of a few steps of a two-player matrix game, for exact expectations.
 
-Tables are of logits f[2, T, S, A], one for each step, agent and world state: START,
-then the joint actions in the order of (a_1, a_2), for both agents alike.
+Tables are of logits f[2, T, S, A], one for each step, agent and environment state:
+START, then the joint actions in the order of (a_1, a_2), for both agents alike.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Runs of one world in one figure."""
+"""Runs of one environment in one figure."""
 
 import json
 

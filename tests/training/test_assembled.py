@@ -9,9 +9,9 @@ import pytest
 
 from aajax.policies import seated
 from aajax.rollout import begin, rollout
-from aajax.training import Knobs, NetworkConfig, RunConfig, Sweep, sweep
+from aajax.training import Hyperparameters, NetworkConfig, RunConfig, Sweep, sweep
 from aajax.training.assemble import make_env, make_policy, make_trainer
-from aajax.training.run import knob_values
+from aajax.training.run import hyperparameter_values
 
 SMALL = NetworkConfig(encoder_layers=1, blocks=1, heads=2)
 
@@ -30,9 +30,9 @@ def drawn(policy):
 
 
 def finished(config):
-    trainer, knobs = make_trainer(config), knob_values(config)
-    state = sweep.start(trainer, knobs, config.seed_list)
-    return sweep.advance(trainer, config.num_updates)(knobs, state)
+    trainer, hyperparameters = make_trainer(config), hyperparameter_values(config)
+    state = sweep.start(trainer, hyperparameters, config.seed_list)
+    return sweep.advance(trainer, config.num_updates)(hyperparameters, state)
 
 
 @pytest.mark.parametrize("memory", ["episode", "update"])
@@ -119,7 +119,9 @@ def test_what_another_seat_earns_does_not_stop_a_learner(over, learns):
         payoff=payoff, algorithm="naive", learner="ppo", parameters="separate",
         num_games=32, num_updates=40, seeds=2, num_epochs=2, num_minibatches=1,
         whiten_over=over,
-        knobs=Knobs(gamma=0.9, learning_rate=0.05, exploration=0.0, entropy_bonus=0.05),
+        hyperparameters=Hyperparameters(
+            gamma=0.9, learning_rate=0.05, exploration=0.0, entropy_bonus=0.05
+        ),
     )  # fmt: skip
     state, _ = finished(config)
     defects = jax.nn.softmax(state.learners[0].params["actor"])[..., 1].mean()
@@ -128,23 +130,24 @@ def test_what_another_seat_earns_does_not_stop_a_learner(over, learns):
 
 EXACT = RunConfig(
     algorithm="lola_exact", optimizer="sgd", parameters="separate", num_updates=20,
-    seeds=1, knobs=Knobs(gamma=0.9, learning_rate=1.0, exploration=0.0),
+    seeds=1,
+    hyperparameters=Hyperparameters(gamma=0.9, learning_rate=1.0, exploration=0.0),
 )  # fmt: skip
 
 
 def test_exact_values_know_that_a_game_may_end():
     """An end by chance is a discount."""
-    shorter = dataclasses.replace(EXACT.knobs, gamma=0.9 * 0.5)
-    ending, _ = finished(dataclasses.replace(EXACT, world=("continuation=0.5",)))
-    discounted, _ = finished(dataclasses.replace(EXACT, knobs=shorter))
+    shorter = dataclasses.replace(EXACT.hyperparameters, gamma=0.9 * 0.5)
+    ending, _ = finished(dataclasses.replace(EXACT, options=("continuation=0.5",)))
+    discounted, _ = finished(dataclasses.replace(EXACT, hyperparameters=shorter))
     endless, _ = finished(EXACT)
     actors = [s.learners[0].params["actor"] for s in (ending, discounted, endless)]
     np.testing.assert_allclose(actors[0], actors[1], rtol=1e-4, atol=1e-5)
     assert np.abs(actors[0] - actors[2]).max() > 0.01
     # Undiscounted it can be played where it ends.
-    whole = dataclasses.replace(EXACT.knobs, gamma=1.0)
+    whole = dataclasses.replace(EXACT.hyperparameters, gamma=1.0)
     state, _ = finished(
-        dataclasses.replace(EXACT, world=("continuation=0.5",), knobs=whole)
+        dataclasses.replace(EXACT, options=("continuation=0.5",), hyperparameters=whole)
     )
     assert np.isfinite(state.learners[0].params["actor"]).all()
 
@@ -152,9 +155,12 @@ def test_exact_values_know_that_a_game_may_end():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"knobs": Knobs(gamma=1.0)}, "gamma is 1.0: a number below 1 is needed"),
+        (
+            {"hyperparameters": Hyperparameters(gamma=1.0)},
+            "gamma is 1.0: a number below 1 is needed",
+        ),
         ({"sweep": Sweep(gamma=(0.9, 1.0))}, "gamma is 1.0: a number below 1"),
-        ({"world": ("ends=true",)}, "world is .*a game that goes on is needed"),
+        ({"options": ("ends=true",)}, "options is .*a game that goes on is needed"),
     ],
 )
 def test_values_that_are_not_finite_are_refused(changes, message):

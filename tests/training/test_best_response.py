@@ -29,7 +29,8 @@ def p_cooperate(config, victims):
 
 def test_it_takes_what_the_frozen_policy_gives_away(victims):
     config = dataclasses.replace(
-        CONFIG, knobs=dataclasses.replace(CONFIG.knobs, exploration=0.1)
+        CONFIG,
+        hyperparameters=dataclasses.replace(CONFIG.hyperparameters, exploration=0.1),
     )
     cooperator, defector, reciprocator = p_cooperate(config, victims)
     assert (cooperator[[0, 3]] < 0.1).all()  # DC: it meets nothing else
@@ -37,9 +38,9 @@ def test_it_takes_what_the_frozen_policy_gives_away(victims):
     assert reciprocator[0] > 0.9 and reciprocator[1] > 0.9
 
 
-def test_knobs_move_to_their_final_values(victims):
-    random = dataclasses.replace(CONFIG.knobs, entropy_bonus=10.0)
-    config = dataclasses.replace(CONFIG, knobs=random)
+def test_hyperparameters_move_to_their_final_values(victims):
+    random = dataclasses.replace(CONFIG.hyperparameters, entropy_bonus=10.0)
+    config = dataclasses.replace(CONFIG, hyperparameters=random)
     np.testing.assert_allclose(p_cooperate(config, victims), 0.5, atol=0.2)
     config = dataclasses.replace(config, final=Final(entropy_bonus=0.0))
     assert (p_cooperate(config, victims)[0, [0, 3]] < 0.3).all()

@@ -15,7 +15,7 @@ from aajax.errors import InputError
 from aajax.training import (
     PRESETS,
     Final,
-    Knobs,
+    Hyperparameters,
     NetworkConfig,
     Opponents,
     Replay,
@@ -30,7 +30,7 @@ from aajax.training.assemble import make_env, make_policy, make_trainer
 ALL_SET = [
     RunConfig(
         game="coin",
-        world=("width=4", "coins=each"),
+        options=("width=4", "coins=each"),
         payoff="payoff.npy",
         policy="gru",
         hidden_size=7,
@@ -58,10 +58,12 @@ ALL_SET = [
         max_gradient_norm=0.5,
         seeds=3,
         first_seed=4,
-        knobs=Knobs(*[0.123] * len(dataclasses.fields(Knobs))),
+        hyperparameters=Hyperparameters(
+            *[0.123] * len(dataclasses.fields(Hyperparameters))
+        ),
         final=Final(0.01, 0.02),
         sweep=Sweep(
-            **{field.name: (0.1, 0.2) for field in dataclasses.fields(Knobs)},
+            **{field.name: (0.1, 0.2) for field in dataclasses.fields(Hyperparameters)},
             past=("mean", "sign"),
             baseline=("group", "critic"),
         ),
@@ -71,7 +73,7 @@ ALL_SET = [
         parameters="separate",
         learner="ppo",
         num_games=12,
-        copies=3,
+        group_size=3,
     ),
 ]
 
@@ -114,7 +116,7 @@ def part(name, **options):
 BAD = [
     *[
         ({name: 0}, f"{name} is 0: at least 1")
-        for name in ("hidden_size", "num_games", "copies", "num_steps")
+        for name in ("hidden_size", "num_games", "group_size", "num_steps")
     ],
     *[
         ({name: 0}, f"{name} is 0: at least 1")
@@ -135,13 +137,13 @@ BAD = [
     ({"target_rate": math.nan}, "target_rate is nan: a number in [0, 1]"),
     ({"max_gradient_norm": -1.0}, "max_gradient_norm is -1.0: a number of at"),
     ({"max_gradient_norm": math.inf}, "max_gradient_norm is inf: a number of at"),
-    ({"copies": 5}, "copies is 5: a divisor of the 512 games"),
+    ({"group_size": 5}, "group_size is 5: a divisor of the 512 games"),
     ({"num_chunks": 3}, "num_chunks is 3: a divisor of the 512 games"),
     (
         {"learner": "ppo", "num_chunks": 256},
         "num_chunks is 256: a divisor of the 128 games",
     ),
-    ({"num_games": 3, "copies": 3, "learner": "ppo"}, "num_games is 3: a multiple"),
+    ({"num_games": 3, "group_size": 3, "learner": "ppo"}, "num_games is 3: a multiple"),
     (part("opponents", capacity=-1), "opponents.capacity is -1: at least 0"),
     (part("opponents", capacity=4, every=0), "opponents.every is 0: at least 1"),
     (part("opponents", capacity=4, groups=0), "opponents.groups is 0: at least 1"),
@@ -169,11 +171,20 @@ BAD = [
         "replay.capacity is 8: more than the 8 games",
     ),
     (part("replay", capacity=0), "replay.capacity is 0: at least 1"),
-    (part("replay", games=8) | {"copies": 2}, "replay.games is 8: 0 is needed where"),
+    (
+        part("replay", games=8) | {"group_size": 2},
+        "replay.games is 8: 0 is needed where",
+    ),
     (part("final", exploration=1.5), "final.exploration is 1.5: a number in"),
     (part("final", entropy_bonus=-1.0), "final.entropy_bonus is -1.0: a number"),
-    (part("knobs", reach=2.0), "knobs.reach is 2.0: a number in [0, 1]"),
-    (part("knobs", lookahead_rate=-1.0), "knobs.lookahead_rate is -1.0: a number in"),
+    (
+        part("hyperparameters", dice_lambda=2.0),
+        "hyperparameters.dice_lambda is 2.0: a number in [0, 1]",
+    ),
+    (
+        part("hyperparameters", lookahead_rate=-1.0),
+        "hyperparameters.lookahead_rate is -1.0: a number in",
+    ),
     (part("sweep", clip=[0.1, -1.0]), "sweep.clip has -1.0: a number in"),
     (part("sweep", past=["sign", "bright"]), "sweep.past has 'bright': one of disc"),
     (part("sweep", baseline=["none"]), "sweep.baseline has 'none': one of group, c"),
@@ -182,8 +193,8 @@ BAD = [
         "learner is 'ppo': 'policy_gradient' is needed with algorithm 'loqa'",
     ),
     (
-        {"algorithm": "lola", "copies": 2},
-        "copies is 2: 1 is needed with algorithm 'lola'",
+        {"algorithm": "lola", "group_size": 2},
+        "group_size is 2: 1 is needed with algorithm 'lola'",
     ),
     (
         {"algorithm": "lola"} | part("replay", games=2),
@@ -198,11 +209,11 @@ BAD = [
     ({"num_games": 2.5}, "num_games is 2.5: a whole number of at least 1 is needed"),
     ({"whiten": "yes"}, "whiten is 'yes': true or false is needed"),
     ({"policy": "lstm"}, "policy is 'lstm': one of tabular, mlp, gru, transformer"),
-    ({"world": "width=4"}, "world is 'width=4': a tuple (in JSON, a list) is needed"),
-    ({"world": [4]}, "world has 4: a text is needed"),
-    ({"gama": 0.9}, "gama is 0.9: there is no such key, only game, world, payoff"),
+    ({"world": "width=4"}, "options is 'width=4': a tuple (in JSON, a list) is needed"),
+    ({"world": [4]}, "options has 4: a text is needed"),
+    ({"gama": 0.9}, "gama is 0.9: there is no such key, only game, options, pay"),
     (part("network", layers=2), "network.layers is 2: there is no such key, only enc"),
-    ({"knobs": [1.0]}, "knobs is [1.0]: an object is needed"),
+    ({"hyperparameters": [1.0]}, "hyperparameters is [1.0]: an object is needed"),
 ]
 
 
@@ -223,12 +234,15 @@ def test_bad_values_are_named_in_one_line(record, message):
         (lambda: NetworkConfig(heads=0), "heads is 0: at least 1"),
         (lambda: Opponents(current=1.5), "current is 1.5: a number in [0, 1]"),
         (lambda: Replay(8, 8), "capacity is 8: more than the 8 games"),
-        (lambda: Knobs(beta=math.nan), "beta is nan: a number in [-1e+06, 1e+06]"),
+        (
+            lambda: Hyperparameters(beta=math.nan),
+            "beta is nan: a number in [-1e+06, 1e+06]",
+        ),
         (lambda: Sweep(past=("bright",)), "past has 'bright': one of disc"),
         (lambda: Final(exploration=2.0), "exploration is 2.0: a number in [0, 1]"),
         (
-            lambda: dataclasses.replace(RunConfig(), num_games=5, copies=2),
-            "copies is 2: a divisor of the 5 games",
+            lambda: dataclasses.replace(RunConfig(), num_games=5, group_size=2),
+            "group_size is 2: a divisor of the 5 games",
         ),
     ],
 )
@@ -244,10 +258,12 @@ def test_the_last_seeds():
 
 
 def test_what_a_record_lacks_has_its_default():
-    record = {"beta": 2.0, "network": {"heads": 2}, "knobs": {"beta": 3}}
+    record = {"beta": 2.0, "network": {"heads": 2}, "hyperparameters": {"beta": 3}}
     del record["beta"]
     config = RunConfig.from_json(record)
-    assert config == RunConfig(network=NetworkConfig(heads=2), knobs=Knobs(beta=3.0))
+    assert config == RunConfig(
+        network=NetworkConfig(heads=2), hyperparameters=Hyperparameters(beta=3.0)
+    )
 
 
 PAST_SELVES = Opponents(capacity=4)
@@ -257,22 +273,28 @@ PAST_SELVES = Opponents(capacity=4)
     ("options", "message"),
     [
         ({"game": "chess"}, "game is 'chess': one of ipd"),
-        ({"world": ("continuation",)}, "world has 'continuation': name=value is"),
-        ({"world": ("=1",)}, "world has '=1': name=value is needed"),
+        ({"options": ("continuation",)}, "options has 'continuation': name=value is"),
+        ({"options": ("=1",)}, "options has '=1': name=value is needed"),
         (
-            {"world": ("width=4",)},
-            "world has width=4: game 'ipd' has no such option, only",
+            {"options": ("width=4",)},
+            "options has width=4: game 'ipd' has no such option, only",
         ),
         (
-            {"game": "coin", "world": ("width=x",)},
-            "world has width=x: a whole number is",
+            {"game": "coin", "options": ("width=x",)},
+            "options has width=x: a whole number is",
         ),
-        ({"world": ("ends=no",)}, "world has ends=no: true or false is needed"),
-        ({"world": ("reward=nan",)}, "world has reward=nan: a finite number is needed"),
-        ({"world": ("reward=1", "reward=2")}, "world has reward twice: once is needed"),
+        ({"options": ("ends=no",)}, "options has ends=no: true or false is needed"),
         (
-            {"game": "harvest", "world": ("view=1,2",)},
-            "world has view=1,2: 4 values with commas between them are needed",
+            {"options": ("reward=nan",)},
+            "options has reward=nan: a finite number is needed",
+        ),
+        (
+            {"options": ("reward=1", "reward=2")},
+            "options has reward twice: once is needed",
+        ),
+        (
+            {"game": "harvest", "options": ("view=1,2",)},
+            "options has view=1,2: 4 values with commas between them are needed",
         ),
         (
             {"game": "coin", "payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]"},
@@ -284,22 +306,22 @@ PAST_SELVES = Opponents(capacity=4)
         ),
         ({"payoff": "[[[1e300]]]"}, "payoff is '[[[1e300]]]': finite numbers of float"),
         (
-            {"game": "coin", "world": ("width=2.5",)},
-            "world has width=2.5: a whole number",
+            {"game": "coin", "options": ("width=2.5",)},
+            "options has width=2.5: a whole number",
         ),
-        ({"world": ("num_steps=5",)}, "world has num_steps=5: the option"),
+        ({"options": ("num_steps=5",)}, "options has num_steps=5: the option"),
         (
-            {"payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]", "world": ("width=4",)},
-            "world has width=4: game 'ipd' has no such option, only ends, continuation",
+            {"payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]", "options": ("width=4",)},
+            "options has width=4: game 'ipd' has no such option, only ends, ",
         ),
-        ({"world": ("continuation=2",)}, "continuation is 2.0: a probability in"),
+        ({"options": ("continuation=2",)}, "continuation is 2.0: a probability in"),
         (
             {"game": "negotiation", "policy": "mlp", "algorithm": "loqa"},
             "algorithm is 'loqa': a game of few actions is needed",
         ),
         ({"game": "negotiation"}, "policy is 'tabular': 'mlp' or 'gru' is needed"),
         (
-            {"game": "negotiation", "world": ("proposals=discrete",)},
+            {"game": "negotiation", "options": ("proposals=discrete",)},
             "policy is 'tabular': 'mlp' or 'gru' is needed",
         ),
         (
@@ -319,7 +341,7 @@ PAST_SELVES = Opponents(capacity=4)
             "opponents.capacity is 4: 0 is needed where every seat learns on its own",
         ),
         (
-            {"opponents": PAST_SELVES, "world": ("continuation=0.9",)},
+            {"opponents": PAST_SELVES, "options": ("continuation=0.9",)},
             "opponents is Opponents(capacity=4",
         ),
         (
@@ -327,7 +349,7 @@ PAST_SELVES = Opponents(capacity=4)
             "opponents.seats is 2: fewer than the 2 seats are needed",
         ),
         (
-            {"game": "harvest", "policy": "mlp", "world": ("view=(4,1,3,3)",)}
+            {"game": "harvest", "policy": "mlp", "options": ("view=(4,1,3,3)",)}
             | {"network": NetworkConfig(channels=(2, 2, 2))},
             "network.channels is (2, 2, 2): at most 2 numbers are needed for planes "
             "of 6 x 7 cells",
@@ -346,7 +368,7 @@ def test_options_of_a_world_are_numbers_or_words():
     env = make_env(
         RunConfig(
             game="coin",
-            world=("width=4", "gain=0.5", "coins=each"),
+            options=("width=4", "gain=0.5", "coins=each"),
             num_steps=6,
         )
     )
@@ -387,21 +409,23 @@ def test_real_numbers_are_drawn_and_explored_as_asked(proposals, explore):
     assert is_uniform == (explore == "soft")
 
 
-def test_knobs_move_from_30_to_90_percent_of_a_run(monkeypatch):
+def test_hyperparameters_move_from_30_to_90_percent_of_a_run(monkeypatch):
     config = RunConfig(
         num_updates=100,
-        knobs=Knobs(exploration=0.5, entropy_bonus=1.0),
+        hyperparameters=Hyperparameters(exploration=0.5, entropy_bonus=1.0),
         final=Final(exploration=0.1, entropy_bonus=0.4),
     )
 
-    def show_knobs(env, policies, learners, seats, **options):
+    def show_hyperparameters(env, policies, learners, seats, **options):
         return Trainer(lambda key: learners[0], lambda state: (state, learners[0]))
 
     monkeypatch.setattr(assemble, "make_policy", lambda config, env, epsilon: epsilon)
     monkeypatch.setattr(
-        assemble, "make_learner", lambda config, epsilon, knobs, seats: (epsilon, knobs)
+        assemble,
+        "make_learner",
+        lambda config, epsilon, hyperparameters, seats: (epsilon, hyperparameters),
     )
-    monkeypatch.setattr(assemble, "self_play", show_knobs)
+    monkeypatch.setattr(assemble, "self_play", show_hyperparameters)
     trainer = make_trainer(config)({"beta": 7.0})
     assert trainer.init(None)[0] == 0.5
     for done, exploration, entropy_bonus in [
@@ -413,9 +437,13 @@ def test_knobs_move_from_30_to_90_percent_of_a_run(monkeypatch):
         (99, 0.1, 0.4),
     ]:
         state = types.SimpleNamespace(num_updates=jnp.int32(done))
-        epsilon, knobs = trainer.update(state)[1]
+        epsilon, hyperparameters = trainer.update(state)[1]
         np.testing.assert_allclose(epsilon, exploration, rtol=1e-6)
-        np.testing.assert_allclose(knobs["exploration"], exploration, rtol=1e-6)
-        np.testing.assert_allclose(knobs["entropy_bonus"], entropy_bonus, rtol=1e-6)
-        assert knobs["beta"] == 7.0
-        assert knobs["gamma"] == config.knobs.gamma
+        np.testing.assert_allclose(
+            hyperparameters["exploration"], exploration, rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            hyperparameters["entropy_bonus"], entropy_bonus, rtol=1e-6
+        )
+        assert hyperparameters["beta"] == 7.0
+        assert hyperparameters["gamma"] == config.hyperparameters.gamma

@@ -63,9 +63,9 @@ def poison(monkeypatch):
         def advance(make_trainer, num_updates):
             step = make(make_trainer, num_updates)
 
-            def run_and_spoil(knobs, state):
+            def run_and_spoil(hyperparameters, state):
                 made = np.array(state.num_updates)
-                state, numbers = step(knobs, state)
+                state, numbers = step(hyperparameters, state)
                 numbers = {name: np.array(x) for name, x in numbers.items()}
                 learner = state.learners[0]
                 actor = np.array(learner.params["actor"])
@@ -143,7 +143,7 @@ def test_one_diverges_and_the_others_never_know(
     assert line.startswith(LINE + what) and line.endswith("; all others go on")
     (record,) = noted(folder)
     assert (record["lane"], record["seed"]) == ([1, 1], 8)
-    assert (record["knobs"], record["update"]) == ({"beta": 1.5}, 4)
+    assert (record["hyperparameters"], record["update"]) == ({"beta": 1.5}, 4)
 
     rows = metrics.read_rows(folder / "metrics.jsonl")
     text = (folder / "metrics.jsonl").read_text()

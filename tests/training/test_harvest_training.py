@@ -14,7 +14,7 @@ from aajax.training.assemble import make_env, make_policy, make_trainer, seat_gr
 
 TINY = RunConfig(
     game="harvest",
-    world=("map=tiny", "view=(1,1,1,1)", "time_out=1"),
+    options=("map=tiny", "view=(1,1,1,1)", "time_out=1"),
     hidden_size=4,
     network=NetworkConfig(encoder_layers=1, channels=(2,), blocks=1, heads=2),
     policy="mlp",
@@ -76,7 +76,7 @@ def test_a_run_with_past_selves_in_the_last_seat():
         opponents=Opponents(capacity=2, every=1, groups=1, seats=1),
         episode_steps=12,
         memory="update",
-        knobs=dataclasses.replace(TINY.knobs, learning_rate=0.1),
+        hyperparameters=dataclasses.replace(TINY.hyperparameters, learning_rate=0.1),
     )
     assert seat_groups(config, make_env(config)) == [[0, 1]]
     trainer = make_trainer(config)({})

@@ -83,14 +83,14 @@ def test_a_trainer_hands_over_states_and_fresh_keys():
 def test_runs_can_be_swept():
     payoff = jnp.array([[[-1.0, -3.0], [0.0, -2.0]], [[-1.0, 0.0], [-3.0, -2.0]]])
 
-    def make(knobs):
-        rate = knobs["lookahead_rate"]
+    def make(hyperparameters):
+        rate = hyperparameters["lookahead_rate"]
         learner = lola_exact(payoff, 0.96, optax.sgd(1.0), lookahead_rate=rate)
         return joint_play(learner)
 
-    knobs = sweep.grid({"lookahead_rate": [0.0, 1.0]})
-    state = sweep.start(make, knobs, [0, 1, 2])
-    state, metrics = sweep.advance(make, 30)(knobs, state)
+    hyperparameters = sweep.grid({"lookahead_rate": [0.0, 1.0]})
+    state = sweep.start(make, hyperparameters, [0, 1, 2])
+    state, metrics = sweep.advance(make, 30)(hyperparameters, state)
     reward = metrics["reward"]
     assert reward.shape == (30, 2, 3)
     assert (reward[-1, 0] < -1.9).all()

@@ -46,7 +46,7 @@ class Silent:
 
 
 class Heard:
-    """Chance by what it is for: keys, worlds, and first draws of generators."""
+    """Chance by what it is for: keys, environments, and first draws of generators."""
 
     def __init__(self):
         self.keys, self.worlds, self.draws = {}, {}, {}
@@ -54,12 +54,12 @@ class Heard:
     def play(self, name):
         """A `play` that notes what it would be played with."""
 
-        def play(game, players, fixtures, key, shuffled=()):
-            numbers = np.array([fixture.number for fixture in fixtures], np.uint32)
+        def play(game, players, matchups, key, shuffled=()):
+            numbers = np.array([matchup.number for matchup in matchups], np.uint32)
             seats = tables._match_keys(key, numbers, 2)
             steps = [bits(tables._step_keys(seats, np.uint32(t))) for t in range(3)]
             self.keys[name] = bits(key).union(*steps)
-            self.worlds[name] = {fixture.world_seed for fixture in fixtures}
+            self.worlds[name] = {matchup.env_seed for matchup in matchups}
             raise EnoughError
 
         return play
@@ -159,7 +159,7 @@ def test_no_two_uses_share_chance(heard):
             key
             for seed in seeds
             for step in range(3)
-            for key in bits(tables._world_key(seed, np.uint32(step)))
+            for key in bits(tables._env_key(seed, np.uint32(step)))
         }
     }
     assert len(worlds["worlds"]) == 3 * len(seeds)

@@ -20,7 +20,7 @@ from aajax.policies import Policy, PolicyOutput
 from aajax.training import NetworkConfig, Opponents, Replay, RunConfig, self_play, sweep
 from aajax.training import pool as pools
 from aajax.training.assemble import make_trainer, seat_groups
-from aajax.training.run import knob_values
+from aajax.training.run import hyperparameter_values
 from aajax.training.self_play import train
 
 DEFECT = 1
@@ -233,12 +233,12 @@ def test_rings_are_written_in_place(num_seeds, num_groups):
         num_steps=4,
         seeds=num_seeds,
     )
-    make, knobs = make_trainer(config), knob_values(config)
-    state = jax.eval_shape(lambda: sweep.start(make, knobs, config.seed_list))
+    make, hyperparameters = make_trainer(config), hyperparameter_values(config)
+    state = jax.eval_shape(lambda: sweep.start(make, hyperparameters, config.seed_list))
     rings = jax.tree.leaves((state.pool.members, state.store.games))
     assert {x.shape[:3] for x in rings} == {(1, num_seeds, 2**14)}
     num_bytes = sum(x.size * x.dtype.itemsize for x in rings)
-    compiled = sweep.advance(make, 3).lower(knobs, state).compile()
+    compiled = sweep.advance(make, 3).lower(hyperparameters, state).compile()
     used = compiled.memory_analysis()
     assert used.alias_size_in_bytes > num_bytes  # they are the donated ones
     assert used.temp_size_in_bytes < num_bytes / 20

@@ -18,7 +18,7 @@ from aajax import envs, learners, nets, policies
 from aajax.learners import advantages
 from aajax.training import (
     Final,
-    Knobs,
+    Hyperparameters,
     NetworkConfig,
     Opponents,
     Replay,
@@ -41,7 +41,8 @@ RECURRENT = dataclasses.replace(
     baseline="critic",
 )
 SEPARATE = dataclasses.replace(SMALL, parameters="separate")
-# Past selves, earlier games, a target critic and a knob that moves, all at once.
+# Past selves, earlier games, a target critic and a hyper-parameter that moves, all at
+# once.
 PAST = dataclasses.replace(
     SMALL,
     algorithm="loqa",
@@ -183,8 +184,13 @@ def test_rows_that_a_crash_cut_short_or_left_ahead_are_dropped(tmp_path):
 def test_a_sweep_equals_its_runs_one_by_one(finished, tmp_path):
     _, swept = finished(SWEPT)
     for k, (beta, gamma) in enumerate([(0, 0.5), (0, 0.9), (1, 0.5), (1, 0.9)]):
-        knobs = dataclasses.replace(SMALL.knobs, beta=float(beta), gamma=gamma)
-        alone = run(tmp_path / str(k), dataclasses.replace(SMALL, knobs=knobs))
+        hyperparameters = dataclasses.replace(
+            SMALL.hyperparameters, beta=float(beta), gamma=gamma
+        )
+        alone = run(
+            tmp_path / str(k),
+            dataclasses.replace(SMALL, hyperparameters=hyperparameters),
+        )
         for x, y in zip(
             jax.tree.leaves(swept.learners[0].params),
             jax.tree.leaves(alone.learners[0].params),
@@ -206,8 +212,10 @@ def test_seeds_are_reproducible_and_independent_of_their_company(finished, tmp_p
 def test_a_folder_that_does_not_fit_is_refused_and_left_alone(finished, tmp_path):
     shutil.copytree(finished(SMALL)[0], tmp_path / "run")
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    other = dataclasses.replace(SMALL, knobs=Knobs(beta=3.0))
-    with pytest.raises(ValueError, match=r"knobs\.beta is 1\.0 there and 3\.0 here"):
+    other = dataclasses.replace(SMALL, hyperparameters=Hyperparameters(beta=3.0))
+    with pytest.raises(
+        ValueError, match=r"hyperparameters\.beta is 1\.0 there and 3\.0 here"
+    ):
         open_folder(tmp_path / "run", "test", other, resume=True)
     with pytest.raises(ValueError, match="--resume"):
         open_folder(tmp_path / "run", "test", SMALL, resume=False)
@@ -264,8 +272,8 @@ def test_a_bad_config_names_argument_value_and_what_is_accepted(options, message
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Knobs(beta=float("nan")), "beta is nan: a number in"),
-        (lambda: Knobs(gamma=1.5), r"gamma is 1\.5: a number in \[0, 1\]"),
+        (lambda: Hyperparameters(beta=float("nan")), "beta is nan: a number in"),
+        (lambda: Hyperparameters(gamma=1.5), r"gamma is 1\.5: a number in \[0, 1\]"),
         (lambda: Sweep(exploration=(0.1, 2.0)), r"exploration has 2\.0"),
     ],
 )

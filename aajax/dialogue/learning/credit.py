@@ -4,7 +4,8 @@
     A_i,t = R_i,t − mean of R_i,t over comparable matches
     c_i,t by `ops.alignment`, as for small networks
 
-Matches are comparable that have equal worlds, or all of them, and in which a seat is
+Matches are comparable that have equal environments, or all of them, and in which a seat
+is
 held alike: by who learns, or by somebody else.
 
 Source: https://arxiv.org/abs/2511.19405.
@@ -71,7 +72,7 @@ def comparable(
     """Which matches each seat is compared in, i32[M, N].
 
     Two matches have equal numbers in a seat if in both, or in neither, a learner holds
-    it, and, with "group", their worlds are equal.
+    it, and, with "group", their environments are equal.
     """
     group = np.array([match.group for match in matches])
     trained = np.array([match.trained for match in matches])

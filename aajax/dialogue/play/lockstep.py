@@ -1,7 +1,7 @@
 """Many tables in lockstep: whoever is asked at a step answers in one batch.
 
-A match depends on nothing but its players, its world's seed and its own key: not on
-which other matches are played beside it, unless answers are shuffled.
+A match depends on nothing but its players, its environment's seed and its own key: not
+on which other matches are played beside it, unless answers are shuffled.
 """
 
 import functools
@@ -36,15 +36,15 @@ class Matchup(NamedTuple):
 
     Attributes:
       number: unique within a call of `play`; the players' chance follows from it.
-      group: of matches with equal worlds.
-      world_seed: the world's chance follows from it, whatever the players do.
+      group: of matches with the same environment seed.
+      world_seed: the environment's chance follows from it, whatever the players do.
       seats: who sits where.
       trained: [N], which seats a learner learns from.
     """
 
     number: int
     group: int
-    world_seed: int
+    env_seed: int
     seats: tuple[Seat, ...]
     trained: tuple[bool, ...] = ()
 
@@ -83,7 +83,7 @@ def play(
             raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
         if len(matchups) < 2:
             raise InputError("matchups is one match: two or more are needed to shuffle")
-    seeds = np.array([matchup.world_seed for matchup in matchups], np.uint32)
+    seeds = np.array([matchup.env_seed for matchup in matchups], np.uint32)
     numbers = np.array([matchup.number for matchup in matchups], np.uint32)
     match_keys = _match_keys(key, numbers, game.env.num_agents)
     held = _held(matchups)
@@ -93,9 +93,9 @@ def play(
     }
     records = [_Record(game, matchup) for matchup in matchups]
     state, observation = jax.device_get(_reset(game.env, seeds))
-    world_step = 0
+    env_step = 0
     for step in range(game.num_rounds * len(game.steps)):
-        of_world = game.steps[step % len(game.steps)]
+        is_action = game.steps[step % len(game.steps)]
         own_state = [
             jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
         ]
@@ -107,7 +107,7 @@ def play(
         replies: dict[tuple[int, int], Reply | None] = {}
         for name, places in held.items():
             requests = [
-                _request(game, asks[b][i], observation[b, i], of_world)
+                _request(game, asks[b][i], observation[b, i], is_action)
                 for b, i, _ in places
             ]
             tables, seats = np.array([place[:2] for place in places]).T
@@ -124,11 +124,11 @@ def play(
                 for b, (record, own) in enumerate(zip(records, asks, strict=True))
             ]
         )
-        if of_world:
+        if is_action:
             state, observation, reward = jax.device_get(
-                _step(game.env, seeds, np.uint32(world_step), state, joint)
+                _step(game.env, seeds, np.uint32(env_step), state, joint)
             )
-            world_step += 1
+            env_step += 1
             for record, earned in zip(records, reward, strict=True):
                 record.earn(earned)
     return [record.match() for record in records]
@@ -186,7 +186,7 @@ class _Record:
             game=self.game.name,
             number=matchup.number,
             group=matchup.group,
-            world_seed=matchup.world_seed,
+            env_seed=matchup.env_seed,
             players=tuple(seat.player for seat in matchup.seats),
             adapters=tuple(seat.adapter for seat in matchup.seats),
             turns=tuple(map(tuple, self.turns)),
@@ -238,10 +238,10 @@ def _dealt_out(
 
 
 def _request(
-    game: TextGame, ask: Ask, observation: np.ndarray, of_world: bool
+    game: TextGame, ask: Ask, observation: np.ndarray, is_action: bool
 ) -> Request:
     pattern = None if ask.kind is None else game.patterns[ask.kind]
-    return Request(ask.text, ask.kind, pattern, observation, of_world)
+    return Request(ask.text, ask.kind, pattern, observation, is_action)
 
 
 def _turn(game: TextGame, step: int, ask: Ask, reply: Reply | None) -> tuple:
@@ -256,20 +256,20 @@ def _turn(game: TextGame, step: int, ask: Ask, reply: Reply | None) -> tuple:
 
 @jax.jit
 def _reset(env: PyTree, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
-    state, time_step = jax.vmap(lambda seed: env.reset(_world_key(seed, 0)))(seeds)
+    state, time_step = jax.vmap(lambda seed: env.reset(_env_key(seed, 0)))(seeds)
     return state, time_step.observation
 
 
 @jax.jit
 def _step(env, seeds, step, state, joint) -> tuple[PyTree, PyTree, PyTree]:
     def one(seed, state, action):
-        return env.step(_world_key(seed, step + 1), state, action)
+        return env.step(_env_key(seed, step + 1), state, action)
 
     state, time_step = jax.vmap(one)(seeds, state, joint)
     return state, time_step.observation, time_step.reward
 
 
-def _world_key(seed, step) -> PRNGKey:
+def _env_key(seed, step) -> PRNGKey:
     return stream(jax.random.key(seed), "world of a match", step)
 
 

@@ -47,17 +47,17 @@ class Match:
     Attributes:
       game: its name.
       number: of the match, unique within an iteration or a league.
-      group: matches of equal groups have equal worlds.
-      world_seed: of the world's chance.
+      group: matches of one group have the same environment seed.
+      world_seed: of the environment's chance.
       players: name of who sat in each seat.
       adapters: which adapter spoke in each seat, −1 for none; in training 0 for who
         learns, and N for the past self of N iterations.
       turns: [seat][step].
-      actions: [step][seat], as the world took them, a number or a list of numbers; of
-        steps that are words alone too, where the world took none.
+      actions: [step][seat], as the environment took them, a number or a list of
+        numbers; of steps that are words alone too, where the environment took none.
       rewards: [round][seat], raw points.
-      facts: [round], the world's own numbers at the start of a round by name, such as
-        values or hands.
+      facts: [round], the environment's own numbers at the start of a round by name,
+        such as values or hands.
       advantages, credits: [round][seat], where a learner computed them, else None;
         None for a seat that is not trained.
       trained: [seat], whether a learner learned from it.
@@ -66,7 +66,7 @@ class Match:
     game: str
     number: int
     group: int
-    world_seed: int
+    env_seed: int
     players: tuple[str, ...]
     adapters: tuple[int, ...]
     turns: tuple[tuple[Turn, ...], ...]
@@ -125,6 +125,8 @@ def _match(record: dict) -> Match:
     turns = tuple(tuple(map(_turn, seat)) for seat in record.pop("turns"))
     for name in ("players", "adapters", "trained"):
         record[name] = tuple(record[name])
+    if "world_seed" in record:  # as the files of earlier versions call it
+        record["env_seed"] = record.pop("world_seed")
     record["rewards"] = [_numbers(row) for row in record["rewards"]]
     return Match(turns=turns, **record)
 

@@ -2,7 +2,7 @@
 
 Each measure is a total over a count, rounds in which a seat cooperated over all rounds
 for instance, kept for every match and seat: so that any matches, seats or groups of
-matches with equal worlds can be summed up, and intervals be had over them.
+matches with the same environment seed can be summed up, and intervals be had over them.
 """
 
 from collections.abc import Sequence

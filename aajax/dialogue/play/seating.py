@@ -56,7 +56,7 @@ def matchups(
       seating: rules.
       rng: consumed.
       num_matches: M.
-      group_size: matches with equal worlds, in a row.
+      group_size: matches with the same environment seed, in a row.
       past: adapters that past selves speak with, above 0.
       first_number: of the matches.
 

@@ -34,15 +34,16 @@ class Request(NamedTuple):
       text: in words.
       kind: of the answer that is asked for; None where the row only listens.
       pattern: regular expression of that answer; None where the row only listens.
-      observation: f32[...], what the seat sees in the array world.
-      of_world: whether the world takes a step on the answers, or it is words alone.
+      observation: f32[...], what the seat sees in the array environment.
+      of_world: whether the environment takes a step on the answers, or it is words
+        alone.
     """
 
     text: str
     kind: str | None
     pattern: str | None
     observation: np.ndarray
-    of_world: bool = True
+    is_action: bool = True
 
 
 class Tokens(NamedTuple):

@@ -1,6 +1,7 @@
-"""The scripted players of a world at its text table.
+"""The scripted players of an environment at its text table.
 
-They see the numbers of the world, do what they would do there, and say it in words.
+They see the numbers of the environment, do what they would do there, and say it in
+words.
 """
 
 import dataclasses
@@ -17,10 +18,10 @@ from aajax.types import Array, PRNGKey, PyTree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScriptedPlayer:
-    """A `Player` that knows the world alone; made by `scripted_player`.
+    """A `Player` that knows the environment alone; made by `scripted_player`.
 
     What it remembers is the policy's memory, [R, ...]. The policy acts at every step,
-    also at those where a row only listens, so that its memory is as in the world.
+    also at those where a row only listens, so that its memory is as in the environment.
 
     Attributes:
       game: what it is played in.
@@ -44,8 +45,8 @@ class ScriptedPlayer:
             return memory, []
         observation = np.stack([request.observation for request in requests])
         action, after = self.act(self.params, keys, observation, memory)
-        # Who has seen nothing new of the world must not take it for another step.
-        memory = after if requests[0].of_world else memory
+        # Who has seen nothing new of the environment must not take it for another step.
+        memory = after if requests[0].is_action else memory
         replies = [
             None if request.kind is None else Reply(self.game.say(request.kind, own))
             for request, own in zip(requests, np.asarray(action), strict=True)
@@ -54,13 +55,13 @@ class ScriptedPlayer:
 
 
 def scripted_names(game: TextGame) -> tuple[str, ...]:
-    """The players that `scripted_player` knows, those of the world first."""
+    """The players that `scripted_player` knows, those of the environment first."""
     there = game.scripted()
     return () if there is None else (*there.names, *game.aliases())
 
 
 def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
-    """The player called `name` in the game's world, or by an alias.
+    """The player called `name` in the game's environment, or by an alias.
 
     Raises:
       InputError: if there is no such player.

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Discrete, in_window, static, world
+from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
@@ -67,7 +67,7 @@ class Pickups(NamedTuple):
     other: Array
 
 
-@world
+@environment
 class CoinGame:
     """Build it with `coin_game`, which checks its arguments."""
 

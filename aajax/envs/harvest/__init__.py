@@ -1,4 +1,4 @@
-"""Commons Harvest: Open, of Melting Pot, as a pure world; see `harvest.env`."""
+"""Commons Harvest: Open, of Melting Pot, as a pure environment; see `harvest.env`."""
 
 from aajax.envs.harvest.env import CommonsHarvest, HarvestState, commons_harvest
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Discrete, static, world
+from aajax.envs.base import Discrete, environment, static
 from aajax.envs.harvest import observe, rules
 from aajax.envs.harvest.layout import MAPS, SEATS, Layout, parse
 from aajax.errors import InputError
@@ -60,7 +60,7 @@ class HarvestState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class CommonsHarvest:
     """Build it with `commons_harvest`, which checks its arguments.
 

@@ -49,7 +49,7 @@ def shots(env: CommonsHarvest, observation: Array, action: Array) -> Array:
     """Who fires a beam, bool[...]: who zaps and can.
 
     Args:
-      env: the world.
+      env: the environment.
       observation: f32[..., C · H · W].
       action: i32[...].
     """

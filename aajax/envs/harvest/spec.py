@@ -19,6 +19,7 @@ SPEC = EnvSpec(
     "Commons Harvest: Open: apples grow back only where some are left.",
     commons_harvest,
     players=players,
+    planes=lambda env: env.plane_shape,
     measures=of_episodes,
     view=view,
     training_measures=while_training,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Discrete, static, world
+from aajax.envs.base import Discrete, environment, static
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
 
@@ -35,7 +35,7 @@ class MatrixState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class IteratedMatrixGame:
     """Build it with `matrix_game` or a named game; both check their arguments."""
 

@@ -95,10 +95,10 @@ def scripted_table(name: str, num_agents: int, num_actions: int) -> Array:
 
 
 def players(env: IteratedMatrixGame) -> Players:
-    """The scripted players."""
+    """The scripted players; none where seats have different numbers of actions."""
     counts = env.action_counts
     return Players(
         memory_one(),
-        SCRIPTED,
+        SCRIPTED if len(set(counts)) == 1 else (),
         lambda name: scripted_table(name, len(counts), counts[0]),
     )

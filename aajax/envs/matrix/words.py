@@ -140,7 +140,7 @@ def matrix_words(
     answered, word for word. How many rounds there are nobody is told.
 
     Args:
-      name: one of MATRIX_GAMES, whose points are the world's own: the prisoner's
+      name: one of MATRIX_GAMES, whose points are the environment's own: the prisoner's
         dilemma in 3, 0, 5 and 1.
       payoff: f32[2, 2], what one earns by its own choice and the other's, in place of
         these.

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aajax.envs.base import Box, MultiDiscrete, in_window, static, world
+from aajax.envs.base import Box, MultiDiscrete, environment, in_window, static
 from aajax.envs.negotiation.rules import RULES
 from aajax.envs.negotiation.utilities import (
     MOST,
@@ -96,7 +96,7 @@ OBSERVATIONS = {
 }
 
 
-@world
+@environment
 class NegotiationGame:
     """Build it with `negotiation`, which checks its arguments."""
 
@@ -325,7 +325,7 @@ def stakes_seen(env: NegotiationGame, observation: Array) -> Stakes:
     """The stakes by the observations f32[..., O] of one agent, itself first.
 
     Raises:
-      InputError: if the world's observation shows too little.
+      InputError: if the environment's observation shows too little.
     """
     parts = env.read(observation)
     needed = "pool", "own_utility", "other_utility"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aajax.envs import negotiation as negotiation_world
+from aajax.envs import negotiation as negotiation_env
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
 from aajax.envs.negotiation.players import players
 from aajax.envs.negotiation.utilities import MOST, NUM_AGENTS, NUM_ITEMS
@@ -128,7 +128,7 @@ class DealOrNoDealWords(TextGame):
         }
 
     def parse(self, kind: str, text: str) -> Parsed:
-        """Reads any text; to the world a message means nothing, whatever it says."""
+        """Reads any text; a message means nothing to the environment."""
         if kind == "message":
             valid = re.fullmatch(self.patterns[kind], text) is not None
             return Parsed(self.silent.copy(), valid)
@@ -226,7 +226,7 @@ def deal_or_no_deal(
     check_message_chars(message_chars)
     check_whole("num_messages", num_messages, 0)
     check_whole("num_rounds", num_rounds)
-    env = negotiation_world.negotiation(
+    env = negotiation_env.negotiation(
         utilities="deal_or_no_deal",
         rule="exact_match",
         proposals="discrete",

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs import centred
-from aajax.envs.base import MultiDiscrete, in_window, static, world
+from aajax.envs.base import MultiDiscrete, environment, in_window, static
 from aajax.envs.split.values import MOST_ITEMS, SAMPLERS, Sampler
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
@@ -55,7 +55,7 @@ class SplitState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class Split:
     """Build it with `split`, which checks its arguments."""
 

@@ -1,8 +1,8 @@
 """Scripted players of Split, who know nothing but what they see.
 
-"always_cooperate" and "always_defect", named as in other worlds, are what the paper
-calls the welfare-maximising and the greedy player. Who plays is a number, the parameter
-of one policy, `scripted`, so that a league can stack and vmap players.
+"always_cooperate" and "always_defect", named as in other environments, are what the
+paper calls the welfare-maximising and the greedy player. Who plays is a number, the
+parameter of one policy, `scripted`, so that a league can stack and vmap players.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """

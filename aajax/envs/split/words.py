@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aajax.envs import split as split_world
+from aajax.envs import split as split_env
 from aajax.envs.spec import Players
 from aajax.envs.split import STOCK, Round, Split, SplitState, check_whole
 from aajax.envs.split.players import players
@@ -162,7 +162,7 @@ def split_words(
       InputError: if an argument is none of these, or they do not go together.
     """
     check_whole("num_rounds", num_rounds)
-    env = split_world.split(values=values, num_items=num_items, num_steps=num_rounds)
+    env = split_env.split(values=values, num_items=num_items, num_steps=num_rounds)
     return SplitWords(env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs import centred
-from aajax.envs.base import Discrete, in_window, static, world
+from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, TimeStep
@@ -68,7 +68,7 @@ class TrustAndSplitState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class TrustAndSplit:
     """Build it with `trust_and_split`, which checks its arguments."""
 

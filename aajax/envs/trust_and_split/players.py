@@ -1,10 +1,10 @@
 """Scripted players of Trust-and-Split, who know nothing but what they see.
 
 The symbols 0, 1 and 2 are taken for rock, paper and scissors; where there are fewer,
-none is understood. "always_cooperate" and "always_defect", named as in other worlds,
-are what the paper calls the welfare-maximising and the greedy player. Who plays is a
-number, the parameter of one policy, `scripted`, so that a league can stack and vmap
-players.
+none is understood. "always_cooperate" and "always_defect", named as in other
+environments, are what the paper calls the welfare-maximising and the greedy player. Who
+plays is a number, the parameter of one policy, `scripted`, so that a league can stack
+and vmap players.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
@@ -40,7 +40,7 @@ class View(NamedTuple):
       forgiving: bool[...], whether the other was kind when last it could tell.
       uniform: f32[...], random numbers in [0, 1).
       num_symbols: that there are to say.
-      num_actions: that the world knows.
+      num_actions: that the environment knows.
     """
 
     splits: Array

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aajax.envs import trust_and_split as trust_world
+from aajax.envs import trust_and_split as trust_env
 from aajax.envs.spec import Players
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole
 from aajax.envs.split.words import PAPER_NAMES, took
@@ -235,9 +235,9 @@ def trust_and_split_words(
 ) -> TrustAndSplitWords:
     """Both talk between tags, and answer `<<proposal_start>> x <<proposal_end>>`.
 
-    What a message says is shown to the other as it is; to the world it is the first
-    hand that it names, or `NO_HAND`. A message of any other form is shown empty, a
-    proposal of any other form asks for no coins. Rewards are points.
+    What a message says is shown to the other as it is; to the environment it is the
+    first hand that it names, or `NO_HAND`. A message of any other form is shown empty,
+    a proposal of any other form asks for no coins. Rewards are points.
 
     Args:
       num_messages: of each seat in every round, in turn.
@@ -256,7 +256,7 @@ def trust_and_split_words(
     check_message_chars(message_chars)
     check_whole("num_messages", num_messages, 0)
     check_whole("num_rounds", num_rounds)
-    env = trust_world.trust_and_split(
+    env = trust_env.trust_and_split(
         num_symbols=NO_HAND + 1,
         num_messages=num_messages,
         upper_value=upper_value,

@@ -1,8 +1,8 @@
 """Games of Commons Harvest drawn as text, and played from there.
 
 Agents are ^ > v <, numbered as one reads, on plain floor; _ is a site without apple.
-All else is drawn as in `aajax.envs.harvest.layout`. A world is compiled once for all
-pictures of one map and number of agents.
+All else is drawn as in `aajax.envs.harvest.layout`. An environment is compiled once for
+all pictures of one map and number of agents.
 """
 
 import jax
@@ -18,7 +18,7 @@ NEVER, ALWAYS = (0, 0, 0, 0), (0, 1, 1, 1)
 
 
 def drawn(picture, grows=NEVER):
-    """The world and the state of a picture, which need not have spawn points."""
+    """The environment and the state of a picture, which need not have spawn points."""
     rows = picture.split()
     plain = "\n".join(rows)
     plain = plain.translate(str.maketrans({**dict.fromkeys(HEADINGS, "."), "_": "o"}))

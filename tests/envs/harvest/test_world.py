@@ -1,4 +1,5 @@
-"""Commons Harvest as a world: maps, resets, endings, knobs, and random play."""
+"""Commons Harvest as an environment: maps, resets, endings, hyper-parameters, and
+random play."""
 
 import jax
 import jax.numpy as jnp
@@ -199,8 +200,8 @@ def test_the_end_comes_by_chance():
     assert np.abs(share.mean(1) - 0.15).max() < 4 * error
 
 
-def test_knobs_can_be_mapped():
-    """Worlds that differ in numbers alone are played at once."""
+def test_hyperparameters_can_be_mapped():
+    """Environments that differ in numbers alone are played at once."""
     rewards = jnp.array([1.0, 2.0])
     waits = jnp.array([2, 7], jnp.int32)
 

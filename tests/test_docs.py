@@ -1,0 +1,59 @@
+"""The site: links between its parts, and what its reference must name."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import aajax
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_public_names_are_those_of_the_list_and_of_its_modules(hooks):
+    names = dict(hooks.public_names(aajax))
+    assert names["aajax.make"] == "aajax.envs.registry.make"
+    assert names["aajax.envs.AutoReset"] == "aajax.envs.wrappers.AutoReset"
+    assert names["aajax.rollout.rollout"] == "aajax.rollout.rollout"
+    assert "aajax.ops.alignment.alignment_credit" in names
+    assert not any(part.startswith("_") for n in names for part in n.split("."))
+
+
+def test_a_public_name_without_an_entry_is_found(hooks):
+    documented = {name for pair in hooks.public_names(aajax) for name in pair}
+    assert hooks.missing(aajax, documented) == []
+    lost = {"aajax.ops.alignment.mean_past"}
+    assert hooks.missing(aajax, documented - lost) == sorted(lost)
+    # Documented where it is defined, it may be public in several places.
+    assert hooks.missing(aajax, documented - {"aajax.make", "aajax.envs.make"}) == []
+
+
+def test_a_constant_is_public_where_it_is_listed(hooks):
+    package = ModuleType("package")
+    package.__all__ = ["LIMIT", "part"]
+    package.LIMIT = 3
+    package.part = ModuleType("package.part")
+    package.part.hidden = SimpleNamespace(__module__="elsewhere")
+    assert hooks.missing(package, set()) == ["package.LIMIT"]
+
+
+def test_links_lead_to_the_same_place_on_the_site(hooks):
+    rewritten = hooks.rewritten
+    assert (
+        rewritten("[a](../docs/speed.md)", "experiments/README.md")
+        == "[a](../speed.md)"
+    )
+    log = "[a](../experiments/LOG.md)"
+    assert rewritten(log, "index.md") == "[a](experiments/LOG.md)"
+    deeper = "![a](../../experiments/figures/ipd.png) [b](../method.md)"
+    expected = "![a](../experiments/figures/ipd.png) [b](../method.md)"
+    assert rewritten(deeper, "guides/runs.md") == expected
