@@ -13,7 +13,7 @@ import numpy as np
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.errors import InputError
-from aajax.types import Array, PyTree
+from aajax.types import Array, Episodes, PyTree
 
 
 @contextlib.contextmanager
@@ -96,6 +96,19 @@ def typed_as(state: PyTree, before: PyTree) -> PyTree:
     return jax.tree.map(
         lambda new, old: jnp.asarray(new).astype(old.dtype), typed(state), before
     )
+
+
+def measures(env: Environment, episodes: Episodes) -> dict[str, Array]:
+    """Of an episode: the return, summed over steps and averaged over agents; its steps.
+
+    Both are means over games, f32[].
+    """
+    inside = episodes.inside.astype(jnp.float32)
+    reward = episodes.trajectory.reward.mean(axis=-1)
+    return {
+        "return": jnp.sum(inside * reward, axis=0).mean(),
+        "episode length": jnp.sum(inside, axis=0).mean(),
+    }
 
 
 def check_resets(env: Environment) -> None:

@@ -20,14 +20,23 @@ import jax.numpy as jnp
 from flax import struct
 
 from aajax.envs.adapters import common
-from aajax.envs.base import ActionSpace, Box, Discrete, Environment, static, world
+from aajax.envs.base import (
+    ActionSpace,
+    Box,
+    Discrete,
+    Environment,
+    environment,
+    static,
+)
 from aajax.envs.spec import EnvSpec
 from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
 
 with common.needs("gymnax"):
     import gymnax
-    from gymnax.environments import environment, spaces
+    from gymnax.environments import spaces
+    from gymnax.environments.environment import Environment as TheirEnvironment
+    from gymnax.environments.environment import EnvParams, EnvState
 
 NUM_STEPS = 100  # of an episode, where an environment of theirs has no limit
 NO_LIMIT = 2**31 - 1
@@ -41,12 +50,12 @@ class GymnaxState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class FromGymnax:
     """Build it with `from_gymnax`, which checks its arguments."""
 
     params: PyTree  # theirs; leaves
-    env: environment.Environment = static()
+    env: TheirEnvironment = static()
     action_shape: tuple[int, ...] = static()  # as they have it
     action_spaces: tuple[ActionSpace] = static()
     observation_size: int = static()
@@ -97,7 +106,7 @@ class FromGymnax:
 
 
 def from_gymnax(
-    env: environment.Environment,
+    env: TheirEnvironment,
     params: PyTree | None = None,
     num_steps: int | None = None,
 ) -> FromGymnax:
@@ -173,11 +182,12 @@ def spec(name: str) -> EnvSpec:
         return from_gymnax(env, env.default_params.replace(**given), num_steps)
 
     make.__signature__ = common.with_options(make, {**params, **arguments})
-    return EnvSpec(f"gymnax:{name}", f"{name} of gymnax, for one agent.", make)
+    about = f"{name} of gymnax, for one agent."
+    return EnvSpec(f"gymnax:{name}", about, make, measures=common.measures)
 
 
 @struct.dataclass
-class ExportedState(environment.EnvState):
+class ExportedState(EnvState):
     """The state of an environment of ours, and how the step that led to it ended.
 
     Attributes:
@@ -192,7 +202,7 @@ class ExportedState(environment.EnvState):
     truncated: Array
 
 
-class ToGymnax(environment.Environment):
+class ToGymnax(TheirEnvironment):
     """An environment of ours as one of gymnax.
 
     Of one agent, observation, action and reward have its own shapes; of N agents, they
@@ -209,13 +219,11 @@ class ToGymnax(environment.Environment):
         self.env = env
 
     @property
-    def default_params(self) -> environment.EnvParams:
+    def default_params(self) -> EnvParams:
         """Without a limit of their own, as ours cuts episodes off itself."""
-        return environment.EnvParams(max_steps_in_episode=NO_LIMIT)
+        return EnvParams(max_steps_in_episode=NO_LIMIT)
 
-    def reset_env(
-        self, key: PRNGKey, params: environment.EnvParams
-    ) -> tuple[Array, ExportedState]:
+    def reset_env(self, key: PRNGKey, params: EnvParams) -> tuple[Array, ExportedState]:
         """Begins an episode."""
         state, timestep = self.env.reset(key)
         return self._one(timestep.observation), _exported(state, timestep, jnp.int32(0))
@@ -225,7 +233,7 @@ class ToGymnax(environment.Environment):
         key: PRNGKey,
         state: ExportedState,
         action: Array,
-        params: environment.EnvParams,
+        params: EnvParams,
     ) -> tuple[Array, ExportedState, Array, Array, dict[str, Array]]:
         """Plays a step and does not reset; `step` of the base class does."""
         space = self.env.action_spaces[0]
@@ -236,16 +244,12 @@ class ToGymnax(environment.Environment):
         reward, info = self._one(timestep.reward), {"discount": timestep.discount}
         return self._one(timestep.observation), after, reward, after.terminated, info
 
-    def is_truncated(
-        self, state: ExportedState, params: environment.EnvParams
-    ) -> Array:
+    def is_truncated(self, state: ExportedState, params: EnvParams) -> Array:
         """Whether ours, or `max_steps_in_episode`, has cut the episode off."""
         late = state.time >= params.max_steps_in_episode
         return state.truncated | (late & ~state.terminated)
 
-    def is_terminated(
-        self, state: ExportedState, params: environment.EnvParams
-    ) -> Array:
+    def is_terminated(self, state: ExportedState, params: EnvParams) -> Array:
         """Whether the episode has ended."""
         return state.terminated
 
@@ -265,7 +269,7 @@ class ToGymnax(environment.Environment):
             raise InputError(f"action space is {space}: a discrete one is needed")
         return space.num_actions
 
-    def action_space(self, params: environment.EnvParams | None = None) -> Any:
+    def action_space(self, params: EnvParams | None = None) -> Any:
         """Theirs of the joint action: discrete for one agent's choice, else a box."""
         space = self.env.action_spaces[0]
         if isinstance(space, Discrete) and self.env.num_agents == 1:
@@ -278,7 +282,7 @@ class ToGymnax(environment.Environment):
         )
         return spaces.Box(low, high, (*axes, *space.shape), space.dtype)
 
-    def observation_space(self, params: environment.EnvParams | None = None) -> Any:
+    def observation_space(self, params: EnvParams | None = None) -> Any:
         axes = () if self.env.num_agents == 1 else (self.env.num_agents,)
         shape = (*axes, *self.env.observation_shape)
         return spaces.Box(-jnp.inf, jnp.inf, shape, jnp.float32)
@@ -316,7 +320,7 @@ def _arguments(cls: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _made(name: str, options: tuple[tuple[str, Any], ...]) -> environment.Environment:
+def _made(name: str, options: tuple[tuple[str, Any], ...]) -> TheirEnvironment:
     """An environment of theirs, which is the same object for the same options."""
     try:
         # It makes constants, which must not belong to a function that is being traced.

@@ -26,8 +26,8 @@ from aajax.envs.base import (
     Discrete,
     Environment,
     MultiDiscrete,
+    environment,
     static,
-    world,
 )
 from aajax.envs.spec import EnvSpec
 from aajax.errors import InputError
@@ -53,7 +53,7 @@ class JaxMARLState(NamedTuple):
     time: Array
 
 
-@world
+@environment
 class FromJaxMARL:
     """Build it with `from_jaxmarl`, which checks its arguments."""
 
@@ -220,7 +220,9 @@ def spec(name: str) -> EnvSpec:
         )
 
     make.__signature__ = common.with_options(make, defaults)
-    return EnvSpec(f"jaxmarl:{name}", f"{name} of JaxMARL.", make)
+    return EnvSpec(
+        f"jaxmarl:{name}", f"{name} of JaxMARL.", make, measures=common.measures
+    )
 
 
 @struct.dataclass
