@@ -46,7 +46,7 @@ def main(config: Config) -> None:
         num_games=config.num_games,
         num_steps=config.num_steps,
     )
-    league.report(table, config.out / "ipd-league", Console(stderr=True))
+    league.report(table, config.out / "ipd-league", Console(stderr=True, markup=False))
     players = table["players"]
     rewards = {tuple(one["players"]): one for one in table["line_ups"]}
     print(f"| | {' | '.join(players)} |\n" + "|---" * (1 + len(players)) + "|")

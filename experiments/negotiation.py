@@ -65,7 +65,9 @@ def main(config: Config) -> None:
     folders = [config.out / name for name in presets]
     scripted = "always_cooperate", "always_defect"
     table = league.play(folders, scripted, config.num_games)
-    league.report(table, config.out / "negotiation-league", Console(stderr=True))
+    league.report(
+        table, config.out / "negotiation-league", Console(stderr=True, markup=False)
+    )
     print("\n".join(league_rows(table)))
 
 

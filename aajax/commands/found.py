@@ -30,4 +30,4 @@ def found_or_trained(run: Run, name: str, config, out: Path) -> dict:
         if lost:
             raise DivergenceError(f"{folder}: {divergence.listed(lost)}")
         return read_object(folder / "summary.json", nan_is_null=True)
-    return run(name, config, folder, resume, Console(stderr=True))
+    return run(name, config, folder, resume, Console(stderr=True, markup=False))

@@ -88,8 +88,8 @@ def main(arguments: list[str]) -> None:
     if not (options.out / "config.json").exists():
         _check_new(options.out)  # before a lock is put into somebody's folder
     with files.locked(options.out / files.LOCK, f"out is {str(options.out)!r}"):
-        table = play(options, Console(stderr=True))
-        report(table, options.out, Console())
+        table = play(options, Console(stderr=True, markup=False))
+        report(table, options.out, Console(markup=False))
 
 
 def play(options: Options, errors: Console) -> dict:
@@ -264,7 +264,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
     record |= asked
     path = options.out / "config.json"
     if path.exists():
-        stored = read_object(path)
+        stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
         there = {**asked, **stored}
         for name in record.keys() | there.keys():

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     for name, (folder, _) in MODELS.items():
         about = f"... of {folder} (--model), with the published settings."
         table.add_row("preset", f"lm-GAME-VARIANT-{name}", about)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 SPEAKERS = {

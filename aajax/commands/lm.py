@@ -1,7 +1,6 @@
 """`aajax lm`: whether a decoder fits on a mesh, without its weights; pocket models."""
 
 import dataclasses
-import importlib.util
 import math
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from aajax.commands.arguments import choose, parse
+from aajax.commands.arguments import check_installed, choose, parse
 from aajax.commands.progress import print_help, progress_bar
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
@@ -71,9 +70,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _pocket(options: Pocket) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError("transformers is not installed: pip install 'aajax[lm]'")
-    errors, began = Console(stderr=True), time.monotonic()
+    check_installed("lm", "transformers")
+    errors, began = Console(stderr=True, markup=False), time.monotonic()
     num_steps = options.config.steps
     with progress_bar(errors, "steps", not errors.is_terminal) as progress:
         task = progress.add_task("compiling", total=num_steps)
@@ -89,7 +87,7 @@ def _pocket(options: Pocket) -> None:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Nothing was saved.") from None
     seconds = time.monotonic() - began
-    Console(soft_wrap=True).print(
+    Console(soft_wrap=True, markup=False).print(
         f"loss {loss:.4f} nats per token; {seconds:.1f} s; the model is in "
         f"{options.out}/"
     )
@@ -110,7 +108,7 @@ def _dry_run(options: DryRun) -> None:
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
     found = estimate(config, job, **mesh)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     console.print(_table(found, options))
     if times is not None:
         whole = times.reading + times.sampling + times.training

@@ -1,7 +1,6 @@
 """`aajax play GAME`: one game between any players, step by step."""
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from aajax.commands.arguments import check_file, parse
+from aajax.commands.arguments import check_file, check_installed, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, find_env, find_run, sit_down
 from aajax.commands.views import shown
@@ -104,11 +103,7 @@ def _check_out(path: Path, spec: EnvSpec) -> None:
         raise InputError(f"out is {str(path)!r}: only games {drawn} can be drawn")
     if path.suffix.lower() not in (".gif", ".png"):
         raise InputError(f"out is {str(path)!r}: a name in .gif or .png is needed")
-    if not importlib.util.find_spec("matplotlib"):
-        raise InputError(
-            f"out is {str(path)!r}: a figure needs matplotlib, as in "
-            "pip install 'aajax[plot]'"
-        )
+    check_installed("plot", "matplotlib", "PIL")
     check_file("out", path)
     path.parent.mkdir(parents=True, exist_ok=True)
 

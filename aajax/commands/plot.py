@@ -6,12 +6,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import check_file, parse
+from aajax.commands.arguments import check_file, check_installed, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.records import read_object
-from aajax.report.curves import training_figure
-from aajax.report.lm_curves import lm_figure
+from aajax.report.tables import run_title
 from aajax.training import divergence
 
 
@@ -26,6 +25,10 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Draws; raises InputError if the folder holds no finished run."""
     options = parse(Options, arguments, "aajax plot")
+    check_installed("plot", "matplotlib")
+    from aajax.report.curves import training_figure
+    from aajax.report.lm_curves import lm_figure
+
     if not (options.run / "summary.json").exists():
         lost = divergence.noted(options.run)
         reason = f"; {divergence.listed(lost)}" if lost else ""
@@ -39,10 +42,11 @@ def main(arguments: list[str]) -> None:
     if "settings" in summary:
         training_figure(options.run, path)
     elif "measures" in summary:
-        lm_figure(options.run, path)
+        title = run_title(summary) if "preset" in summary else None
+        lm_figure(options.run, path, title)
     else:
         raise InputError(
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
             "are needed in it"
         )
-    tell_path(Console(), f"wrote {path}")
+    tell_path(Console(markup=False), f"wrote {path}")

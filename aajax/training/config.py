@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from tyro.conf import arg
 
-from aajax import schema
+from aajax import references, schema
 from aajax.errors import InputError
 from aajax.schema import (
     Count,
@@ -193,7 +193,13 @@ class RunConfig:
         }
 
     def to_json(self) -> dict:
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """As JSON has it, from which `from_json` makes an equal config."""
+        return self.located(json.loads(json.dumps(dataclasses.asdict(self))))
+
+    @staticmethod
+    def located(record: dict) -> dict:
+        """A record of a run in which files have absolute paths."""
+        return {**record, "game": references.absolute(record["game"])}
 
     @classmethod
     def from_json(cls, record: Mapping) -> "RunConfig":

@@ -364,7 +364,7 @@ def test_parts_that_do_not_fit_are_named_in_one_line(options, message):
     assert "\n" not in str(error.value)
 
 
-def test_options_of_a_world_are_numbers_or_words():
+def test_options_of_a_environment_are_numbers_or_words():
     env = make_env(
         RunConfig(
             game="coin",
