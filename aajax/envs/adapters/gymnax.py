@@ -183,7 +183,7 @@ def spec(name: str) -> EnvSpec:
 
     make.__signature__ = common.with_options(make, {**params, **arguments})
     about = f"{name} of gymnax, for one agent."
-    return EnvSpec(f"gymnax:{name}", about, make, measures=common.measures)
+    return EnvSpec(name, about, make, measures=common.measures)
 
 
 @struct.dataclass

@@ -220,9 +220,7 @@ def spec(name: str) -> EnvSpec:
         )
 
     make.__signature__ = common.with_options(make, defaults)
-    return EnvSpec(
-        f"jaxmarl:{name}", f"{name} of JaxMARL.", make, measures=common.measures
-    )
+    return EnvSpec(name, f"{name} of JaxMARL.", make, measures=common.measures)
 
 
 @struct.dataclass
