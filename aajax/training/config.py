@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg
 
@@ -21,19 +21,12 @@ from aajax.schema import (
     Share,
     check,
 )
+from aajax.training.algorithms import find_algorithm
+from aajax.training.estimator import Baseline, Past
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
 PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
-Algorithm = Literal[
-    "naive", "sum_of_rewards", "advantage_alignment", "loqa", "lola", "lola_exact"
-]
-Past = Literal[
-    *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
-    *("clipped", "positive", "sign"),
-]
-Baseline = Literal["group", "critic"]
-CHOICES = {"past": get_args(Past), "baseline": get_args(Baseline)}
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -90,8 +83,15 @@ class Final:
 
     exploration: Share | None = None  # ε; None: it stays
     entropy_bonus: Weight | None = None  # likewise
+    num_updates: Count | None = None  # of which those are shares; None: the run's
 
     __post_init__ = check
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What is approached, by the names of hyper-parameters."""
+        both = {"exploration": self.exploration, "entropy_bonus": self.entropy_bonus}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ class RunConfig:
     proposals: Literal["binned", "normal"] = "binned"  # how real numbers are drawn
     num_bins: Annotated[int, Range(2)] = 2  # values of each binned number
     explore: Literal["soft", "greedy"] = "soft"  # is ε in log π, or only in play
-    algorithm: Algorithm = "advantage_alignment"  # what a learner is credited for
+    algorithm: str = "advantage_alignment"  # how it learns; `aajax list` names them
     past: Past = "discounted"  # how the alignment term sums up the past
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     num_epochs: Count = 4  # passes of ppo over a trajectory
@@ -161,9 +161,28 @@ class RunConfig:
     final: Final = Final()
     sweep: Sweep = Sweep()
 
+    unit: ClassVar[str] = "updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
+
+    @property
+    def length(self) -> int:
+        return self.num_updates
+
+    @property
+    def schedule_length(self) -> int:
+        """Updates of which `final` has shares."""
+        return self.final.num_updates or self.num_updates
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Options that say what a hyper-parameter comes to."""
+        return tuple(f"final.{name}" for name in self.final.values)
+
+    def scheduled_over(self, length: int) -> "RunConfig":
+        final = dataclasses.replace(self.final, num_updates=length)
+        return dataclasses.replace(self, final=final)
 
     @property
     def seed_list(self) -> list[int]:
@@ -221,28 +240,8 @@ class RunConfig:
                 f"first_seed is {self.first_seed}: at most {2**32 - self.seeds} is "
                 f"needed, so that all {self.seeds} seeds are below 2^32"
             )
-        _check_algorithm(self)
+        find_algorithm(self.algorithm).check_settings(self)
         _check_games(self)
-
-
-def _check_algorithm(config: RunConfig) -> None:
-    """Whether what is asked for is something that the algorithm can do."""
-    plain = {}
-    if config.algorithm in ("loqa", "lola", "lola_exact"):
-        plain["learner"] = "policy_gradient"
-    if config.algorithm in ("lola", "lola_exact"):
-        plain |= {"target_rate": 0.0, "num_chunks": 1, "group_size": 1}
-        if config.replay.games:
-            raise InputError(
-                f"replay.games is {config.replay.games}: 0 is needed with algorithm "
-                f"{config.algorithm!r}"
-            )
-    for name, value in plain.items():
-        if getattr(config, name) != value:
-            raise InputError(
-                f"{name} is {getattr(config, name)!r}: {value!r} is needed with "
-                f"algorithm {config.algorithm!r}"
-            )
 
 
 def _check_games(config: RunConfig) -> None:
