@@ -7,12 +7,14 @@ environments. It plays one game; play many at once with `jax.vmap` over `reset` 
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +86,20 @@ class Environment(Protocol):
         that one policy can play any of them.
     """
 
-    num_agents: int
-    action_spaces: tuple[ActionSpace, ...]
-    observation_shape: tuple[int, ...]
-    episode_length: int | None
-    is_symmetric: bool
+    @property
+    def num_agents(self) -> int: ...
+
+    @property
+    def action_spaces(self) -> tuple[ActionSpace, ...]: ...
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def episode_length(self) -> int | None: ...
+
+    @property
+    def is_symmetric(self) -> bool: ...
 
     def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
         """Begins a game. The key is consumed."""
@@ -113,12 +124,13 @@ def in_window(
     )
 
 
-def environment(cls: type) -> type:
+def static(**options: Any) -> Any:
+    """A field that fixes shapes or rules: compared, never traced."""
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def environment(cls: type[T]) -> type[T]:
     """Makes a class a frozen dataclass and a pytree without its `static()` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)
-
-
-def static(**options) -> dataclasses.Field:
-    """A field that fixes shapes or rules: compared, never traced."""
-    return dataclasses.field(metadata={"static": True}, **options)

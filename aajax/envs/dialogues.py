@@ -4,6 +4,9 @@ A model that has read them finds values and hands compared, and can be brought t
 that by little, without having come to prefer anything.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 from aajax.envs.matrix.pocket import two_choices
@@ -19,14 +22,15 @@ from aajax.envs.trust_and_split.pocket import (
 )
 
 KINDS = (two_choices, item_split, coin_split, message, hand)
-RULES = {
+Rules = Literal["split", "trust-and-split"]
+RULES: dict[Rules, tuple[Callable, ...]] = {
     "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
     "trust-and-split": (ruled_winnings, ruled_hands),
 }
 
 
 def exchange(
-    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
+    rng: np.random.Generator, rules: Rules | None = None, honesty: float | None = None
 ) -> Exchange:
     """One of any kind, two times in three with an order.
 

@@ -126,6 +126,7 @@ def _load_file(path: str) -> ModuleType:
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
     name = f"{Path(path).stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # of files in .py there are
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for annotations
     try:

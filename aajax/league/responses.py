@@ -82,7 +82,7 @@ def cooperation_after(
         for seat in range(num_agents):
             own = (slice(None), slice(None), slice(seat, seat + 1))
             zeros = jnp.zeros_like(played.action[own])
-            log_prob = policy.evaluate(
+            log_prob = policy.read_again(
                 params[seat], played.observation[own], zeros, played.last, memory[seat]
             ).log_prob
             per_seat.append(jnp.exp(log_prob[..., 0]))

@@ -44,7 +44,9 @@ def group_relative(
     return estimate
 
 
-def critic(gamma: Array | float, lambda_: Array | float) -> AdvantageEstimator:
+def critic(
+    gamma: Array | float, lambda_: Array | float
+) -> Callable[[Trajectory], tuple[Array, Array]]:
     """Generalised advantages from the values that the policies recorded in play.
 
     Targets are the λ-returns, A + v. An episode that is cut off counts on with the

@@ -1,7 +1,9 @@
 """Figures of a training run, from its files."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -119,7 +121,8 @@ def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
     figure = plt.figure(figsize=size, layout="constrained")
     if not num_below:
         return figure, list(figure.subplots(1, 2))
-    above, below = figure.subfigures(2, 1, height_ratios=(4, 3.5))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(4, 3.5))
+    above, below = parts
     return figure, [*above.subplots(1, 2), *np.atleast_1d(below.subplots(1, num_below))]
 
 
@@ -131,7 +134,9 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
         dict.fromkeys(setting["hyperparameters"][first] for setting in settings)
     )
     columns = list(dict.fromkeys(_column(setting, others) for setting in settings))
-    panels = {"with itself": lambda setting: setting["mean_reward"]}
+    panels: dict[str, Callable[[dict], list]] = {
+        "with itself": lambda setting: setting["mean_reward"]
+    }
     if "always_defect" in settings[0]["league"]:
         panels["against always-defect"] = lambda s: s["league"]["always_defect"]
     size = 1.6 + 0.75 * len(columns), 2.2 + 0.55 * len(rows)
@@ -197,7 +202,7 @@ def league_figure(table: dict, path: Path) -> None:
         reward[row, column] = line_up["reward"][0]
         interval = line_up["interval"][0]
         spread = "" if interval is None else f"\n±{interval:.2f}"
-        text[row, column] = f"{round(reward[row, column], 2) + 0.0:.2f}{spread}"
+        text[row, column] = f"{round(float(reward[row, column]), 2) + 0.0:.2f}{spread}"
     size = 2.2 + 0.75 * len(players)
     figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
     image = _heat_map(axes, reward, text)

@@ -154,6 +154,7 @@ def save_params(
         files = _write_parts(made, parts, max_shard_bytes, write)
 
         def publish():
+            assert made is not None  # by who writes
             (made / CONFIG).write_text(to_json(hf, indent=2) + "\n")
             (folder / CONFIG).unlink(missing_ok=True)
             several = folder.glob("model-*-of-*.safetensors")
@@ -437,7 +438,7 @@ def _write_parts(
             array = part.fetch()
             if folder is not None:
                 arrays[part.name] = array
-        write(functools.partial(_write_file, folder, file, arrays))
+        write(lambda file=file, arrays=arrays: _write_file(folder, file, arrays))
     if count == 1:
         return files
     pairs = zip(files, groups, strict=True)
@@ -447,11 +448,17 @@ def _write_parts(
         "metadata": {"total_size": size},
         "weight_map": dict(sorted(where.items())),
     }
-    write(lambda: (folder / INDEX).write_text(to_json(index, indent=2) + "\n"))
+
+    def write_index():
+        assert folder is not None  # who writes has one
+        (folder / INDEX).write_text(to_json(index, indent=2) + "\n")
+
+    write(write_index)
     return [*files, INDEX]
 
 
-def _write_file(folder: Path, file: str, arrays: dict[str, np.ndarray]) -> None:
+def _write_file(folder: Path | None, file: str, arrays: dict[str, np.ndarray]) -> None:
+    assert folder is not None  # who writes has one
     try:
         save_file(arrays, folder / file, metadata={"format": "pt"})
     except SafetensorError as error:
