@@ -1,18 +1,18 @@
-"""Errors that are told in one line."""
+"""Exceptions that the command line reports as one line."""
 
 
 class InputError(ValueError):
-    """What somebody gave cannot be used: an argument, an option, a file, a folder.
+    """Unusable input: an argument, an option, a file or a folder.
 
-    The message is one line that names what was given, its value, and what is accepted.
-    `aajax` prints that line and exits with 2; every other exception is a fault of the
-    program, and is shown as one.
+    The message is one line that names the input, its value and what is accepted. The
+    command line prints it and exits with status 2; any other exception is a bug and
+    ends in a traceback.
     """
 
 
 class DivergenceError(Exception):
-    """Numbers of a training run are NaN or infinite.
+    """A training run has diverged: a quantity is NaN or infinite.
 
-    The message is one line that names the seed, the update and the quantity. `aajax`
-    prints that line and exits with 3.
+    The message is one line that names the seed, the update and the quantity. The
+    command line prints it and exits with status 3.
     """

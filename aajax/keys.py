@@ -1,9 +1,9 @@
-"""Streams of chance by name: no two uses of one seed draw the same numbers.
+"""Random keys and generators derived from a seed and a name.
 
-`jax.random.fold_in(key, i)` is `jax.random.split(key, n)[i]`, and NumPy's generator of
-seed s is that of the seeds [s, 0], so that two parts of a program that derive keys from
-one seed by numbers of their own can end up with equal chance. Here a stream is derived
-from what it is for.
+Two parts of a program that derive keys from one seed by numbers of their own can end up
+with equal keys: `jax.random.fold_in(key, i)` is `jax.random.split(key, n)[i]`, and
+NumPy's generator of seed s is that of the seeds [s, 0]. Here a hash of the name of the
+use (its domain) is folded in, so that different uses draw different numbers.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from aajax.types import AnyArray, PRNGKey
 
 
 def stream(seed: int | PRNGKey, domain: str, *numbers: int | AnyArray) -> PRNGKey:
-    """The key of a stream.
+    """A random key for one named use of a seed.
 
     Args:
-      seed: a number, or a key; a key is not consumed: it may be split, and have streams
-        of other domains.
-      domain: what the stream is for, such as "text league: answers".
-      *numbers: which one of many, such as the iteration; i32[], they may be traced.
+      seed: an int, or a key. A key is not consumed: it may still be split or given to
+        `stream` with other domains.
+      domain: name of the use, such as "text league: answers".
+      *numbers: further indices, such as the iteration; i32[], may be traced.
 
     Returns:
-      A key that differs from those of all other domains, numbers, and from those that
+      A key unlike those of all other domains and numbers, and unlike those that
       `jax.random.split` makes of `seed`.
     """
     key = jax.random.key(seed) if isinstance(seed, int) else seed
@@ -35,12 +35,12 @@ def stream(seed: int | PRNGKey, domain: str, *numbers: int | AnyArray) -> PRNGKe
 
 
 def numpy_stream(seed: int, domain: str, *numbers: int) -> np.random.Generator:
-    """NumPy's generator of a stream; see `stream`."""
+    """A NumPy generator for one named use of a seed; arguments as for `stream`."""
     spawn_key = (_tag(domain), *numbers)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
 
 
 def _tag(domain: str) -> int:
-    """A number of 32 bits, from 2^31 on: `split` never makes as many keys."""
+    """32-bit hash, at least 2^31: more than any index of a split, hence never equal."""
     digest = hashlib.sha256(domain.encode()).digest()
     return int.from_bytes(digest[:4], "big") | 1 << 31

@@ -1,4 +1,4 @@
-"""Play: scan an environment and a policy into a trajectory."""
+"""Rollouts: scan an environment and a policy into a trajectory."""
 
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from aajax.types import (
 def begin(
     key: PRNGKey, env: Environment, policy: Policy, num_games: int, group_size: int = 1
 ) -> Tables:
-    """Seats the policy at `num_games` fresh games; `group_size` as for `rollout`."""
+    """Resets games and the policy's memory; `group_size` as for `rollout`."""
     keys = _env_keys(key, num_games, group_size)
     state, timestep = jax.vmap(env.reset)(keys)
     memory = policy.initial_memory((num_games, env.num_agents))
@@ -35,25 +35,25 @@ def rollout(
     num_steps: int,
     group_size: int = 1,
 ) -> tuple[Tables, Trajectory]:
-    """Plays on for `num_steps` steps.
+    """Plays all games on for `num_steps` steps.
 
-    A policy for every seat: it gets observations [B, N, ...]; seat different ones with
-    `policies.seated`. In an environment with auto-reset, memory starts afresh with each
-    episode. In one without, steps after `last` are padding.
+    One policy acts for all seats, on observations [B, N, ...]; `policies.seated` makes
+    one of several. With auto-reset, the policy's memory is reset at the start of each
+    episode. Without, steps after `last` are padding.
 
     Args:
       key: consumed.
-      env: one game.
-      policy: for the whole table.
+      env: unbatched; it is vmapped over games.
+      policy: of all seats.
       params: of the policy.
-      tables: as `begin` or the last call left them.
+      tables: games in progress, from `begin` or the previous call.
       num_steps: T.
-      group_size: consecutive games, of which `group_size` at a time share the
-        environment's chance (never the policies'): common random numbers, for baselines
-        that compare them.
+      group_size: number of consecutive games that share the environment's random keys,
+        though not the policy's: common random numbers, which reduce the variance of
+        baselines that compare the games of a group.
 
     Returns:
-      The tables as they now stand, and the trajectory [T, B, N, ...].
+      The games in progress after the last step, and the trajectory [T, B, N, ...].
     """
     tables, trajectory, _ = _play(
         key, env, policy, params, tables, num_steps, group_size
@@ -69,15 +69,15 @@ def play_episodes(
     num_games: int,
     num_steps: int,
 ) -> Episodes:
-    """Plays games from their start, for evaluation.
+    """Plays one episode of each of `num_games` games, for evaluation.
 
     Args:
       key: consumed.
-      env: one game, without auto-reset.
-      policy: for the whole table.
+      env: unbatched, without auto-reset.
+      policy: of all seats.
       params: of the policy.
       num_games: B.
-      num_steps: T, at most.
+      num_steps: T, upper bound of an episode's length.
     """
     begin_key, play_key = jax.random.split(key)
     tables = begin(begin_key, env, policy, num_games)
@@ -102,7 +102,7 @@ def _play(
     group_size: int = 1,
     keep_states: bool = False,
 ) -> tuple[Tables, Trajectory, PyTree]:
-    """`rollout`, and the states before each step, [T, B, ...], or None."""
+    """`rollout`, and the states before each step, [T, B, ...], if `keep_states`."""
     resets = tables.timestep.final_observation is not None
     num_games = tables.timestep.last.shape[0]
     initial_memory = policy.initial_memory((num_games, env.num_agents))

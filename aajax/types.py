@@ -1,4 +1,4 @@
-"""The records that pass between environments, policies and learners.
+"""Data structures that pass between environments, policies and learners.
 
 Axes, always in this order: T time, B games in parallel, N agents, then
 features. Every array here may carry leading axes; the comments give the shape
@@ -25,10 +25,11 @@ class TimeStep(NamedTuple):
       observation: f32[N, ...], what each agent sees next.
       reward: f32[N], earned by the step just taken; zeros at reset.
       discount: f32[], γ-free continuation: 0 if the game has ended, else 1.
-      last: bool[], the episode stops here, ended (discount 0) or cut off
-        (discount 1).
-      final_observation: f32[N, ...], under auto-reset the observation that the
-        step led to, before the reset replaced it; None without auto-reset.
+      last: bool[], whether the episode stops here: terminated (discount 0) or
+        truncated (discount 1).
+      final_observation: f32[N, ...], with auto-reset the observation that the step
+        led to, where `observation` is already the next episode's first; None
+        without auto-reset.
     """
 
     observation: Array
@@ -39,7 +40,7 @@ class TimeStep(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """A stretch of play, time-major, as `aajax.rollout.rollout` returns it.
+    """T steps of B games, time-major, as `aajax.rollout.rollout` returns them.
 
     Attributes:
       observation: f32[T, B, N, ...], seen before acting.
@@ -48,12 +49,13 @@ class Trajectory(NamedTuple):
       discount: f32[T, B], continuation after `action`.
       last: bool[T, B], whether `action` was the episode's last.
       log_prob: f32[T, B, N], of `action` under the policy that acted.
-      value: f32[T, B, N], the acting policy's estimate at `observation`.
-      next_value: f32[T, B, N], its estimate at the observation that `action` led
-        to: where `last`, of the final observation and never of the next episode.
-      memory: the policies' memory before the first step, leading axes [B, N].
-      action_value: f32[T, B, N, A], the acting policy's estimate for every action;
-        None where a policy at the table makes none.
+      value: f32[T, B, N], V(observation) of the policy that acted.
+      next_value: f32[T, B, N], V of the observation that `action` led to; where
+        `last`, of the episode's final observation, not of the next episode's first.
+      memory: recurrent state of the policies before the first step, leading axes
+        [B, N].
+      action_value: f32[T, B, N, A], Q(observation, ·) of the policy that acted; None
+        if any seat's policy has no such critic.
     """
 
     observation: Array
@@ -69,7 +71,13 @@ class Trajectory(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Games under way, [B, ...]: states, last time steps and memories of all seats."""
+    """B games in progress: what a rollout needs to go on with them.
+
+    Attributes:
+      state: the environment's states, [B, ...].
+      timestep: the latest time steps, [B, ...].
+      memory: recurrent state of the policies, leading axes [B, N].
+    """
 
     state: PyTree
     timestep: TimeStep
@@ -77,12 +85,12 @@ class Tables(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """Games from their start, each until its end or for T steps.
+    """B episodes from their start, each padded to T steps.
 
     Attributes:
-      trajectory: [T, B, N, ...]; steps after a game's end are padding.
+      trajectory: [T, B, N, ...]; steps after an episode's end are padding.
       state: the environment's, [T + 1, B, ...]: before each step, and after the last.
-      inside: bool[T, B], which steps are of the game; the others are padding.
+      inside: bool[T, B], mask that is false at padding.
     """
 
     trajectory: Trajectory
@@ -90,7 +98,7 @@ class Episodes(NamedTuple):
     inside: Array
 
     def mean(self, x: Array) -> Array:
-        """The mean of f32[T, B, ...] over steps inside of games, f32[...]."""
+        """Mean of x, f32[T, B, ...], over all steps but padding, f32[...]."""
         inside = self.inside.reshape(self.inside.shape + (1,) * (x.ndim - 2))
         count = jnp.maximum(self.inside.sum(), 1).astype(x.dtype)
         return jnp.sum(jnp.where(inside, x, 0.0), axis=(0, 1)) / count

@@ -241,7 +241,7 @@ def shared_chance(copies):
     return np.concatenate(seen, -1), np.asarray(trajectory.action)
 
 
-def test_copies_share_the_worlds_chance_and_nobody_elses():
+def test_copies_share_the_environments_chance_and_nobody_elses():
     """At the start and after every step; consecutive games are copies."""
     stakes, action = shared_chance(COPIES)
     groups = stakes.reshape(NUM_TURNS, NUM_WORLDS, COPIES, -1)

@@ -93,7 +93,7 @@ def play(
     check_distinct(runs, "runs")
     loaded = [load(folder) for folder in runs]
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
-    alike = ["game", "options", "payoff"]
+    alike = ["options", "payoff"]
     if num_steps is None:
         alike.append("steps_per_episode")
     else:
@@ -107,7 +107,8 @@ def play(
     labels = folder_labels(runs, "runs", taken=names)
     groups = []
     for folder, label, (_, other, state) in zip(runs, labels, loaded, strict=True):
-        for name in alike:
+        differs = find_spec(other.game) is not spec
+        for name in ["game"] * differs + alike:
             if getattr(other, name) != getattr(config, name):
                 raise InputError(
                     f"runs is {[str(run) for run in runs]}: runs of one game are "
@@ -120,6 +121,7 @@ def play(
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {
         "game": config.game,
+        "payoff": config.payoff,
         "num_steps": num_steps,
         "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
         "line_ups": [line_up._asdict() for line_up in line_ups],

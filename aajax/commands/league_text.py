@@ -264,7 +264,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
     record |= asked
     path = options.out / "config.json"
     if path.exists():
-        stored = read_object(path)
+        stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
         there = {**asked, **stored}
         for name in record.keys() | there.keys():

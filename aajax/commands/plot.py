@@ -10,6 +10,7 @@ from aajax.commands.arguments import check_file, check_installed, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.records import read_object
+from aajax.report.tables import run_title
 from aajax.training import divergence
 
 
@@ -41,7 +42,8 @@ def main(arguments: list[str]) -> None:
     if "settings" in summary:
         training_figure(options.run, path)
     elif "measures" in summary:
-        lm_figure(options.run, path)
+        title = run_title(summary) if "preset" in summary else None
+        lm_figure(options.run, path, title)
     else:
         raise InputError(
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "

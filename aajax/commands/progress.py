@@ -1,5 +1,6 @@
 """What commands print: help, how far long work is, and where it is kept."""
 
+import os
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -21,6 +22,14 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=hidden)
+
+
+def table_console() -> Console:
+    """For tables: as wide as the terminal or COLUMNS say, else 120 columns."""
+    console = Console(markup=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(width=120, markup=False)
 
 
 def print_help(prog: str, commands: Mapping[str, str]) -> None:

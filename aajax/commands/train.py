@@ -14,10 +14,11 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.evaluate import evaluate
 from aajax.commands.found import found_or_trained
-from aajax.commands.progress import progress_bar, tell_path
+from aajax.commands.presets import named, print_presets
+from aajax.commands.progress import progress_bar, table_console, tell_path
 from aajax.errors import DivergenceError, InputError
 from aajax.files import write_json
-from aajax.report.tables import summary_table
+from aajax.report.tables import played, summary_table
 from aajax.training import divergence
 from aajax.training.assemble import make_trainer
 from aajax.training.checkpoint import latest_step
@@ -40,20 +41,12 @@ class Options:
 
 def main(arguments: list[str]) -> None:
     """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console = Console(width=120, markup=False)
+    console = table_console()
     if not arguments or arguments[0] in ("-h", "--help"):
-        every = {**PRESETS, **LM_PRESETS}
-        presets = "\n".join(f"  {name:40}{every[name][0]}" for name in every)
-        console.print(
-            f"usage: aajax train PRESET [options]\n\npresets:\n{presets}\n\n"
-            "aajax train PRESET --help shows a preset's options and their values.",
-            markup=False,
-            highlight=False,
-        )
+        print_presets(Console(highlight=False, markup=False))
         return
     preset, *rest = arguments
+    preset = named(preset, rest)
     if preset in LM_PRESETS:
         train_lm.main(preset, *LM_PRESETS[preset], rest, console)
         return
@@ -106,20 +99,24 @@ def _trained_state(
 ) -> tuple[TrainState, list[dict], float]:
     """The final state, what it is worth, and the seconds that all took."""
     with progress_bar(console, "updates") as progress:
-        task = progress.add_task("compiling", total=config.num_updates)
+        game = played(dataclasses.asdict(config))
+        task = progress.add_task(f"{game}: compiling", total=config.num_updates)
 
         def on_chunk(num_updates: int, row: dict) -> None:
             text = f"reward {row['reward']:.3f}"
             entropies = [x for name, x in row.items() if name.endswith("entropy")]
             if entropies:
                 text += f"  entropy {sum(entropies) / len(entropies):.3f}"
-            progress.update(task, completed=num_updates, description=text)
+            progress.update(task, completed=num_updates, description=f"{game}: {text}")
             if not console.is_terminal:
-                console.print(f"update {num_updates}/{config.num_updates}  {text}")
+                tell_path(
+                    console,
+                    f"{game}: update {num_updates}/{config.num_updates}  {text}",
+                )
 
         try:
             state, seconds = train(out, config, on_chunk)
-            progress.update(task, description="playing the league")
+            progress.update(task, description=f"{game}: playing with others")
             began = time.monotonic()
             settings = evaluate(config, state)
             seconds += time.monotonic() - began
@@ -147,6 +144,7 @@ def _summary(
     summary = {
         "preset": preset,
         "game": config.game,
+        "payoff": config.payoff,
         "algorithm": config.algorithm,
         "seeds": config.seed_list,
         "wall_seconds": round(seconds, 2),
@@ -178,4 +176,4 @@ def trained(name: str, config: RunConfig, out: Path) -> dict:
 def ablation(name: str, config: RunConfig, out: Path) -> None:
     """Trains or finds a sweep and prints its table; its figure is a heat map."""
     summary = trained(name, config, out)
-    Console(width=160, markup=False).print(summary_table(summary))
+    table_console().print(summary_table(summary))

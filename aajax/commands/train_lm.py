@@ -5,7 +5,7 @@ import dataclasses
 import importlib.util
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from aajax.commands.arguments import check_installed, parse
 from aajax.commands.found import found_or_trained
+from aajax.commands.presets import size_of
 from aajax.commands.progress import progress_bar, tell_path
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import GUEST
@@ -21,12 +22,14 @@ from aajax.errors import InputError
 from aajax.files import write_json
 from aajax.lm.mesh.hosts import in_first
 from aajax.lm.mesh.sharding import start_distributed
-from aajax.report.tables import OTHERS, measures_table
+from aajax.report.tables import OTHERS, measures_table, run_title
 from aajax.training.checkpoint import latest_step
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_presets import MODELS
 from aajax.training.metrics import read_rows
 from aajax.training.run import opened
 
+Size = Literal[tuple(MODELS)]
 LAST = 0.1  # part of a run that its summary is about
 
 
@@ -37,6 +40,7 @@ class Options:
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
     resume: bool = False  # go on with the run in that folder
+    size: Size | None = None  # published settings of a large model; None: a pocket one
 
 
 def main(
@@ -47,7 +51,7 @@ def main(
     Where the surroundings say that there are several processes, it is one of them, see
     `lm.sharding.start_distributed`.
     """
-    default = Options(config, Path("runs") / preset)
+    default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
@@ -146,21 +150,25 @@ def _trained_measures(parts, out: Path, console: Console) -> tuple[dict, float]:
 
     config = parts.config
     with progress_bar(console, "iterations") as progress:
-        task = progress.add_task("compiling", total=config.num_iterations)
+        game = config.game
+        task = progress.add_task(f"{game}: compiling", total=config.num_iterations)
         shown = time.monotonic()
 
         def on_iteration(number: int, row: dict) -> None:
             nonlocal shown
             text = _told(row)
-            progress.update(task, completed=number, description=text)
+            progress.update(task, completed=number, description=f"{game}: {text}")
             late = time.monotonic() - shown > 10 or number == config.num_iterations
             if not console.is_terminal and late:
                 shown = time.monotonic()
-                console.print(f"iteration {number}/{config.num_iterations}  {text}")
+                tell_path(
+                    console,
+                    f"{game}: iteration {number}/{config.num_iterations}  {text}",
+                )
 
         try:
             state, seconds = train_lm(out, parts, on_iteration)
-            progress.update(task, description="playing with others")
+            progress.update(task, description=f"{game}: playing with others")
             return evaluate_lm(parts, state), seconds
         except KeyboardInterrupt:
             saved = latest_step(out / "checkpoints")
@@ -177,7 +185,7 @@ def _report(summary: dict, out: Path, console: Console) -> None:
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.lm_curves import lm_figure
 
-        lm_figure(out, out / "figure.png")
+        lm_figure(out, out / "figure.png", run_title(summary))
     else:
         console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
 

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out: unbatched formulas; batch them with `jax.vmap`."""
+"""Pure functions of arrays, unbatched: batch them with `jax.vmap`."""
 
 from aajax.ops import (
     alignment,

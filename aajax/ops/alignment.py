@@ -2,10 +2,12 @@
 
     c_i,t = A_i,t + β · past(A_i)_t · Σ_{j≠i} A_j,t
 
-An agent is paid, on top of its own advantage, for actions that serve its co-players
-when its own past went well, and for actions that hurt them when it did not. The
-published variants differ only in `past`: small functions `past(a_t, gamma, last_t)`
-here, and functions of their result, joined by `chain`.
+The credit multiplies ∇ log π in a policy gradient. Its second term rewards actions
+that help the co-players while the agent's own past advantages are positive, and
+actions that harm them while these are negative: tit-for-tat as a gradient. The
+published variants differ only in `past`, how past advantages are summed up. A `past`
+is a function `(a_t, gamma, last_t) -> [T, ...]`; `chain` applies further functions
+(`sign`, `clip(c)`, `per_step`, ...) to its result.
 
 See "Advantage Alignment Algorithms" (https://arxiv.org/abs/2406.14662) and "Learning
 Robust Social Strategies with LLMs" (https://arxiv.org/abs/2511.19405).
@@ -26,16 +28,16 @@ Past = Callable[..., Array]  # (a_t[T, ...], gamma, last_t[T] | None) -> [T, ...
 def discounted_past(
     a_t: Array, gamma: Array | float, last_t: Array | None = None
 ) -> Array:
-    """γ Σ_{k<t} γ^(t−k) a_k, the published estimator (both papers' code).
+    """γ Σ_{k<t} γ^(t−k) a_k, discounted sum of past advantages; both papers' code.
 
-    Computed by s_{t+1} = γ (s_t + a_t), never by γ^−k, so that it stays finite for
-    any T.
+    Computed by the recurrence s_{t+1} = γ (s_t + a_t): powers γ^−k would overflow for
+    long episodes.
 
     Args:
       a_t: f[T, ...], advantages, time first.
       gamma: γ in [0, 1].
-      last_t: bool[T], steps after which a new episode begins and the past is
-        forgotten; None for a single episode.
+      last_t: bool[T], true at the last step of an episode, after which the sum starts
+        again from 0; None for a single episode.
 
     Returns:
       f[T, ...]; 0 at the first step of every episode.
@@ -51,12 +53,12 @@ def strict_past(a_t: Array, gamma: Array | float, last_t: Array | None = None) -
 def inclusive_past(
     a_t: Array, gamma: Array | float, last_t: Array | None = None
 ) -> Array:
-    """Σ_{k≤t} γ^(t−k) a_k: the present advantage counts as past."""
+    """Σ_{k≤t} γ^(t−k) a_k: includes the advantage at t itself."""
     return a_t + strict_past(a_t, gamma, last_t)
 
 
 def fading_past(a_t: Array, gamma: Array | float, last_t: Array | None = None) -> Array:
-    """Σ_{k<t} γ^(t−k) a_k + γ^t a_t: the present counts, less and less."""
+    """Σ_{k<t} γ^(t−k) a_k + γ^t a_t: includes a_t with a decaying weight."""
     return strict_past(a_t, gamma, last_t) + gamma ** _steps(a_t, last_t) * a_t
 
 
@@ -67,15 +69,18 @@ def summed_past(a_t: Array, gamma: Array | float, last_t: Array | None = None) -
 
 
 def mean_past(a_t: Array, gamma: Array | float, last_t: Array | None = None) -> Array:
-    """(1/t) Σ_{k<t} a_k, 0 at t = 0: the small-network code; `gamma` is not used."""
+    """(1/t) Σ_{k<t} a_k, 0 at t = 0; `gamma` is not used.
+
+    The variant in the published code for small networks.
+    """
     return summed_past(a_t, gamma, last_t) / jnp.maximum(_steps(a_t, last_t), 1)
 
 
 def chain(past: Past, *functions: Callable[[Array, Array], Array]) -> Past:
-    """`past`, then each function in turn on its result.
+    """A `past` whose result is passed through `functions` in order.
 
     Args:
-      past: any of the pasts above.
+      past: such as `discounted_past` or `mean_past`.
       *functions: `(w_t[T, ...], step_t[T, ...]) -> [T, ...]`, where `step_t` counts
         steps within the episode from 0: `sign`, `clip(c)`, `per_step`,
         `cooperative_start`.
@@ -91,7 +96,7 @@ def chain(past: Past, *functions: Callable[[Array, Array], Array]) -> Past:
 
 
 def chosen(pasts: Sequence[Past], index: Array) -> Past:
-    """The past numbered `index`, i32[], known only at run time, as in a sweep."""
+    """`pasts[index]` for a traced index, i32[], as in a sweep over variants."""
 
     def past(a_t, gamma, last_t=None):
         return jnp.stack([one(a_t, gamma, last_t) for one in pasts])[index]
@@ -100,36 +105,36 @@ def chosen(pasts: Sequence[Past], index: Array) -> Past:
 
 
 def sign(w_t: Array, step_t: Array) -> Array:
-    """Only the direction of the past: −1, 0 or 1."""
+    """sign(w_t): −1, 0 or 1."""
     del step_t
     return jnp.sign(w_t)
 
 
 def clip(limit: float) -> Callable[[Array, Array], Array]:
-    """The past bounded to [−limit, limit]."""
+    """Clips w_t to [−limit, limit]."""
     if not limit > 0:
         raise InputError(f"limit is {limit}: a number above 0 is needed")
     return lambda w_t, step_t: jnp.clip(w_t, -limit, limit)
 
 
 def positive(w_t: Array, step_t: Array) -> Array:
-    """max(w_t, 0): rewards a good past, and does not take revenge for a bad one."""
+    """max(w_t, 0): never rewards harming co-players."""
     del step_t
     return jnp.maximum(w_t, 0.0)
 
 
 def per_step(w_t: Array, step_t: Array) -> Array:
-    """w_t / (1 + t), so that late steps do not weigh more than early ones."""
+    """w_t / (1 + t), so that sums over a longer past do not weigh more."""
     return w_t / (1 + step_t)
 
 
 def cooperative_start(w_t: Array, step_t: Array) -> Array:
-    """w_0 = 1: with no past to judge by, side with the co-players."""
+    """Sets w_0 = 1: the first action is rewarded for helping the co-players."""
     return jnp.where(step_t == 0, 1.0, w_t)
 
 
 def own_credit(advantage_t: Array, *, last_t: Array | None = None) -> Array:
-    """c_i,t = A_i,t: plain policy gradient."""
+    """c_i,t = A_i,t: the plain policy gradient, without an alignment term."""
     del last_t
     return advantage_t
 
@@ -144,15 +149,16 @@ def alignment_credit(
 ) -> Array:
     """c_i,t = A_i,t + β · past(A_i)_t · Σ_{j≠i} A_j,t.
 
-    β = 0 gives `own_credit`. With two agents and `discounted_past` it is equation 7
-    of https://arxiv.org/abs/2406.14662; with N the co-players' advantages add up.
+    With two agents and `discounted_past` this is equation 7 of
+    https://arxiv.org/abs/2406.14662; with more, the co-players' advantages are summed.
+    β = 0 gives `own_credit`.
 
     Args:
-      advantage_t: f[T, N], every agent's advantage at its own action, unnormalised
-        or whitened; not differentiated through.
-      gamma: γ in [0, 1], by which `past` discounts.
+      advantage_t: f[T, N], advantage of each agent's own action, whitened or not; no
+        gradient flows through it.
+      gamma: γ in [0, 1], discount factor passed to `past`.
       beta: β, weight of the alignment term.
-      past: how an agent's past advantages are summed up.
+      past: how an agent's past advantages are summed up, one of the functions above.
       last_t: bool[T], as for `past`.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Baselines that need no critic, and normalisation.
+"""Baselines that need no critic (leave-one-out means), and whitening.
 
-Inputs that are equal give exactly 0 here, whatever their size: values are first taken
-relative to one of them, so that no rounding error is left for a later division by a
-small standard deviation to blow up.
+Inputs that are all equal give exactly 0, whatever their size: means are computed from
+differences to one member, so that no rounding error is left for a later division by a
+small standard deviation to amplify.
 """
 
 import chex
@@ -17,17 +17,18 @@ def leave_one_out(x: Array, group: Array | None = None) -> Array:
 
         y_b = x_b − (1 / (|G_b| − 1)) Σ_{c ∈ G_b, c ≠ b} x_c
 
-    Applied column-wise to returns it is the group-relative baseline: unbiased, since
-    a member's own action does not enter its baseline. See "Buy 4 REINFORCE Samples,
-    Get a Baseline for Free!" (Kool et al. 2019) and https://arxiv.org/abs/2402.14740.
+    Applied to returns at each time step it is the group-relative baseline of RLOO:
+    unbiased, since a member's own action does not enter its baseline. See "Buy 4
+    REINFORCE Samples, Get a Baseline for Free!" (Kool et al. 2019) and
+    https://arxiv.org/abs/2402.14740.
 
     Args:
       x: f[B, ...].
       group: i[B], members with equal ids share a baseline; None puts all in one.
 
     Returns:
-      f[B, ...]; exactly 0 where all members of a group are equal. A group of one keeps
-      its x: there is nothing to compare it with.
+      f[B, ...]; exactly 0 where all members of a group are equal. The member of a
+      group of one keeps its x.
     """
     difference, size = _differences(x, group)
     return jnp.where(size > 1, difference, x)
@@ -36,9 +37,9 @@ def leave_one_out(x: Array, group: Array | None = None) -> Array:
 def advantage_over_group(x: Array, group: Array | None = None) -> Array:
     """`leave_one_out`, but 0 for a group of one.
 
-    What is compared with nothing is no advantage: left as it is, a whole return would
-    stand among differences of returns, and an alignment credit would multiply it with
-    those of co-players.
+    With nothing to compare it with, `leave_one_out` would return the raw return in
+    place of an advantage, and an alignment credit would multiply it with co-players'
+    advantages.
 
     Args:
       x: f[B, ...].

@@ -1,6 +1,6 @@
 """Categorical distributions given by logits, over the last axis.
 
-Logits may be −inf for actions that are never taken.
+Logits may be −inf for actions of probability 0.
 """
 
 import itertools
@@ -18,9 +18,10 @@ _BLOCK = 128  # of more
 
 
 def sample(key: PRNGKey, logits: Array) -> Array:
-    """One index per distribution, i32[...] from f[..., A], by inverse CDF.
+    """Samples i32[...] from logits f[..., A], by inverting the CDF.
 
-    One uniform number per sample, against A for the Gumbel trick.
+    Draws one uniform number per sample, where the Gumbel-max trick of
+    `jax.random.categorical` draws A.
     """
     uniform = jax.random.uniform(key, logits.shape[:-1], logits.dtype)
     if logits.shape[-1] > FEW_ACTIONS:
@@ -58,8 +59,8 @@ def entropy(logits: Array) -> Array:
 def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
     """Logits of (1 − ε) π + ε · uniform, f[..., A].
 
-    The ε-soft policy samples, and is differentiated, as the mixture that it is, so
-    that learning stays on-policy however large ε.
+    The ε-soft policy. Both sampling and log-probabilities use the mixture, so that
+    learning stays on-policy for any ε.
     """
     log_probs = _log_softmax(logits)
     epsilon = jnp.asarray(epsilon, logits.dtype)
@@ -82,7 +83,7 @@ def _log_softmax_first(logits: Array) -> Array:
 
 
 def _place_among_many(uniform: Array, probs: Array) -> Array:
-    """First the block, then the place in it: CPUs are slow to sum along a long axis."""
+    """As `_place`, in two levels of blocks: CPUs are slow to sum along a long axis."""
     count = probs.shape[-1]
     padding = [(0, 0)] * (probs.ndim - 1) + [(0, -count % _BLOCK)]
     blocks = jnp.pad(probs, padding).reshape(*probs.shape[:-1], -1, _BLOCK)
@@ -92,7 +93,7 @@ def _place_among_many(uniform: Array, probs: Array) -> Array:
 
 
 def _place(uniform: Array, weights: Array) -> tuple[Array, Array]:
-    """Where uniform · Σ weights falls, and how far into it, again in [0, 1)."""
+    """Inverse CDF at uniform · Σ weights: the index, and the remainder in [0, 1)."""
     cumulative = jnp.cumsum(weights, axis=-1)
     # A long sum is rounded unevenly: without this a weight of 0 could have a gap of
     # its own.

@@ -1,8 +1,9 @@
-"""Objectives that stay right however often they are differentiated: DiCE.
+"""DiCE: Monte-Carlo objectives whose derivatives of every order are right.
 
-An expectation over play depends on parameters through the chances of actions, which
-samples do not show. The magic box writes the dependence into each sample: it is 1,
-and its derivative is the score of the actions that it holds.
+An expected return depends on the parameters through the probabilities of the sampled
+actions, which the sample itself does not show to automatic differentiation. DiCE
+multiplies each sample by a "magic box" of its log-probabilities: 1 in value, with the
+score function as its gradient.
 
 See "DiCE: The Infinitely Differentiable Monte-Carlo Estimator"
 (https://arxiv.org/abs/1802.05098) and "Loaded DiCE"
@@ -25,19 +26,19 @@ def magic_box(x: Array) -> Array:
 def action_boxes(
     log_prob_t: Array, lambda_: Array | float = 1.0, last_t: Array | None = None
 ) -> Array:
-    """What the action at t adds to the box of all actions until then.
+    """Difference of the magic boxes with and without the action at t; 0 in value.
 
         box(w_t) − box(w_t − log π_t),   w_t = Σ_{k≤t} λ^(t−k) log π_k
 
-    Zero in value; its gradient is ∇ log π_t, its Hessian that of the likelihood
-    ratio, cross terms with earlier actions included.
+    The gradient is ∇ log π_t; the Hessian is that of the likelihood ratio, with cross
+    terms between the action at t and earlier ones.
 
     Args:
-      log_prob_t: f[T], of the action at t; of the joint action, summed over agents,
-        if derivatives by several agents' parameters are to be right.
-      lambda_: λ in [0, 1]; below 1 derivatives of second and higher order forget
-        earlier actions (less variance, some bias). The first is not changed.
-      last_t: bool[T], steps after which another episode begins; None for one episode.
+      log_prob_t: f[T], log-probability of the action at t; of the joint action (summed
+        over agents) for derivatives with respect to several agents' parameters.
+      lambda_: λ in [0, 1], decay of earlier actions' terms in derivatives of second
+        and higher order (less variance, some bias); the gradient does not depend on it.
+      last_t: bool[T], true at the last step of an episode; None for one episode.
 
     Returns:
       f[T].
@@ -57,24 +58,25 @@ def loaded_dice_returns(
     lambda_: Array | float,
     last_t: Array | None = None,
 ) -> Array:
-    """Returns that know how an agent's actions shape them.
+    """Returns that are differentiable with respect to an agent's action probabilities.
 
         R̃_t = R_t + Z_t,   Z_t = d_t (R_t − V_t) + γ λ Z_{t+1}
 
-    with d from `action_boxes`. In value R̃_t = R_t; its gradient is
+    with d from `action_boxes`. The value of R̃_t is R_t; its gradient is
 
         ∇R̃_t = Σ_{k≥t} (γ λ)^(k−t) (R_k − V_k) ∇ log π_k,
 
     as in LOQA (https://arxiv.org/abs/2405.01035), where π is one agent's policy and
-    R, V another's. Neither R nor V is differentiated.
+    R, V are the return and value of another. No gradient flows through R and V.
 
     Args:
-      log_prob_t: f[T], of the actions of the agent whose influence is asked for.
+      log_prob_t: f[T], log π of the agent with respect to whose policy R̃ is
+        differentiated.
       return_t: f[T], R, discounted returns.
       value_t: f[T], V, expected returns.
       gamma: γ in [0, 1].
       lambda_: λ in [0, 1].
-      last_t: bool[T], steps after which another episode begins; None for one episode.
+      last_t: bool[T], true at the last step of an episode; None for one episode.
 
     Returns:
       f[T].
@@ -96,21 +98,22 @@ def dice_objective(
     lambda_: Array | float = 1.0,
     last_t: Array | None = None,
 ) -> Array:
-    """Zero, with the derivatives of an agent's discounted return (loaded DiCE).
+    """Loaded-DiCE objective: 0, with the derivatives of the discounted return.
 
         L = Σ_t γ^t d_t A_t
 
-    with d from `action_boxes`. With λ = 1 and A_t = R_t − b_t, R the Monte-Carlo
-    return from t and b any baseline that does not depend on the actions from t on,
-    derivatives of every order are unbiased, by the parameters of every agent in
-    `log_prob_t` and across agents.
+    with d from `action_boxes`. With λ = 1 and A_t = R_t − b_t (R_t the Monte-Carlo
+    return from t, b_t a baseline that does not depend on actions from t on),
+    derivatives of every order are unbiased, with respect to the parameters of every
+    agent in `log_prob_t`, mixed derivatives between agents included.
 
     Args:
       log_prob_t: f[T], of the joint action: the sum over agents.
-      advantage_t: f[T], of the agent whose return it is; not differentiated.
+      advantage_t: f[T], of the agent whose return is differentiated; no gradient flows
+        through it.
       gamma: γ in [0, 1].
       lambda_: as for `action_boxes`.
-      last_t: bool[T], steps after which another episode begins; None for one episode.
+      last_t: bool[T], true at the last step of an episode; None for one episode.
 
     Returns:
       f[]; the sum over the episodes.

@@ -1,7 +1,7 @@
 """Exact values of memory-one policies in iterated matrix games.
 
-A memory-one policy conditions on the last joint action alone, so that play is a
-Markov chain over START and the joint actions, and values solve a linear system.
+A memory-one policy conditions on the last joint action alone. Play is then a Markov
+chain over START and the A^N joint actions, and values solve a linear system.
 """
 
 import chex
@@ -17,7 +17,8 @@ def joint_transitions(policies: Array) -> Array:
     Args:
       policies: f[N, S, A], probability of each agent's action after START (row 0)
         and after each joint action, numbered in row-major order of
-        (a_1, ..., a_N): the environment's view, not each seat's own.
+        (a_1, ..., a_N). The order is the same for all agents: no agent's own action
+        comes first in its rows.
     """
     chex.assert_rank(policies, 3)
     num_agents, num_states, _ = policies.shape
@@ -35,7 +36,8 @@ def memory_one_values(payoff: Array, policies: Array, gamma: Array | float) -> A
 
         V = (I − γ P)^−1 P r
 
-    where P is `joint_transitions` and r the payoff of arriving in a joint action.
+    where P is `joint_transitions` and r the payoff of each joint action. It is
+    differentiable with respect to `policies`, which gives exact policy gradients.
 
     Args:
       payoff: f[N, A, ..., A], one axis per agent.
@@ -43,8 +45,7 @@ def memory_one_values(payoff: Array, policies: Array, gamma: Array | float) -> A
       gamma: γ in [0, 1).
 
     Returns:
-      f[S, N]; row 0 is the value of the game at its start. Differentiable, hence the
-      exact gradients of LOLA and of policy gradients.
+      f[S, N]; row 0 is the value at the start of the game.
     """
     num_agents = payoff.shape[0]
     transitions = joint_transitions(policies)

@@ -1,10 +1,9 @@
 """Discounted returns, λ-returns and generalised advantages of one agent.
 
-Everything is unbatched, `[T]`; batch with `jax.vmap`. As in rlax, `discount_t`
-is the per-step product of γ and the environment's continuation, so that termination is
-data and not a branch: a game that *ends* at step t has `discount_t[t] = 0`. An
-episode that is *cut off* there keeps its discount and sets `last_t[t]`, which stops
-the sum over time while the value of the final observation still counts.
+Everything is unbatched, `[T]`; batch with `jax.vmap`. As in rlax, `discount_t` is γ
+times the environment's continuation. At a termination it is 0, which ends sums over
+time. At a truncation it stays γ and `last_t` is set: the sum ends there too, but
+bootstraps from the value of the final observation.
 """
 
 import chex
@@ -35,7 +34,7 @@ def discounted_returns(
     Args:
       reward_t: f[T], reward of the action at t.
       discount_t: f[T], γ times the continuation after the action at t.
-      bootstrap_value: f[], value after the last step; 0 counts nothing beyond it.
+      bootstrap_value: f[], value of the observation after the last step; 0 for none.
 
     Returns:
       f[T].
@@ -68,14 +67,14 @@ def gae(
     Args:
       reward_t: f[T].
       discount_t: f[T], γ times the continuation after the action at t; 0 where the
-        game ended.
-      value_t: f[T + 1], value of the observation before each action, and after the
-        last one.
+        game terminated.
+      value_t: f[T + 1], value of the observation before each action, and of the one
+        after the last action.
       lambda_: λ in [0, 1].
-      last_t: bool[T], steps after which another episode begins; None for none but
-        the end of the array.
-      final_value_t: f[T], value of the observation that ended an episode, read only
-        where `last_t`; None reads `value_t[t + 1]`, right only if the array ends there.
+      last_t: bool[T], true at the last step of an episode; None if the array holds
+        (part of) one episode.
+      final_value_t: f[T], value of an episode's final observation, read only where
+        `last_t`; None reads `value_t[t + 1]`, which is right only at the array's end.
 
     Returns:
       f[T].

@@ -1,6 +1,6 @@
-"""Social transforms of rewards: whose gain an agent is trained for.
+"""Reward transforms: whose rewards an agent is trained to maximise.
 
-All map f[..., N] to f[..., N].
+All map the agents' rewards f[..., N] to f[..., N].
 """
 
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ from aajax.types import Array
 
 
 def own(reward: Array) -> Array:
-    """Each agent its own."""
+    """r_i: each agent's own reward."""
     return reward
 
 
 def total(reward: Array) -> Array:
-    """Σ_j r_j for everyone: the sum-of-rewards learner."""
+    """Σ_j r_j for every agent: the sum of rewards, fully cooperative."""
     return jnp.broadcast_to(reward.sum(-1, keepdims=True), reward.shape)
 
 

@@ -1,8 +1,8 @@
-"""Policy surrogates: functions whose gradient moves a policy along its credit.
+"""Surrogate losses: their negative gradient is a policy gradient weighted by credit.
 
-All take `(log_prob, behaviour_log_prob, credit)` of any equal shape and return a loss
-per entry, to be averaged by the caller; `log_prob` alone is differentiated. They are
-interchangeable: `reinforce` ignores the behaviour.
+All take `(log_prob, behaviour_log_prob, credit)` of equal shapes: log π of the policy
+that learns, log μ of the policy that acted, and what multiplies ∇ log π. They return a
+loss per entry, to be averaged by the caller; only `log_prob` is differentiated.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Surrogate = Callable[[Array, Array, Array], Array]
 
 
 def reinforce(log_prob: Array, behaviour_log_prob: Array, credit: Array) -> Array:
-    """−c · log π(a), whose gradient is −c ∇ log π(a). Williams (1992)."""
+    """−c · log π(a): REINFORCE (Williams 1992); `behaviour_log_prob` is not used."""
     chex.assert_equal_shape([log_prob, behaviour_log_prob, credit])
     return -jax.lax.stop_gradient(credit) * log_prob
 
@@ -25,11 +25,11 @@ def reinforce(log_prob: Array, behaviour_log_prob: Array, credit: Array) -> Arra
 def clipped(clip: Array | float) -> Surrogate:
     """−min(ρ c, clip(ρ, 1 − ε, 1 + ε) c) with ρ = π(a) / μ(a).
 
-    The proximal surrogate (https://arxiv.org/abs/1707.06347). With an alignment
+    The clipped surrogate of PPO (https://arxiv.org/abs/1707.06347). With an alignment
     credit it is Proximal Advantage Alignment.
 
     Args:
-      clip: ε.
+      clip: ε, how far the importance ratio ρ may move from 1.
     """
 
     def surrogate(log_prob, behaviour_log_prob, credit):
@@ -45,14 +45,13 @@ def clipped(clip: Array | float) -> Surrogate:
 
 
 def truncated_importance(cap: Array | float) -> Surrogate:
-    """−stop(min(π(a) / μ(a), cap)) · c · log π(a).
+    """−stop_gradient(min(π(a) / μ(a), cap)) · c · log π(a).
 
-    REINFORCE on actions that another policy μ sampled (an older version of itself, or
-    a sampler of lower precision), with the importance ratio truncated from above
-    (Ionides 2008).
+    Off-policy REINFORCE with a truncated importance ratio (Ionides 2008): the actions
+    were sampled by μ, an older version of π or a sampler of lower precision.
 
     Args:
-      cap: largest ratio let through.
+      cap: upper bound of the importance ratio.
     """
 
     def surrogate(log_prob, behaviour_log_prob, credit):
@@ -66,13 +65,14 @@ def truncated_importance(cap: Array | float) -> Surrogate:
 def kl_k3(log_prob: Array, reference_log_prob: Array) -> Array:
     """exp(d) − 1 − d with d = log π_ref(a) − log π(a).
 
-    In value an unbiased estimate of KL(π ‖ π_ref) from actions of π: never negative,
-    and of lower variance than −d (http://joschu.net/blog/kl-approx.html).
+    The "k3" estimator: in value an unbiased estimate of KL(π ‖ π_ref) from actions of
+    π, never negative and of lower variance than −d
+    (http://joschu.net/blog/kl-approx.html).
 
     Its gradient, (1 − exp(d)) ∇ log π(a), estimates another quantity: in expectation
     over actions of π it is ∇ KL(π_ref ‖ π). This is the penalty of published code
-    (GRPO, https://arxiv.org/abs/2402.03300). It pulls hardest at actions that the
-    reference takes and π hardly ever does, where a single action weighs exp(d). For the
+    (GRPO, https://arxiv.org/abs/2402.03300). It is largest at actions that are likely
+    under the reference and rare under π, where one action weighs exp(d). For the
     gradient of KL(π ‖ π_ref) see `kl_k3_reverse`.
     """
     chex.assert_equal_shape([log_prob, reference_log_prob])
@@ -81,12 +81,12 @@ def kl_k3(log_prob: Array, reference_log_prob: Array) -> Array:
 
 
 def kl_k3_reverse(log_prob: Array, reference_log_prob: Array) -> Array:
-    """`kl_k3` in value, with the gradient of what it estimates.
+    """`kl_k3` in value, with a gradient that is unbiased for ∇ KL(π ‖ π_ref).
 
     The gradient is −d ∇ log π(a), that of ½ d² ("k2"): over actions of π its
-    expectation is ∇ KL(π ‖ π_ref) = E[(log π − log π_ref) ∇ log π]. Of a sequence it is
-    the divergence of each token given those before it; that earlier tokens lead to
-    later divergence is left out, as in `kl_k3`.
+    expectation is ∇ KL(π ‖ π_ref) = E[(log π − log π_ref) ∇ log π]. For a sequence it
+    is summed over tokens, each conditioned on those before it; the effect of earlier
+    tokens on later divergences is left out, as in `kl_k3`.
     """
     value = jax.lax.stop_gradient(kl_k3(log_prob, reference_log_prob))
     k2 = jnp.square(reference_log_prob - log_prob) / 2

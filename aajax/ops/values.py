@@ -1,4 +1,4 @@
-"""Losses of a value estimate, per entry."""
+"""Value losses, per entry."""
 
 import chex
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from aajax.types import Array
 
 
 def squared(value: Array, target: Array) -> Array:
-    """½ (v − target)²."""
+    """½ (v − target)²: squared error."""
     return losses.squared_error(value, target) / 2
 
 
@@ -20,8 +20,8 @@ def huber(value: Array, target: Array, delta: float = 1.0) -> Array:
 def clipped(value: Array, behaviour_value: Array, target: Array, clip: float) -> Array:
     """½ max((v − target)², (v_clip − target)²), v_clip = v within ±clip of v_old.
 
-    The value loss of PPO's reference code: a value gains nothing by moving further
-    than `clip` from where it stood when the data were collected.
+    The clipped value loss of PPO's reference code; v_old is the estimate recorded when
+    the data were collected.
     """
     chex.assert_equal_shape([value, behaviour_value, target])
     bounded = behaviour_value + jnp.clip(value - behaviour_value, -clip, clip)

@@ -17,7 +17,13 @@ from matplotlib.figure import Figure  # noqa: E402
 from aajax.errors import InputError  # noqa: E402
 from aajax.files import write_bytes  # noqa: E402
 from aajax.report.results import over_seeds, read_metrics, read_summary  # noqa: E402
-from aajax.report.tables import known, number, setting_label  # noqa: E402
+from aajax.report.tables import (  # noqa: E402
+    known,
+    number,
+    played,
+    run_title,
+    setting_label,
+)
 
 MAX_SETTINGS = 8  # beyond it a legend cannot be read
 MEASURED = {  # of play, where metrics have them: a panel each
@@ -48,7 +54,7 @@ def training_figure(folder: Path, path: Path) -> None:
     update = [row["update"] for row in rows]
     curves = dict(zip(("reward", *measured), (left, *below), strict=True))
     for i, (setting, colour) in enumerate(zip(settings, colours, strict=True)):
-        label = setting_label(setting["hyperparameters"]) or summary["preset"]
+        label = setting_label(setting["hyperparameters"]) or run_title(summary)
         for name, axes in curves.items():
             numbers = over_seeds(folder, rows, name, i)
             axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
@@ -75,6 +81,7 @@ def training_figure(folder: Path, path: Path) -> None:
         right.set(xlabel="co-player", ylabel="reward per step")
     for axes in (left, right, *below):
         axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(run_title(summary))
     save_figure(figure, path)
 
 
@@ -161,6 +168,7 @@ def _sweep_heat_map(summary: dict, path: Path) -> None:
         one.set_xticks(range(len(columns)), columns, fontsize="small")
         one.set_yticks(range(len(rows)), [number(row) for row in rows])
         one.set(ylabel=first, title=f"Reward {title}", xlabel=", ".join(others))
+    figure.suptitle(run_title(summary))
     save_figure(figure, path)
 
 
@@ -210,7 +218,7 @@ def league_figure(table: dict, path: Path) -> None:
     axes.set_xticks(range(len(players)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(players)), names)
     per = table.get("per", "step")
-    title = f"Reward per {per} of the row player, 95 % interval"
+    title = f"{played(table)}: reward per {per} of the row player, 95 % interval"
     axes.set(xlabel="against", title=title)
     figure.colorbar(image, shrink=0.8)
     save_figure(figure, path)

@@ -25,7 +25,7 @@ PANELS = {  # names in metrics.jsonl → what an axis says
 SMOOTHED = 10  # iterations
 
 
-def lm_figure(folder: Path, path: Path) -> None:
+def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
     """Draws what a run measured while it learned.
 
     A measure may be missing in some iterations, or in all: of play with itself where
@@ -34,6 +34,7 @@ def lm_figure(folder: Path, path: Path) -> None:
     Args:
       folder: of a run, with metrics.jsonl.
       path: of the PNG.
+      title: above all panels, if any.
 
     Raises:
       InputError: if there is nothing to draw.
@@ -68,6 +69,8 @@ def lm_figure(folder: Path, path: Path) -> None:
         labels = axes.get_legend_handles_labels()[1]
         if name == shown[0] and labels != ["with itself"]:
             axes.legend(fontsize="small", frameon=False)
+    if title is not None:
+        figure.suptitle(title)
     save_figure(figure, path)
 
 

@@ -1,10 +1,12 @@
 """Tables for the terminal, from summaries."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.table import Table
+
+from aajax.report.widths import FirstToFit, WideTable
 
 OTHERS = "_against_others"  # ends names of measures: past selves, guests
 
@@ -28,7 +30,29 @@ def known(numbers: Sequence[float | None] | np.ndarray) -> np.ndarray:
     return found[np.isfinite(found)]
 
 
-def summary_table(summary: dict) -> Table:
+def played(record: dict) -> str:
+    """The game of a run's summary or of a league, and whose payoffs if somebody's own.
+
+    Args:
+      record: with `game`, and `payoff` where it has its own.
+    """
+    payoff = record.get("payoff")
+    if payoff is None:
+        return record["game"]
+    is_file = Path(payoff).suffix in (".json", ".npy")
+    return f"payoff {Path(payoff).name}" if is_file else "own payoffs"
+
+
+def run_title(summary: dict) -> str:
+    """What a run is called: its preset, and the game if it is not the preset's own."""
+    preset, game = summary["preset"], played(summary | {"game": summary.get("game")})
+    own = preset.removeprefix("lm-")
+    if game is None or own == game or own.startswith(f"{game}-"):
+        return preset
+    return f"{game} (settings of {preset})"
+
+
+def summary_table(summary: dict) -> Table | WideTable:
     """One row per quantity with its spread over seeds; of a sweep, one per setting."""
     settings = summary["settings"]
     if len(settings) == 1:
@@ -36,7 +60,7 @@ def summary_table(summary: dict) -> Table:
     return _settings_table(summary, settings)
 
 
-def measures_table(summary: dict) -> Table:
+def measures_table(summary: dict) -> WideTable:
     """What a language model did after training: one row per measure, one column for
     each who sat opposite, and one for past selves and guests late in training."""
     measures = dict(summary["measures"])
@@ -47,37 +71,46 @@ def measures_table(summary: dict) -> Table:
     }
     if against:
         measures["others, in training"] = against
-    result = Table(title=f"{summary['preset']}, seed {summary['seed']}, after training")
-    result.add_column("")
-    for name in measures:
-        result.add_column(name.replace("_", " "), justify="right")
-    rows = dict.fromkeys(name for each in measures.values() for name in each)
-    for row in rows:
+    rows = []
+    for row in dict.fromkeys(name for each in measures.values() for name in each):
         numbers = [each.get(row) for each in measures.values()]
         if any(x is not None for x in numbers):
             cells = ["" if x is None else f"{x:.3f}" for x in numbers]
-            result.add_row(row.replace("_", " "), *cells)
-    return result
+            rows.append([row.replace("_", " "), *cells])
+    title = f"{run_title(summary)}, seed {summary['seed']}, after training"
+    return WideTable(title, [""], [_spaced(name) for name in measures], rows)
 
 
-def league_table(table: dict) -> Table:
-    """One row per line-up: who sits where, and what each seat earns."""
+def league_table(table: dict) -> FirstToFit:
+    """What each seat of each line-up earns.
+
+    One row per line-up, or where that is too wide one per seat.
+    """
     num_agents = len(table["line_ups"][0]["players"])
     per, over = table.get("per", "step"), table.get("over", "seeds")
-    result = Table(title=f"Reward per {per}, with 95 % intervals over {over}")
+    title = f"{played(table)}: reward per {per}, with 95 % intervals over {over}"
+    wide, narrow = Table(), Table()
     for seat in range(num_agents):
-        result.add_column(f"seat {seat}")
+        wide.add_column(f"seat {seat}", no_wrap=True)
     for seat in range(num_agents):
-        result.add_column(f"reward {seat}", justify="right")
+        wide.add_column(f"reward {seat}", justify="right", no_wrap=True)
+    narrow.add_column("seat")
+    narrow.add_column("player", overflow="fold")
+    narrow.add_column("reward", justify="right", no_wrap=True)
     for line_up in table["line_ups"]:
         rewards = zip(line_up["reward"], line_up["interval"], strict=True)
-        cells = [
-            ("-" if reward is None else f"{reward:.3f}")
-            + ("" if interval is None else f" ± {interval:.3f}")
-            for reward, interval in rewards
-        ]
-        result.add_row(*line_up["players"], *cells)
-    return result
+        cells = [with_interval(*each) for each in rewards]
+        wide.add_row(*line_up["players"], *cells)
+        for seat, row in enumerate(zip(line_up["players"], cells, strict=True)):
+            narrow.add_row(str(seat), *row)
+        narrow.add_section()
+    return FirstToFit(title, (wide, narrow))
+
+
+def with_interval(number: float | None, interval: float | None) -> str:
+    """A mean and the half-width of its interval, as far as there are any."""
+    spread = "" if interval is None else f" ± {interval:.3f}"
+    return ("-" if number is None else f"{number:.3f}") + spread
 
 
 def _quantities(setting: dict) -> dict[str, list[float]]:
@@ -93,10 +126,10 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
     num_seeds = len(summary["seeds"])
     lost = len(summary.get("diverged", ()))
     seeds = f"{num_seeds - lost} of {num_seeds}" if lost else str(num_seeds)
-    result = Table(title=f"{summary['preset']}: {seeds} seeds, after training")
-    result.add_column("")
+    result = Table(title=f"{run_title(summary)}: {seeds} seeds, after training")
+    result.add_column("", overflow="fold")
     for name in ("mean", "sd", "min", "max"):
-        result.add_column(name, justify="right")
+        result.add_column(name, justify="right", no_wrap=True)
     for name, numbers in _quantities(setting).items():
         there = known(numbers)
         if not there.size:
@@ -108,18 +141,27 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
     return result
 
 
-def _settings_table(summary: dict, settings: list[dict]) -> Table:
+def _settings_table(summary: dict, settings: list[dict]) -> WideTable:
     num_seeds = len(summary["seeds"])
-    result = Table(
-        title=f"{summary['preset']}: means over {num_seeds} seeds"
-        + " but those that diverged" * ("diverged" in summary),
-        box=box.SIMPLE_HEAD,
-    )
-    for name in (*settings[0]["hyperparameters"], *_quantities(settings[0])):
-        result.add_column(name.replace("_", " "), justify="right")
+    rows = []
     for setting in settings:
-        hyperparameters = [number(x) for x in setting["hyperparameters"].values()]
+        varied = [number(x) for x in setting["hyperparameters"].values()]
         there = [known(x) for x in _quantities(setting).values()]
         means = [f"{x.mean():.2f}" if x.size else "-" for x in there]
-        result.add_row(*hyperparameters, *means)
-    return result
+        rows.append([*varied, *means])
+    return WideTable(
+        f"{run_title(summary)}: means over {num_seeds} seeds"
+        + " but those that diverged" * ("diverged" in summary),
+        [_spaced(name) for name in settings[0]["hyperparameters"]],
+        [
+            _spaced(name.removeprefix("reward ") if " against " in name else name)
+            for name in _quantities(settings[0])
+        ],
+        rows,
+        numeric=True,
+    )
+
+
+def _spaced(name: str) -> str:
+    """A heading, which is broken at its spaces."""
+    return name.replace(" | ", "|").replace("_", " ")

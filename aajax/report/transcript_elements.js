@@ -38,7 +38,7 @@ function percent(logProb) {
   return (p >= 99.995 ? "100" : p >= 0.01 ? p.toPrecision(3) : p.toExponential(1)) + " %";
 }
 
-// A value of the world: a number, a word, or lists of them.
+// A value of the environment: a number, a word, or lists of them.
 function value(x) {
   if (Array.isArray(x)) return x.map(value).join(x.some(Array.isArray) ? "; " : ", ");
   return typeof x === "number" ? number(x) : String(x);

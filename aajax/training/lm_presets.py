@@ -1,7 +1,8 @@
-"""Runs of language models by name: GAME-VARIANT of a pocket model, and of large ones.
+"""Runs of language models by name: lm-GAME-VARIANT of a pocket model, or of large ones.
 
-The large ones have the published settings (https://arxiv.org/abs/2511.19405); `--model`
-says where their checkpoint folder is.
+The large ones, lm-GAME-VARIANT --size SIZE on the command line, have the published
+settings (https://arxiv.org/abs/2511.19405); `--model` says where their checkpoint
+folder is.
 """
 
 import dataclasses
@@ -38,11 +39,11 @@ VARIANTS: dict[str, tuple[str, Change]] = {
         _with(seating=Seating()),
     ),
     "aa-no-group": (
-        "Advantage Alignment, all matches compared with each other",
+        "Advantage Alignment, all matches are one group",
         _with(baseline="batch"),
     ),
     "vs-frozen": (
-        "naive, in seat 0 against a frozen adapter (--guest FOLDER)",
+        "naive, in seat 0 against an adapter: --guest FOLDER",
         _with(
             algorithm="naive",
             seating=Seating(learners="first", guest_share=1.0),
@@ -50,7 +51,7 @@ VARIANTS: dict[str, tuple[str, Change]] = {
         ),
     ),
     "vs-api": (
-        "naive, in seat 0 against an HTTP endpoint (--guest api:URL#MODEL)",
+        "naive, against an endpoint: --guest api:URL#MODEL",
         _with(
             algorithm="naive",
             seating=Seating(learners="first", guest_share=1.0),
@@ -118,7 +119,6 @@ MODELS: dict[str, tuple[str, dict[str, Change]]] = {
     "qwen3-8b": ("Qwen3-8B", _SHORT),
     "gemma3-4b": ("gemma-3-4b-it", _SHORT),
 }
-_FIRST, _VARIANTS_OF_OTHERS = "qwen2.5-7b", ("naive",)
 
 _POCKET = LmConfig(
     prompts="short",
@@ -184,25 +184,40 @@ POCKET: dict[str, LmConfig] = {
 }
 
 
+def pocket_name(game: str, variant: str) -> str:
+    """The preset of a pocket model."""
+    return f"lm-{game}" if variant == "aa" else f"lm-{game}-{variant}"
+
+
 def _presets() -> dict[str, tuple[str, LmConfig]]:
     presets = {}
     for game, config in POCKET.items():
         for variant, (about, change) in VARIANTS.items():
-            name = f"lm-{game}" if variant == "aa" else f"lm-{game}-{variant}"
             whole = change(config)
             if whole.algorithm != "advantage_alignment":
                 # By then they have settled.
                 whole = _with(num_iterations=config.num_iterations // 2)(whole)
-            presets[name] = (f"{game} in words, a pocket model: {about}", whole)
+            presets[pocket_name(game, variant)] = (
+                f"{game} in words, a pocket model: {about}",
+                whole,
+            )
     for game, config in PUBLISHED.items():
         for model, (folder, needs) in MODELS.items():
             needed = needs.get(game, _with())
             for variant, (about, change) in VARIANTS.items():
-                if model == _FIRST or variant in _VARIANTS_OF_OTHERS:
-                    whole = change(needed(_with(model=Path(folder))(config)))
-                    name = f"lm-{game}-{variant}-{model}"
-                    presets[name] = (f"{game} in words, {folder}: {about}", whole)
+                whole = change(needed(_with(model=Path(folder))(config)))
+                presets[f"lm-{game}-{variant}-{model}"] = (
+                    f"{game} in words, {folder}: {about}",
+                    whole,
+                )
     return presets
 
 
 LM_PRESETS = _presets()
+# Name of a pocket model's preset, and size → name of the large model's.
+SIZED = {
+    (pocket_name(game, variant), size): f"lm-{game}-{variant}-{size}"
+    for game in PUBLISHED
+    for variant in VARIANTS
+    for size in MODELS
+}

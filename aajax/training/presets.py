@@ -81,21 +81,24 @@ _NEGOTIATION_PPO = dataclasses.replace(
 PRESETS = {
     "ipd": ("Advantage Alignment, memory-one policies", RunConfig()),
     "ipd-critic": (
-        "Advantage Alignment, a critic with GAE in place of the group baseline",
+        "Advantage Alignment, critic with GAE as baseline",
         RunConfig(baseline="critic"),
     ),
-    "ipd-gru": ("Advantage Alignment, recurrent policies, a critic with GAE", _GRU),
+    "ipd-gru": ("Advantage Alignment, recurrent policies, critic with GAE", _GRU),
     "ipd-ppo": (
-        "Proximal Advantage Alignment, a critic with GAE",
+        "Proximal Advantage Alignment, critic with GAE",
         RunConfig(learner="ppo", baseline="critic"),
     ),
-    "ipd-naive": ("every learner for itself", RunConfig(algorithm="naive")),
+    "ipd-naive": (
+        "policy gradient, each for its own reward",
+        RunConfig(algorithm="naive"),
+    ),
     "ipd-naive-gru": (
-        "every learner for itself, recurrent policies",
+        "policy gradient, each for its own, recurrent policies",
         dataclasses.replace(_GRU, algorithm="naive"),
     ),
     "ipd-sum": (
-        "every learner for the sum of rewards",
+        "policy gradient, each for the sum of rewards",
         RunConfig(algorithm="sum_of_rewards"),
     ),
     "ipd-loqa": (
@@ -134,11 +137,11 @@ PRESETS = {
         ),
     ),
     "coin": (
-        "Advantage Alignment, policies that see what was taken last",
+        "Advantage Alignment, policies see what was taken last",
         _COIN,
     ),
     "coin-loqa": (
-        "LOQA, policies that see what was taken last",
+        "LOQA, policies see what was taken last",
         dataclasses.replace(
             _COIN,
             algorithm="loqa",
@@ -148,18 +151,18 @@ PRESETS = {
             ),
         ),
     ),
-    "coin-ppo": ("PPO, every learner for itself", _COIN_PPO),
+    "coin-ppo": ("PPO, each for its own reward", _COIN_PPO),
     "coin-sum": (
-        "PPO for the sum of rewards",
+        "PPO, each for the sum of rewards",
         dataclasses.replace(_COIN_PPO, algorithm="sum_of_rewards"),
     ),
     "negotiation": (
-        "Advantage Alignment, policies that see the round before",
+        "Advantage Alignment, policies see the round before",
         _NEGOTIATION,
     ),
-    "negotiation-ppo": ("PPO, every learner for itself", _NEGOTIATION_PPO),
+    "negotiation-ppo": ("PPO, each for its own reward", _NEGOTIATION_PPO),
     "negotiation-sum": (
-        "PPO for the sum of rewards",
+        "PPO, each for the sum of rewards",
         dataclasses.replace(_NEGOTIATION_PPO, algorithm="sum_of_rewards"),
     ),
     **HARVEST_PRESETS,

@@ -85,17 +85,17 @@ def _with_baselines(name: str, config: RunConfig, where: str) -> dict:
     return {
         name: (f"Proximal Advantage Alignment, {where}", config),
         f"{name}-ppo": (
-            f"PPO, every learner for itself, {where}",
+            f"PPO, each for its own reward, {where}",
             dataclasses.replace(config, algorithm="naive"),
         ),
         f"{name}-sum": (
-            f"PPO for the sum of rewards, {where}",
+            f"PPO, each for the sum of rewards, {where}",
             dataclasses.replace(config, algorithm="sum_of_rewards"),
         ),
     }
 
 
 HARVEST_PRESETS = {
-    **_with_baselines("harvest-small", _SMALL, "3 agents and a patch of apples"),
-    **_with_baselines("harvest", _OPEN, "7 agents, as published, for an accelerator"),
+    **_with_baselines("harvest-small", _SMALL, "3 agents, small map"),
+    **_with_baselines("harvest", _OPEN, "7 agents (accelerator)"),
 }

@@ -18,14 +18,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aajax import files
+from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
 from aajax.learners.base import Metrics
 from aajax.records import read_object
-from aajax.schema import within
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
-from aajax.training.config import CHOICES, RunConfig
+from aajax.training.config import RunConfig
+from aajax.training.estimator import CHOICES
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     path = folder / "config.json"
     if path.exists():
         # An option that is younger than the folder had its default.
-        stored = _filled(read_object(path), type(config)().to_json())
+        stored = schema.by_present_names(type(config), read_object(path))
+        stored = config.located(_filled(stored, type(config)().to_json()))
         differences = _differences(stored, record, config.may_differ)
         if differences:
             raise InputError(
@@ -110,7 +111,7 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
             f"run is {str(folder)!r}: one of small policies is needed; language models "
             "meet in aajax league --text"
         )
-    with within(f"file is {path}: "):
+    with schema.within(f"file is {path}: "):
         config = RunConfig.from_json(record)
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:

@@ -30,9 +30,9 @@ def check(result, unit, repeats=2):
     assert result["first_run_seconds"] > 0
 
 
-@pytest.mark.parametrize("world", ["ipd", "coin", "negotiation", "harvest"])
-def test_worlds_under_random_play(world):
-    measure = getattr(environments, f"measure_{world}")
+@pytest.mark.parametrize("name", ["ipd", "coin", "negotiation", "harvest"])
+def test_environments_under_random_play(name):
+    measure = getattr(environments, f"measure_{name}")
     check(measure(2, **SMALL), "env-steps/s")
 
 

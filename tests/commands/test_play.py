@@ -293,7 +293,7 @@ def test_onlookers_see_the_whole_table(capsys):
 
 
 @pytest.mark.parametrize("game", envs.names())
-def test_every_world_can_be_shown(game, capsys):
+def test_every_environment_can_be_shown(game, capsys):
     seats = ["random"] * envs.make(game).num_agents
     steps, end = shown(capsys, game, "--seat", *seats, "--steps", "2")
     assert len(steps) == 2
@@ -330,7 +330,7 @@ def test_a_run_takes_any_seat_for_any_number_of_steps(trained, capsys):
     assert moves[0][:5] == moves[1]
 
 
-def test_worlds_that_differ_are_refused(trained, tmp_path, capsys):
+def test_environments_that_differ_are_refused(trained, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(trained, other)
     config = json.loads((other / "config.json").read_text())

@@ -116,7 +116,7 @@ def test_chance_of_a_row_follows_from_its_match_seat_and_step_alone():
 
 
 @pytest.mark.parametrize("name", ["split", "trust-and-split"])
-def test_equal_seeds_are_equal_worlds_whatever_is_done(name):
+def test_equal_seeds_are_equal_environments_whatever_is_done(name):
     game = registry.make(name, "short", num_rounds=4)
     players = {"random": scripted_player(game, "random")}
     matchups = [fixture(number, "random", "random") for number in range(4)]

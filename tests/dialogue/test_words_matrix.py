@@ -66,7 +66,7 @@ def test_in_full_both_are_told_what_they_earned():
         ("ipd", {"payoff": [[2, -1.5], [3, 0.25]]}, "AA 2, AB -1.5, BA 3, BB 0.25"),
     ],
 )
-def test_points_are_those_of_the_world(name, options, points):
+def test_points_are_those_of_the_environment(name, options, points):
     game = make(name, "short", num_rounds=4, **options)
     by_hand = ByHand(game)
     assert points in by_hand.texts()[0]

@@ -84,7 +84,7 @@ def test_who_asks_for_nothing_earns_nothing():
         ("exclusive", 4, "1 or 10"),
     ],
 )
-def test_other_worlds(values, num_items, told):
+def test_other_environments(values, num_items, told):
     game = make("split", values=values, num_items=num_items, num_rounds=3)
     by_hand = ByHand(game)
     text = by_hand.texts()[0]
@@ -100,7 +100,7 @@ def test_other_worlds(values, num_items, told):
     assert f"Worth to you: {own}" in text
 
 
-def test_scripted_players_earn_what_they_do_in_the_world():
+def test_scripted_players_earn_what_they_do_in_the_environment():
     """Where 1 and where 2 items are worth 10, which is as likely, exactly."""
     game = make("split", "short")
     names = ("welfare", "greedy")

@@ -38,7 +38,7 @@ def test_two_episodes_by_hand(ends, discount):
             np.testing.assert_array_equal(actual, wanted)
 
 
-def test_it_is_otherwise_the_world_inside():
+def test_it_is_otherwise_the_environment_inside():
     inside = envs.make("public_goods", num_steps=7, continuation=0.5)
     env = envs.AutoReset(inside)
     for name in (

@@ -19,7 +19,7 @@ NUM_GAMES = 1024
 NUM_STEPS = {"split": 4, "trust_and_split": 6}
 PLAYERS = {"split": split, "trust_and_split": trust_and_split}
 ROCK, PAPER, SCISSORS = range(3)
-every_world = pytest.mark.parametrize("game", PLAYERS)
+every_game = pytest.mark.parametrize("game", PLAYERS)
 
 
 def observe(env, **numbers):
@@ -347,7 +347,7 @@ def measured(game, name, num_steps):
     return find_spec(game).measures(env, episodes)
 
 
-@every_world
+@every_game
 def test_efficiency_is_measured(game):
     # Greed is worth 60 of 210 and 105 of 300 in Split; in the sum 165 · 2 of 510.
     greedy = {"split": 330 / 510, "trust_and_split": 0.55}
@@ -362,7 +362,7 @@ def test_a_game_without_a_whole_round_has_no_efficiency():
     assert numbers == {}
 
 
-@every_world
+@every_game
 def test_players_are_numbers_that_stack(game):
     env, policy, _ = compiled(game)
     players = find_spec(game).players(env)
@@ -381,7 +381,7 @@ def test_players_are_numbers_that_stack(game):
         np.testing.assert_allclose(many.log_prob[member], one.log_prob, rtol=1e-6)
 
 
-@every_world
+@every_game
 def test_scripted_players_have_nothing_to_learn(game):
     env, policy, _ = compiled(game)
     assert policy.evaluate is None

@@ -66,7 +66,7 @@ def not_called():
     raise AssertionError("all was played before")
 
 
-def test_pairs_meet_in_the_same_worlds():
+def test_pairs_meet_in_the_same_environments():
     pairs = pairs_of(entrants("abc"), 5, seed=1)
     assert [pair.names for pair in pairs] == [(x, y) for x in "abc" for y in "abc"]
     worlds = {tuple(f.env_seed for f in pair.matchups) for pair in pairs}

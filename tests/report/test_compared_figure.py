@@ -42,7 +42,7 @@ def test_every_seed_and_their_mean(tmp_path, monkeypatch):
     plt.close(drawn[0])
 
 
-def test_only_worlds_that_are_measured(tmp_path):
+def test_only_environments_that_are_measured(tmp_path):
     run = write_run(tmp_path / "run", reward=1.0)
     with pytest.raises(ValueError, match="run is .*: one that has apples, sustainab"):
         curves.compared_figure({"run": run}, tmp_path / "figure.png")

@@ -127,7 +127,7 @@ def test_what_a_match_shows(tab, made):
     one = records[3]
     about = tab.inner_text(".about")
     assert f"group {one['group']}" in about and "iteration 0" in about
-    assert f"world seed {one['env_seed']}" in about and "6 rounds" in about
+    assert f"environment seed {one['env_seed']}" in about and "6 rounds" in about
     assert count(tab, ".round") == 6
     totals = [0.0, 0.0]
     for t, rewards in enumerate(one["rewards"]):

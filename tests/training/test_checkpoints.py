@@ -244,7 +244,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(tmp_path, caplog):
         train(folder, SMALL)
 
 
-def test_a_run_of_another_world_is_refused_in_one_line(tmp_path):
+def test_a_run_of_another_environment_is_refused_in_one_line(tmp_path):
     folder = tmp_path / "run"
     open_folder(folder, "test", SMALL, False)
     train(folder, SMALL)

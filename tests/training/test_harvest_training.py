@@ -57,7 +57,7 @@ def test_what_was_recorded_in_play_is_what_is_read_again(kind):
     assert np.std(trajectory.log_prob) > 0.1
 
 
-def test_planes_are_the_worlds():
+def test_planes_are_the_environments():
     """Convolutions read C planes; without channels, dense layers read all of it."""
     env = make_env(TINY)
     assert np.prod(env.plane_shape) == env.observation_shape[0]
@@ -99,7 +99,7 @@ def test_a_run_with_past_selves_in_the_last_seat():
     assert 0 <= metrics["zaps"] <= 5
 
 
-def test_other_worlds_have_no_more_to_measure():
+def test_other_environments_have_no_more_to_measure():
     assert find_spec(RunConfig().game).training_measures is None
 
 

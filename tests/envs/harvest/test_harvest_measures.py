@@ -57,7 +57,7 @@ def test_no_apples():
     assert all(x == 0 for x in numbers.values())
 
 
-def test_shots_are_those_of_the_world():
+def test_shots_are_those_of_the_environment():
     """Who zaps all the time fires as often as beams light the map, or hit somebody."""
     env = commons_harvest("tiny", 2, 30)
     state, timestep = env.reset(jax.random.key(0))

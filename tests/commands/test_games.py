@@ -39,7 +39,7 @@ RUNS = {
         group_size=1,
     ),
 }
-every_world = pytest.mark.parametrize("world", RUNS)
+every_game = pytest.mark.parametrize("game", RUNS)
 MEASURED = {
     "coin": {"own of the coins taken", "coins per step and agent"},
     "negotiation": {"efficiency"},
@@ -65,50 +65,50 @@ def folders(tmp_path_factory):
     """A small finished run of each environment."""
     runs = tmp_path_factory.mktemp("runs")
     with jax.numpy_dtype_promotion("standard"):
-        for world, config in RUNS.items():
-            run("negotiation", config, runs / world, False, Console(quiet=True))
+        for game, config in RUNS.items():
+            run("negotiation", config, runs / game, False, Console(quiet=True))
     return runs
 
 
-@every_world
-def test_a_summary_has_the_worlds_measures(folders, world):
-    summary = json.loads((folders / world / "summary.json").read_text())
-    assert set(summary["measures"]) == MEASURED[world]
+@every_game
+def test_a_summary_has_the_environments_measures(folders, game):
+    summary = json.loads((folders / game / "summary.json").read_text())
+    assert set(summary["measures"]) == MEASURED[game]
     for numbers in summary["measures"].values():
         assert np.shape(numbers) == (2,)
-        assert 0 <= min(numbers) <= max(numbers) <= LIMIT.get(world, 1)
-    env = envs.make(world)
-    assert set(summary["league"]) == set(envs.find_spec(world).opponent_names(env))
+        assert 0 <= min(numbers) <= max(numbers) <= LIMIT.get(game, 1)
+    env = envs.make(game)
+    assert set(summary["league"]) == set(envs.find_spec(game).opponent_names(env))
     assert "p_cooperate" not in summary
     assert np.isfinite(summary["mean_reward"]).all()
-    assert (folders / world / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (folders / game / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-@every_world
-def test_a_league_has_the_scripted_players_of_its_world(folders, tmp_path, world):
+@every_game
+def test_a_league_has_the_scripted_players_of_its_environment(folders, tmp_path, game):
     out = tmp_path / "league"
     arguments = ["--num-games", "8", "--out", str(out)]
-    assert cli.main(["league", str(folders / world), *arguments]) == 0
+    assert cli.main(["league", str(folders / game), *arguments]) == 0
     table = json.loads((out / "league.json").read_text())
-    assert table["players"] == [world, *SCRIPTED[world]]
+    assert table["players"] == [game, *SCRIPTED[game]]
     assert len(table["line_ups"]) == len(table["players"]) ** 2
     rewards = {tuple(row["players"]): row["reward"] for row in table["line_ups"]}
-    pair = WORSE_AND_BETTER.get(world, ("always_cooperate", "always_defect"))
+    pair = WORSE_AND_BETTER.get(game, ("always_cooperate", "always_defect"))
     worse, better = rewards[pair]
     assert worse < better
     assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_runs_of_two_worlds_do_not_meet(folders, tmp_path, capsys):
-    runs = [str(folders / world) for world in RUNS]
+def test_runs_of_two_environments_do_not_meet(folders, tmp_path, capsys):
+    runs = [str(folders / game) for game in RUNS]
     assert cli.main(["league", *runs, "--out", str(tmp_path / "league")]) == 2
     line = capsys.readouterr().err
     assert "runs of one game are needed" in line and len(line.splitlines()) == 1
 
 
-def measured(world, env, *names):
+def measured(game, env, *names):
     """Of each scripted player among its like."""
-    spec = envs.find_spec(world)
+    spec = envs.find_spec(game)
     measure = measure_of(spec, env)
     group = scripted_group(spec, env, names)
     numbers = with_itself(jax.random.key(0), env, group, 64, env.num_steps, measure)
@@ -188,9 +188,9 @@ def test_curves_of_what_is_measured_are_kept_and_drawn(folders):
         row["apples"], SMALL.num_steps * np.array(row["reward"]), rtol=1e-5
     )
     heights = {}
-    for world in RUNS:
-        with Image.open(folders / world / "figure.png") as image:
-            heights[world] = image.height
+    for game in RUNS:
+        with Image.open(folders / game / "figure.png") as image:
+            heights[game] = image.height
     assert heights["harvest"] > 1.5 * heights["coin"]
 
 
