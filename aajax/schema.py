@@ -459,7 +459,9 @@ def by_present_names(cls: type, record: Any) -> Any:
     record = _renamed(cls, record, "")
     for name, annotation in hints(cls).items():
         bare, _ = split(annotation)
-        if dataclasses.is_dataclass(bare) and name in record:
+        if not isinstance(bare, type) or name not in record:
+            continue
+        if dataclasses.is_dataclass(bare):
             record[name] = by_present_names(bare, record[name])
     return record
 

@@ -30,7 +30,7 @@ class Run(NamedTuple):
     """A run that takes a seat, and which of its seeds does."""
 
     entry: str
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     config: RunConfig
     state: TrainState
 
@@ -144,7 +144,7 @@ def sit_down(
         elif run:
             policy = make_policy(run.config, env, seat=seat)
             player = _automaton(entry, seat, policy, _learnt(run, env, seat))
-        elif entry in names:
+        elif entry in names and spec.players is not None:
             scripted = spec.players(env)
             params = scripted.params(entry)
             player = _automaton(entry, seat, scripted.policy, params)

@@ -1,13 +1,13 @@
 """How environments look to people, and how people answer them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment
 from aajax.errors import InputError
-from aajax.types import Array, PyTree
+from aajax.types import PyTree
 
 COLOURS = ("red", "blue", "green", "magenta", "cyan", "yellow")  # of seats, in turn
 
@@ -74,7 +74,7 @@ def named_actions_view(
 class Proposals(Environment, Protocol):
     """A game whose `read` names the parts of an observation."""
 
-    def read(self, observation: Array) -> dict[str, Array]: ...
+    def read(self, observation: Any) -> Mapping[str, Any]: ...
 
 
 G = TypeVar("G", bound=Proposals)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +108,8 @@ def load_params(
             if sharding is None:
                 # Not committed to the device, as any other array made without one.
                 return jnp.asarray(read((slice(None),) * leaf.ndim))
-            return jax.make_array_from_callback(leaf.shape, sharding, read)
+            fill = cast(Callable, read)
+            return jax.make_array_from_callback(leaf.shape, sharding, fill)
 
         trees = [] if shardings is None else [jax.tree.broadcast(shardings, like)]
         return jax.tree_util.tree_map_with_path(load, like, *trees)

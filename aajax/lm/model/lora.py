@@ -9,7 +9,7 @@ base hence keep steps that are smaller than bfloat16 resolves.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax
@@ -161,7 +161,7 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
     types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
     if len(types) > 1:
         raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
-    like: dict[str, dict[str, Array]] = {}
+    like: Mapping[Target, dict[str, Array]] = {}
     for name in BLOCKS:
         found = [pairs[name] for pairs in each if name in pairs]
         if found:

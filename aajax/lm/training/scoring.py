@@ -81,7 +81,7 @@ def score(
     temperature = jnp.asarray(temperature, jnp.float32)
     temperature = jnp.broadcast_to(temperature, (batch,))[:, None, None]
 
-    def split(x: Array, fill: int) -> Array:
+    def split(x: AnyArray, fill: int) -> Array:
         """[B, L, ...] → [chunks, B, size, ...]."""
         widths = [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)
         x = jnp.pad(x, widths, constant_values=jnp.asarray(fill, x.dtype))
