@@ -5,6 +5,7 @@ comes with it (scripted players, measures, text, ...); `register` adds one by na
 """
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.check import check_environment
 from aajax.envs.registry import find_spec, make, names, register
 from aajax.envs.spec import EnvSpec, Players, TextSpec
 from aajax.envs.wrappers import AutoReset
@@ -19,6 +20,7 @@ __all__ = [
     "MultiDiscrete",
     "Players",
     "TextSpec",
+    "check_environment",
     "find_spec",
     "make",
     "names",

@@ -9,7 +9,7 @@ is a wording of one's own.
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 from aajax.errors import InputError
 
@@ -82,7 +82,7 @@ def joined(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def number(points: float) -> str:
+def number(points: SupportsFloat) -> str:
     """Formats points with at most one decimal."""
     return f"{round(float(points), 1) + 0.0:.1f}".removesuffix(".0")
 
