@@ -1,4 +1,4 @@
-"""The two compiled programs of `sampler`: reading tokens, and sampling them.
+"""The two compiled programs of `sampler`: prefill (`read`) and decoding (`decode`).
 
 Both take the memory of the cache that they are given, and write into it in place. P is
 the number of sequences, padding included.
@@ -19,7 +19,7 @@ from aajax.types import Array, PRNGKey, PyTree
 
 
 class Columns(NamedTuple):
-    """What is noted of each sampled token; see `sampler.Sample`. Each [P, L]."""
+    """Records of each sampled token, [P, L] each; see `session.Sample`."""
 
     tokens: Array
     log_prob: Array
@@ -38,7 +38,7 @@ class _Loop(NamedTuple):
 
 
 def num_programs() -> int:
-    """How many programs reading and sampling have been compiled to so far."""
+    """Number of programs that `read` and `decode` have been compiled to so far."""
     programs: tuple[Any, ...] = (read, decode)
     return sum(program._cache_size() for program in programs)
 
@@ -54,7 +54,7 @@ def read(
     adapters: Adapters | None,
     adapter_id: Array | None,
 ) -> tuple[Cache, Array]:
-    """The cache and the last hidden states after `tokens`.
+    """Prefill: reads `tokens` into the cache, and returns the last hidden states.
 
     Args:
       config, dtype: static.
@@ -97,7 +97,7 @@ def decode(
     adapters: Adapters | None,
     adapter_id: Array | None,
 ) -> tuple[Cache, Array, Columns, Array]:
-    """Samples and reads tokens until no sequence goes on.
+    """Decodes token by token until all sequences have stopped or used their budget.
 
     Args:
       config, dtype, top_k: static.
@@ -185,8 +185,9 @@ def draw(
       key: key[P].
       score: f32[P, V], −∞ for tokens that are not allowed.
       temperature: f32[P], 0 for the likeliest token.
-      top_k: only the k likeliest, and what is as likely as the last of them.
-      top_p: of what is left, the likeliest that together reach this probability.
+      top_k: samples among the k likeliest tokens, and ties with the last of them.
+      top_p: nucleus sampling: samples among the smallest set of likeliest tokens (after
+        top-k) whose total probability reaches top_p.
 
     Returns:
       Tokens i32[P], and their log-probabilities f32[P].

@@ -1,4 +1,4 @@
-"""What a decoder has read, as a value, and what was sampled from it."""
+"""Sessions (the state of a batch of sequences) and samples."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ from aajax.types import Array
 
 
 class Session(NamedTuple):
-    """What has been read so far.
+    """The state of a batch of sequences: KV cache and last hidden states.
 
     Attributes:
-      cache: of P sequences, P the power of two at or above `batch`; on a mesh of many
-        processes, of those of all of them.
+      cache: of P sequences, `batch` padded to a power of two; with several processes,
+        of all their sequences.
       last: [P, D], hidden state of each sequence's last token.
-      batch: B, sequences that are in use, of this process.
+      batch: B, number of this process's sequences, without padding.
     """
 
     cache: Cache
@@ -33,17 +33,18 @@ class Session(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What `generate` sampled, as NumPy arrays; L is the largest budget.
+    """Sampled tokens as NumPy arrays; L is the largest budget.
 
     Attributes:
-      tokens: i32[B, L], padded with −1; with the stop token, where there is one.
+      tokens: i32[B, L], padded with −1; includes the stop token, if any.
       length: i32[B], tokens sampled.
       log_prob: f32[B, L], of each token under the distribution that it was drawn from
-        (after grammar, temperature, top-k and top-p); 0 where greedy, and for padding.
-      stopped: bool[B], ended with a stop token, and not for want of budget.
-      state: i32[B, L], the grammar state that each token was drawn in, and
-      remaining: i32[B, L], the budget that was left, it included; 0 for padding. With
-        both, `scoring.score` can restrict its distribution as the sampler did.
+        (after grammar, temperature, top-k and top-p); 0 for greedy decoding and
+        padding.
+      stopped: bool[B], whether the sequence ended with a stop token.
+      state: i32[B, L], grammar state before each token.
+      remaining: i32[B, L], budget before each token; 0 for padding. With `state` it
+        lets `scoring.score` apply the sampler's logits mask.
     """
 
     tokens: np.ndarray
@@ -55,13 +56,13 @@ class Sample(NamedTuple):
 
 
 def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
-    """The session's cache with room for `length` tokens, not shared with `session`.
+    """The session's cache with room for `length` tokens, copied unless `donate`.
 
     Args:
-      session: whose cache is copied unless it grows.
+      session: whose cache is used.
       length: tokens of the longest sequence, at most `limit`.
-      limit: of the size.
-      donate: whether the session's own memory will do.
+      limit: upper bound of the cache's size.
+      donate: whether the session's memory may be reused.
     """
     size = min(bucket(length), limit)
     if size > session.cache.size:
@@ -73,7 +74,7 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
 def check_room(
     length: np.ndarray, budget: np.ndarray, active: np.ndarray, limit: int
 ) -> None:
-    """Raises InputError for an active row with nothing read or too large a budget.
+    """Raises InputError if an active row is empty or its budget exceeds the limit.
 
     Args:
       length: i32[B], tokens read.
@@ -95,7 +96,7 @@ def check_room(
 
 
 def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
-    """The session with `rows`, bool[P], as when it had `length`, i32[P], and `last`."""
+    """Resets `rows`, bool[P], to an earlier `length`, i32[P], and `last`, [P, D]."""
     cache = session.cache
     length = jnp.where(rows, length, cache.length)
     last = jnp.where(rows[:, None], last, session.last)
@@ -103,7 +104,7 @@ def take_back(session: Session, rows: Array, length: Array, last: Array) -> Sess
 
 
 def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
-    """The new sample for `rows`, bool[B], and the old one for the others."""
+    """Selects `new` for `rows`, bool[B], and `old` for the others."""
 
     def choose(x, y):
         return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)

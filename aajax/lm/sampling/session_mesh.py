@@ -1,4 +1,4 @@
-"""A session's arrays on one device or on a mesh: how they are made, and stay there."""
+"""Creates a session's arrays on one device or a mesh, and keeps their sharding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def empty_session(
 
 
 def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
-    """What a program returns, a cache and rows, each where it belongs on the mesh."""
+    """Runs a program that returns a cache and rows, and constrains their sharding."""
     if mesh is None:
         return program(*arguments)
     with jax.set_mesh(mesh):
