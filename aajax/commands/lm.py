@@ -14,7 +14,13 @@ from aajax.commands.arguments import check_installed, choose, parse
 from aajax.commands.progress import print_help, progress_bar
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
-from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds
+from aajax.lm.planning.bounds import (
+    Iteration,
+    LinkRate,
+    Rates,
+    Seconds,
+    iteration_seconds,
+)
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Positive
@@ -129,17 +135,16 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
             f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
             "are needed for times, or none"
         )
-    return iteration_seconds(
-        config,
-        Rates(options.tflops, options.memory_gbs, options.link_gbs),
+    iteration = Iteration(
         batch=job.batch,
         length=job.length,
         sampled=options.sampled,
         itemsize=2 if job.dtype == "bfloat16" else 4,
         frozen=job.train == "adapters",
         remat=job.remat,
-        **mesh,
     )
+    rates = Rates(options.tflops, options.memory_gbs, options.link_gbs)
+    return iteration_seconds(config, rates, iteration, **mesh)
 
 
 def _config(model: str):

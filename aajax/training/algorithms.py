@@ -17,6 +17,7 @@ from aajax.envs.base import Discrete, Environment
 from aajax.errors import InputError
 from aajax.learners import (
     Learner,
+    LoqaObjective,
     Objective,
     lola_dice,
     lola_exact,
@@ -191,16 +192,13 @@ def _advantage_alignment(parts: Parts) -> Objective:
 
 
 def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
-    return loqa(
-        policy,
-        parts.optimizer,
-        seats,
+    objective = LoqaObjective(
         gamma=parts.hyperparameters["gamma"],
         dice_lambda=parts.hyperparameters["dice_lambda"],
         weight=parts.hyperparameters["beta"],
         entropy_bonus=parts.hyperparameters["entropy_bonus"],
-        **parts.descent,
     )
+    return loqa(policy, objective, parts.optimizer, seats, **parts.descent)
 
 
 def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:

@@ -11,7 +11,7 @@ from reference import loqa as reference
 
 from aajax import nets
 from aajax.learners import LearnerState, advantages, loqa, policy_gradient, presets
-from aajax.learners.loqa import opponent_log_prob, prepare
+from aajax.learners.loqa import LoqaObjective, opponent_log_prob, prepare
 from aajax.policies import action_value_policy, distributions
 from aajax.types import Trajectory
 
@@ -181,7 +181,7 @@ def test_the_last_action_taken_is_worth(last, discount, taken):
 
 
 def test_a_trajectory_without_action_values_is_refused():
-    learner = loqa(POLICY, optax.sgd(0.1), gamma=GAMMA)
+    learner = loqa(POLICY, LoqaObjective(GAMMA), optax.sgd(0.1))
     state = learner.init(jax.random.key(0))
     played = trajectory(2)._replace(action_value=None)
     with pytest.raises(ValueError, match="trajectory has no action values: action_val"):

@@ -5,7 +5,7 @@ import pytest
 
 from aajax import lm
 from aajax.lm.model.cache import cut
-from aajax.lm.sampling.decoding import decode, draw
+from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, draw
 from aajax.lm.sampling.rows import block_width
 from aajax.lm.sampling.sampler import Sampler, num_programs
 from aajax.lm.training.scoring import score
@@ -386,12 +386,15 @@ def test_sampling_truncated(params, session):
 def test_the_cache_is_written_in_place(params):
     """No copy of the cache is among what the loop needs beside it."""
     cache = cut(lm.init_cache(CONFIG, 2, 4096))
-    arguments = (
-        cache, jnp.zeros((2, 16)), jax.random.split(KEY, 2), np.ones(2, np.float32),
-        np.full(2, 16, np.int32), NEVER[None], None, None, np.zeros(2, np.int32), None,
-        None,
-    )  # fmt: skip
-    lowered = decode.lower(CONFIG, jnp.float32, None, 16, params, *arguments)
+    wanted = Wanted(
+        keys=jax.random.split(KEY, 2),
+        temperature=np.ones(2, np.float32),
+        budget=np.full(2, 16, np.int32),
+        stop=NEVER[None],
+        state=np.zeros(2, np.int32),
+    )
+    program, model = Program(CONFIG, jnp.float32, size=16), Model(params)
+    lowered = decode.lower(program, model, cache, jnp.zeros((2, 16)), wanted)
     memory = lowered.compile().memory_analysis()
     whole = sum(x.nbytes for x in (*cache.key, *cache.value))
     assert memory.alias_size_in_bytes >= whole

@@ -18,7 +18,7 @@ from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.commands import evaluate_lm
 from aajax.dialogue.learning.batch import places_of, speech_batch
-from aajax.dialogue.learning.learner import score_speech
+from aajax.dialogue.learning.learner import Restriction, score_speech
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
@@ -159,7 +159,11 @@ def test_everybody_spoke_with_the_adapter_that_is_noted(whole):
     @jax.jit
     def scores(batch, adapters):
         return score_speech(
-            TINY, player.params, batch, adapters, player.grammar, player.stop
+            TINY,
+            player.params,
+            batch,
+            adapters,
+            Restriction(player.grammar, player.stop),
         ).log_prob
 
     found = np.asarray(scores(batch, adapters))

@@ -27,7 +27,14 @@ from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
-from aajax.lm.sampling.decoding import decode, num_programs, read
+from aajax.lm.sampling.decoding import (
+    Model,
+    Program,
+    Wanted,
+    decode,
+    num_programs,
+    read,
+)
 from aajax.lm.sampling.grammar import FREE, Grammar
 from aajax.lm.sampling.rows import (
     block_width,
@@ -174,16 +181,16 @@ class Sampler:
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
+        model = Model(params, adapters, adapter_id)
+        program = Program(self.config, self.dtype)
         for first in range(0, longest, self.piece):
             width = min(self.piece, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
-            cache, last = run(
-                self.mesh, read, self.config, self.dtype, params, cache, last,
-                place_rows(self.mesh, block), adapters, adapter_id,
-            )  # fmt: skip
+            piece = place_rows(self.mesh, block)
+            cache, last = run(self.mesh, read, program, model, cache, last, piece)
         return Session(cache, last, session.batch)
 
     def generate(
@@ -252,15 +259,25 @@ class Sampler:
         keys = row_keys(
             key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
         )
+        size = max(16, power_of_two(longest))
+        adapter_id = self._adapter_rows(batch, adapter_id, adapters)
         cache, last, *buffers = run(
-            self.mesh, decode, self.config, self.dtype, self.top_k,
-            max(16, power_of_two(longest)), params,
-            make_room(session, length, self.limit, donate), session.last,
-            place_rows(self.mesh, keys), rows(temperature, 1.0), rows(budget, 0),
-            stop if len(stop) == 1 else rows(stop, False), self.top_p, grammar,
-            rows(state, FREE), adapters,
-            self._adapter_rows(batch, adapter_id, adapters),
-        )  # fmt: skip
+            self.mesh,
+            decode,
+            Program(self.config, self.dtype, self.top_k, size),
+            Model(params, adapters, adapter_id),
+            make_room(session, length, self.limit, donate),
+            session.last,
+            Wanted(
+                keys=place_rows(self.mesh, keys),
+                temperature=rows(temperature, 1.0),
+                budget=rows(budget, 0),
+                stop=stop if len(stop) == 1 else rows(stop, False),
+                state=rows(state, FREE),
+                grammar=grammar,
+                top_p=self.top_p,
+            ),
+        )
         record, stopped = own_rows(buffers)
         tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
