@@ -105,12 +105,9 @@ def test_no_environment_is_asked_what_it_is():
 
 
 MOST_LINES, MOST_PARAMETERS = 60, 8  # of a function, without its docstring or self
-# Arguments of the first two are the options of an environment, by name. The others'
-# are tokens, what was read, whose weights read on, and how.
-MANY_PARAMETERS = {
-    *("commons_harvest", "negotiation"),
-    *("forward", "Sampler.generate", "Sampler.generate_checked"),
-}
+# Arguments of the first two are the options of an environment, by name. The third's are
+# tokens and their places, what was read before, whose weights read on, and how.
+MANY_PARAMETERS = {"commons_harvest", "negotiation", "forward"}
 # Packages that are no dependency of the core; modules may be imported inside of a
 # function where they, or what they import, need one of these.
 OPTIONAL = {

@@ -23,7 +23,7 @@ from aajax.lm.mesh.hosts import largest
 from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
-from aajax.lm.sampling.sampler import Sample, Sampler, Session
+from aajax.lm.sampling.sampler import Sample, Sampler, Sampling, Session
 from aajax.lm.text.chat import ChatTemplate, find_template
 from aajax.lm.text.tokens import load_tokenizer
 from aajax.types import PRNGKey, PyTree
@@ -128,17 +128,16 @@ class LanguageModel:
         session = self.sampler.append(
             memory.session, self.spoken_params, prompts, donate=True, **adapters
         )
-        state = [
-            self.starts[request.pattern] if now else 0
-            for request, now in zip(requests, asked, strict=True)
-        ]
         session, sample, tries = self.sampler.generate_checked(
-            session, self.spoken_params, keys,
+            session,
+            self.spoken_params,
+            keys,
+            self._sampling(requests, asked),
             accepts=lambda row, ids: self._accepts(requests[row], ids),
-            num_tries=self.free_tries, grammar=self.grammar, state=np.array(state),
-            active=asked, temperature=self.temperature, max_tokens=self.max_tokens,
-            stop=self.stop, donate=True, **adapters,
-        )  # fmt: skip
+            num_tries=self.free_tries,
+            donate=True,
+            **adapters,
+        )
         replies = [
             self._reply(row, prompts[row], sample, int(tries[row])) if now else None
             for row, now in enumerate(asked)
@@ -156,6 +155,20 @@ class LanguageModel:
             ),
         )
         return memory, replies[:num_rows]
+
+    def _sampling(self, requests: Sequence[Request], asked: np.ndarray) -> Sampling:
+        state = [
+            self.starts[request.pattern] if now else 0
+            for request, now in zip(requests, asked, strict=True)
+        ]
+        return Sampling(
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            temperature=self.temperature,
+            grammar=self.grammar,
+            state=np.array(state),
+            active=asked,
+        )
 
     def _reply(self, row: int, prompt: list[int], sample: Sample, tries: int) -> Reply:
         size = sample.length[row]

@@ -35,7 +35,7 @@ from aajax.lm.sampling.decoding import (
     num_programs,
     read,
 )
-from aajax.lm.sampling.grammar import FREE, Grammar
+from aajax.lm.sampling.grammar import FREE
 from aajax.lm.sampling.rows import (
     block_width,
     fold,
@@ -46,6 +46,7 @@ from aajax.lm.sampling.rows import (
 )
 from aajax.lm.sampling.session import (
     Sample,
+    Sampling,
     Session,
     check_room,
     make_room,
@@ -55,7 +56,7 @@ from aajax.lm.sampling.session import (
 from aajax.lm.sampling.session_mesh import empty_session, run
 from aajax.types import Array, PRNGKey, PyTree
 
-__all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
+__all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,15 +199,10 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
-        *,
-        temperature: Array | float = 1.0,
-        max_tokens: Array | int,
-        stop: Array,
-        grammar: Grammar | None = None,
-        state: Array | None = None,
+        sampling: Sampling,
         adapters: Adapters | None = None,
         adapter_id: Array | None = None,
-        active: Array | None = None,
+        *,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
         """Samples until every sequence has stopped or used its budget.
@@ -218,14 +214,8 @@ class Sampler:
           params: of the decoder.
           key: one key, folded with each row's number, or B typed keys, one a row: a
             row's sample depends on no other row.
-          temperature: f32[B] or one for all; 0 takes the likeliest token.
-          max_tokens: i32[B] or one for all, stop token included.
-          stop: bool[V] or bool[B, V], tokens that end a sequence.
-          grammar: what restricts each token, by the row's state; see `grammar`.
-          state: i32[B], where in the grammar each row starts, `FREE` for all tokens
-            that are text or stop; needed with `grammar`.
+          sampling: how each row is sampled.
           adapters, adapter_id: as in `append`.
-          active: bool[B], rows to sample; the others stay as they are.
           donate: whether the memory of `session` may be taken.
 
         Returns:
@@ -237,46 +227,36 @@ class Sampler:
             temperature or budget; for shapes that do not fit.
         """
         batch = session.batch
-        temperature = per_row("temperature", temperature, np.float32, batch)
-        budget = per_row("max_tokens", max_tokens, np.int32, batch)
-        active = per_row("active", True if active is None else active, bool, batch)
-        if not (temperature >= 0).all():
-            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
-        if (budget < 0).any():
-            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
-        if (grammar is None) != (state is None):
-            given = "grammar" if state is None else "state"
-            raise InputError(f"{given} is given alone: grammar and state are needed")
-        state = per_row("state", FREE if state is None else state, np.int32, batch)
-        stop = stop_rows(stop, batch, self.config.vocab_size)
+        sampling = self._by_row(batch, sampling)
         # The same for all subsets of rows, so that their samples can be merged.
-        columns = int(budget.max())
-        budget = np.where(active, budget, 0)
-        check_room(session.length, budget, active, self.limit)
+        columns = int(sampling.max_tokens.max())
+        budget = np.where(sampling.active, sampling.max_tokens, 0)
+        check_room(session.length, budget, sampling.active, self.limit)
         total = (session.length + budget).max()
         longest, length = largest(self.mesh, columns, total)
         rows = functools.partial(self._rows, batch)
         keys = row_keys(
             key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
         )
+        stop = sampling.stop
+        wanted = Wanted(
+            keys=place_rows(self.mesh, keys),
+            temperature=rows(sampling.temperature, 1.0),
+            budget=rows(budget, 0),
+            stop=stop if len(stop) == 1 else rows(stop, False),
+            state=rows(sampling.state, FREE),
+            grammar=sampling.grammar,
+            top_p=self.top_p,
+        )
         size = max(16, power_of_two(longest))
-        adapter_id = self._adapter_rows(batch, adapter_id, adapters)
         cache, last, *buffers = run(
             self.mesh,
             decode,
             Program(self.config, self.dtype, self.top_k, size),
-            Model(params, adapters, adapter_id),
+            Model(params, adapters, self._adapter_rows(batch, adapter_id, adapters)),
             make_room(session, length, self.limit, donate),
             session.last,
-            Wanted(
-                keys=place_rows(self.mesh, keys),
-                temperature=rows(temperature, 1.0),
-                budget=rows(budget, 0),
-                stop=stop if len(stop) == 1 else rows(stop, False),
-                state=rows(state, FREE),
-                grammar=grammar,
-                top_p=self.top_p,
-            ),
+            wanted,
         )
         record, stopped = own_rows(buffers)
         tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
@@ -289,12 +269,10 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
+        sampling: Sampling,
         *,
         accepts: Callable[[int, list[int]], bool],
         num_tries: int,
-        grammar: Grammar,
-        state: Array,
-        active: Array | None = None,
         donate: bool = False,
         **options,
     ) -> tuple[Session, Sample, np.ndarray]:
@@ -306,10 +284,11 @@ class Sampler:
 
         Args:
           session, params, key: as in `generate`.
+          sampling: how each row is sampled, under a grammar.
           accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
             stop token where there is one.
           num_tries: free tries; with 0 all is sampled under the grammar.
-          grammar, state, active, donate: as in `generate`.
+          donate: as in `generate`.
           **options: further arguments of `generate`.
 
         Returns:
@@ -319,16 +298,16 @@ class Sampler:
         if num_tries < 0:
             raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
         batch = session.batch
-        pending = per_row("active", True if active is None else active, bool, batch)
-        state = per_row("state", state, np.int32, batch)
+        sampling = self._by_row(batch, sampling)
+        pending, state = sampling.active, sampling.state
         keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
         for index in range(num_tries + 1):
             free = index < num_tries
+            now = sampling._replace(state=np.where(free, FREE, state), active=pending)
             session, sample = self.generate(
-                session, params, fold(keys, index), grammar=grammar,
-                state=np.where(free, FREE, state), active=pending,
+                session, params, fold(keys, index), now,
                 donate=donate or index > 0, **options,
             )  # fmt: skip
             result = sample if result is None else merge(pending, sample, result)
@@ -346,6 +325,24 @@ class Sampler:
                 self._rows(batch, before, 0), start.last,
             )  # fmt: skip
         return session, result, tries
+
+    def _by_row(self, batch: int, sampling: Sampling) -> Sampling:
+        """The same with arrays of one entry a row, not shared with what was given."""
+        temperature = per_row("temperature", sampling.temperature, np.float32, batch)
+        budget = per_row("max_tokens", sampling.max_tokens, np.int32, batch)
+        active = True if sampling.active is None else sampling.active
+        active = per_row("active", active, bool, batch)
+        if not (temperature >= 0).all():
+            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
+        if (budget < 0).any():
+            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
+        grammar, state = sampling.grammar, sampling.state
+        if (grammar is None) != (state is None):
+            given = "grammar" if state is None else "state"
+            raise InputError(f"{given} is given alone: grammar and state are needed")
+        state = per_row("state", FREE if state is None else state, np.int32, batch)
+        stop = stop_rows(sampling.stop, batch, self.config.vocab_size)
+        return Sampling(budget, stop, temperature, grammar, state, active)
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
         """[P, ...] of this process's [B, ...]."""

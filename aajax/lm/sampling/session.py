@@ -9,6 +9,7 @@ import numpy as np
 from aajax.errors import InputError
 from aajax.lm.mesh.hosts import own_rows
 from aajax.lm.model.cache import Cache, bucket, grow
+from aajax.lm.sampling.grammar import Grammar
 from aajax.types import Array
 
 
@@ -30,6 +31,27 @@ class Session(NamedTuple):
     def length(self) -> np.ndarray:
         """i32[B], tokens read."""
         return own_rows(self.cache.length)[: self.batch]
+
+
+class Sampling(NamedTuple):
+    """How the tokens of each sequence are to be sampled.
+
+    Attributes:
+      max_tokens: i32[B] or one for all, stop token included.
+      stop: bool[V] or bool[B, V], tokens that end a sequence.
+      temperature: f32[B] or one for all; 0 takes the likeliest token.
+      grammar: what restricts each token, by the row's state; see `grammar`.
+      state: i32[B], where in the grammar each row starts, `FREE` for all tokens that
+        are text or stop; needed with `grammar`.
+      active: bool[B], rows to sample; the others stay as they are. None for all.
+    """
+
+    max_tokens: Array | int
+    stop: Array
+    temperature: Array | float = 1.0
+    grammar: Grammar | None = None
+    state: Array | None = None
+    active: Array | None = None
 
 
 class Sample(NamedTuple):
