@@ -49,11 +49,12 @@ from aajax.lm.sampling.session import (
     Sampling,
     Session,
     check_room,
+    empty_session,
     make_room,
     merge,
+    run,
     take_back,
 )
-from aajax.lm.sampling.session_mesh import empty_session, run
 from aajax.types import Array, PRNGKey, PyTree
 
 __all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
