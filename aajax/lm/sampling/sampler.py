@@ -15,6 +15,7 @@ decides what runs. One key is folded with numbers that go on from process to pro
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,9 +56,19 @@ from aajax.lm.sampling.session import (
     run,
     take_back,
 )
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 __all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
+
+
+class _ByRow(NamedTuple):
+    """What `Sampling` says, with one entry a row, not shared with what was given."""
+
+    max_tokens: np.ndarray
+    stop: np.ndarray
+    temperature: np.ndarray
+    state: np.ndarray
+    active: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +151,7 @@ class Sampler:
         params: PyTree,
         tokens: Sequence[Sequence[int]],
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
+        adapter_id: AnyArray | None = None,
         *,
         donate: bool = False,
     ) -> Session:
@@ -202,7 +213,7 @@ class Sampler:
         key: PRNGKey,
         sampling: Sampling,
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
+        adapter_id: AnyArray | None = None,
         *,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
@@ -228,24 +239,24 @@ class Sampler:
             temperature or budget; for shapes that do not fit.
         """
         batch = session.batch
-        sampling = self._by_row(batch, sampling)
+        given = self._by_row(batch, sampling)
         # The same for all subsets of rows, so that their samples can be merged.
-        columns = int(sampling.max_tokens.max())
-        budget = np.where(sampling.active, sampling.max_tokens, 0)
-        check_room(session.length, budget, sampling.active, self.limit)
+        columns = int(given.max_tokens.max())
+        budget = np.where(given.active, given.max_tokens, 0)
+        check_room(session.length, budget, given.active, self.limit)
         total = (session.length + budget).max()
         longest, length = largest(self.mesh, columns, total)
         rows = functools.partial(self._rows, batch)
         keys = row_keys(
             key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
         )
-        stop = sampling.stop
+        stop = given.stop
         wanted = Wanted(
             keys=place_rows(self.mesh, keys),
-            temperature=rows(sampling.temperature, 1.0),
+            temperature=rows(given.temperature, 1.0),
             budget=rows(budget, 0),
             stop=stop if len(stop) == 1 else rows(stop, False),
-            state=rows(sampling.state, FREE),
+            state=rows(given.state, FREE),
             grammar=sampling.grammar,
             top_p=self.top_p,
         )
@@ -260,9 +271,9 @@ class Sampler:
             wanted,
         )
         record, stopped = own_rows(buffers)
-        tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
+        tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
-        sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
+        sample = Sample(tokens, count, log_prob, stopped[:batch], states, remaining)
         return Session(cache, last, batch), sample
 
     def generate_checked(
@@ -299,8 +310,8 @@ class Sampler:
         if num_tries < 0:
             raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
         batch = session.batch
-        sampling = self._by_row(batch, sampling)
-        pending, state = sampling.active, sampling.state
+        given = self._by_row(batch, sampling)
+        pending, state = given.active, given.state
         keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
@@ -316,19 +327,19 @@ class Sampler:
             if free:
                 failed = [
                     not accepts(row, sample.tokens[row, : sample.length[row]].tolist())
-                    for row in np.flatnonzero(pending)
+                    for row in np.flatnonzero(pending).tolist()
                 ]
                 pending[pending] = failed
-            if not free or not largest(self.mesh, pending.any())[0]:
+            if not free or not largest(self.mesh, int(pending.any()))[0]:
                 break
             session = take_back(
                 session, self._rows(batch, pending, False),
                 self._rows(batch, before, 0), start.last,
             )  # fmt: skip
+        assert result is not None  # there is one try at least
         return session, result, tries
 
-    def _by_row(self, batch: int, sampling: Sampling) -> Sampling:
-        """The same with arrays of one entry a row, not shared with what was given."""
+    def _by_row(self, batch: int, sampling: Sampling) -> _ByRow:
         temperature = per_row("temperature", sampling.temperature, np.float32, batch)
         budget = per_row("max_tokens", sampling.max_tokens, np.int32, batch)
         active = True if sampling.active is None else sampling.active
@@ -337,20 +348,20 @@ class Sampler:
             raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
         if (budget < 0).any():
             raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
-        grammar, state = sampling.grammar, sampling.state
-        if (grammar is None) != (state is None):
+        state = sampling.state
+        if (sampling.grammar is None) != (state is None):
             given = "grammar" if state is None else "state"
             raise InputError(f"{given} is given alone: grammar and state are needed")
         state = per_row("state", FREE if state is None else state, np.int32, batch)
         stop = stop_rows(sampling.stop, batch, self.config.vocab_size)
-        return Sampling(budget, stop, temperature, grammar, state, active)
+        return _ByRow(budget, stop, temperature, state, active)
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
         """[P, ...] of this process's [B, ...]."""
         return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
 
     def _adapter_rows(
-        self, batch: int, adapter_id: Array | None, adapters: Adapters | None
+        self, batch: int, adapter_id: AnyArray | None, adapters: Adapters | None
     ) -> Array | None:
         """i32[P], or None without adapters."""
         if adapters is None:

@@ -18,7 +18,7 @@ from aajax.lm.mesh.sharding import batch_shardings, cache_shardings
 from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.sampling.grammar import Grammar
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 
 class Session(NamedTuple):
@@ -54,12 +54,12 @@ class Sampling(NamedTuple):
       active: bool[B], rows to sample; the others stay as they are. None for all.
     """
 
-    max_tokens: Array | int
-    stop: Array
-    temperature: Array | float = 1.0
+    max_tokens: AnyArray | int
+    stop: AnyArray
+    temperature: AnyArray | float = 1.0
     grammar: Grammar | None = None
-    state: Array | None = None
-    active: Array | None = None
+    state: AnyArray | None = None
+    active: AnyArray | None = None
 
 
 class Sample(NamedTuple):
@@ -162,7 +162,8 @@ def empty_session(
         )
     rows = padded_rows(mesh, batch) * len(processes(mesh))
     make = _empty if mesh is None else _empty_on_mesh
-    return Session(*make(config, rows, size, cache_dtype, dtype, mesh), batch)
+    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    return Session(cache, last, batch)
 
 
 def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
