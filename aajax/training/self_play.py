@@ -219,6 +219,7 @@ class _Loop(NamedTuple):
         key, *keys = jax.random.split(state.key, 6)
         begin_key, play_key, update_key, others_key, change_key = keys
         tables = self.deal(begin_key) if setting.fresh else state.tables
+        assert tables is not None
         if setting.forgets:
             batch_shape = setting.num_games, setting.env.num_agents
             memory = self.table.initial_memory(batch_shape)

@@ -36,6 +36,7 @@ def past_selves(options: Opponents) -> Transform:
             )
 
         def params(key: PRNGKey, state: TrainState) -> PyTree:
+            assert state.pool is not None  # by `init`
             return pools.draw(key, state.pool, state.acting[0], options)
 
         return Others(by_group(setting.policies[0], options.groups), params)
@@ -49,6 +50,7 @@ def past_selves(options: Opponents) -> Transform:
         # Known only when the opponents have been read from the ring: XLA would copy
         # it before a write that need not wait.
         keeps &= jnp.isfinite(optax.tree.norm(after.learners[0].params))
+        assert before.pool is not None
         return after._replace(pool=pools.record(before.pool, before.acting[0], keeps))
 
     return Transform(others=others, init=init, end=end)
@@ -72,6 +74,7 @@ def replayed(options: Replay) -> Transform:
     def change(
         key: PRNGKey, setting: Setting, state: TrainState, trajectory: Trajectory
     ) -> tuple[TrainState, Trajectory]:
+        assert state.store is not None  # by `init`
         store, trajectory, is_old = replays.mix(
             key, state.store, trajectory, options.games
         )

@@ -15,7 +15,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward, logits, unstack_layers
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens, next_state
 from aajax.ops import categorical
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 class Columns(NamedTuple):
@@ -71,12 +71,12 @@ class Wanted(NamedTuple):
     """
 
     keys: PRNGKey
-    temperature: Array
-    budget: Array
-    stop: Array
-    state: Array
+    temperature: AnyArray
+    budget: AnyArray
+    stop: AnyArray
+    state: AnyArray
     grammar: Grammar | None = None
-    top_p: Array | float | None = None
+    top_p: AnyArray | float | None = None
 
 
 class _Loop(NamedTuple):
@@ -203,9 +203,9 @@ def _sample_and_read(
 def draw(
     key: PRNGKey,
     score: Array,
-    temperature: Array,
+    temperature: AnyArray,
     top_k: int | None = None,
-    top_p: Array | float | None = None,
+    top_p: AnyArray | float | None = None,
 ) -> tuple[Array, Array]:
     """One token of each distribution softmax(score / temperature), truncated.
 
