@@ -111,6 +111,10 @@ class TextGame(Protocol):
         """An answer that `parse` reads as `action`, for scripted players."""
         ...
 
+    def templates(self) -> Mapping[str, str]:
+        """What it says, by names of the files of a wording; empty without files."""
+        return {}
+
     def scripted(self) -> Any:
         """The scripted players of the environment, `spec.Players`; None without."""
         return None

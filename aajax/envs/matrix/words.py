@@ -4,7 +4,7 @@ Choices have letters and no names, so that nothing but the points says which gam
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,9 @@ class MatrixWords(TextGame):
     def say(self, kind: str, action: np.ndarray) -> str:
         del kind
         return ANSWERS[int(action)]
+
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
 
     def scripted(self) -> Players:
         return players(self.env)

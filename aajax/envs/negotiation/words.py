@@ -8,6 +8,7 @@ Source: Lewis et al. 2017, https://arxiv.org/abs/1706.05125, played over many ro
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,9 @@ class DealOrNoDealWords(TextGame):
             own_numbers=plain(previous.utility[seat]),
             other_numbers=plain(previous.utility[other]),
         )
+
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
 
     def scripted(self) -> Players:
         return players(self.env)

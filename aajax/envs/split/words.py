@@ -126,6 +126,9 @@ class SplitWords(TextGame):
         del kind
         return write_proposal(action, self.items)
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 

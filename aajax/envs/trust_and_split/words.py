@@ -205,6 +205,9 @@ class TrustAndSplitWords(TextGame):
             other_points=number(previous.points[other]),
         )
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
