@@ -230,13 +230,40 @@ def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
 
 
 def parameters(function: Callable) -> dict[str, Any]:
-    """Arguments of a function that have names of their own, with their annotations."""
+    """Arguments of a function that have names of their own, with their annotations.
+
+    What has no annotation is of the type of its default, or a text.
+    """
+    return {name: _annotation(own) for name, own in _named(function).items()}
+
+
+def required(function: Callable) -> list[str]:
+    """Those of `parameters` that have no default."""
+    empty = inspect.Parameter.empty
+    return [name for name, own in _named(function).items() if own.default is empty]
+
+
+def _named(function: Callable) -> dict[str, inspect.Parameter]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:  # of what is imported for type checkers alone
+        signature = inspect.signature(function)
     return {
-        name: parameter.annotation
-        for name, parameter in inspect.signature(function).parameters.items()
+        name: parameter
+        for name, parameter in signature.parameters.items()
         if parameter.kind in named
     }
+
+
+def _annotation(parameter: inspect.Parameter) -> Any:
+    empty = inspect.Parameter.empty
+    if parameter.annotation is empty or isinstance(parameter.annotation, str):
+        default = parameter.default
+        if isinstance(default, tuple):
+            return tuple[type(default[0]) if default else str, ...]
+        return str if default is empty or default is None else type(default)
+    return parameter.annotation
 
 
 @functools.cache

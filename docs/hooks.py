@@ -33,7 +33,11 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Rewrites links between docs/ and what lies beside it."""
+    """Rewrites links between docs/ and what lies beside it; makes room for tables."""
+    if page.file.src_uri.startswith("experiments/"):
+        page.meta["hide"] = ["toc"]
+    # A number and its interval are on one line.
+    markdown = markdown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     return rewritten(markdown, page.file.src_uri)
 
 

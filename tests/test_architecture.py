@@ -11,13 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent / "aajax"
 FILES = sorted(ROOT.rglob("*.py"))
 BASE = {"policies.base", "envs.base"}
-FOR_ALL = {"errors", "files", "keys", "schema", "records"}
+FOR_ALL = {"errors", "files", "keys", "schema", "records", "references"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "files": set(),
     "schema": set(),
     "records": set(),
+    "references": set(),
     "keys": {"types"},
     "ops": {"types"},
     "envs": {"types", "ops", "policies.base"},

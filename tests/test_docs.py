@@ -4,9 +4,14 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 
 import aajax
+from aajax import envs
+from aajax.dialogue.play import Matchup, Seat, play
+from aajax.dialogue.players.scripted import scripted_player
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -57,3 +62,35 @@ def test_links_lead_to_the_same_place_on_the_site(hooks):
     deeper = "![a](../../experiments/figures/ipd.png) [b](../method.md)"
     expected = "![a](../experiments/figures/ipd.png) [b](../method.md)"
     assert rewritten(deeper, "guides/runs.md") == expected
+
+
+@pytest.fixture(scope="module")
+def fishing():
+    return envs.find_spec(f"{DOCS / 'examples' / 'fishing.py'}:SPEC")
+
+
+def test_the_guides_game_in_numbers(fishing):
+    env = fishing.build(num_steps=3)
+    key = jax.random.key(0)
+    lake, _ = env.reset(key)
+    for action, catch, fish in (
+        ([1, 1], [1, 1], 10.0),
+        ([2, 2], [2, 2], 7.5),
+        ([0, 2], [0, 2], 6.875),
+    ):
+        lake, timestep = env.step(key, lake, np.array(action))
+        np.testing.assert_allclose(timestep.reward, catch)
+        np.testing.assert_allclose(lake.fish, fish)
+    assert timestep.last and timestep.discount == 1
+
+
+def test_the_guides_game_in_words(fishing):
+    game = fishing.words.make(num_rounds=2)
+    players = {name: scripted_player(game, name) for name in ("modest", "greedy")}
+    matchup = Matchup(0, 0, 0, (Seat("modest"), Seat("greedy")))
+    (match,) = play(game, players, [matchup], jax.random.key(0))
+    assert [turn.answer for turn in match.turns[0]] == ["I take 1"] * 2
+    assert [turn.answer for turn in match.turns[1]] == ["I take 2"] * 2
+    assert "the other boat took 2.0" in match.turns[0][1].text
+    assert "8.8 fish in the lake" in match.turns[0][1].text
+    assert not game.parse("catch", "I take 3").valid

@@ -93,7 +93,7 @@ def play(
     check_distinct(runs, "runs")
     loaded = [load(folder) for folder in runs]
     config = loaded[0][1] if loaded else RunConfig(game=game, num_steps=50)
-    alike = ["game", "options", "payoff"]
+    alike = ["options", "payoff"]
     if num_steps is None:
         alike.append("steps_per_episode")
     else:
@@ -107,7 +107,8 @@ def play(
     labels = folder_labels(runs, "runs", taken=names)
     groups = []
     for folder, label, (_, other, state) in zip(runs, labels, loaded, strict=True):
-        for name in alike:
+        differs = find_spec(other.game) is not spec
+        for name in ["game"] * differs + alike:
             if getattr(other, name) != getattr(config, name):
                 raise InputError(
                     f"runs is {[str(run) for run in runs]}: runs of one game are "

@@ -334,7 +334,7 @@ def _open_folder(options: Options, config: LmConfig, only: list | None) -> None:
     record |= asked
     path = options.out / "config.json"
     if path.exists():
-        stored = read_object(path)
+        stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
         there = {**asked, "pairs": None, **stored}
         for name in record.keys() | there.keys():

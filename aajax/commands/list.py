@@ -10,7 +10,7 @@ from aajax import envs
 from aajax.commands.arguments import parse
 from aajax.dialogue.registry import text_specs
 from aajax.envs.matrix import players as matrix
-from aajax.learners import lola_dice, lola_exact, loqa, presets
+from aajax.training.algorithms import ALGORITHMS
 from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
 from aajax.training.presets import PRESETS
 
@@ -44,10 +44,8 @@ def main(arguments: list[str]) -> None:
     for kind, about in LEARNED.items():
         table.add_row("learned policy", kind, about)
     table.add_section()
-    for name in ("naive", "sum_of_rewards", "advantage_alignment"):
-        table.add_row("algorithm", name, _first_line(getattr(presets, name)))
-    for name, learner in OPPONENT_AWARE.items():
-        table.add_row("algorithm", name, _first_line(learner))
+    for name, algorithm in ALGORITHMS.items():
+        table.add_row("algorithm", name, algorithm.about)
     table.add_section()
     for name, (about, _) in PRESETS.items():
         table.add_row("preset", name, about)
@@ -68,7 +66,6 @@ SPEAKERS = {
     "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
     "human": "A person in the terminal.",
 }
-OPPONENT_AWARE = {"loqa": loqa, "lola": lola_dice, "lola_exact": lola_exact}
 LEARNED = {
     "tabular": "A free probability for each last outcome.",
     "mlp": "Two layers over the last outcome.",

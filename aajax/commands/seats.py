@@ -12,7 +12,7 @@ from rich.console import Console
 
 from aajax.commands.evaluate import trained_params
 from aajax.commands.views import shown_to
-from aajax.envs import EnvSpec
+from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.envs.view import View
 from aajax.errors import InputError
@@ -93,7 +93,7 @@ def find_env(
         return asked
     env = build(runs[0].config)
     for run in runs:
-        if run.config.game != game:
+        if find_spec(run.config.game) is not find_spec(game):
             raise InputError(
                 f"seat is {run.entry!r}: a run of game {game!r} is needed, and "
                 f"it is one of {run.config.game!r}"

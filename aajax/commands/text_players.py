@@ -19,6 +19,7 @@ from aajax.dialogue.players.base import Player, Reply, Request, Row
 from aajax.dialogue.players.human import HumanPlayer
 from aajax.dialogue.players.language_model import LanguageModel
 from aajax.dialogue.players.scripted import scripted_names, scripted_player
+from aajax.dialogue.registry import find_text_spec
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.league.text_league import Entrant
@@ -169,7 +170,7 @@ def make_guest(
             _check_there(name, game)
             return _other_player(name, game, open_journal, config.api)
         own = voice.config or config
-        if own.game != config.game:
+        if find_text_spec(own.game) is not find_text_spec(config.game):
             raise InputError(
                 f"guest is {name!r}: one of {config.game} is needed, not of {own.game}"
             )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from aajax import envs, schema
+from aajax import envs, references, schema
 from aajax.envs import TextSpec
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
@@ -22,16 +22,19 @@ def find_text_spec(name: str) -> TextSpec:
       InputError: if there is no such game.
     """
     there = text_specs()
-    if ":" in name:
+    if name in there:
+        return there[name]
+    if references.is_reference(name):
         words = envs.find_spec(name).words
         if words is None:
             raise InputError(
                 f"game is {name!r}: one in words is needed, which it has not"
             )
         return words
-    if name not in there:
-        raise InputError(f"game is {name!r}: one of {', '.join(there)} is needed")
-    return there[name]
+    raise InputError(
+        f"game is {name!r}: one of {', '.join(there)}, or {references.FORMS} of an "
+        "EnvSpec with words, is needed"
+    )
 
 
 def make(name: str, wording: str | Path = "full", **options) -> TextGame:

@@ -6,15 +6,11 @@ A name is one that `register` has seen, at once or through the entry-point group
 """
 
 import functools
-import hashlib
-import importlib
 import importlib.metadata
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
+import logging
 from typing import Any
 
+from aajax import references
 from aajax.envs.base import Environment
 from aajax.envs.coin.spec import SPEC as COIN
 from aajax.envs.harvest.spec import SPEC as HARVEST
@@ -24,6 +20,8 @@ from aajax.envs.spec import EnvSpec
 from aajax.envs.split.spec import SPEC as SPLIT
 from aajax.envs.trust_and_split.spec import SPEC as TRUST_AND_SPLIT
 from aajax.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 GROUP = "aajax.environments"  # of entry points
 _OWN = {
@@ -40,13 +38,10 @@ def register(spec: EnvSpec) -> EnvSpec:
     notebooks need it; the environments of this package keep their names.
 
     Raises:
-      InputError: for what is no `EnvSpec`, or a name that this package has, that is
-        empty, or that has a colon in it.
+      InputError: for what is no `EnvSpec`, or a name that this package has.
     """
-    if not isinstance(spec, EnvSpec):
+    if not _is_spec(spec):
         raise InputError(f"spec is {spec!r}: an EnvSpec is needed")
-    if not spec.name or ":" in spec.name:
-        raise InputError(f"name is {spec.name!r}: a name without a colon is needed")
     if _OWN.get(spec.name, spec) is not spec:
         raise InputError(
             f"name is {spec.name!r}: one that aajax has not given away is needed"
@@ -68,21 +63,19 @@ def find_spec(name: str) -> EnvSpec:
       name: a registered one, `package.module:NAME` or `file.py:NAME`.
 
     Raises:
-      InputError: if there is none.
+      InputError: if there is none, or what is named cannot be imported.
     """
     if name not in _SPECS:
         _register_installed()
     if name in _SPECS:
         return _SPECS[name]
-    place, colon, attribute = name.rpartition(":")
-    if not colon:
-        raise InputError(f"game is {name!r}: one of {', '.join(_SPECS)} is needed")
-    spec = getattr(_module(name, place), attribute, None)
-    if not isinstance(spec, EnvSpec):
+    if not references.is_reference(name):
+        known = ", ".join(_SPECS)
         raise InputError(
-            f"game is {name!r}: an EnvSpec called {attribute!r} is needed in {place}"
+            f"game is {name!r}: one of {known}, or {references.FORMS} of an EnvSpec, "
+            "is needed"
         )
-    return spec
+    return references.load(name, "game", "an EnvSpec", _is_spec)
 
 
 def make(name: str, **options: Any) -> Environment:
@@ -96,46 +89,19 @@ def make(name: str, **options: Any) -> Environment:
 
 @functools.cache
 def _register_installed() -> None:
-    """Environments of other packages that are installed."""
+    """Environments of other packages that are installed.
+
+    One that is broken must not keep others from being used: it is left out.
+    """
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:
             register(entry.load())
         except Exception as error:  # of somebody else's code
-            raise InputError(
-                f"entry point is {entry.name} = {entry.value!r} of {GROUP}: "
-                f"{_reason(error)}"
-            ) from error
+            _log.warning(
+                "entry point %s = %r of %s is left out: %s",
+                *(entry.name, entry.value, GROUP, references.reason(error)),
+            )
 
 
-def _module(name: str, place: str) -> ModuleType:
-    try:
-        if place.endswith(".py"):
-            return _load_file(str(Path(place).resolve()))
-        # As with `python -m`: what lies in the present folder can be imported.
-        if "" not in sys.path and str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))
-        return importlib.import_module(place)
-    except Exception as error:  # of somebody else's code
-        raise InputError(
-            f"game is {name!r}: {place} cannot be imported ({_reason(error)})"
-        ) from error
-
-
-@functools.cache
-def _load_file(path: str) -> ModuleType:
-    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-    name = f"{Path(path).stem}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for annotations
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _reason(error: Exception) -> str:
-    said = str(error).splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+def _is_spec(x: object) -> bool:
+    return isinstance(x, EnvSpec)

@@ -51,6 +51,12 @@ Measure = Callable[[Tables, Trajectory], dict[str, Array]]
 Draw = Callable[[Path, Environment, PyTree, Sequence[str], np.ndarray], None]
 
 
+_OPTIONAL = (
+    *("from_payoff", "planes", "players", "measures", "training_measures"),
+    *("view", "draw"),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
     """An environment by name.
@@ -61,9 +67,11 @@ class EnvSpec:
     language model plays.
 
     Attributes:
-      name: on the command line.
+      name: on the command line, without a colon.
       about: one sentence.
-      make: the constructor; its arguments are the options, `num_steps` among them.
+      make: the constructor; its arguments are the options, `num_steps` among them,
+        after which an episode is cut off. A value on the command line is read by the
+        option's annotation or, without one, by the type of its default.
       from_payoff: of iterated matrix games, the constructor that takes `payoff` first.
       planes: env → C, H, W of the planes that an observation f32[C · H · W] holds, for
         convolutions; None where it holds none.
@@ -90,6 +98,18 @@ class EnvSpec:
     draw: Draw | None = None
     words: TextSpec | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or ":" in self.name:
+            raise InputError(f"name is {self.name!r}: a name without a colon is needed")
+        if not isinstance(self.about, str):
+            raise InputError(f"about is {self.about!r}: a sentence is needed")
+        for name in ("make", *_OPTIONAL):
+            value = getattr(self, name)
+            if not callable(value) and (name == "make" or value is not None):
+                raise InputError(f"{name} is {value!r}: a function is needed")
+        if self.words is not None and not isinstance(self.words, TextSpec):
+            raise InputError(f"words is {self.words!r}: a TextSpec is needed")
+
     @property
     def options(self) -> dict[str, Any]:
         """What the constructor accepts, name → annotation."""
@@ -107,7 +127,8 @@ class EnvSpec:
         """The environment with options.
 
         Raises:
-          InputError: if it has no such option, or an option is not what it needs to be.
+          InputError: if it has no such option, one that it needs is not given, or an
+            option is not what it needs to be.
         """
         for option in options:
             if option not in self.options:
@@ -115,6 +136,9 @@ class EnvSpec:
                     f"game {self.name!r} has no such option: {option}, only "
                     f"{', '.join(self.options)}"
                 )
+        missing = [name for name in schema.required(self.make) if name not in options]
+        if missing:
+            raise InputError(f"game {self.name!r} needs the option {missing[0]}")
         return self.make(**options)
 
     def player_names(self, env: Environment) -> tuple[str, ...]:

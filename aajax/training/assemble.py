@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from aajax import envs, nets, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.errors import InputError
-from aajax.learners.lola import lola_dice, lola_exact
 from aajax.nets.planes import KERNEL
 from aajax.policies import distributions
 from aajax.policies.base import (
@@ -18,9 +17,9 @@ from aajax.policies.base import (
     network_policy,
 )
 from aajax.policies.distributions import Distribution
-from aajax.training.assemble_learner import make_learner, make_optimizer
+from aajax.training.algorithms import Parts, find_algorithm
 from aajax.training.config import RunConfig
-from aajax.training.joint_play import fresh_games, joint_play
+from aajax.training.estimator import make_optimizer
 from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, self_play
 from aajax.types import Array
@@ -99,13 +98,8 @@ def _policy_in_training(
     space = env.action_spaces[seat]
     distribution = _make_distribution(config, space, epsilon)
     num_scores = distribution.num_scores or space.num_actions
-    is_loqa = config.algorithm == "loqa"
-    if is_loqa and not isinstance(space, Discrete):
-        raise InputError(
-            f"algorithm is 'loqa': a game of few actions is needed, which {config.game}"
-            " is not"
-        )
-    num_values = space.num_actions if is_loqa else None
+    algorithm = find_algorithm(config.algorithm)
+    num_values = space.num_actions if algorithm.action_values else None
     (observation_size,) = env.observation_shape
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
@@ -120,7 +114,7 @@ def _policy_in_training(
             torso,
             observation_size,
             num_scores,
-            critic=config.has_critic or is_loqa,
+            critic=config.has_critic or algorithm.critic,
             critic_torso=(
                 _make_torso(config, critic_size, planes) if critic_size else None
             ),
@@ -128,7 +122,7 @@ def _policy_in_training(
             num_values=num_values,
             value_scale=scale,
         )
-    if is_loqa:
+    if algorithm.action_values:
         return action_value_policy(network, distribution)
     return network_policy(network, distribution)
 
@@ -141,7 +135,7 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
         tell which it is in; or if separate learners are to meet past selves.
     """
     seats = list(range(env.num_agents))
-    if config.parameters == "separate" or config.algorithm.startswith("lola"):
+    if config.parameters == "separate" or find_algorithm(config.algorithm).separate:
         if config.opponents.capacity:
             raise InputError(
                 f"opponents.capacity is {config.opponents.capacity}: 0 is needed where "
@@ -168,16 +162,17 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     env = make_env(config)
     _check_spaces(config, env)
     groups = seat_groups(config, env)
-
+    algorithm = find_algorithm(config.algorithm)
     measures = envs.find_spec(config.game).training_measures
 
     def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
         epsilon = hyperparameters["exploration"]
         policies = [make_policy(config, env, epsilon, group[0]) for group in groups]
-        if config.algorithm.startswith("lola"):
-            return _lola_trainer(config, env, policies, hyperparameters)
+        parts = make_parts(config, env, hyperparameters)
+        if algorithm.trainer is not None:
+            return algorithm.trainer(parts, policies)
         learners = [
-            make_learner(config, policy, hyperparameters, group)
+            algorithm.learner(parts, policy, group)
             for policy, group in zip(policies, groups, strict=True)
         ]
         return self_play(
@@ -195,6 +190,13 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
         )
 
     return scheduled(config, make_fixed)
+
+
+def make_parts(
+    config: RunConfig, env: Environment, hyperparameters: dict[str, Array]
+) -> Parts:
+    """What learners and trainers of a run are built from."""
+    return Parts(config, env, hyperparameters, make_optimizer(config, hyperparameters))
 
 
 def scheduled(
@@ -225,55 +227,6 @@ def scheduled(
         return Trainer(make_fixed(hyperparameters).init, update)
 
     return make
-
-
-def _lola_trainer(
-    config: RunConfig,
-    env: Environment,
-    policies: list[Policy],
-    hyperparameters: dict[str, Array],
-) -> Trainer:
-    optimizer = make_optimizer(config, hyperparameters)
-    rates = {
-        "gamma": hyperparameters["gamma"],
-        "lookahead_rate": hyperparameters["lookahead_rate"],
-    }
-    if env.num_agents != 2:
-        raise InputError(
-            f"algorithm is {config.algorithm!r}: a game of two is needed, and "
-            f"{config.game!r} has {env.num_agents} seats"
-        )
-    if config.algorithm == "lola_exact":
-        is_matrix_game = envs.find_spec(config.game).from_payoff is not None
-        if config.policy != "tabular" or not is_matrix_game:
-            raise InputError(
-                "algorithm is 'lola_exact': a tabular policy of a matrix game is needed"
-            )
-        _check_exact_values(config, env)
-        if env.continuation is not None:
-            # A game that ends by chance is one in which rewards are discounted.
-            rates["gamma"] = rates["gamma"] * env.continuation
-        return joint_play(lola_exact(env.payoff, optimizer=optimizer, **rates))
-    play = fresh_games(
-        env, policies, num_games=config.num_games, num_steps=config.num_steps
-    )
-    return joint_play(lola_dice(policies, play, optimizer, **rates))
-
-
-def _check_exact_values(config: RunConfig, env: Environment) -> None:
-    """Whether values of the infinite game are those of `env`, and finite."""
-    if env.ends:
-        raise InputError(
-            f"options is {list(config.options)}: a game that goes on is needed with "
-            "algorithm 'lola_exact', whose values are of the infinite game"
-        )
-    goes_on = 1.0 if env.continuation is None else float(env.continuation)
-    for gamma in (config.hyperparameters.gamma, *config.sweep.gamma):
-        if gamma * goes_on >= 1:
-            raise InputError(
-                f"gamma is {gamma}: a number below 1 is needed with algorithm "
-                "'lola_exact', whose values are of the infinite game"
-            )
 
 
 def _plane_shape(config: RunConfig, env: Environment) -> tuple[int, int, int] | None:
@@ -358,8 +311,4 @@ def _check_spaces(config: RunConfig, env: Environment) -> None:
         raise InputError(
             f"policy is 'tabular': 'mlp' or 'gru' is needed for game {game}"
         )
-    if len(set(spaces)) > 1 and config.algorithm in ("loqa", "lola_exact"):
-        raise InputError(
-            f"algorithm is {config.algorithm!r}: a game whose seats have equally many "
-            f"actions is needed, which {config.game} is not"
-        )
+    find_algorithm(config.algorithm).check_game(config, env)

@@ -8,8 +8,8 @@ import numpy as np
 
 from aajax.keys import stream
 from aajax.policies.base import Policy
-from aajax.training.assemble import make_env, make_policy, scheduled
-from aajax.training.assemble_learner import make_learner
+from aajax.training.algorithms import find_algorithm
+from aajax.training.assemble import make_env, make_parts, make_policy, scheduled
 from aajax.training.config import RunConfig
 from aajax.training.self_play import Trainer, continued, self_play
 from aajax.types import Array, PRNGKey, PyTree
@@ -31,16 +31,18 @@ def best_responses(
       Parameters of the responses, [M, ...], and their rewards in the last update, with
       exploration, f32[M].
     """
-    config = dataclasses.replace(config, algorithm="naive")
+    algorithm = find_algorithm("naive")
+    config = dataclasses.replace(config, algorithm=algorithm.name)
     env = make_env(config)
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
             policy = make_policy(config, env, hyperparameters["exploration"])
+            parts = make_parts(config, env, hyperparameters)
             return self_play(
                 env,
                 [policy],
-                [make_learner(config, policy, hyperparameters, [0])],
+                [algorithm.learner(parts, policy, [0])],
                 [[0]],
                 num_games=config.num_games,
                 num_steps=config.num_steps,

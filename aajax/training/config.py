@@ -3,11 +3,11 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg
 
-from aajax import schema
+from aajax import references, schema
 from aajax.errors import InputError
 from aajax.schema import (
     Count,
@@ -21,19 +21,12 @@ from aajax.schema import (
     Share,
     check,
 )
+from aajax.training.algorithms import find_algorithm
+from aajax.training.estimator import Baseline, Past
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
 PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
-Algorithm = Literal[
-    "naive", "sum_of_rewards", "advantage_alignment", "loqa", "lola", "lola_exact"
-]
-Past = Literal[
-    *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
-    *("clipped", "positive", "sign"),
-]
-Baseline = Literal["group", "critic"]
-CHOICES = {"past": get_args(Past), "baseline": get_args(Baseline)}
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -132,7 +125,7 @@ class RunConfig:
     proposals: Literal["binned", "normal"] = "binned"  # how real numbers are drawn
     num_bins: Annotated[int, Range(2)] = 2  # values of each binned number
     explore: Literal["soft", "greedy"] = "soft"  # is ε in log π, or only in play
-    algorithm: Algorithm = "advantage_alignment"  # what a learner is credited for
+    algorithm: str = "advantage_alignment"  # how it learns; `aajax list` names them
     past: Past = "discounted"  # how the alignment term sums up the past
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     num_epochs: Count = 4  # passes of ppo over a trajectory
@@ -193,7 +186,13 @@ class RunConfig:
         }
 
     def to_json(self) -> dict:
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """As JSON has it, from which `from_json` makes an equal config."""
+        return self.located(json.loads(json.dumps(dataclasses.asdict(self))))
+
+    @staticmethod
+    def located(record: dict) -> dict:
+        """A record of a run in which files have absolute paths."""
+        return {**record, "game": references.absolute(record["game"])}
 
     @classmethod
     def from_json(cls, record: Mapping) -> "RunConfig":
@@ -215,28 +214,8 @@ class RunConfig:
                 f"first_seed is {self.first_seed}: at most {2**32 - self.seeds} is "
                 f"needed, so that all {self.seeds} seeds are below 2^32"
             )
-        _check_algorithm(self)
+        find_algorithm(self.algorithm).check_settings(self)
         _check_games(self)
-
-
-def _check_algorithm(config: RunConfig) -> None:
-    """Whether what is asked for is something that the algorithm can do."""
-    plain = {}
-    if config.algorithm in ("loqa", "lola", "lola_exact"):
-        plain["learner"] = "policy_gradient"
-    if config.algorithm in ("lola", "lola_exact"):
-        plain |= {"target_rate": 0.0, "num_chunks": 1, "group_size": 1}
-        if config.replay.games:
-            raise InputError(
-                f"replay.games is {config.replay.games}: 0 is needed with algorithm "
-                f"{config.algorithm!r}"
-            )
-    for name, value in plain.items():
-        if getattr(config, name) != value:
-            raise InputError(
-                f"{name} is {getattr(config, name)!r}: {value!r} is needed with "
-                f"algorithm {config.algorithm!r}"
-            )
 
 
 def _check_games(config: RunConfig) -> None:

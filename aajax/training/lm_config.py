@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from tyro.conf import arg
 
-from aajax import schema
+from aajax import references, schema
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.learning import credit
 from aajax.dialogue.play.seating import Seating, num_rows
 from aajax.dialogue.pocket import PocketConfig
+from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.ops import alignment
@@ -139,7 +140,20 @@ class LmConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it, from which `from_json` makes an equal config."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        record = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        return self.located(record)
+
+    @staticmethod
+    def located(record: dict) -> dict:
+        """A record of a run in which files and folders of templates are absolute."""
+        found = {
+            name: references.absolute(record[name])
+            for name in ("game", "guest")
+            if name in record
+        }
+        if record.get("prompts") not in (None, *WORDINGS):
+            found["prompts"] = str(Path(record["prompts"]).resolve())
+        return {**record, **found}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "LmConfig":

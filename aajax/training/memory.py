@@ -6,6 +6,7 @@ import os
 import jax
 
 from aajax.errors import InputError
+from aajax.training.algorithms import find_algorithm
 from aajax.training.assemble import make_env
 from aajax.training.config import RunConfig
 from aajax.training.run import hyperparameter_settings
@@ -17,7 +18,7 @@ def check_memory(config: RunConfig) -> None:
     They are [K, S, T, B, N, ...] of a run of K settings and S seeds, which train at
     once. All else, parameters and gradients among it, comes on top.
     """
-    if config.algorithm == "lola_exact":  # which plays no games
+    if not find_algorithm(config.algorithm).plays:
         return
     timestep = jax.eval_shape(make_env(config).reset, jax.random.key(0))[1]
     seen = timestep.observation

@@ -24,7 +24,8 @@ from aajax.learners.base import Metrics
 from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
-from aajax.training.config import CHOICES, RunConfig
+from aajax.training.config import RunConfig
+from aajax.training.estimator import CHOICES
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> N
     if path.exists():
         # An option that is younger than the folder had its default.
         stored = schema.by_present_names(type(config), read_object(path))
-        stored = _filled(stored, type(config)().to_json())
+        stored = config.located(_filled(stored, type(config)().to_json()))
         differences = _differences(stored, record, config.may_differ)
         if differences:
             raise InputError(

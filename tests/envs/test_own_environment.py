@@ -59,6 +59,116 @@ def test_a_person_plays_it(run, monkeypatch):
     assert code == 0 and "answer is '5': a whole number from 0 to 2" in shown
 
 
+def test_it_is_found_from_another_folder(run, tmp_path, monkeypatch):
+    shutil.copy(FILE, tmp_path / "my_game.py")
+    monkeypatch.chdir(tmp_path)
+    train = (*TRAIN, "--seeds", "1", "--out", tmp_path / "run")
+    code, _, said = run(*train, "--game", "my_game.py:SPEC")
+    assert code == 0, said
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["game"] == f"{tmp_path / 'my_game.py'}:SPEC"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, said = run(*train, "--game", "../my_game.py:SPEC", "--resume")
+    assert code == 0, said
+    code, _, said = run("play", "../my_game.py:SPEC", "--seat", "../run", "../run")
+    assert code == 0, said
+    code, _, said = run("league", "../run", "--out", "league")
+    assert code == 0, said
+    (tmp_path / "my_game.py").rename(tmp_path / "other_game.py")
+    registry.references._load_file.cache_clear()
+    code, _, said = run("league", "../run", "--out", "league")
+    assert code == 2 and "my_game.py cannot be imported (FileNotFound" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a distribution with these entry points, for one test."""
+
+    def install(**entries):
+        site = tmp_path / "site-packages"
+        info = site / "my_games-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-games\n")
+        lines = [f"{name} = {value}" for name, value in entries.items()]
+        text = "\n".join(["[aajax.environments]", *lines])
+        (info / "entry_points.txt").write_text(text)
+        shutil.copy(FILE, site / "my_games.py")
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.setattr(registry, "_SPECS", dict(registry._OWN))
+        registry._register_installed.cache_clear()
+
+    yield install
+    registry._register_installed.cache_clear()
+    sys.modules.pop("my_games", None)
+
+
+def test_of_an_installed_distribution(run, installed, tmp_path):
+    installed(lower_number="my_games:SPEC")
+    code, shown, _ = run("list")
+    assert code == 0 and "lower_number" in shown
+    out = tmp_path / "run"
+    train = (*TRAIN, "--seeds", "1", "--out", out, "--game", "lower_number")
+    code, _, said = run(*train)
+    assert code == 0, said
+    code, _, said = run("play", "lower_number", "--seat", out, out)
+    assert code == 0, said
+
+
+def test_a_broken_distribution_is_left_out(run, installed):
+    installed(ipd="my_games:SPEC", other="my_games:NOTHING", gone="no_such_module:X")
+    code, shown, said = run("list")
+    assert code == 0 and "lower_number" in shown
+    lines = said.splitlines()
+    assert len(lines) == 2
+    assert "entry point other = 'my_games:NOTHING' of aajax.environments is l" in said
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in said
+
+
+BROKEN = {
+    "def f(:": "(SyntaxError: invalid syntax (game.py, line 1))",
+    "x = 1\ny = 1 / 0": "(ZeroDivisionError: division by zero, in line 2)",
+    "import no_such_thing": "(ModuleNotFoundError: No module named 'no_such_thing', i",
+    "raise SystemExit(3)": "(SystemExit: 3, in line 1)",
+    "SPEC = 3": "an EnvSpec called 'SPEC' is needed in game.py, and it is of type int",
+    "from aajax import EnvSpec\nA = EnvSpec('a', 'b', print)": "game.py, which has A",
+    "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', 3)": "make is 3: a function",
+    "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', print, words=3)": "a TextSpec",
+    "from aajax import EnvSpec\nSPEC = EnvSpec('a:b', '', print)": "name is 'a:b': a n",
+    "from aajax import EnvSpec\nSPEC = EnvSpec('a', 3, print)": "about is 3: a sent",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_an_error_in_the_file_is_one_line(content, tmp_path, monkeypatch):
+    (tmp_path / "game.py").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="^game is 'game.py:SPEC': ") as refused:
+        envs.find_spec("game.py:SPEC")
+    assert BROKEN[content] in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_lies_beside_the_file_can_be_imported(tmp_path):
+    (tmp_path / "rules_of_it.py").write_text(FILE.read_text())
+    (tmp_path / "game.py").write_text("from rules_of_it import SPEC")
+    assert envs.find_spec(f"{tmp_path / 'game.py'}:SPEC").name == "lower_number"
+
+
+def test_options_without_annotations(tmp_path):
+    changed = "from __future__ import annotations\n" + FILE.read_text().replace(
+        "(num_steps: int = 8, highest: int = 3)",
+        "(num_steps, highest=3, *, names=None)",
+    )
+    (tmp_path / "game.py").write_text(changed)
+    spec = envs.find_spec(f"{tmp_path / 'game.py'}:SPEC")
+    assert spec.options == {"num_steps": str, "highest": int, "names": str}
+    with pytest.raises(ValueError, match="^game 'lower_number' needs the option num_s"):
+        spec.build(highest=4)
+    assert spec.build(highest=4, num_steps=2).episode_length == 2
+
+
 def test_a_module_of_the_present_folder(run, tmp_path, monkeypatch):
     shutil.copy(FILE, tmp_path / "my_own_game.py")
     monkeypatch.chdir(tmp_path)
@@ -93,7 +203,7 @@ def test_registered(run, tmp_path, monkeypatch):
         (f"{FILE}:NOTHING", "an EnvSpec called 'NOTHING' is needed in"),
         ("nowhere.py:SPEC", "nowhere.py cannot be imported (FileNotFoundError: "),
         ("no_such_module:SPEC", "no_such_module cannot be imported (ModuleNotFoundE"),
-        (":SPEC", "cannot be imported (ValueError: Empty module name)"),
+        (":SPEC", "game is ':SPEC': one of ipd, "),
     ],
 )
 def test_what_cannot_be_found_is_one_line(run, tmp_path, game, line):

@@ -24,6 +24,7 @@ from aajax.training import (
     Trainer,
     assemble,
 )
+from aajax.training.algorithms import ALGORITHMS, Algorithm
 from aajax.training.assemble import make_env, make_policy, make_trainer
 
 # Between them they set every field to something else than its default.
@@ -309,7 +310,7 @@ PAST_SELVES = Opponents(capacity=4)
             {"game": "coin", "options": ("width=2.5",)},
             "options has width=2.5: a whole number",
         ),
-        ({"options": ("num_steps=5",)}, "options has num_steps=5: the option"),
+        ({"options": ("num_steps=5",)}, "options has num_steps=5: num_steps of"),
         (
             {"payoff": "[[[1,2],[3,4]],[[1,2],[3,4]]]", "options": ("width=4",)},
             "options has width=4: game 'ipd' has no such option, only ends, ",
@@ -419,11 +420,13 @@ def test_hyperparameters_move_from_30_to_90_percent_of_a_run(monkeypatch):
     def show_hyperparameters(env, policies, learners, seats, **options):
         return Trainer(lambda key: learners[0], lambda state: (state, learners[0]))
 
-    monkeypatch.setattr(assemble, "make_policy", lambda config, env, epsilon: epsilon)
+    def learner(parts, policy, seats):
+        return policy, parts.hyperparameters
+
+    shown = Algorithm("shown", "Shows what it is built from.", learner=learner)
+    monkeypatch.setitem(ALGORITHMS, config.algorithm, shown)
     monkeypatch.setattr(
-        assemble,
-        "make_learner",
-        lambda config, epsilon, hyperparameters, seats: (epsilon, hyperparameters),
+        assemble, "make_policy", lambda config, env, epsilon, i: epsilon
     )
     monkeypatch.setattr(assemble, "self_play", show_hyperparameters)
     trainer = make_trainer(config)({"beta": 7.0})

@@ -1,0 +1,319 @@
+"""Learning algorithms by name: what each needs of a run, and how it is built.
+
+An algorithm is one entry of `ALGORITHMS`. All else that depends on it follows from the
+entry: what a config may say, whether a game will do, which seats share parameters, what
+the critic values, and what trains.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import optax
+
+from aajax import envs
+from aajax.envs.base import Discrete, Environment
+from aajax.errors import InputError
+from aajax.learners import (
+    Learner,
+    Objective,
+    lola_dice,
+    lola_exact,
+    loqa,
+    policy_gradient,
+    ppo,
+    presets,
+)
+from aajax.policies.base import Policy
+from aajax.training.estimator import make_estimation, make_past
+from aajax.training.joint_play import fresh_games, joint_play
+from aajax.training.self_play import Trainer
+from aajax.types import Array
+
+if TYPE_CHECKING:
+    from aajax.training.config import RunConfig
+
+
+class Parts(NamedTuple):
+    """What learners and trainers of a run are built from.
+
+    Attributes:
+      config: of the run, a `RunConfig`.
+      env: one game.
+      hyperparameters: by name, numbers or traced f32[]; what `config` says of them does
+        not hold in a sweep, nor when they change in the course of a run.
+      optimizer: of a policy's parameters.
+    """
+
+    config: "RunConfig"
+    env: Environment
+    hyperparameters: dict[str, Array]
+    optimizer: optax.GradientTransformation
+
+    @property
+    def descent(self) -> dict[str, Any]:
+        """Options of all learners that descend a gradient: target critic, chunks."""
+        return {
+            "target_rate": self.config.target_rate or None,
+            "num_chunks": self.config.num_chunks,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+    """A learning algorithm by name.
+
+    It is built by `learner` where learners learn one by one, each from the games that
+    `self_play` plays, and by `trainer` where agents learn together, in one update. What
+    it needs is checked before a run trains.
+
+    Attributes:
+      name: on the command line.
+      about: one sentence.
+      learner: (parts, policy, seats) → the learner whose policy plays these seats.
+      trainer: (parts, policies) → the trainer of all seats, with a policy for each.
+      settings: what fields of the config need to be, as {"replay.games": 0}.
+      num_agents: seats that a game needs to have; None for any number.
+      discrete: whether actions need to be numbered, `envs.base.Discrete`.
+      equal_actions: whether all seats need to have the same actions.
+      separate: whether each seat has parameters of its own, even if they could share.
+      critic: whether there is a critic with every baseline.
+      action_values: whether the critic values each action, and not the state alone.
+      plays: whether it plays games, rather than computing what they would bring.
+      check: (config, env) → raises InputError for what else it cannot do.
+    """
+
+    name: str
+    about: str
+    learner: Callable[[Parts, Policy, Sequence[int]], Learner] | None = None
+    trainer: Callable[[Parts, Sequence[Policy]], Trainer] | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_agents: int | None = None
+    discrete: bool = False
+    equal_actions: bool = False
+    separate: bool = False
+    critic: bool = False
+    action_values: bool = False
+    plays: bool = True
+    check: Callable[["RunConfig", Environment], None] | None = None
+
+    def __post_init__(self):
+        if (self.learner is None) == (self.trainer is None):
+            raise InputError(
+                f"algorithm is {self.name!r}: either a learner or a trainer is needed"
+            )
+
+    def check_settings(self, config: "RunConfig") -> None:
+        """Raises InputError if the config asks for what the algorithm cannot do."""
+        for name, needed in self.settings.items():
+            value = attrgetter(name)(config)
+            if value != needed:
+                raise InputError(
+                    f"{name} is {value!r}: {needed!r} is needed with algorithm "
+                    f"{self.name!r}"
+                )
+
+    def check_game(self, config: "RunConfig", env: Environment) -> None:
+        """Raises InputError if it cannot learn this game."""
+        what = f"algorithm is {self.name!r}: a game"
+        if self.num_agents not in (None, env.num_agents):
+            raise InputError(
+                f"{what} of {_in_words(self.num_agents)} is needed, and "
+                f"{config.game!r} has {env.num_agents} seats"
+            )
+        spaces = env.action_spaces
+        if self.discrete and not all(isinstance(x, Discrete) for x in spaces):
+            raise InputError(
+                f"{what} of few actions is needed, which {config.game} is not"
+            )
+        if self.equal_actions and len(set(spaces)) > 1:
+            raise InputError(
+                f"{what} whose seats have equally many actions is needed, which "
+                f"{config.game} is not"
+            )
+        if self.check is not None:
+            self.check(config, env)
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The algorithm called `name`.
+
+    Raises:
+      InputError: if there is none.
+    """
+    if name not in ALGORITHMS:
+        raise InputError(
+            f"algorithm is {name!r}: one of {', '.join(ALGORITHMS)} is needed"
+        )
+    return ALGORITHMS[name]
+
+
+def descending(
+    objective: Callable[[Parts], Objective],
+) -> Callable[[Parts, Policy, Sequence[int]], Learner]:
+    """`Algorithm.learner` that descends an objective, once per trajectory or by PPO."""
+
+    def build(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
+        config, goal = parts.config, objective(parts)
+        arguments = policy, goal, parts.optimizer, seats
+        if config.learner == "ppo":
+            return ppo(
+                *arguments,
+                num_epochs=config.num_epochs,
+                num_minibatches=config.num_minibatches,
+                **parts.descent,
+            )
+        return policy_gradient(*arguments, **parts.descent)
+
+    return build
+
+
+def _estimation(parts: Parts) -> dict[str, Any]:
+    return make_estimation(parts.config, parts.hyperparameters)
+
+
+def _naive(parts: Parts) -> Objective:
+    return presets.naive(**_estimation(parts))
+
+
+def _sum_of_rewards(parts: Parts) -> Objective:
+    return presets.sum_of_rewards(**_estimation(parts))
+
+
+def _advantage_alignment(parts: Parts) -> Objective:
+    return presets.advantage_alignment(
+        **_estimation(parts),
+        gamma=parts.hyperparameters["past_gamma"],
+        beta=parts.hyperparameters["beta"],
+        past=make_past(parts.config, parts.hyperparameters),
+    )
+
+
+def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
+    return loqa(
+        policy,
+        parts.optimizer,
+        seats,
+        gamma=parts.hyperparameters["gamma"],
+        dice_lambda=parts.hyperparameters["dice_lambda"],
+        weight=parts.hyperparameters["beta"],
+        entropy_bonus=parts.hyperparameters["entropy_bonus"],
+        **parts.descent,
+    )
+
+
+def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    config = parts.config
+    play = fresh_games(
+        parts.env, policies, num_games=config.num_games, num_steps=config.num_steps
+    )
+    learner = lola_dice(
+        policies,
+        play,
+        parts.optimizer,
+        gamma=parts.hyperparameters["gamma"],
+        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+    )
+    return joint_play(learner)
+
+
+def _lola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    del policies  # they are memory-one policies by their parameters alone
+    gamma, env = parts.hyperparameters["gamma"], parts.env
+    if env.continuation is not None:
+        # A game that ends by chance is one in which rewards are discounted.
+        gamma = gamma * env.continuation
+    learner = lola_exact(
+        env.payoff,
+        gamma,
+        parts.optimizer,
+        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+    )
+    return joint_play(learner)
+
+
+def _check_exact(config: "RunConfig", env: Environment) -> None:
+    """Whether values are those of an infinite matrix game, and finite."""
+    is_matrix_game = envs.find_spec(config.game).from_payoff is not None
+    if config.policy != "tabular" or not is_matrix_game:
+        raise InputError(
+            f"algorithm is {config.algorithm!r}: a tabular policy of a matrix game is "
+            "needed"
+        )
+    values = f"algorithm {config.algorithm!r}, whose values are of the infinite game"
+    if env.ends:
+        raise InputError(
+            f"options is {list(config.options)}: a game that goes on is needed with "
+            f"{values}"
+        )
+    goes_on = 1.0 if env.continuation is None else float(env.continuation)
+    for gamma in (config.hyperparameters.gamma, *config.sweep.gamma):
+        if gamma * goes_on >= 1:
+            raise InputError(
+                f"gamma is {gamma}: a number below 1 is needed with {values}"
+            )
+
+
+def _in_words(number: int) -> str:
+    return {2: "two", 3: "three"}.get(number, str(number))
+
+
+_ONE_STEP = {"learner": "policy_gradient"}
+_JOINT = {
+    **_ONE_STEP,
+    "target_rate": 0.0,
+    "num_chunks": 1,
+    "group_size": 1,
+    "replay.games": 0,
+}
+ALGORITHMS = {
+    algorithm.name: algorithm
+    for algorithm in (
+        Algorithm(
+            "naive",
+            "Every agent for itself: independent policy gradient, or PPO.",
+            learner=descending(_naive),
+        ),
+        Algorithm(
+            "sum_of_rewards",
+            "Every agent for the sum of all rewards: fully cooperative, exploitable.",
+            learner=descending(_sum_of_rewards),
+        ),
+        Algorithm(
+            "advantage_alignment",
+            "Every agent for itself, with the alignment credit of `ops.alignment`.",
+            learner=descending(_advantage_alignment),
+        ),
+        Algorithm(
+            "loqa",
+            "Every agent for itself, aware that others act by what actions are worth.",
+            learner=_loqa,
+            settings=_ONE_STEP,
+            discrete=True,
+            equal_actions=True,
+            critic=True,
+            action_values=True,
+        ),
+        Algorithm(
+            "lola",
+            "LOLA from sampled games, for policies of any kind.",
+            trainer=_lola,
+            settings=_JOINT,
+            num_agents=2,
+            separate=True,
+        ),
+        Algorithm(
+            "lola_exact",
+            "LOLA with exact values, for memory-one players of a two-player matrix "
+            "game.",
+            trainer=_lola_exact,
+            settings=_JOINT,
+            num_agents=2,
+            equal_actions=True,
+            separate=True,
+            plays=False,
+            check=_check_exact,
+        ),
+    )
+}
