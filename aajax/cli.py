@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -24,16 +25,31 @@ COMMANDS = {
     "list": "name the environments, players, algorithms and presets",
 }
 
+BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
       The exit code: 0, 2 for bad input or a folder that cannot be written, 3 for a
-      training run that has diverged, or 130 after an interrupt.
+      training run that has diverged, 130 after an interrupt, or 141 where nobody reads
+      the output any more, as behind `| head`.
     """
     with spelled_out():
-        return _main(sys.argv[1:] if argv is None else argv)
+        try:
+            try:
+                return _main(sys.argv[1:] if argv is None else argv)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            return BROKEN_PIPE
+        except SystemExit as stopped:
+            # By rich, which has met one.
+            if isinstance(stopped.__context__, BrokenPipeError):
+                return BROKEN_PIPE
+            raise
 
 
 def _main(argv: list[str]) -> int:
@@ -45,8 +61,9 @@ def _main(argv: list[str]) -> int:
     if name not in COMMANDS:
         errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
         return 2
-    command = importlib.import_module(f"aajax.commands.{name}")
     try:
+        # Imports take seconds, in which an interrupt may come.
+        command = importlib.import_module(f"aajax.commands.{name}")
         with _told(errors, f"aajax {name}"):
             command.main(arguments)
     except InputError as error:
@@ -55,11 +72,13 @@ def _main(argv: list[str]) -> int:
     except DivergenceError as error:
         errors.print(f"aajax {name}: {error}")
         return 3
+    except BrokenPipeError:
+        raise
     except OSError as error:
         errors.print(f"aajax {name}: {_reason(error)}")
         return 2
     except KeyboardInterrupt as interrupt:
-        errors.print(f"aajax {name}: interrupted. {interrupt}")
+        errors.print(f"aajax {name}: interrupted. {interrupt}".rstrip())
         return 130
     return 0
 
@@ -80,6 +99,14 @@ def _told(errors: Console, prefix: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
+
+
+def _discard_output() -> None:
+    """Nothing that is still to be written, at exit too, meets the broken pipe again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _names() -> str:
