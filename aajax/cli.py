@@ -16,12 +16,12 @@ from aajax.errors import DivergenceError, InputError
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
     "league": "play trained runs and scripted players against one another",
-    "play": "show one game between any players, people too, step by step",
+    "play": "play one game step by step, with people too",
     "plot": "draw a run's figure again from its files",
-    "transcript": "make one page of what was said in a run's matches, or print one",
-    "wording": "copy what a text game says to a folder, to change it",
+    "transcript": "show what was said in the matches of a text game",
+    "wording": "copy the templates of a text game, to change them",
     "bench": "measure speed on this machine",
-    "lm": "make a pocket language model; tell whether one fits on a mesh",
+    "lm": "train a pocket language model; estimate the memory of a large one",
     "list": "name the environments, players, algorithms and presets",
 }
 

@@ -36,7 +36,7 @@ class Options:
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, checkpoints, summary, figure
-    resume: bool = False  # go on with the run in that folder
+    resume: bool = False  # continue the run in that folder
 
 
 def main(arguments: list[str]) -> None:

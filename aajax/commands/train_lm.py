@@ -39,8 +39,9 @@ class Options:
 
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
-    resume: bool = False  # go on with the run in that folder
-    size: Size | None = None  # published settings of a large model; None: a pocket one
+    resume: bool = False  # continue the run in that folder
+    # large model with its published settings; None: a pocket model
+    size: Size | None = None
 
 
 def main(

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -23,6 +24,8 @@ from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
 from aajax.schema import Count, Natural, within
 
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -31,7 +34,7 @@ class Options:
     With --text it prints one match in the terminal.
     """
 
-    run: tyro.conf.Positional[Path]  # folder with matches/ or matches.jsonl.gz
+    run: tyro.conf.Positional[Run]  # folder with matches/ or matches.jsonl.gz
     out: Path | None = None  # page to write; None: transcript.html in the folder
     iterations: str = "3"  # the last N iterations that have matches, or FROM:TO
     matches: Count = 200  # most matches on the page, spread evenly over iterations
