@@ -5,24 +5,30 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 
+from aajax.commands.arguments import parse
 from aajax.commands.progress import print_help
 from aajax.commands.spelling import spelled_out
 from aajax.errors import DivergenceError, InputError
+
+T = TypeVar("T")
 
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
     "league": "play trained runs and scripted players against one another",
     "play": "play one game step by step, with people too",
     "plot": "draw a run's figure again from its files",
+    "export": "write a run's or a league's numbers as CSV files",
     "transcript": "show what was said in the matches of a text game",
     "wording": "copy the templates of a text game, to change them",
     "bench": "measure speed on this machine",
     "lm": "train a pocket language model; estimate the memory of a large one",
-    "list": "name the environments, players, algorithms and presets",
+    "list": "name the environments, players, algorithms and presets, or one's options",
 }
 
 BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
@@ -61,24 +67,55 @@ def _main(argv: list[str]) -> int:
     if name not in COMMANDS:
         errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
         return 2
-    try:
+
+    def run() -> None:
         # Imports take seconds, in which an interrupt may come.
-        command = importlib.import_module(f"aajax.commands.{name}")
-        with _told(errors, f"aajax {name}"):
-            command.main(arguments)
+        importlib.import_module(f"aajax.commands.{name}").main(arguments)
+
+    return _code(errors, f"aajax {name}", run)
+
+
+def script(main: Callable[[T], object], options: type[T], about: str) -> NoReturn:
+    """Runs a program of one's own as commands run: with options, errors in one line.
+
+        if __name__ == "__main__":
+            cli.script(main, Config, __doc__)
+
+    Args:
+      main: called with the options.
+      options: a dataclass, whose fields are the options.
+      about: what `--help` says of the program.
+
+    Raises:
+      SystemExit: always, with the exit code of `main`.
+    """
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    name = Path(sys.argv[0]).name
+    with spelled_out():
+        found = _code(
+            errors, name, lambda: main(parse(options, sys.argv[1:], name, about))
+        )
+    raise SystemExit(found)
+
+
+def _code(errors: Console, prefix: str, action: Callable[[], object]) -> int:
+    """The exit code of an action, whose errors are told in one line."""
+    try:
+        with _told(errors, prefix):
+            action()
     except InputError as error:
-        errors.print(f"aajax {name}: {error}")
+        errors.print(f"{prefix}: {error}")
         return 2
     except DivergenceError as error:
-        errors.print(f"aajax {name}: {error}")
+        errors.print(f"{prefix}: {error}")
         return 3
     except BrokenPipeError:
         raise
     except OSError as error:
-        errors.print(f"aajax {name}: {_reason(error)}")
+        errors.print(f"{prefix}: {_reason(error)}")
         return 2
     except KeyboardInterrupt as interrupt:
-        errors.print(f"aajax {name}: interrupted. {interrupt}".rstrip())
+        errors.print(f"{prefix}: interrupted. {interrupt}".rstrip())
         return 130
     return 0
 

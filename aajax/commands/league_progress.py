@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 
-from aajax.commands.progress import progress_bar, tell_path
+from aajax.api.progress import progress_bar
+from aajax.commands.progress import tell_path
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.seating import LEARNER
-from aajax.league.text_league import Pair
+from aajax.tournament.text_league import Pair
 
 SECONDS = 10.0  # between two lines, where there is no terminal
 

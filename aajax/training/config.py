@@ -87,8 +87,15 @@ class Final:
 
     exploration: Share | None = None  # final ε; None: constant
     entropy_bonus: Weight | None = None  # final weight; None: constant
+    num_updates: Count | None = None  # updates that those are shares of; None: all
 
     __post_init__ = check
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What is approached, by the names of hyper-parameters."""
+        both = {"exploration": self.exploration, "entropy_bonus": self.entropy_bonus}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,9 +185,28 @@ class RunConfig:
     final: Final = Final()
     sweep: Sweep = Sweep()
 
+    unit: ClassVar[str] = "updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
+
+    @property
+    def length(self) -> int:
+        return self.num_updates
+
+    @property
+    def schedule_length(self) -> int:
+        """Updates of which `final` has shares."""
+        return self.final.num_updates or self.num_updates
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Options that say what a hyper-parameter comes to."""
+        return tuple(f"final.{name}" for name in self.final.values)
+
+    def scheduled_over(self, length: int) -> "RunConfig":
+        final = dataclasses.replace(self.final, num_updates=length)
+        return dataclasses.replace(self, final=final)
 
     @property
     def seed_list(self) -> list[int]:

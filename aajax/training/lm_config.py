@@ -124,6 +124,8 @@ class LmConfig:
     final_entropy_bonus: Weight | None = None  # final weight; None: constant
     # gradient accumulation: parts of a batch, one after another
     num_microbatches: Count = 1
+    # iterations over which final values are approached; None: all
+    final_num_iterations: Count | None = None
     remat: bool = False  # recompute activations in the backward pass to save memory
     data: Count = 1  # mesh axis: devices that each hold a copy of the weights
     fsdp: Count = 1  # mesh axis: devices that share weights and batch
@@ -134,8 +136,27 @@ class LmConfig:
 
     # What may be another where a run goes on: its numbers do not depend on it.
     may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+    unit: ClassVar[str] = "iterations"
 
     __post_init__ = check
+
+    @property
+    def length(self) -> int:
+        return self.num_iterations
+
+    @property
+    def schedule_length(self) -> int:
+        """Iterations of which the way to final values takes shares."""
+        return self.final_num_iterations or self.num_iterations
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Options that say what a quantity comes to."""
+        names = "final_learning_rate", "final_kl", "final_entropy_bonus"
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def scheduled_over(self, length: int) -> "LmConfig":
+        return dataclasses.replace(self, final_num_iterations=length)
 
     @property
     def has_past_selves(self) -> bool:

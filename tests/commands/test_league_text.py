@@ -12,9 +12,10 @@ from dialogue import fake_endpoint as fake
 from rich.console import Console
 
 from aajax import cli, lm
-from aajax.commands import league_text, text_players
+from aajax.api import text_players
+from aajax.api.text_voices import find_config
+from aajax.commands import league_text
 from aajax.commands.league_progress import LeagueProgress
-from aajax.commands.text_voices import find_config
 from aajax.dialogue import registry
 from aajax.dialogue.endpoints import endpoint as endpoints
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
@@ -22,11 +23,11 @@ from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.players.language_model import LanguageModel
 from aajax.keys import stream
-from aajax.league.text_league import Entrant, pairs_of
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.checkpoints.weights import save_params
 from aajax.lm.model import lora
 from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
+from aajax.tournament.text_league import Entrant, pairs_of
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig, Lora, Speaking
 from aajax.training.run import open_folder

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from aajax import cli
-from aajax.commands.progress import progress_bar
+from aajax.api.progress import progress_bar
 
 PROGRAM = "import sys; from aajax.cli import main; sys.exit(main(sys.argv[1:]))"
 
