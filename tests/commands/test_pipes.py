@@ -43,7 +43,10 @@ def test_an_interrupt_while_a_command_is_imported(seconds, tmp_path):
     process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    assert process.communicate()[1] == "aajax train: interrupted.\n"
+    assert process.communicate()[1] in (
+        "aajax train: interrupted.\n",  # of imports
+        "aajax train: interrupted. Nothing was saved.\n",
+    )
     assert process.returncode == 130
 
 
