@@ -28,6 +28,7 @@ COMMANDS = {
     "wording": "copy the templates of a text game, to change them",
     "bench": "measure speed on this machine",
     "lm": "train a pocket language model; estimate the memory of a large one",
+    "check": "tell whether an environment of your own keeps the contract",
     "list": "name the environments, players, algorithms and presets, or one's options",
 }
 

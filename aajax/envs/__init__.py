@@ -4,6 +4,7 @@
 """
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.check import check_environment
 from aajax.envs.registry import find_spec, make, names, register
 from aajax.envs.spec import EnvSpec, Players, TextSpec
 from aajax.envs.wrappers import AutoReset
@@ -18,6 +19,7 @@ __all__ = [
     "MultiDiscrete",
     "Players",
     "TextSpec",
+    "check_environment",
     "find_spec",
     "make",
     "names",
