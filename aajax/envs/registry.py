@@ -1,11 +1,12 @@
 """Environments by name: those of this package, those that are registered, and files.
 
 A name is one that `register` has seen, at once or through the entry-point group
-`aajax.environments`, or says where a record is: `my_package.my_game:SPEC` or
-`my_game.py:SPEC`.
+`aajax.environments`, says where a record is, `my_package.my_game:SPEC` or
+`my_game.py:SPEC`, or is another library's: `jaxmarl:coin_game`, `gymnax:CartPole-v1`.
 """
 
 import functools
+import importlib
 import importlib.metadata
 import logging
 from typing import Any
@@ -24,6 +25,7 @@ from aajax.errors import InputError
 _log = logging.getLogger(__name__)
 
 GROUP = "aajax.environments"  # of entry points
+LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
     for spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT)
@@ -32,13 +34,16 @@ _SPECS: dict[str, EnvSpec] = dict(_OWN)
 
 
 def register(spec: EnvSpec) -> EnvSpec:
-    """Makes an environment known by its name, to every command and function.
+    """Registers an environment under `spec.name`, for all commands and functions.
 
-    Registered again under the same name it takes the place of its former self, as
-    notebooks need it; the environments of this package keep their names.
+    Registering a name again replaces the earlier record, as when a notebook cell is run
+    twice; the names of this package's environments cannot be replaced.
+
+    Returns:
+      `spec`.
 
     Raises:
-      InputError: for what is no `EnvSpec`, or a name that this package has.
+      InputError: if `spec` is not an `EnvSpec`, or its name is one of this package's.
     """
     if not _is_spec(spec):
         raise InputError(f"spec is {spec!r}: an EnvSpec is needed")
@@ -51,7 +56,7 @@ def register(spec: EnvSpec) -> EnvSpec:
 
 
 def names() -> tuple[str, ...]:
-    """Of all registered environments, those of this package first."""
+    """Names of all registered environments, those of this package first."""
     _register_installed()
     return tuple(_SPECS)
 
@@ -60,7 +65,8 @@ def find_spec(name: str) -> EnvSpec:
     """The environment called `name`.
 
     Args:
-      name: a registered one, `package.module:NAME` or `file.py:NAME`.
+      name: a registered one, `package.module:NAME`, `file.py:NAME`, or one of another
+        library, `jaxmarl:NAME` or `gymnax:NAME`.
 
     Raises:
       InputError: if there is none, or what is named cannot be imported.
@@ -69,6 +75,11 @@ def find_spec(name: str) -> EnvSpec:
         _register_installed()
     if name in _SPECS:
         return _SPECS[name]
+    library, colon, attribute = name.partition(":")
+    if colon and library in LIBRARIES:
+        # Needs the library, and so is imported only here.
+        adapter = importlib.import_module(f"aajax.envs.adapters.{library}")
+        return adapter.spec(attribute)
     if not references.is_reference(name):
         known = ", ".join(_SPECS)
         raise InputError(
@@ -79,7 +90,7 @@ def find_spec(name: str) -> EnvSpec:
 
 
 def make(name: str, **options: Any) -> Environment:
-    """The environment called `name`, built with its constructor's options.
+    """Builds the environment called `name` with its constructor's options.
 
     Raises:
       InputError: if there is no such environment, or it has no such option.
@@ -89,9 +100,9 @@ def make(name: str, **options: Any) -> Environment:
 
 @functools.cache
 def _register_installed() -> None:
-    """Environments of other packages that are installed.
+    """Registers the entry points of installed packages.
 
-    One that is broken must not keep others from being used: it is left out.
+    One that cannot be loaded is skipped, so that the others remain usable.
     """
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:

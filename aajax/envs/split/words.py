@@ -1,4 +1,4 @@
-"""Split in words: both propose at once what they keep of ten of each item."""
+"""Split as text: both propose simultaneously what they keep of ten of each item."""
 
 import dataclasses
 import functools
@@ -58,7 +58,7 @@ _VALUES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SplitWords(TextGame):
+class SplitWords(TextGame[Split]):
     """Build it with `split_words`, which checks its arguments."""
 
     env: Split
@@ -66,8 +66,11 @@ class SplitWords(TextGame):
     wording: Wording
 
     name = "split"
-    steps = (True,)
     invalid_rule = "it asks for nothing"
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        return (True,)
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -149,16 +152,16 @@ def split_words(
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> SplitWords:
-    """Both see all values, and answer `Proposal: x hats, y books, z balls`.
+    """Split as text: players answer `Proposal: x hats, y books, z balls`.
 
-    Items may come in any order, in letters of any case; of one that is not named
-    nothing is asked, and of one named twice as much as was said last. Any other answer
-    asks for nothing at all. Rewards are points.
+    Both are told all values. Items may be in any order and case; an item that is not
+    named counts as 0, and of one named twice the last number counts. Any other answer
+    asks for nothing. Rewards are points.
 
     Args:
-      values: how they are drawn, as in `envs.split.split`.
+      values: how values are drawn, as in `envs.split.split`.
       num_items: kinds of item, 2 to 4.
-      num_rounds: after which an episode is cut off.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
@@ -170,13 +173,13 @@ def split_words(
 
 
 def proposal_form(items: tuple[str, ...]) -> str:
-    """What a proposal looks like, with letters for numbers."""
+    """The form of a proposal, with letters as placeholders for numbers."""
     return "Proposal: " + listed("xyzw"[: len(items)], items)
 
 
 @functools.cache
 def proposal_pattern(items: tuple[str, ...], most: int) -> str:
-    """Of proposals with numbers from 0 to `most`, 9 or 10."""
+    """Regular expression of proposals with numbers from 0 to `most`, 9 or 10."""
     digits = "10|[0-9]" if most == 10 else f"[0-{most}]"
     gap = r"[ \t\r\n]*"
     names = "|".join(f"{item.removesuffix('s')}s?" for item in items)
@@ -186,7 +189,7 @@ def proposal_pattern(items: tuple[str, ...], most: int) -> str:
 
 
 def parse_proposal(pattern: str, text: str, items: tuple[str, ...]) -> Parsed:
-    """Reads i32[num_items], zeros where the whole text is not of the pattern."""
+    """Parses i32[num_items]; zeros if the text does not match the pattern."""
     asked = np.zeros(len(items), np.int32)
     valid = re.fullmatch(pattern, text) is not None
     if valid:
@@ -224,11 +227,11 @@ def _took(round_: Round, seat: int) -> str:
     """Whether the other asked for most of what `seat` valued more: "took" or "left"."""
     own, other = round_.values[[seat, 1 - seat]]
     asked = round_.proposals[1 - seat][own > other]
-    return took(asked.mean() if asked.size else 0)
+    return took(float(asked.mean()) if asked.size else 0)
 
 
 def took(asked: float) -> str:
-    """How somebody dealt with what was worth more to the reader."""
+    """ "took" if the other asked for more than half of such an item, else "left"."""
     return "took" if asked > STOCK / 2 else "left"
 
 
@@ -252,5 +255,5 @@ def compared(own: Sequence[int], other: Sequence[int], items: Sequence[str]) -> 
 
 
 def sign(own: int, other: int) -> str:
-    """How one's own value compares."""
+    """Comparison sign of two values: ">", "<" or "="."""
     return ">" if own > other else "<" if own < other else "="
