@@ -139,6 +139,15 @@ def check_all(config: Any, prefix: str = "", flat: bool = False) -> None:
             relations()
 
 
+def check_value(name: str, annotation: Any, value: Any) -> None:
+    """Checks an argument of a function against what its annotation accepts.
+
+    Raises:
+      InputError: in one line that names the argument, its value and what is accepted.
+    """
+    _check_value(name, annotation, value)
+
+
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Leaves dataclasses unchecked while they are put together from parts."""

@@ -17,6 +17,7 @@ from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
+from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import load
@@ -65,6 +66,12 @@ def play(
     Raises:
       InputError: for players that there are not, or that cannot meet.
     """
+    for name, kind, value in (
+        ("num_games", Count, num_games),
+        ("num_steps", Count | None, num_steps),
+        ("seed", Seed, seed),
+    ):
+        schema.check_value(name, kind, value)
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:
