@@ -14,7 +14,7 @@ in a step goes by the apples around it two steps ago, once eaten: its `label`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from aajax.envs.base import Discrete, environment, static
 from aajax.envs.harvest import observe, rules
 from aajax.envs.harvest.layout import MAPS, SEATS, Layout, parse
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 PROBABILITIES = (0.0, 0.0025, 0.005, 0.025)
@@ -224,7 +225,7 @@ class CommonsHarvest:
 
 
 def commons_harvest(
-    map: str = "open",
+    map: Annotated[str, Choice(tuple(MAPS), "a drawn map")] = "open",
     num_agents: int | None = None,
     num_steps: int | None = None,
     *,
