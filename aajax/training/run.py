@@ -81,6 +81,8 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
     if resume and stored is not None:
         config = going_on(config, stored)
         free |= {f"num_{config.unit}"} if is_longer else set()
+        if config.schedule_length == stored.schedule_length:
+            free |= {config.schedule_option}  # it says the same
     record = {"preset": preset, **config.to_json()}
     # An option that is younger than the folder had its default.
     there = schema.by_present_names(type(config), written)

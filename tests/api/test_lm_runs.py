@@ -133,7 +133,7 @@ def test_a_schedule_stays_what_it_was(config, tmp_path, caplog):
 
 
 def test_presets_take_options_by_the_command_lines_names():
-    with pytest.raises(InputError, match="num_matchs is 3: .* is num_matches meant"):
+    with pytest.raises(InputError, match="num_matchs is 3: .* is num_matches or "):
         aajax.train("lm-ipd", num_matchs=3)
     with pytest.raises(InputError, match="speaking.max_tokens is 0: at least 1 is "):
         aajax.train("lm-ipd", speaking={"max_tokens": 0})
