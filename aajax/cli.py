@@ -26,6 +26,7 @@ COMMANDS = {
     "transcript": "make one page of what was said in a run's matches",
     "bench": "measure speed on this machine",
     "lm": "make a pocket language model; tell whether one fits on a mesh",
+    "check": "tell whether an environment of your own keeps the contract",
     "list": "name the environments, players, algorithms and presets, or one's options",
 }
 
