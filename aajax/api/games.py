@@ -66,12 +66,9 @@ def play(
     Raises:
       InputError: for players that there are not, or that cannot meet.
     """
-    for name, kind, value in (
-        ("num_games", Count, num_games),
-        ("num_steps", Count | None, num_steps),
-        ("seed", Seed, seed),
-    ):
-        schema.check_value(name, kind, value)
+    schema.check_value("num_games", Count, num_games)
+    schema.check_value("num_steps", Count | None, num_steps)
+    schema.check_value("seed", Seed, seed)
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:

@@ -17,7 +17,7 @@ import numpy as np
 from aajax.api.evaluation import evaluate_state, trained_params
 from aajax.api.presets import Config, make_config
 from aajax.api.progress import shown_progress
-from aajax.api.small_training import train_small
+from aajax.api.small_training import masked, train_small
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
@@ -257,7 +257,7 @@ class SmallRun(Run):
             )
 
     def evaluate(self) -> list[dict[str, Any]]:
-        return evaluate_state(self.config, self.state)
+        return masked(evaluate_state(self.config, self.state), self.diverged)
 
     @functools.cached_property
     def diverged(self) -> divergence.Lost:
@@ -296,7 +296,7 @@ class LmRun(Run):
         """
         raise InputError(
             f"run is {str(self.folder)!r}: one of small policies is needed; that of a "
-            f"language model speaks by its adapter, in {self.adapter}/"
+            f"language model is its adapter, in {self.folder / 'adapter'}/"
         )
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
@@ -411,7 +411,7 @@ def evaluate(run: Run | str | Path) -> Any:
       Of small policies a record per setting, as `settings` of summary.json has them:
       `hyperparameters`, `mean_reward` in self-play, `measures`, `league` (reward
       against scripted players) and, of a matrix game, `p_cooperate` after each outcome,
-      with lists over seeds. Of a language model its measures by who sits opposite.
+      with lists over seeds, None of those that diverged. Of a language model its measures by who sits opposite.
 
     Raises:
       InputError: for a folder without a run.
