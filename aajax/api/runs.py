@@ -411,7 +411,8 @@ def evaluate(run: Run | str | Path) -> Any:
       Of small policies a record per setting, as `settings` of summary.json has them:
       `hyperparameters`, `mean_reward` in self-play, `measures`, `league` (reward
       against scripted players) and, of a matrix game, `p_cooperate` after each outcome,
-      with lists over seeds, None of those that diverged. Of a language model its measures by who sits opposite.
+      with lists over seeds, None for those that diverged. Of a language model its
+      measures by who sits opposite.
 
     Raises:
       InputError: for a folder without a run.
