@@ -113,6 +113,7 @@ def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch):
     names = {}
     with jax.numpy_dtype_promotion("standard"):
         if page == "guides/runs.md":
-            main("train ipd --sweep.beta 0 0.3 1 3 --out runs/sweep".split())
+            values = "0", "0.3", "1", "3"
+            main(["train", "ipd", "--out", "runs/sweep", "--sweep.beta", *values])
         for block in blocks:
             exec(block, names)
