@@ -430,7 +430,7 @@ ROWS = {
         ("--remat 1", "arguments have '1': there is no option that takes it"),
         (
             "--lambda 1",
-            "option is --lambda: there is none of that name; is --lambda_ m",
+            "option is --lambda: there is none of that name; is --gae-lambda m",
         ),
     ],
     "league": [

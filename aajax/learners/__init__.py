@@ -1,4 +1,4 @@
-"""Learners: pairs `(init, update)` that turn trajectories into better policies."""
+"""Learners: pairs `(init, update)`, where `update` trains a policy on a trajectory."""
 
 from aajax.learners.advantages import (
     centred,

@@ -1,7 +1,7 @@
-"""Advantages of every seat of a trajectory: from a baseline or from a critic.
+"""Advantage estimators for all seats of a trajectory, and their normalisation.
 
-An estimator maps a trajectory to `(advantage, target)`, both f32[T, B, N]; the target,
-what a critic should have said, is None where there is no critic.
+An estimator maps a trajectory to `(advantage, target)`, both f32[T, B, N]: advantages,
+and regression targets of the critic; None without a critic.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ Normaliser = Callable[[Array, Sequence[int] | None], Array]
 def group_relative(
     gamma: Array | float, group: Array | None = None
 ) -> AdvantageEstimator:
-    """A_t = G_t − mean of G_t over the other games of the group, step by step.
+    """A_t = G_t − mean of G_t over the other games of the group, at each time step t.
 
-    G is the Monte-Carlo return within the episode: nothing is added where it is cut
-    off, so that the baseline of each step compares like with like. A game that is alone
-    in its group has advantage 0.
+    A leave-one-out baseline in place of a critic, as in RLOO and GRPO. G is the
+    discounted return within the episode, without a bootstrap at truncation. A game that
+    is alone in its group has advantage 0.
 
     Args:
       gamma: γ in [0, 1].
-      group: i32[B], games to be compared with one another; None compares all.
+      group: i32[B], ids of the games' groups; None puts all in one.
     """
 
     def estimate(trajectory: Trajectory) -> tuple[Array, None]:
@@ -45,10 +45,10 @@ def group_relative(
 
 
 def critic(gamma: Array | float, lambda_: Array | float) -> AdvantageEstimator:
-    """Generalised advantages from the values that the policies recorded in play.
+    """Generalised advantage estimates (GAE) from the values recorded in the trajectory.
 
-    Targets are the λ-returns, A + v. An episode that is cut off counts on with the
-    value of its final observation; one that ends does not.
+    Targets are the λ-returns A + V. Truncated episodes bootstrap from the value of the
+    final observation, terminated ones do not.
     """
 
     def estimate_one(reward_t, discount_t, last_t, value_t, next_value_t):
@@ -79,12 +79,12 @@ def critic(gamma: Array | float, lambda_: Array | float) -> AdvantageEstimator:
 def centred(
     estimator: AdvantageEstimator, group: Array | None = None
 ) -> AdvantageEstimator:
-    """The estimator's advantages, minus their mean over the other games, by step.
+    """`estimator`'s advantages minus their mean over the group's other games, per step.
 
-    A critic that is wrong by the same amount everywhere, as every critic is at first,
-    makes all advantages of a step wrong by the same amount. Plain policy gradients do
-    not mind; an alignment credit does: if every past looks worse than expected, it
-    turns agents against one another.
+    A critic with a constant error, as at the start of training, shifts all advantages
+    of a step by a constant. This does not bias plain policy gradients, but it does bias
+    an alignment credit: if all past advantages come out negative, it makes agents harm
+    one another.
     """
 
     def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
@@ -98,10 +98,10 @@ def centred(
 def chosen(
     estimators: Sequence[AdvantageEstimator], index: Array
 ) -> AdvantageEstimator:
-    """The estimator numbered `index`, i32[], known only at run time, as in a sweep.
+    """`estimators[index]` for a traced index, i32[], as in a sweep over estimators.
 
-    Targets are those of the last estimator that has any: `Objective.value_weight` says
-    whether a critic is to learn them.
+    Targets are those of the last estimator that has any; set `Objective.value_weight`
+    to 0 where no critic is to be trained on them.
     """
 
     def estimate(trajectory: Trajectory) -> tuple[Array, Array | None]:
@@ -119,11 +119,11 @@ def unchanged(advantage: Array, seats: Sequence[int] | None) -> Array:
 
 
 def whitened(advantage: Array, seats: Sequence[int] | None) -> Array:
-    """Advantages of mean 0 and standard deviation 1, learner by learner.
+    """Advantages whitened to mean 0 and standard deviation 1, per learner.
 
-    The seats that learn share one mean and deviation, over [T, B] and themselves. Every
-    other seat is whitened by itself: how much it earns, and in what units, must not
-    change the size of the learner's own advantages, nor that of the alignment term.
+    The seats that learn share one mean and deviation, over [T, B] and these seats.
+    Every other seat is whitened by itself, so that the scale of its rewards changes
+    neither the learner's own advantages nor the alignment term.
     """
     seats = range(advantage.shape[2]) if seats is None else seats
     others = set(range(advantage.shape[2])).difference(seats)
@@ -135,11 +135,11 @@ def whitened(advantage: Array, seats: Sequence[int] | None) -> Array:
 
 
 def jointly_whitened(advantage: Array, seats: Sequence[int] | None) -> Array:
-    """One mean and deviation for all seats of the table, whoever plays them.
+    """Advantages whitened with one mean and deviation over all seats.
 
-    The form of the published code, in which all seats learn with shared parameters and
-    earn alike. With other learners, past selves or frozen policies at the table, the
-    scale of their advantages becomes that of the learner's.
+    As in the published code, where all seats share parameters. With other policies in
+    some seats (other learners, past checkpoints, frozen policies), the scale of their
+    advantages affects the learner's.
     """
     del seats
     return baselines.whiten(advantage)

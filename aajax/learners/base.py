@@ -1,4 +1,4 @@
-"""What a learner is: a pair of pure functions and a state that is a value."""
+"""The learner protocol: a pair of pure functions `(init, update)`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,12 +9,13 @@ Metrics = dict[str, Array]
 
 
 class LearnerState(NamedTuple):
-    """All that a learner carries from update to update.
+    """What a learner carries from update to update.
 
     Attributes:
       params: of the policy.
       opt_state: of the optimiser.
-      target: a running average of the policy's critic, or None.
+      target: parameters of the target network, an exponential moving average of the
+        critic's; None without one.
     """
 
     params: PyTree
@@ -23,20 +24,20 @@ class LearnerState(NamedTuple):
 
     @property
     def acting(self) -> PyTree:
-        """The parameters that play: values are the target critic's, if there is one."""
+        """Parameters for rollouts: the policy's, with the target critic if any."""
         if self.target is None:
             return self.params
         return {**self.params, "critic": self.target}
 
 
 class Learner(NamedTuple):
-    """A pair of pure functions.
+    """A learning algorithm as a pair of pure functions.
 
     Attributes:
       init: `key -> LearnerState`.
       update: `(key, state, trajectory) -> (state, metrics)`, metrics being scalars by
-        name. The trajectory holds every seat; `memory` is that of the seats learned
-        from.
+        name. The trajectory holds all seats, but its `memory` only the learning
+        policy's.
     """
 
     init: Callable[[PRNGKey], LearnerState]

@@ -1,4 +1,4 @@
-"""One step down a loss, for every learner: chunks, optimiser, target critic."""
+"""One gradient step: gradient accumulation, optimiser, target network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,21 +23,22 @@ def gradient_descent(
     target_rate: Array | float | None = None,
     num_chunks: int = 1,
 ) -> tuple[Callable[[PRNGKey], LearnerState], Callable]:
-    """A learner's `init`, and one step of it, `(state, batch) -> (state, metrics)`.
+    """A learner's `init`, and a gradient step `(state, batch) -> (state, metrics)`.
 
     Args:
       loss: `(params, batch) -> (loss, metrics)`, a mean over the batch's games. A batch
         is a named tuple of arrays [T, B, ...] but for its `memory`, [B, ...].
-      policy: whose parameters descend.
+      policy: that is trained.
       optimizer: of the parameters.
-      target_rate: τ of a target critic that follows the critic after every step,
-        target ← (1 − τ) target + τ critic, and in its place gives the values that are
-        recorded in play; None for no target critic.
-      num_chunks: parts of the batch whose gradients are computed one after the other
-        and averaged: the same step in less memory. Must divide the number of games.
+      target_rate: τ of a target network, updated after every step to
+        (1 − τ) target + τ critic; rollouts then record its values in place of the
+        critic's. None for no target network.
+      num_chunks: gradient accumulation: number of parts of the batch whose gradients
+        are computed in sequence and averaged, for the same step in less memory. Must
+        divide the number of games.
 
     Raises:
-      InputError: when a batch cannot be split.
+      InputError: if `num_chunks` does not divide the number of games.
     """
 
     def init(key: PRNGKey) -> LearnerState:
@@ -81,7 +82,7 @@ def gradient_descent(
 
 
 def split_games(batch, order: Array, num_parts: int, name: str):
-    """Puts the games of a batch in order and adds a leading axis of parts.
+    """Permutes the games of a batch by `order` and splits them on a new leading axis.
 
     Raises:
       InputError: if `num_parts`, called `name`, does not divide the number of games.

@@ -1,7 +1,7 @@
-"""Learning with opponent-learning awareness: exact, and from play (LOLA-DiCE).
+"""LOLA, learning with opponent-learning awareness: exact, and sampled (LOLA-DiCE).
 
-Each of two agents climbs not its value V_i(θ_i, θ_j) but what that value will be
-once its co-player has learned,
+Each of two agents ascends not its value V_i(θ_i, θ_j) but its value after a gradient
+step of the co-player,
 
     V_i(θ_i, θ_j + Δ_j(θ_i)),   Δ_j = α ∇_{θ_j} V_j(θ_i, θ_j),
 
@@ -32,7 +32,7 @@ Objectives = Callable[[PRNGKey, Pair], tuple[Array, Array]]
 
 
 class JointLearner(NamedTuple):
-    """Agents that learn in one update, each with an eye on the others' learning.
+    """A learning algorithm that updates all agents at once and plays the games itself.
 
     Attributes:
       init: `key -> states`, one LearnerState per agent.
@@ -56,17 +56,17 @@ def lola_exact(
 ) -> JointLearner:
     """LOLA with exact values, for memory-one players of a two-player matrix game.
 
-    Parameters are those of `nets.tabular`, the critic's left as they are. The reward
-    in the metrics is (1 − γ) V, the discounted mean of the infinite game.
+    Parameters are those of `nets.tabular`; the critic's are not trained. The metric
+    `reward` is (1 − γ) V, the discounted mean reward of the infinite game.
 
     Args:
       payoff: f32[2, A, A].
-      gamma: γ in [0, 1); of a game that ends by chance, γ times the probability of
-        going on.
-      optimizer: of each player's parameters, by its own state.
-      lookahead_rate: α, step size of the co-player's imagined learning, on V itself
-        and not its mean; 0 for naive learning.
-      num_lookahead: imagined steps.
+      gamma: γ in [0, 1); for a game that terminates at random, γ times the continuation
+        probability.
+      optimizer: of each player's parameters, with a state each.
+      lookahead_rate: α, step size of the co-player's simulated gradient steps on V (not
+        on the mean reward); 0 for naive learning.
+      num_lookahead: number of simulated steps.
       initial_scale: standard deviation of the initial logits.
 
     Raises:
@@ -105,23 +105,23 @@ def lola_dice(
     num_lookahead: int = 1,
     lambda_: Array | float = 1.0,
 ) -> JointLearner:
-    """LOLA from sampled games, for policies of any kind.
+    """LOLA-DiCE: LOLA from sampled games, for policies of any kind.
 
-    In every update each agent plays, per imagined step of its co-player, a batch of
-    games with the co-player as it then is, and a last batch with the co-player that
-    has learned. Values are replaced by loaded-DiCE objectives, with the mean return
-    of the other games of the batch as baseline, step by step. The reward in the
-    metrics is the mean of the first batches, which the present policies play.
+    In every update each agent samples one batch of games per simulated gradient step of
+    its co-player, and a last batch with the updated co-player. Values are replaced by
+    loaded-DiCE objectives with a leave-one-out baseline: the mean return of the batch's
+    other games at each time step. The metric `reward` is that of the first batches,
+    which the current policies play.
 
     Args:
       policies: the two players'.
       play: `(key, (params_0, params_1)) -> trajectory`, from the start of an episode,
         with memory (memory_0, memory_1) as `policies.seated` makes it.
-      optimizer: of each player's parameters, by its own state.
+      optimizer: of each player's parameters, with a state each.
       gamma: γ in [0, 1].
-      lookahead_rate: α, step size of the co-player's imagined learning, on its
+      lookahead_rate: α, step size of the co-player's simulated gradient steps on its
         discounted return; 0 for naive learning.
-      num_lookahead: imagined steps.
+      num_lookahead: number of simulated steps.
       lambda_: λ of `ops.dice.dice_objective`; 1 is unbiased.
 
     Raises:
@@ -170,7 +170,7 @@ def start_values(
 def joint_log_prob(
     policies: Sequence[Policy], pair: Pair, trajectory: Trajectory
 ) -> Array:
-    """log π_1(a_1,t) + log π_2(a_2,t) under `pair`, f32[T, B], to differentiate."""
+    """log π_1(a_1,t) + log π_2(a_2,t), f32[T, B], differentiable by both parameters."""
     parts = [
         policies[seat]
         .evaluate(
@@ -197,7 +197,7 @@ def _joint_learner(
         raise InputError(f"num_lookahead is {num_lookahead}: at least 0 is needed")
 
     def after_learning(own: PyTree, agent: int, pair: Pair, key: PRNGKey):
-        """What `own` brings the agent once its co-player has learned; the rewards."""
+        """The agent's objective after the co-player's simulated steps, and rewards."""
         other, rewards = pair[1 - agent], []
         keys = jax.random.split(key, num_lookahead + 1)
 

@@ -1,22 +1,21 @@
-"""Learning with opponent Q-learning awareness (https://arxiv.org/abs/2405.01035).
+"""LOQA, learning with opponent Q-learning awareness (https://arxiv.org/abs/2405.01035).
 
-An agent takes its co-players to act by a softmax of what actions are worth to them,
+An agent models each co-player's policy as a softmax over its action values,
 
     π̃_j(b | s) ∝ exp(Q_j(s, b) / temperature),
 
-and differentiates through that worth: the return that action b_t led to depends, by way
-of the agent's own later actions, on its policy. It climbs, besides its own advantage,
-the log-probability that co-players so give to what served it,
+and differentiates through these values: the return of co-player j after its action b_t
+depends on the agent's later actions, hence on its policy. The loss is
 
     −E[Σ_t A_i,t (log π_i(a_i,t) + Σ_{j≠i} log π̃_j(b_j,t))],
 
-where Q̃_j,t = r_j,t + γ R̃_j,t+1 takes the place of Q_j(s_t, b_j,t), R̃ being
-`ops.dice.loaded_dice_returns`. Q_i is learned by expected SARSA.
+where Q_j(s_t, b_j,t) is replaced by Q̃_j,t = r_j,t + γ R̃_j,t+1, with R̃ from
+`ops.dice.loaded_dice_returns`. Q_i is trained by expected SARSA.
 
-Differs from the published code: advantages A_i are not differentiated; they are read,
-like Q_j, from the target critic that recorded them in play; and returns count on with
-that critic's value where a game is cut off, as Q does: without it Q̃ would grow beyond
-all other values towards the end, and π̃ would be sure of itself.
+Differs from the published code: no gradient flows through the advantages A_i; they and
+Q_j come from the target network whose values the trajectory records; and truncated
+episodes bootstrap from its value. Without the bootstrap Q̃ would differ from all other
+values towards the end of an episode, and π̃ would become nearly deterministic there.
 """
 
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ from aajax.types import Array, PyTree, Trajectory
 
 
 class LoqaBatch(NamedTuple):
-    """What the loss needs, for n learned seats and the M = N − 1 others of each."""
+    """Inputs of the loss, for n learning seats and the M = N − 1 co-players of each."""
 
     observation: Array  # [T, B, n, ...]
     action: Array  # [T, B, n]
@@ -67,21 +66,21 @@ def loqa(
     target_rate: Array | float | None = None,
     num_chunks: int = 1,
 ) -> Learner:
-    """Descends the loss above once per trajectory.
+    """A learner that takes one gradient step per trajectory on the loss above.
 
     Args:
-      policy: an `action_value_policy`, that learns and that acted in its seats; at the
-        other seats too policies must record action values.
+      policy: an `action_value_policy`, which also acted in its seats of the trajectory;
+        the other seats' policies must record action values too.
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
       gamma: γ in [0, 1].
-      dice_lambda: λ of the loaded-DiCE return: how far ahead an action is held to shape
-        the co-players' returns.
-      weight: of the co-players' term; 0 is an actor-critic of its own.
+      dice_lambda: λ of the loaded-DiCE return: decay of an action's influence on the
+        co-players' later returns.
+      weight: of the co-players' term; 0 gives plain actor-critic.
       temperature: of the co-players' softmax.
-      entropy_bonus: nats to loss.
-      target_rate: of a target critic; see `descent.gradient_descent`.
-      num_chunks: parts of a trajectory, to save memory; likewise.
+      entropy_bonus: weight of the policy's entropy (in nats), subtracted from the loss.
+      target_rate: τ of a target network; see `descent.gradient_descent`.
+      num_chunks: gradient accumulation over parts of the batch; likewise.
 
     Raises:
       InputError: for a trajectory without action values.
@@ -121,7 +120,7 @@ def loqa(
 def prepare(
     gamma: Array | float, trajectory: Trajectory, seats: Sequence[int] | None
 ) -> LoqaBatch:
-    """Advantages, targets and the co-players' returns, for the seats that learn."""
+    """The batch of a trajectory: advantages, targets and the co-players' returns."""
     if trajectory.action_value is None:
         raise InputError(
             "trajectory has no action values: action_value_policy in every seat is "
@@ -156,7 +155,7 @@ def opponent_log_prob(
     dice_lambda: Array | float,
     temperature: Array | float = 1.0,
 ) -> Array:
-    """log π̃_j(b_j,t), f32[T, B, n, M], differentiable by the agents' log_prob.
+    """log π̃_j(b_j,t), f32[T, B, n, M], differentiable with respect to `log_prob`.
 
     Args:
       log_prob: f32[T, B, n], of the agents' own actions.

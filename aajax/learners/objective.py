@@ -18,18 +18,18 @@ Credit = Callable[..., Array]  # (advantage_t[T, N], last_t=bool[T]) -> [T, N]
 
 
 class Objective(NamedTuple):
-    """What a learner is rewarded for, and how that becomes a loss.
+    """The functions that make a loss of a trajectory.
 
     Attributes:
-      advantage: from trajectories to advantages, `learners.advantages`.
-      rewards: f32[..., N] -> f32[..., N], whose gain counts; `ops.rewards`.
-      credit: advantages to what multiplies ∇ log π; `ops.alignment`.
-      surrogate: credit to policy loss; `ops.surrogate`.
-      value_loss: `(value, target) -> loss` per entry; `ops.values`.
-      value_weight: of the value loss.
-      whiten: whether advantages are whitened before credit is given, learner by
-        learner; or a function that does so, such as `advantages.jointly_whitened`.
-      entropy_bonus: nats to loss; 0 for none.
+      advantage: trajectory to advantages; see `learners.advantages`.
+      rewards: reward transform, f32[..., N] -> f32[..., N]; see `ops.rewards`.
+      credit: advantages to credit, which multiplies ∇ log π; see `ops.alignment`.
+      surrogate: credit to policy loss; see `ops.surrogate`.
+      value_loss: `(value, target) -> loss` per entry; see `ops.values`.
+      value_weight: weight of the value loss.
+      whiten: whether advantages are whitened before credit is computed, per learner; or
+        a function that does so, such as `advantages.jointly_whitened`.
+      entropy_bonus: weight of the policy's entropy (in nats), subtracted from the loss.
     """
 
     advantage: AdvantageEstimator
@@ -43,7 +43,7 @@ class Objective(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the loss needs of a trajectory, for n learned seats: [T, B, n, ...]."""
+    """Inputs of the loss, for n learning seats: [T, B, n, ...]."""
 
     observation: Array
     action: Array
@@ -57,7 +57,10 @@ class Batch(NamedTuple):
 def prepare(
     objective: Objective, trajectory: Trajectory, seats: Sequence[int] | None
 ) -> Batch:
-    """Gives credit over all seats, then keeps those that learn; None for all."""
+    """The batch of a trajectory: credit from all seats, data of the learning `seats`.
+
+    `seats` is None if all learn.
+    """
     trajectory = trajectory._replace(reward=objective.rewards(trajectory.reward))
     advantage, target = objective.advantage(trajectory)
     if objective.whiten:
@@ -82,7 +85,7 @@ def prepare(
 def loss(
     objective: Objective, policy: Policy, params: PyTree, batch: Batch
 ) -> tuple[Array, Metrics]:
-    """Mean loss over steps, games and seats, and its parts as metrics."""
+    """Mean loss over steps, games and seats, and its terms as metrics."""
     evaluation = policy.evaluate(
         params, batch.observation, batch.action, batch.last, batch.memory
     )

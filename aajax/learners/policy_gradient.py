@@ -21,15 +21,15 @@ def policy_gradient(
     target_rate: Array | float | None = None,
     num_chunks: int = 1,
 ) -> Learner:
-    """Descends `objective` once per trajectory.
+    """A learner that takes one gradient step on `objective` per trajectory.
 
     Args:
-      policy: that learns, and that acted in its seats.
+      policy: that is trained, and that acted in its seats of the trajectory.
       objective: rewards ∘ credit ∘ surrogate.
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
-      target_rate: of a target critic; see `descent.gradient_descent`.
-      num_chunks: parts of a trajectory, to save memory; likewise.
+      target_rate: τ of a target network; see `descent.gradient_descent`.
+      num_chunks: gradient accumulation over parts of the batch; likewise.
     """
 
     init, descend = gradient_descent(

@@ -1,7 +1,7 @@
-"""Several epochs of minibatches per trajectory: proximal policy optimisation.
+"""Proximal policy optimisation (PPO): epochs of minibatches per trajectory.
 
-With an alignment credit it is Proximal Advantage Alignment. Minibatches are whole
-games, so that recurrent policies see whole histories.
+With an alignment credit it is Proximal Advantage Alignment. Minibatches divide games,
+not time steps, so that recurrent policies are trained on whole sequences.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,20 @@ def ppo(
     target_rate: Array | float | None = None,
     num_chunks: int = 1,
 ) -> Learner:
-    """Descends `objective`, with its surrogate clipped, several times per trajectory.
+    """A learner that takes num_epochs · num_minibatches gradient steps per trajectory.
 
-    Advantages and credit are those of the policy that acted, computed once. See
+    Advantages and credit are computed once, before the first step. See
     https://arxiv.org/abs/1707.06347.
 
     Args:
-      policy: that learns, and that acted in its seats.
+      policy: that is trained, and that acted in its seats of the trajectory.
       objective: rewards ∘ credit ∘ surrogate, such as `surrogate.clipped(0.2)`.
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
       num_epochs: passes over the trajectory.
-      num_minibatches: parts of a pass; must divide the number of games.
-      target_rate: of a target critic; see `descent.gradient_descent`.
-      num_chunks: parts of a minibatch, to save memory; likewise.
+      num_minibatches: minibatches per epoch; must divide the number of games.
+      target_rate: τ of a target network; see `descent.gradient_descent`.
+      num_chunks: gradient accumulation over parts of a minibatch; likewise.
 
     Raises:
       InputError: if num_minibatches does not divide the number of games.

@@ -1,4 +1,4 @@
-"""The algorithms by name: compositions of rewards and credit, and nothing else."""
+"""Objectives of the published algorithms, as compositions of rewards and credit."""
 
 from functools import partial
 
@@ -9,12 +9,12 @@ from aajax.types import Array
 
 
 def naive(advantage: AdvantageEstimator, **options) -> Objective:
-    """Every agent for itself: independent policy gradient, or PPO."""
+    """Each agent maximises its own reward: independent policy gradient, or PPO."""
     return Objective(advantage, **options)
 
 
 def sum_of_rewards(advantage: AdvantageEstimator, **options) -> Objective:
-    """Every agent for the sum of all rewards: fully cooperative, exploitable."""
+    """Each agent maximises the sum of all rewards: fully cooperative, exploitable."""
     return Objective(advantage, rewards=rewards.total, **options)
 
 
@@ -26,6 +26,6 @@ def advantage_alignment(
     past: alignment.Past = alignment.discounted_past,
     **options,
 ) -> Objective:
-    """Every agent for itself, with the alignment credit of `ops.alignment`."""
+    """Each agent maximises its own reward, with the credit of `ops.alignment`."""
     credit = partial(alignment.alignment_credit, gamma=gamma, beta=beta, past=past)
     return Objective(advantage, credit=credit, **options)

@@ -1,4 +1,4 @@
-"""Small networks as policies."""
+"""Small networks for policies: MLP, convolutions, GRU, transformer, tables."""
 
 from aajax.nets.actor_critic import actor_critic
 from aajax.nets.planes import Planes

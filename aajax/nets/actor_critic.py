@@ -1,4 +1,4 @@
-"""An actor and a critic, with torsos of their own or one for both, for a policy."""
+"""Actor-critic networks, with separate torsos or a shared one."""
 
 from functools import partial
 
@@ -27,18 +27,19 @@ def actor_critic(
     num_values: int | None = None,
     value_scale: float = 1.0,
 ) -> Network:
-    """Scores [..., S] from the actor, and a value from the critic.
+    """A network with a linear actor head, f32[..., S], and a linear critic head.
 
     Args:
-      torso: the architecture of the actor, and of the critic if it has no other.
+      torso: architecture of the actor's torso, and of the critic's unless
+        `critic_torso` is given.
       observation_size: length of the observation.
-      num_scores: S, what a distribution needs: one per discrete action.
+      num_scores: S, parameters of the action distribution: one per discrete action.
       critic: whether there is a critic; without one the value is 0.
-      critic_torso: another architecture for the critic.
-      shared: whether the critic reads the actor's features; the torso then learns
-        from both. A target critic still averages a torso of its own.
-      num_values: numbers of the critic, [..., num_values]; None for one, [...].
-      value_scale: what the critic's output is multiplied by; see `nets.tabular`.
+      critic_torso: architecture of the critic's torso.
+      shared: whether both heads read one torso, which then learns from both losses. A
+        target network still keeps its own average of that torso.
+      num_values: outputs of the critic, [..., num_values]; None for a scalar, [...].
+      value_scale: factor of the critic's output; see `nets.tabular`.
     """
     if shared and critic_torso is not None:
         raise InputError("critic_torso is given: None is needed with a shared torso")
@@ -136,14 +137,14 @@ def actor_critic(
 
 
 def _as_rows(x: PyTree, num_axes: int) -> PyTree:
-    """Arrays with their first axes, so many, as one."""
+    """Arrays with their first `num_axes` axes flattened into one."""
     return jax.tree.map(lambda y: y.reshape(-1, *y.shape[num_axes:]), x)
 
 
 def _features(
     torso: Torso, params: PyTree, observation: Array, carry: PyTree
 ) -> tuple[Array, PyTree]:
-    """Features of rows [R, O], and what the cell carries on."""
+    """Features of observations [R, O], and the cell's next recurrent state."""
     features = torso.encoder.apply(params["encoder"], observation)
     if torso.cell is not None:
         carry, features = torso.cell.apply(
@@ -155,7 +156,7 @@ def _features(
 def _all_features(
     torso: Torso, params: PyTree, observation: Array, last: Array, carry: PyTree
 ) -> Array:
-    """Features of all steps at once, rows [T · R, O]; last is bool[T, R]."""
+    """Features of all steps at once, observations [T · R, O]; last is bool[T, R]."""
     features = torso.encoder.apply(params["encoder"], observation)
     if torso.cell is not None:
         features = features.reshape(*last.shape, -1)

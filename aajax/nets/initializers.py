@@ -1,4 +1,4 @@
-"""How weights begin."""
+"""Weight initialisers."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,11 @@ from aajax.types import Array, PRNGKey
 
 
 def orthogonal(scale: float = 1.0):
-    """Uniformly random orthogonal rows or columns, whichever are fewer, times `scale`.
+    """Random orthogonal initialiser: orthonormal rows or columns times `scale`.
 
-    The matrix of `jax.nn.initializers.orthogonal`, by Gram-Schmidt and not by LAPACK:
-    on CPUs of few cores jaxlib's QR of a batch of matrices, which is what initialising
-    many seeds at once asks for, can wait for itself for ever.
+    The distribution of `jax.nn.initializers.orthogonal`, by Gram-Schmidt in place of
+    LAPACK: jaxlib's batched QR, as used when many seeds are initialised under `vmap`,
+    can deadlock on CPUs with few cores.
     """
 
     def init(key: PRNGKey, shape: tuple[int, int], dtype=jnp.float32) -> Array:

@@ -1,4 +1,4 @@
-"""Convolutions, for observations that are planes."""
+"""Convolutions, for observations that are images of several planes (channels)."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,16 +12,16 @@ KERNEL = 3  # cells along a side of what one unit sees
 
 
 class Planes(nn.Module):
-    """Convolutions of 3 × 3 without padding over flat planes, and flat again.
+    """A stack of 3 × 3 convolutions without padding, from and to flat vectors.
 
-    Each is a product of patches and weights. Seeds that train at once have weights of
-    their own, which makes products a batch of them, and would make convolutions ones
-    in groups, for which a CPU takes several times as long.
+    Each convolution is a matrix product of patches and weights. Under `vmap` over seeds
+    this becomes a batched product, where a convolution would become a grouped one,
+    which is several times slower on CPUs.
 
     Attributes:
-      shape: C, H, W of the planes that an observation [..., C · H · W] holds.
-      channels: of each convolution.
-      activation: of every one.
+      shape: C, H, W of the image that an observation [..., C · H · W] holds.
+      channels: output channels of each convolution.
+      activation: after each convolution.
     """
 
     shape: tuple[int, int, int]
@@ -39,7 +39,7 @@ class Planes(nn.Module):
 
 
 def patches(x: Array) -> Array:
-    """What each unit of a convolution sees, f[..., H − 2, W − 2, 9 C].
+    """All 3 × 3 patches (im2col), f[..., H − 2, W − 2, 9 C].
 
     Args:
       x: f[..., H, W, C].

@@ -1,4 +1,4 @@
-"""A table in place of a network: memory-one policies of matrix games."""
+"""Tabular parameters in place of a network: memory-one policies of matrix games."""
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,15 @@ def tabular(
     num_values: int | None = None,
     value_scale: float = 1.0,
 ) -> Network:
-    """Free logits, and a free value, for each one-hot observation.
+    """A table of logits, and one of values, indexed by a one-hot observation.
 
     Args:
       num_states: length of the observation.
       num_actions: A.
       initial_scale: standard deviation of the initial logits.
-      num_values: numbers of the critic per state, as in `nets.actor_critic`.
-      value_scale: what the critic's numbers are multiplied by: about the number of
-        steps that a value sums up, so that the numbers are of the size of rewards.
+      num_values: outputs of the critic per state, as in `nets.actor_critic`.
+      value_scale: factor of the critic's parameters. About the number of steps that a
+        return sums up, 1 / (1 − γ), gives parameters of the size of rewards.
     """
     value_shape = (num_states,) if num_values is None else (num_states, num_values)
 

@@ -1,7 +1,7 @@
-"""Torsos: what turns observations into features, with or without memory.
+"""Torsos: networks from observations to features, feed-forward or recurrent.
 
-A torso is an encoder that sees one observation; if it remembers, a cell that carries
-something through time; and layers after the cell.
+A torso is an encoder of single observations, an optional recurrent cell (a GRU, or a
+transformer with its KV cache as state), and layers after the cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class MLP(nn.Module):
     """Dense layers, each followed by an activation.
 
     Attributes:
-      sizes: width of each layer; none at all passes the input on.
+      sizes: width of each layer; () is the identity.
       activation: of every layer.
     """
 
@@ -38,15 +38,16 @@ class MLP(nn.Module):
 
 
 class GRU(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014), its two halves apart.
+    """A gated recurrent unit (Cho et al. 2014).
 
         r = σ(W_r x + U_r h),  z = σ(W_z x + U_z h),
         n = tanh(W_n x + r ∘ (U_n h + b)),  h' = (1 − z) ∘ n + z ∘ h
 
-    `project` computes all of W x; `recur` is what remains.
+    `project` computes W x, which can be done for all time steps at once; `recur` is the
+    sequential rest.
 
     Attributes:
-      features: units, h.
+      features: h, number of units.
     """
 
     features: int
@@ -77,7 +78,7 @@ class GRU(nn.Module):
         return self.recur(h, self.project(x))
 
     def step(self, h: Array, x: Array) -> tuple[Array, Array]:
-        """h' twice: as what is remembered, and as features."""
+        """One time step, (next state, features): both are h'."""
         h = self(h, x)
         return h, h
 
@@ -95,7 +96,7 @@ def _three_orthogonal(key, shape, dtype=jnp.float32):
 
 
 class Torso(NamedTuple):
-    """An encoder, a cell if it remembers, and layers after it.
+    """The modules of a torso.
 
     Attributes:
       encoder: a module from observations [..., O] to features.
@@ -113,7 +114,7 @@ def mlp(
     activation: Callable[[Array], Array] = jnp.tanh,
     planes: Planes | None = None,
 ) -> Torso:
-    """Sees the present observation alone.
+    """A feed-forward torso, without memory.
 
     Args:
       *sizes: dense layers.
@@ -130,10 +131,10 @@ def gru(
     activation: Callable[[Array], Array] = jnp.tanh,
     planes: Planes | None = None,
 ) -> Torso:
-    """Remembers the whole history in `size` gated units.
+    """A recurrent torso: dense layers, a GRU, dense layers.
 
     Args:
-      size: units of the cell.
+      size: units of the GRU.
       *encoder_sizes: dense layers before it.
       readout_sizes: dense layers after it.
       activation: of the dense layers.
@@ -153,14 +154,14 @@ def transformer(
     activation: Callable[[Array], Array] = jnp.tanh,
     planes: Planes | None = None,
 ) -> Torso:
-    """Attends to the history, as long as it is not longer than `context` steps.
+    """A torso with a causal transformer over the steps of the episode.
 
     Args:
-      size: units of the transformer, an even number.
+      size: width of the transformer, an even number.
       *encoder_sizes: dense layers before it.
-      num_blocks: of attention and dense layers.
-      num_heads: of attention; must divide the size.
-      context: steps after which it forgets all and begins anew.
+      num_blocks: number of transformer blocks.
+      num_heads: attention heads; must divide `size`.
+      context: length of the KV cache in steps; when it is full it is emptied.
       readout_sizes: dense layers after it.
       activation: of the dense layers before and after it.
       planes: convolutions before all, as for `mlp`.

@@ -1,7 +1,7 @@
-"""A causal transformer as a cell: it remembers keys and values of what it saw.
+"""A causal transformer as a recurrent cell, whose state is a KV cache.
 
 Blocks are gated as by Parisotto et al., "Stabilizing Transformers for Reinforcement
-Learning" (https://arxiv.org/abs/1910.06764), and each is given the input once more.
+Learning" (https://arxiv.org/abs/1910.06764), and each also reads the input embedding.
 """
 
 import math
@@ -17,11 +17,11 @@ GATE_BIAS = 2.0  # at first a block passes on most of what it is given
 
 
 class Cache(NamedTuple):
-    """What a transformer remembers, of L blocks, C steps at most and W units.
+    """The KV cache of L blocks, C steps and W units.
 
     Attributes:
       keys, values: f32[..., L, C, W].
-      count: i32[...], steps remembered; what lies beyond them is not read.
+      count: i32[...], steps in use; entries beyond them are masked.
     """
 
     keys: Array
@@ -30,7 +30,7 @@ class Cache(NamedTuple):
 
 
 class Gate(nn.Module):
-    """A gated recurrent unit over depth, in place of a sum of x and y.
+    """A GRU-type gate in place of the residual connection x + y.
 
     r = σ(W_r y + U_r x),  z = σ(W_z y + U_z x − 2),
     x' = (1 − z) ∘ x + z ∘ tanh(W_n y + U_n (r ∘ x))
@@ -48,7 +48,7 @@ class Gate(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then two dense layers, each after a norm and through a gate."""
+    """A pre-norm transformer block with gates in place of residual connections."""
 
     width: int
     num_heads: int
@@ -62,17 +62,17 @@ class Block(nn.Module):
         self.after_attention, self.after_dense = Gate(), Gate()
 
     def remember(self, x: Array) -> tuple[Array, Array]:
-        """Keys and values of x, f32[..., W] each."""
+        """Attention keys and values of x, f32[..., W] each."""
         x = self.before_attention(x)
         return self.key(x), self.value(x)
 
     def __call__(self, x: Array, keys: Array, values: Array, sees: Array) -> Array:
-        """x', f32[R, T, W].
+        """Output of the block, f32[R, T, W].
 
         Args:
           x: f32[R, T, W].
-          keys, values: f32[R, S, W], remembered.
-          sees: bool[R, T, S], which of them each step attends to.
+          keys, values: f32[R, S, W], from the cache and of x.
+          sees: bool[R, T, S], attention mask.
         """
 
         def heads(y):
@@ -89,16 +89,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Attends to all steps since the memory was cleared.
+    """A causal transformer over the steps since its KV cache was last emptied.
 
-    The memory also clears itself when it is full, after `context` steps. One step at a
-    time, or all at once, it gives the same.
+    The cache is emptied at the start of an episode, and when it is full. `step`, called
+    once per time step, and `unroll`, on all steps at once, give the same features.
 
     Attributes:
-      width: units, W.
+      width: W, units.
       num_blocks: L.
-      num_heads: of attention; must divide the width.
-      context: steps remembered at most, C.
+      num_heads: attention heads; must divide the width.
+      context: C, length of the cache in steps.
     """
 
     width: int
@@ -115,14 +115,14 @@ class Transformer(nn.Module):
 
     @nn.nowrap
     def initial_memory(self, batch_shape: tuple[int, ...]) -> Cache:
-        """An empty memory."""
+        """An empty KV cache."""
         shape = *batch_shape, self.num_blocks, self.context, self.width
         return Cache(
             jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(batch_shape, jnp.int32)
         )
 
     def step(self, memory: Cache, x: Array) -> tuple[Cache, Array]:
-        """One step: features f32[R, W] of x, f32[R, F], and the memory with it."""
+        """One step: the cache with x, f32[R, F], appended, and features f32[R, W]."""
         position = self._position(memory.count)
         slot = jnp.arange(self.context)[None]
         sees = (slot <= position[:, None])[:, None]
@@ -141,9 +141,10 @@ class Transformer(nn.Module):
         """All steps at once: features f32[T, R, W].
 
         Args:
-          memory: before the first step, of R rows.
+          memory: the cache before the first step, leading axis R.
           x: f32[T, R, F].
-          last: bool[T, R], after which steps the memory is cleared.
+          last: bool[T, R], true at the last step of an episode, after which the cache
+            is emptied.
         """
 
         def advance(count, last):
@@ -177,9 +178,10 @@ class Transformer(nn.Module):
 
 
 def positions(position: Array, width: int) -> Array:
-    """Sines and cosines of steps i32[...], f32[..., width], of periods up to 10⁴ · 2π.
+    """Sinusoidal position embeddings f32[..., width] of i32[...].
 
-    As in "Attention Is All You Need" (https://arxiv.org/abs/1706.03762), sines first.
+    As in "Attention Is All You Need" (https://arxiv.org/abs/1706.03762), with all sines
+    before all cosines.
     """
     half = width // 2
     rate = 10_000.0 ** (-jnp.arange(half, dtype=jnp.float32) / half)

@@ -1,4 +1,7 @@
-"""How a seat acts: policies over plain pytrees, scripted players, seating."""
+"""Policies as tuples of pure functions, action distributions, seating.
+
+A seat is a player's slot in a game, 0, ..., N − 1.
+"""
 
 from aajax.policies import distributions
 from aajax.policies.base import (

@@ -1,8 +1,7 @@
-"""How a seat acts.
+"""Policies: tuples of pure functions over plain pytrees.
 
-A policy is a tuple of pure functions over plain pytrees. Unlike environments, policies
-are batched by nature: `observation` and `memory` carry any leading axes, usually [B,
-N], so that one matrix product and one key serve all games and seats.
+Unlike environments, policies are batched: `observation` and `memory` carry any leading
+axes, usually [B, N], so that one matrix product and one key serve all games and seats.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +16,15 @@ from aajax.types import Array, PRNGKey, PyTree
 
 
 class PolicyOutput(NamedTuple):
-    """One action of each seat, and what goes with it.
+    """What `Policy.act` returns: one action per seat, its log-probability and value.
 
     Attributes:
       action: i32[...] or f32[...], with the action space's own axes last.
       log_prob: f32[...], of the action.
-      value: f32[...], estimated at the observation; 0 without a critic.
-      memory: what to pass to the next `act`.
-      action_value: f32[..., A], estimated for every action; None where the critic
-        estimates the observation's value alone.
+      value: f32[...], V(observation); 0 without a critic.
+      memory: recurrent state, to pass to the next `act`.
+      action_value: f32[..., A], Q(observation, ·); None if the critic estimates V
+        alone.
     """
 
     action: Array
@@ -36,7 +35,15 @@ class PolicyOutput(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """A policy read again along a trajectory, each f32[T, ...]."""
+    """What `Policy.evaluate` returns for a recorded trajectory, each f32[T, ...].
+
+    Attributes:
+      log_prob: of the recorded actions.
+      entropy: of the action distribution, in nats.
+      value: V at each step.
+      action_value: f32[T, ..., A], Q at each step; None if the critic estimates V
+        alone.
+    """
 
     log_prob: Array
     entropy: Array
@@ -45,18 +52,20 @@ class Evaluation(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """How a seat acts, and how it is read again for learning.
+    """A policy: acts step by step in play, and evaluates recorded steps in training.
 
     Attributes:
       init: `key -> params`.
-      initial_memory: `batch_shape -> memory`, with batch_shape leading.
+      initial_memory: `batch_shape -> memory`, the recurrent state at the start of an
+        episode, with batch_shape as its leading axes; () for a policy without one.
       act: `(params, key, observation, memory) -> PolicyOutput`.
-      value: `(params, observation, memory) -> f32[...]`, without acting.
-      evaluate: `(params, observation, action, last, memory) -> Evaluation` of
-        [T, B, ...] arrays; None for a policy that does not learn. `last` is
-        bool[T, B] and clears a game's memory after the step that it marks.
-      critic_branch: `params -> params["critic"]` with all that it reads, which is what
-        a target critic averages; None for a policy that does not learn.
+      value: `(params, observation, memory) -> f32[...]`, V without sampling an action.
+      evaluate: `(params, observation, action, last, memory) -> Evaluation` of [T, B,
+        ...] arrays; None for a policy that does not learn. `last`, bool[T, B], is true
+        at the last step of an episode, after which memory is reset.
+      critic_branch: `params -> subtree`, the critic's parameters, shared layers
+        included, which a target network averages; None for a policy that does not
+        learn.
     """
 
     init: Callable[[PRNGKey], PyTree]
@@ -71,7 +80,10 @@ def scripted_policy(
     act: Callable[[PyTree, PRNGKey, Array, PyTree], PolicyOutput],
     initial_memory: Callable[[tuple[int, ...]], PyTree] = lambda batch_shape: (),
 ) -> Policy:
-    """A policy that does not learn: its parameters say who plays, its value is 0."""
+    """A hand-written policy that does not learn: `value` is 0, `evaluate` is None.
+
+    Its `params` may choose between players, as an index from `player_number`.
+    """
 
     def init(key: PRNGKey) -> PyTree:
         raise InputError(
@@ -85,10 +97,10 @@ def scripted_policy(
 
 
 def player_number(name: str, names: Sequence[str]) -> Array:
-    """Where a scripted player stands among those of its environment, i32[].
+    """Index of a scripted player in its environment's list of names, i32[].
 
     Raises:
-      InputError: if there is no such player.
+      InputError: if `name` is not in `names`.
     """
     if name not in names:
         raise InputError(f"player is {name!r}: one of {', '.join(names)} is needed")
@@ -96,14 +108,16 @@ def player_number(name: str, names: Sequence[str]) -> Array:
 
 
 class Network(NamedTuple):
-    """What a network gives a policy.
+    """An actor-critic network as pure functions, from which a `Policy` is made.
+
+    Its scores are the parameters of an action distribution, such as logits.
 
     Attributes:
       init: `key -> params`, a dict with the subtrees "actor" and "critic".
       initial_memory: `batch_shape -> memory`.
       step: `(params, observation, memory) -> (scores, value, memory)`.
       unroll: `(params, observation, last, memory) -> (scores, value)` of
-        [T, B, ...], clearing a game's memory after `last`, bool[T, B].
+        [T, B, ...], all steps at once; memory is reset after `last`, bool[T, B].
       critic_branch: as in `Policy`.
     """
 
@@ -115,7 +129,7 @@ class Network(NamedTuple):
 
 
 def network_policy(network: Network, distribution: Distribution) -> Policy:
-    """Actions drawn from `distribution`, whose parameters are the network's scores."""
+    """The policy that samples from `distribution`, given the network's scores."""
 
     def act(params, key, observation, memory):
         scores, value, memory = network.step(params, observation, memory)
@@ -144,24 +158,24 @@ def network_policy(network: Network, distribution: Distribution) -> Policy:
 def categorical_policy(
     network: Network, epsilon: Array | float | None = None
 ) -> Policy:
-    """One discrete action from the network's scores, read as logits f32[..., A].
+    """A policy over A discrete actions; the network's scores are logits f32[..., A].
 
     Args:
-      network: torso and heads.
-      epsilon: ε of the ε-soft policy (1 − ε) π + ε · uniform, which then acts and
-        learns; None for π itself. A trembling hand keeps every history in view.
+      network: actor and critic.
+      epsilon: ε of the ε-soft policy (1 − ε) π + ε · uniform, which both acts and is
+        trained; None for π itself.
     """
     return network_policy(network, categorical(epsilon))
 
 
 def action_value_policy(network: Network, distribution: Distribution) -> Policy:
-    """A policy over few actions whose critic estimates Q(s, a) for all actions at once.
+    """A policy over discrete actions whose critic estimates Q(s, ·), f32[..., A].
 
-    The value of an observation is v(s) = Σ_a π(a | s) Q(s, a).
+    Its value is V(s) = Σ_a π(a | s) Q(s, a).
 
     Args:
-      network: with one value per action.
-      distribution: a categorical one.
+      network: with A values, one per action.
+      distribution: `distributions.categorical`.
     """
 
     def expected(scores, action_value):
@@ -196,10 +210,10 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
 
 
 def forgetting(policy: Policy, num_steps: int) -> Policy:
-    """`policy`, but that its memory begins anew after every `num_steps` steps.
+    """`policy` with its recurrent memory reset after every `num_steps` steps.
 
-    So plays a policy that was trained with memories of so many steps, in episodes that
-    are longer. Its memory is (the policy's, i32[...] steps in it).
+    For a policy that was trained on segments of `num_steps` steps and plays longer
+    episodes. Its memory is `(policy's memory, steps since the reset i32[...])`.
     """
 
     def initial_memory(batch_shape):
@@ -236,7 +250,7 @@ def forgetting(policy: Policy, num_steps: int) -> Policy:
 
 
 def reset_memory(memory: PyTree, initial: PyTree, last: Array) -> PyTree:
-    """`initial` for the games where `last`, bool[B], else the memory [B, ...]."""
+    """`initial` for games where `last`, bool[B], is true, else `memory` [B, ...]."""
 
     def select(now, start):
         mask = last.reshape(last.shape + (1,) * (now.ndim - last.ndim))

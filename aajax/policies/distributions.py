@@ -1,8 +1,8 @@
-"""Distributions over actions, given by a network's scores f32[..., S].
+"""Action distributions, parametrised by a network's scores f32[..., S].
 
-`epsilon`, where it is taken, is the ε of the ε-soft distribution (1 − ε) π + ε ·
-uniform, which is then sampled and differentiated as the mixture that it is; None for π
-itself. Where not `corrected` it is sampled, but log-probabilities are those of π.
+All take `epsilon`, the ε of the ε-soft distribution (1 − ε) π + ε · uniform, from which
+actions are sampled; None for π itself. Log-probabilities are those of the mixture if
+`corrected`, else those of π (exploration that the learner does not know of).
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Distribution(NamedTuple):
-    """Pure functions of scores.
+    """An action distribution as pure functions of scores.
 
     Attributes:
-      num_scores: S; None where it is the number of discrete actions.
+      num_scores: S; None if it is the number of discrete actions.
       sample: `(key, scores) -> (action, log_prob)`.
       log_prob: `(scores, action) -> f32[...]`.
       entropy: `scores -> f32[...]`, in nats.
-      probs: `scores -> f32[..., A]`; None where actions are not so few.
+      probs: `scores -> f32[..., A]`; None if actions cannot be enumerated.
     """
 
     num_scores: int | None
@@ -44,7 +44,7 @@ class Distribution(NamedTuple):
 def categorical(
     epsilon: Array | float | None = None, corrected: bool = True
 ) -> Distribution:
-    """One of A actions; scores are logits f32[..., A]."""
+    """Categorical over A actions; scores are logits f32[..., A]."""
 
     def soften(scores):
         return scores if epsilon is None else ops.epsilon_soft(scores, epsilon)
@@ -71,9 +71,9 @@ def multi_categorical(
     epsilon: Array | float | None = None,
     corrected: bool = True,
 ) -> Distribution:
-    """`size` independent choices of A actions; scores are logits f32[..., size · A].
+    """`size` independent categoricals over A; scores are logits f32[..., size · A].
 
-    Each choice is ε-soft on its own.
+    Each component is ε-soft on its own.
     """
     single = categorical(epsilon, corrected)
 
@@ -102,10 +102,10 @@ def binned(
     epsilon: Array | float | None = None,
     corrected: bool = True,
 ) -> Distribution:
-    """`size` real numbers in [low, high], each one of evenly spaced values.
+    """`size` real numbers in [low, high], each discretised into `num_bins` even steps.
 
     A continuous action as independent categoricals (https://arxiv.org/abs/1901.10500):
-    unlike a normal it can be of two minds, and it reaches the ends.
+    unlike a normal it can be multimodal, and it includes `low` and `high`.
     """
     inner = multi_categorical(size, num_bins, epsilon, corrected)
     width = (high - low) / (num_bins - 1)
@@ -129,15 +129,15 @@ def tanh_normal(
     epsilon: Array | float | None = None,
     corrected: bool = True,
 ) -> Distribution:
-    """`size` real numbers in (low, high), independent.
+    """`size` independent tanh-transformed normals, real numbers in (low, high).
 
         a = middle + half · tanh(x),  x ~ N(3 tanh(s_0 / 3), σ²) within ±7.25,
         log σ = s_1 within [−3, 1]
 
     with scores (s_0, s_1), f32[..., 2 · size]. The normal is truncated to where tanh x
-    differs from ±1 in float32, so that every action has the density that it is given.
-    Exploration is uniform over whole actions, not over each number on its own. Entropy
-    is that of π, exploration left out, by Gauss-Legendre quadrature over x.
+    differs from ±1 in float32, so that densities are exact at the ends too. With
+    probability ε the whole action is uniform (not each number on its own). The entropy
+    is that of π without ε, by Gauss-Legendre quadrature over x.
     """
     middle, half = (low + high) / 2, (high - low) / 2
     limit = 1 - 1e-6  # float32 has no atanh beyond
@@ -156,12 +156,12 @@ def tanh_normal(
         return np.log(4 * half) - 2 * jnp.logaddexp(x, -x)
 
     def ends(mean, log_std):
-        """Where the truncated normal begins and ends, in deviations from its mean."""
+        """Bounds of the truncated normal, in standard deviations from its mean."""
         inverse = jnp.exp(-log_std)
         return (-most - mean) * inverse, (most - mean) * inverse
 
     def log_density(z, mean, log_std):
-        """Of x = mean + σ z."""
+        """Log-density of the truncated normal at x = mean + σ z."""
         begin, end = ends(mean, log_std)
         outside = ndtr(begin) + ndtr(-end)
         return -0.5 * (jnp.square(z) + LOG_2PI) - log_std - jnp.log1p(-outside)

@@ -1,4 +1,4 @@
-"""Different policies in different seats of one game."""
+"""One policy for all seats, made of different policies in different seats."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from aajax.policies.base import Policy, PolicyOutput
 
 
 def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy:
-    """A policy for the whole table, over observations [B, N, ...].
+    """A policy of all N seats, over observations [B, N, ...], made of several policies.
 
     Its parameters and memory are tuples with one entry per policy.
 
     Args:
-      policies: who plays; the same policy may take several seats.
-      seats: for each policy, the seats that it takes.
+      policies: the policies; one may play several seats.
+      seats: for each policy, the seats that it plays.
 
     Raises:
-      InputError: if the seats are not 0, ..., N − 1, each taken once.
+      InputError: if the seats are not 0, ..., N − 1, each once.
     """
     taken = [seat for group in seats for seat in group]
     covered = sorted(taken) == list(range(len(taken)))
@@ -76,9 +76,9 @@ def seated(policies: Sequence[Policy], seats: Sequence[Sequence[int]]) -> Policy
 
 
 def by_group(policy: Policy, num_groups: int) -> Policy:
-    """`policy` with parameters [G, ...]: one set for each of G groups of games.
+    """`policy` with parameters [G, ...], a set for each of G groups of games.
 
-    Observations are [B, n, ...]; games 0, ..., B/G − 1 are the first group.
+    Observations are [B, n, ...]; games 0, ..., B/G − 1 use the first set, and so on.
     """
 
     def split(x):

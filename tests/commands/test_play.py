@@ -334,10 +334,10 @@ def test_environments_that_differ_are_refused(trained, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(trained, other)
     config = json.loads((other / "config.json").read_text())
-    config["world"] = ["sucker=-4"]
+    config["options"] = ["sucker=-4"]
     (other / "config.json").write_text(json.dumps(config))
     line = refused(capsys, "ipd", "--seat", trained, other)
-    assert f"seat is '{other}': the world of '{trained}' is needed" in line
+    assert f"seat is '{other}': the environment of '{trained}' is" in line
     assert "without options and not sucker=-4" in line
     line = refused(
         *(capsys, "ipd", "--seat", trained, "random", "--options", "sucker=-4")

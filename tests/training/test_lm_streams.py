@@ -12,8 +12,8 @@ from tiny_speech import TINY
 
 from aajax.commands import evaluate_lm
 from aajax.dialogue import pocket, registry
-from aajax.dialogue.play.lockstep import Seat
-from aajax.dialogue.play.lockstep import lockstep as tables
+from aajax.dialogue.play import Seat
+from aajax.dialogue.play import lockstep as tables
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.league import text_league
