@@ -13,13 +13,14 @@ in a method `check_relations(self)` that raises `InputError`.
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import inspect
 import math
 import numbers
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType, UnionType
@@ -175,6 +176,34 @@ def build(cls: type, record: Any, prefix: str = "", others: bool = False) -> Any
     with deferred():
         config = _build(cls, record, prefix, others)
     check_all(config, prefix)
+    return config
+
+
+def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A dataclass with other values of some of its options.
+
+    Values are converted as those of a JSON file, arrays as lists.
+
+    Args:
+      config: a dataclass.
+      changes: by the names that the command line knows, such as beta or
+        network.blocks, or by those of fields. The value of a field that is a dataclass
+        may be a mapping of what changes in it; that of a tuple of name=value words, a
+        mapping of names to values.
+
+    Raises:
+      InputError: for a name that is none, a name that is given twice, or a value that
+        is not accepted.
+    """
+    given: dict[tuple[str, ...], Any] = {}
+    for path, value in _expanded(config, changes):
+        if path in given:
+            raise InputError(f"{'.'.join(path)} is given twice: once is needed")
+        given[path] = value
+    with deferred():
+        for path in sorted(given, key=len):  # parts as a whole, then what is in them
+            config = _put(config, path, given[path], ".".join(path))
+    check_all(config, flat=True)
     return config
 
 
@@ -437,6 +466,86 @@ def _build(cls: type, record: Any, prefix: str, others: bool) -> Any:
                 f"{prefix}{name} is missing: {describe(annotation)} is needed"
             )
     return cls(**values)
+
+
+def _expanded(
+    config: Any, changes: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Names of fields that lead to what changes, with the new values."""
+    for name, value in changes.items():
+        path = _path(type(config), prefix, name, value)
+        present = functools.reduce(getattr, path, config)
+        if dataclasses.is_dataclass(present) and isinstance(value, Mapping):
+            inner = _expanded(present, value, f"{prefix}{name}.")
+            yield from (((*path, *rest), x) for rest, x in inner)
+        else:
+            yield path, value
+
+
+def _path(cls: type, prefix: str, name: str, value: Any) -> tuple[str, ...]:
+    """Names of fields that lead to an option; raises InputError if there is none."""
+    paths = _paths(cls)
+    if name in paths:
+        return paths[name]
+    known = [option.name for option in options(cls)]
+    ends = [option for option in known if option.rpartition(".")[2] == name]
+    likely = ends or difflib.get_close_matches(str(name), known, n=3)
+    advice = f"; is {' or '.join(likely)} meant?" if likely else ""
+    every = "" if likely else f", only {', '.join(known)}"
+    raise InputError(
+        f"{prefix}{name} is {shown(value)}: there is no option of that name{every}"
+        f"{advice}"
+    )
+
+
+@functools.cache
+def _paths(cls: type) -> dict[str, tuple[str, ...]]:
+    """Names that lead to fields of a dataclass and of its parts, flat ones too."""
+    found: dict[str, tuple[str, ...]] = {}
+    for field in dataclasses.fields(cls):
+        annotation = hints(cls)[field.name]
+        names = [field.name, former_name(annotation)]
+        found |= {name: (field.name,) for name in names if name is not None}
+        bare, _ = split(annotation)
+        if dataclasses.is_dataclass(bare):
+            prefixes = [f"{field.name}.", *[""] * _is_flat(cls, field.name)]
+            for name, path in _paths(bare).items():
+                for prefix in prefixes:
+                    found.setdefault(prefix + name, (field.name, *path))
+    return found
+
+
+def _put(config: Any, path: Sequence[str], value: Any, label: str) -> Any:
+    """The config with another value at the end of a path."""
+    name, *rest = path
+    present = getattr(config, name)
+    if rest:
+        value = _put(present, rest, value, label)
+    elif isinstance(present, tuple) and isinstance(value, Mapping):
+        value = tuple(f"{key}={_word(x)}" for key, x in value.items())
+    elif not dataclasses.is_dataclass(value):
+        value = _converted(hints(type(config))[name], _listed(value), label, False)
+    return dataclasses.replace(config, **{name: value})
+
+
+def _listed(value: Any) -> Any:
+    """Arrays and tuples as lists, as JSON has them; all else as it is."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_listed(x) for x in value]
+    return value
+
+
+def _word(value: Any) -> str:
+    """A value as the command line has it: true, 3, 1,2."""
+    value = _listed(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        is_nested = any(isinstance(x, list) for x in value)
+        return str(value) if is_nested else ",".join(map(_word, value))
+    return str(value)
 
 
 def former_name(annotation: Any) -> str | None:

@@ -7,10 +7,12 @@ folder is not trained again. Games are fewer than the preset's, without past sel
 import dataclasses
 from pathlib import Path
 
-import tyro
+from rich.console import Console
 
-from aajax.commands.train import ablation
-from aajax.training import PRESETS, Opponents, Sweep
+import aajax
+from aajax import cli
+from aajax.report.tables import summary_table
+from aajax.training import Opponents, Sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +28,23 @@ class Config:
     out: Path = Path("runs/experiments")
 
 
-if __name__ == "__main__":
-    chosen = tyro.cli(Config, description=__doc__)
-    run = dataclasses.replace(
-        PRESETS["coin"][1],
-        sweep=chosen.sweep,
-        seeds=chosen.seeds,
+def main(config: Config) -> None:
+    """Prints the table."""
+    run = aajax.train(
+        "coin",
+        name="ablation-coin",
+        out=config.out / "ablation-coin",
+        resume=True,
+        progress=True,
+        sweep=config.sweep,
+        seeds=config.seeds,
         num_games=32,
         num_updates=400,
         opponents=Opponents(),
     )
-    ablation("ablation-coin", run, chosen.out)
+    run.raise_for_divergence()
+    Console(width=160, markup=False).print(summary_table(run.summary))
+
+
+if __name__ == "__main__":
+    cli.script(main, Config, __doc__)

@@ -7,10 +7,12 @@ folder is not trained again.
 import dataclasses
 from pathlib import Path
 
-import tyro
+from rich.console import Console
 
-from aajax.commands.train import ablation
-from aajax.training import PRESETS, Sweep
+import aajax
+from aajax import cli
+from aajax.report.tables import summary_table
+from aajax.training import Sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,20 @@ class Config:
     out: Path = Path("runs/experiments")
 
 
+def main(config: Config) -> None:
+    """Prints the table."""
+    run = aajax.train(
+        "ipd",
+        name="ablation-ipd",
+        out=config.out / "ablation-ipd",
+        resume=True,
+        progress=True,
+        sweep=config.sweep,
+        seeds=config.seeds,
+    )
+    run.raise_for_divergence()
+    Console(width=160, markup=False).print(summary_table(run.summary))
+
+
 if __name__ == "__main__":
-    chosen = tyro.cli(Config, description=__doc__)
-    run = dataclasses.replace(PRESETS["ipd"][1], sweep=chosen.sweep, seeds=chosen.seeds)
-    ablation("ablation-ipd", run, chosen.out)
+    cli.script(main, Config, __doc__)

@@ -8,9 +8,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from aajax.commands.train import trained
+import aajax
+from aajax import cli
 from aajax.training import PRESETS
 
 NAMES = {
@@ -51,6 +51,11 @@ def row(summary: dict, name: str, size: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def options_of(preset: str, size: int) -> tuple[str, ...]:
+    """Of the game on another torus."""
+    return (*PRESETS[preset][1].options, f"height={size}", f"width={size}")
+
+
 def main(config: Config) -> None:
     """Prints the table."""
     heads = [
@@ -59,17 +64,22 @@ def main(config: Config) -> None:
     ]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for preset in config.presets:
-        run = dataclasses.replace(
-            PRESETS[preset][1], seeds=config.seeds, first_seed=config.first_seed
-        )
-        name = preset
+        name, size = preset, {}
         if config.size != 3:
-            options = *run.options, f"height={config.size}", f"width={config.size}"
-            run = dataclasses.replace(run, options=options)
             name = f"{preset}-{config.size}"
-        summary = trained(name, run, config.out)
-        print(row(summary, NAMES[preset], config.size), flush=True)
+            size = {"options": options_of(preset, config.size)}
+        run = aajax.train(
+            preset,
+            name=name,
+            out=config.out / name,
+            resume=True,
+            progress=True,
+            seeds=config.seeds,
+            first_seed=config.first_seed,
+            **size,
+        ).raise_for_divergence()
+        print(row(run.summary, NAMES[preset], config.size), flush=True)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

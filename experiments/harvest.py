@@ -13,18 +13,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
-from aajax.commands.evaluate import measure_of, scripted_group, trained_params
-from aajax.commands.train import trained
+import aajax
+from aajax import cli
+from aajax.api.evaluation import measure_of, scripted_group
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
-from aajax.league import Group, with_itself
-from aajax.league.match import play_line_ups
 from aajax.report.curves import compared_figure
+from aajax.tournament import Group, with_itself
+from aajax.tournament.match import play_line_ups
 from aajax.training import PRESETS
-from aajax.training.assemble import make_env, make_policies
-from aajax.training.run import load
+from aajax.training.assemble import make_env
 
 SPEC = find_spec("harvest")
 NAMES = {"": "AA", "-ppo": "PPO", "-sum": "PPO, sum"}
@@ -54,11 +53,15 @@ def main(config: Config) -> None:
     runs = {}
     for suffix, name in NAMES.items():
         preset = config.preset + suffix
-        run = dataclasses.replace(
-            PRESETS[preset][1], seeds=config.seeds, first_seed=config.first_seed
+        run = aajax.train(
+            preset,
+            out=config.out / preset,
+            resume=True,
+            progress=True,
+            seeds=config.seeds,
+            first_seed=config.first_seed,
         )
-        trained(preset, run, config.out)
-        runs[name] = group(config.out / preset)
+        runs[name] = group(run.raise_for_divergence())
     folders = {name: config.out / f"{config.preset}{s}" for s, name in NAMES.items()}
     compared_figure(folders, config.out / f"{config.preset}.png")
     run = PRESETS[config.preset][1]
@@ -85,12 +88,10 @@ def main(config: Config) -> None:
         print(row(name, returns), flush=True)
 
 
-def group(folder: Path) -> Group:
+def group(run: aajax.SmallRun) -> Group:
     """All seeds of a run."""
-    _, run, state = load(folder)
-    env = make_env(run)
-    params = jax.tree.map(lambda x: x[0], trained_params(state, env.num_agents))
-    return Group(tuple(map(str, run.seed_list)), make_policies(run, env), params)
+    params = jax.tree.map(lambda x: x[0], run.params)
+    return Group(tuple(map(str, run.seeds)), run.policies, params)
 
 
 def among_themselves(
@@ -137,4 +138,4 @@ def row(name: str, columns: list[np.ndarray]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

@@ -8,10 +8,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from aajax.commands.train import trained
-from aajax.training import PRESETS
+import aajax
+from aajax import cli
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +54,15 @@ def main(config: Config) -> None:
     ]
     rows = [
         row(
-            trained(
+            aajax.train(
                 preset,
-                dataclasses.replace(PRESETS[preset][1], first_seed=config.first_seed),
-                config.out,
+                out=config.out / preset,
+                resume=True,
+                progress=True,
+                first_seed=config.first_seed,
             )
+            .raise_for_divergence()
+            .summary
         )
         for preset in config.presets
     ]
@@ -67,4 +70,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

@@ -7,22 +7,15 @@ and draws the heat map. A run that is already in its folder is not trained again
 import dataclasses
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
-from aajax.commands import league
-from aajax.commands.train import trained
-from aajax.training import PRESETS, RunConfig
+import aajax
+from aajax import cli
+from aajax.report.tables import league_table
 
-PPO = dataclasses.replace(
-    PRESETS["ipd-ppo"][1], algorithm="naive", baseline="critic", whiten=True
-)
-RUNS: dict[str, RunConfig] = {
-    "ipd": PRESETS["ipd"][1],
-    "ipd-lola": PRESETS["ipd-lola"][1],
-    "ipd-lola-exact": PRESETS["ipd-lola-exact"][1],
-    "ipd-loqa": PRESETS["ipd-loqa"][1],
-    "ipd-naive-ppo": PPO,
+RUNS: dict[str, tuple[str, dict]] = {  # name → preset, and what differs from it
+    **{name: (name, {}) for name in ("ipd", "ipd-lola", "ipd-lola-exact", "ipd-loqa")},
+    "ipd-naive-ppo": ("ipd-ppo", {"algorithm": "naive", "whiten": True}),
 }
 
 
@@ -38,15 +31,25 @@ class Config:
 
 def main(config: Config) -> None:
     """Prints what the row player earns, with 95 % intervals over its seeds."""
-    for name, run in RUNS.items():
-        run = dataclasses.replace(run, first_seed=config.first_seed)
-        trained(name, run, config.out)
-    table = league.play(
-        [config.out / name for name in RUNS],
+    runs = [
+        aajax.train(
+            preset,
+            name=name,
+            out=config.out / name,
+            resume=True,
+            progress=True,
+            first_seed=config.first_seed,
+            **changes,
+        ).raise_for_divergence()
+        for name, (preset, changes) in RUNS.items()
+    ]
+    table = aajax.league(
+        [*runs, *runs[0].player_names],
         num_games=config.num_games,
         num_steps=config.num_steps,
+        out=config.out / "ipd-league",
     )
-    league.report(table, config.out / "ipd-league", Console(stderr=True, markup=False))
+    Console(stderr=True, markup=False).print(league_table(table))
     players = table["players"]
     rewards = {tuple(one["players"]): one for one in table["line_ups"]}
     print(f"| | {' | '.join(players)} |\n" + "|---" * (1 + len(players)) + "|")
@@ -61,4 +64,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

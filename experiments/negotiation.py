@@ -9,11 +9,11 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tyro
 from rich.console import Console
 
-from aajax.commands import league
-from aajax.commands.train import trained
+import aajax
+from aajax import cli
+from aajax.report.tables import league_table
 from aajax.training import PRESETS
 
 PLAYERS = {
@@ -46,28 +46,28 @@ class Config:
 def main(config: Config) -> None:
     """Prints what each algorithm earns, and the league beside the published one."""
     presets = [name for name in PLAYERS if name in PRESETS]
-    rows = [
-        row(
-            trained(
-                name,
-                dataclasses.replace(PRESETS[name][1], first_seed=config.first_seed),
-                config.out,
-            ),
-            PLAYERS[name],
-        )
+    runs = [
+        aajax.train(
+            name,
+            out=config.out / name,
+            resume=True,
+            progress=True,
+            first_seed=config.first_seed,
+        ).raise_for_divergence()
         for name in presets
     ]
+    rows = [row(run.summary, PLAYERS[run.preset]) for run in runs]
     heads = [
         *("algorithm", "with itself", "seeds ≥ .40", "efficiency"),
         *("against AC", "against AD", "against tit-for-tat", "time"),
     ]
     print("\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows, ""]))
-    folders = [config.out / name for name in presets]
-    scripted = "always_cooperate", "always_defect"
-    table = league.play(folders, scripted, config.num_games)
-    league.report(
-        table, config.out / "negotiation-league", Console(stderr=True, markup=False)
+    table = aajax.league(
+        [*runs, "always_cooperate", "always_defect"],
+        num_games=config.num_games,
+        out=config.out / "negotiation-league",
     )
+    Console(stderr=True, markup=False).print(league_table(table))
     print("\n".join(league_rows(table)))
 
 
@@ -109,4 +109,4 @@ def league_rows(table: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

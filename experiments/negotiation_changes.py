@@ -9,10 +9,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from aajax.commands.train import trained
-from aajax.training import PRESETS, Final
+import aajax
+from aajax import cli
+from aajax.training import Final
 
 CHANGES: dict[str, dict] = {
     "none": {},
@@ -41,25 +41,19 @@ class Config:
 
 def main(config: Config) -> None:
     """Prints the table: means over seeds, least and most."""
-    preset = dataclasses.replace(
-        PRESETS["negotiation"][1], seeds=config.seeds, num_games=128, num_steps=16
-    )
     print("| change | with itself | against always-defect |\n|---|---|---|")
     for name in config.changes:
-        change = dict(CHANGES[name])
-        hyperparameters = {
-            k: change.pop(k)
-            for k in tuple(change)
-            if hasattr(preset.hyperparameters, k)
-        }
-        run = dataclasses.replace(
-            preset,
-            hyperparameters=dataclasses.replace(
-                preset.hyperparameters, **hyperparameters
-            ),
-            **change,
+        label = name.replace(" ", "-")
+        run = aajax.train(
+            "negotiation",
+            name=label,
+            out=config.out / label,
+            resume=True,
+            progress=True,
+            seeds=config.seeds,
+            **{"num_games": 128, "num_steps": 16, **CHANGES[name]},
         )
-        summary = trained(name.replace(" ", "-"), run, config.out)
+        summary = run.raise_for_divergence().summary
         defectors = summary["league"]["always_defect"]
         cells = name, spread(summary["mean_reward"]), spread(defectors)
         print(f"| {' | '.join(cells)} |", flush=True)
@@ -70,4 +64,4 @@ def spread(numbers: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

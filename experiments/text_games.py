@@ -9,10 +9,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from aajax.commands.train_lm import trained_lm
-from aajax.training.lm_presets import LM_PRESETS
+import aajax
+from aajax import cli
 
 PRESETS = (
     *("lm-ipd", "lm-ipd-naive"),
@@ -77,11 +76,14 @@ def main(config: Config) -> None:
     rows = []
     for preset in config.presets:
         summaries = [
-            trained_lm(
-                f"{preset}-seed-{seed}",
-                dataclasses.replace(LM_PRESETS[preset][1], seed=seed),
-                config.out,
-            )
+            aajax.train(
+                preset,
+                name=f"{preset}-seed-{seed}",
+                out=config.out / f"{preset}-seed-{seed}",
+                resume=True,
+                progress=True,
+                seed=seed,
+            ).summary
             for seed in config.seeds
         ]
         rows.append(row(preset, summaries))
@@ -89,4 +91,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.script(main, Config, __doc__)

@@ -11,10 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent / "aajax"
 FILES = sorted(ROOT.rglob("*.py"))
 BASE = {"policies.base", "envs.base"}
-FOR_ALL = {"errors", "files", "keys", "schema", "records", "references"}
+FOR_ALL = {
+    *("errors", "extras", "files", "keys", "schema", "records", "references"),
+}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
+    "extras": {"errors"},
     "files": set(),
     "schema": set(),
     "records": set(),
@@ -32,14 +35,18 @@ MAY_IMPORT = {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
         *("lm", "dialogue"),
     },
-    "league": {"types", "envs", "policies", "rollout", "dialogue"},
+    "tournament": {"types", "envs", "policies", "rollout", "dialogue"},
     "report": {"types"},
+    "api": {
+        *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
+        *("training", "tournament", "report", "lm", "dialogue"),
+    },
     "bench": {
         *("types", "envs", "learners", "training", "lm"),
     },
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
-        *("training", "league", "report", "lm", "dialogue", "bench"),
+        *("training", "tournament", "report", "lm", "dialogue", "bench", "api"),
     },
     "cli": {"commands"},
     "__main__": {"cli"},

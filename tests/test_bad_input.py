@@ -17,6 +17,7 @@ from aajax import cli, envs, schema
 from aajax.commands import (
     bench,
     bench_lm,
+    export,
     league,
     league_text,
     lm,
@@ -249,6 +250,9 @@ ROWS = {
         ("--clip -1", "clip is -1.0: a number in [0, 1e+06] is needed"),
         ("--dice_lambda 2", "dice_lambda is 2.0: a number in [0, 1] is needed"),
         ("--lookahead-rate -1", "lookahead_rate is -1.0: a number in [0, 1e+06] is "),
+        ("--final.num-updates 0", "final.num_updates is 0: at least 1 is needed"),
+        ("--log stdout", "log has 'stdout': one of tensorboard, wandb is needed"),
+        ("--log wandb wandb", "log has 'wandb' twice: once is needed"),
         ("--final.exploration 2", "final.exploration is 2.0: a number in [0, 1] is "),
         (
             "--final.entropy-bonus x",
@@ -413,6 +417,11 @@ ROWS = {
         ("--max-gradient-norm 0", "max_gradient_norm is 0.0: a number above 0 is "),
         ("--ratio-cap 0", "ratio_cap is 0.0: a number above 0 is needed"),
         ("--kl -1", "kl is -1.0: a number in [0, 1e+06] is needed"),
+        (
+            "--final-num-iterations 0",
+            "final_num_iterations is 0: at least 1 is needed",
+        ),
+        ("--log stdout", "log has 'stdout': one of tensorboard, wandb is needed"),
         ("--final-kl 1", "final_kl is 1.0: a number from 0 to kl (0) is needed"),
         ("--kl-gradient k2", "kl_gradient is 'k2': one of k3, reverse is needed"),
         ("--entropy-bonus -1", "entropy_bonus is -1.0: a number in [0, 1e+06] is "),
@@ -535,6 +544,11 @@ ROWS = {
         ("{run} --out {here}/a.docx", "out is '{here}/a.docx': a name in .png, or in "),
         ("{run} {run}", "arguments have '{run}': there is no option that takes it"),
     ],
+    "export": [
+        ("", "run is missing: a path is needed"),
+        ("{here}", "run is '{here}': a folder with a run or a league is needed"),
+        ("{run} --out {image}", "File exists: {image}"),
+    ],
     "transcript": [
         ("", "run is missing: a path is needed"),
         (
@@ -621,7 +635,9 @@ ROWS = {
         ("--out a --seed 99999999999999999999", "seed is 99999999999999999999: a who"),
     ],
     "list": [
-        ("worlds", "arguments have 'worlds': there is no option that takes it"),
+        ("worlds", "name is 'worlds': an environment, a game in words or a preset"),
+        ("idp", "name is 'idp': an environment, a game in words or a preset that aaja"),
+        ("a.py:SPEC", "game is 'a.py:SPEC': a.py cannot be imported (FileNotFound"),
         ("--worlds", "option is --worlds: there is none of that name; aajax list --he"),
     ],
 }
@@ -643,6 +659,7 @@ OPTIONS = {
     "league --text": (league_text.Options, None),
     "play": (play.Options, None),
     "plot": (plot.Options, None),
+    "export": (export.Options, None),
     "transcript": (transcript.Options, None),
     "bench": (bench.Options, None),
     "bench lm": (bench_lm.Options, None),

@@ -14,7 +14,7 @@ TREE = re.search(r"```\naajax/\n(.*?)```", README.read_text(), re.DOTALL).group(
 
 @pytest.mark.optimised
 def test_the_example_trains_tit_for_tat(capsys):
-    example = EXAMPLES[0]
+    example = EXAMPLES[1]
     assert len([line for line in example.splitlines() if line]) <= 12
     with jax.numpy_dtype_promotion("standard"):
         exec(example, {})
@@ -25,10 +25,25 @@ def test_the_example_trains_tit_for_tat(capsys):
     assert max(exploited.max(), neither.max()) < 0.1
 
 
-def test_the_other_examples_run(capsys):
-    for example in EXAMPLES[1:]:
-        exec(example, {})
-        assert capsys.readouterr().out
+@pytest.mark.optimised
+def test_runs_in_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with jax.numpy_dtype_promotion("standard"):
+        exec(EXAMPLES[0], names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("(1, 5, 100)\n")
+    run, episodes = names["run"], names["episodes"]
+    np.testing.assert_array_equal(episodes.trajectory.action[2:], 0)
+    assert max(run.summary["p_cooperate"]["CD"]) < 0.1
+    assert printed.rstrip().endswith("[[1]]")  # it defects after C D
+    assert run.metrics["update"][-1] == 200
+    players = names["table"]["players"]
+    assert players == ["three", "tit_for_tat", "always_defect"]
+
+
+def test_there_are_no_other_examples():
+    assert len(EXAMPLES) == 2
 
 
 def test_it_is_short():

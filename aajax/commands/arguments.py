@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import importlib.util
 import io
 import logging
 import os
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_PACKAGES = {"PIL": "pillow"}  # by their modules, where these have other names
+
 _FLAG = re.compile(r"--?(?!(?:inf|infinity|nan)$)[A-Za-z]", re.IGNORECASE)
 
 
@@ -94,16 +93,6 @@ def choose(name: str, arguments: Sequence[str], choices: Mapping[str, Any]) -> A
         word = repr(arguments[0]) if arguments else "missing"
         raise InputError(f"{name} is {word}: one of {', '.join(choices)} is needed")
     return choices[arguments[0]]
-
-
-def check_installed(extra: str, *modules: str) -> None:
-    """Raises InputError if a module is missing of those that an extra brings."""
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            package = _PACKAGES.get(module, module)
-            raise InputError(
-                f"{package} is not installed: pip install 'aajax[{extra}]'"
-            )
 
 
 def check_file(name: str, path: Path) -> None:

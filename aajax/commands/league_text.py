@@ -12,19 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from aajax import files
-from aajax.commands import text_players
+from aajax.api import text_players
+from aajax.api.progress import progress_bar
+from aajax.api.text_players import API, HUMAN
+from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.commands.arguments import parse
-from aajax.commands.progress import progress_bar, tell_path
-from aajax.commands.text_players import API, HUMAN
-from aajax.commands.text_voices import ALIKE, SPOKEN_ALIKE, find_config
+from aajax.commands.progress import tell_path
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
-from aajax.league.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.records import read_object
 from aajax.report.tables import league_table
 from aajax.schema import Count, Natural, Positive, Seed
+from aajax.tournament.text_league import Pair, pairs_of, play_pairs, text_table
 from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig
 

@@ -2,11 +2,15 @@
 
 import dataclasses
 import inspect
+from typing import Any
 
+import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from aajax import envs
+from aajax.api.describe import Description, describe
 from aajax.commands.arguments import parse
 from aajax.dialogue.registry import text_specs
 from aajax.envs.matrix import players as matrix
@@ -17,12 +21,52 @@ from aajax.training.presets import PRESETS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Names the environments, players, algorithms and presets."""
+    """Names the environments, players, algorithms and presets.
+
+    With the name of one it tells what that accepts and offers: an environment's
+    options, players and measures, a preset's settings.
+    """
+
+    name: tyro.conf.Positional[str | None] = None  # of an environment or preset
 
 
 def main(arguments: list[str]) -> None:
-    """Prints one table; takes no options."""
-    parse(Options, arguments, "aajax list")
+    """Prints what there is, or what there is of one name."""
+    options = parse(Options, arguments, "aajax list")
+    if options.name is None:
+        _print_all()
+        return
+    console = Console(markup=False, highlight=False)
+    for number, found in enumerate(describe(options.name)):
+        console.print("\n" * (number > 0) + f"{found.kind} {found.name}: {found.about}")
+        if found.options:
+            console.print(_options_table(found))
+        for kind in ("players", "measures"):
+            names = getattr(found, kind)
+            if names:
+                console.print(f"{kind}: {', '.join(names)}", soft_wrap=True)
+
+
+def _options_table(found: Description) -> Table:
+    value = "value" if found.kind == "preset" else "default"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("option", value, "accepts"):
+        table.add_column(heading, overflow="fold")
+    for option in found.options:
+        table.add_row(option.name, _shown(option.value), option.accepts)
+    return table
+
+
+def _shown(value: Any) -> str:
+    """A value as the command line has it; nothing where there is no default."""
+    if value is inspect.Parameter.empty or value is dataclasses.MISSING:
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "()"
+    return str(value)
+
+
+def _print_all() -> None:
     table = Table("kind", "name", "what it is")
     specs = [envs.find_spec(name) for name in envs.names()]
     for spec in specs:

@@ -10,10 +10,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from aajax.commands.arguments import check_installed, choose, parse
-from aajax.commands.progress import print_help, progress_bar
+from aajax.api.progress import progress_bar
+from aajax.commands.arguments import choose, parse
+from aajax.commands.progress import print_help
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_shape

@@ -13,14 +13,16 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from aajax.commands.arguments import check_file, check_installed, parse
+from aajax.api.games import find_env, find_run
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
-from aajax.commands.seats import PERSON, Player, find_env, find_run, sit_down
+from aajax.commands.seats import PERSON, Player, sit_down
 from aajax.commands.views import shown
 from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
 from aajax.envs.view import View, plain_view, seat_colour
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.schema import Count, Formerly, Range, Seed
 from aajax.types import PyTree
 

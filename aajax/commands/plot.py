@@ -6,9 +6,10 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from aajax.commands.arguments import check_file, check_installed, parse
+from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.records import read_object
 from aajax.report.tables import run_title
 from aajax.training import divergence

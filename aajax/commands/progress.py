@@ -1,27 +1,9 @@
-"""What commands print: help, how far long work is, and where it is kept."""
+"""What commands print: help, and where work is kept."""
 
 import os
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-
-def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
-    """A bar that goes away when all is done.
-
-    Args:
-      console: where it is drawn.
-      unit: what is counted, in the plural.
-      hidden: whether to draw nothing.
-    """
-    columns = (
-        TextColumn("{task.description:32}", markup=False),
-        BarColumn(),
-        TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 def table_console() -> Console:

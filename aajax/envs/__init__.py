@@ -1,9 +1,11 @@
-"""Pure environments: `reset(key)`, `step(key, state, action)`; see `base.Environment`.
+"""Pure-function environments, `reset(key)` and `step(key, state, action)`.
 
-`spec.EnvSpec` describes one with all that belongs to it, and `register` makes it known.
+`base.Environment` is the protocol. `spec.EnvSpec` describes an environment and what
+comes with it (scripted players, measures, text, ...); `register` adds one by name.
 """
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.check import check_environment
 from aajax.envs.registry import find_spec, make, names, register
 from aajax.envs.spec import EnvSpec, Players, TextSpec
 from aajax.envs.wrappers import AutoReset
@@ -18,6 +20,7 @@ __all__ = [
     "MultiDiscrete",
     "Players",
     "TextSpec",
+    "check_environment",
     "find_spec",
     "make",
     "names",

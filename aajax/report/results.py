@@ -11,6 +11,11 @@ from aajax import records, schema
 from aajax.errors import InputError
 from aajax.schema import Formerly, Items, check
 
+MEASURED = {  # of play, where metrics have them: a panel each
+    "apples": "apples per agent",
+    "sustainability": "mean step at which an apple is eaten",
+    "zaps": "zaps per agent",
+}
 Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
 
 

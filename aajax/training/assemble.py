@@ -208,7 +208,7 @@ def scheduled(
       config: whose hyper-parameters hold where the given ones do not say otherwise.
       make_fixed: a trainer for all hyper-parameters, by name.
     """
-    final = {k: v for k, v in vars(config.final).items() if v is not None}
+    final = config.final.values
 
     def make(given: dict[str, Array]) -> Trainer:
         hyperparameters = {**vars(config.hyperparameters), **given}
@@ -216,7 +216,7 @@ def scheduled(
             return make_fixed(hyperparameters)
 
         def update(state: TrainState):
-            begin, end = (share * config.num_updates for share in SCHEDULE)
+            begin, end = (share * config.schedule_length for share in SCHEDULE)
             progress = jnp.clip((state.num_updates - begin) / (end - begin), 0.0, 1.0)
             moved = {
                 name: hyperparameters[name] + progress * (value - hyperparameters[name])

@@ -75,6 +75,7 @@ Sweep = dataclasses.make_dataclass(
         "__post_init__": check,
     },
 )
+"""Values to try of each hyper-parameter, of past and of baseline."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,15 @@ class Final:
 
     exploration: Share | None = None  # ε; None: it stays
     entropy_bonus: Weight | None = None  # likewise
+    num_updates: Count | None = None  # of which those are shares; None: the run's
 
     __post_init__ = check
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What is approached, by the names of hyper-parameters."""
+        both = {"exploration": self.exploration, "entropy_bonus": self.entropy_bonus}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +162,28 @@ class RunConfig:
     final: Final = Final()
     sweep: Sweep = Sweep()
 
+    unit: ClassVar[str] = "updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
+
+    @property
+    def length(self) -> int:
+        return self.num_updates
+
+    @property
+    def schedule_length(self) -> int:
+        """Updates of which `final` has shares."""
+        return self.final.num_updates or self.num_updates
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Options that say what a hyper-parameter comes to."""
+        return tuple(f"final.{name}" for name in self.final.values)
+
+    def scheduled_over(self, length: int) -> "RunConfig":
+        final = dataclasses.replace(self.final, num_updates=length)
+        return dataclasses.replace(self, final=final)
 
     @property
     def seed_list(self) -> list[int]:

@@ -252,7 +252,7 @@ def adam(
     """Adam on gradients that are clipped; its rate moves on to `final`, if given."""
     clip = optax.clip_by_global_norm(config.max_gradient_norm)
     if final is not None:
-        first, last = (round(share * config.num_iterations) for share in SCHEDULE)
+        first, last = (round(share * config.schedule_length) for share in SCHEDULE)
         rate = optax.linear_schedule(rate, final, max(last - first, 1), first)
     return optax.chain(clip, optax.adam(rate))
 

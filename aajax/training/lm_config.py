@@ -109,6 +109,7 @@ class LmConfig:
     entropy_bonus: Weight = 0.0  # weight of the entropy, in nats
     final_entropy_bonus: Weight | None = None  # what it comes to; None: it stays
     num_microbatches: Count = 1  # parts of a training batch, one after the other
+    final_num_iterations: Count | None = None  # of which these take shares; None: all
     remat: bool = False  # recompute layers in the backward pass
     data: Count = 1  # mesh axis that copies weights
     fsdp: Count = 1  # mesh axis that splits weights and batch
@@ -119,8 +120,27 @@ class LmConfig:
 
     # What may be another where a run goes on: its numbers do not depend on it.
     may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+    unit: ClassVar[str] = "iterations"
 
     __post_init__ = check
+
+    @property
+    def length(self) -> int:
+        return self.num_iterations
+
+    @property
+    def schedule_length(self) -> int:
+        """Iterations of which the way to final values takes shares."""
+        return self.final_num_iterations or self.num_iterations
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Options that say what a quantity comes to."""
+        names = "final_learning_rate", "final_kl", "final_entropy_bonus"
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def scheduled_over(self, length: int) -> "LmConfig":
+        return dataclasses.replace(self, final_num_iterations=length)
 
     @property
     def has_past_selves(self) -> bool:

@@ -145,7 +145,7 @@ def learn(
 def shares(config: LmConfig, number: int) -> dict[str, float]:
     """The weights of entropy and divergence in an iteration over those in the first."""
     first, last = SCHEDULE
-    done = (number / config.num_iterations - first) / (last - first)
+    done = (number / config.schedule_length - first) / (last - first)
     done = min(max(done, 0.0), 1.0)
 
     def share(weight: float, final: float | None) -> float:

@@ -15,7 +15,7 @@ Several processes share the folder, and all but matches are written once.
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -37,7 +37,10 @@ OnIteration = Callable[[int, dict], None]
 
 
 def train_lm(
-    folder: Path, parts: LmParts, on_iteration: OnIteration = lambda done, row: None
+    folder: Path,
+    parts: LmParts,
+    on_iteration: OnIteration = lambda done, row: None,
+    sinks: Sequence[metrics.Sink] = (),
 ) -> tuple[LmState, float]:
     """Trains on from the latest checkpoint in the folder.
 
@@ -50,6 +53,7 @@ def train_lm(
       folder: opened by `open_folder`, in one process.
       parts: of the run.
       on_iteration: called with the iterations made so far and the last row of metrics.
+      sinks: that get every row of metrics beside metrics.jsonl, in the first process.
 
     Returns:
       The final state, and the seconds that all of it took.
@@ -82,6 +86,8 @@ def train_lm(
             row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
             if jax.process_index() == 0:
                 metrics.append_rows(log, [row | numbers])
+                for sink in sinks:
+                    sink(row | numbers)
             _check_finite(folder, parts, numbers, state, done, saved)
             if done in kept_numbers(config, done):
                 _save_adapter(past_folder(folder, done), parts, state)

@@ -1,11 +1,16 @@
 """Rows of numbers, one JSON object per line."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aajax import records
 from aajax.errors import InputError
 from aajax.files import append_text, to_json, write_text
+
+# What gets rows of metrics: of small policies lists over settings of lists over seeds,
+# of language models numbers, by name, beside `update` and `seconds`.
+Sink = Callable[[Mapping[str, Any]], None]
 
 
 def append_rows(path: Path, rows: Iterable[dict]) -> None:

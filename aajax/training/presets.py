@@ -167,3 +167,4 @@ PRESETS = {
     ),
     **HARVEST_PRESETS,
 }
+"""Runs of small policies by name: (what it is, its config)."""

@@ -4,15 +4,17 @@ config.json     what was asked for
 metrics.jsonl   one row per logged update
 checkpoints/    the two latest states, by orbax
 diverged.json   seeds that diverged, if any did
+summary.json    what became of it, once it has come to its end
 
 While a process works on a run, others are kept out of its folder.
 """
 
 import contextlib
+import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -26,17 +28,18 @@ from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.estimator import CHOICES
+from aajax.training.extension import Config, Extensible, going_on, tell_schedule
+from aajax.training.metrics import Sink
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
 
 CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
+SUMMARY = "summary.json"  # of a run that has come to its end
 
 
 @contextlib.contextmanager
-def opened(
-    folder: Path, preset: str, config: RunConfig, resume: bool
-) -> Iterator[None]:
+def opened(folder: Path, preset: str, config: Config, resume: bool) -> Iterator[Config]:
     """`open_folder`, and no other process gets into the folder until the block ends.
 
     Raises:
@@ -46,43 +49,87 @@ def opened(
         # Before a lock is put into somebody's folder.
         _check_new(folder, resume)
     with files.locked(folder / files.LOCK, f"out is {str(folder)!r}"):
-        open_folder(folder, preset, config, resume)
+        config = open_folder(folder, preset, config, resume)
         files.clear_partial(folder)
-        yield
+        yield config
 
 
-def open_folder(folder: Path, preset: str, config: RunConfig, resume: bool) -> None:
+def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Config:
     """Makes the run's folder, or checks that it holds this very run.
 
-    Options that the config allows to differ are noted anew.
+    Options that the config allows to differ are noted anew. A run that is resumed may
+    be extended: more updates are asked for than it was begun with. Its summary, of the
+    shorter run, goes.
+
+    Returns:
+      The config of the run, with the schedule that it began with; see `going_on`.
 
     Raises:
       InputError: if the folder holds something else, or this run without `resume`,
         or nothing to resume.
     """
-    record = {"preset": preset, **config.to_json()}
     path = folder / "config.json"
-    if path.exists():
-        # An option that is younger than the folder had its default.
-        stored = schema.by_present_names(type(config), read_object(path))
-        stored = config.located(_filled(stored, type(config)().to_json()))
-        differences = _differences(stored, record, config.may_differ)
-        if differences:
-            raise InputError(
-                f"out is {str(folder)!r}: it holds another run ({differences}); "
-                "choose another folder"
-            )
-        if not resume:
-            raise InputError(
-                f"out is {str(folder)!r}: it holds this run already; continue it with "
-                "--resume or choose another folder"
-            )
-        if stored != record:
-            files.write_json(path, record, indent=2)
-        return
-    _check_new(folder, resume)
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, record, indent=2)
+    if not path.exists():
+        _check_new(folder, resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, {"preset": preset, **config.to_json()}, indent=2)
+        return config
+    written = read_object(path)
+    stored = _stored(written, config)
+    is_longer = resume and stored is not None and config.length > stored.length
+    free = config.may_differ
+    if resume and stored is not None:
+        config = going_on(config, stored)
+        free |= {f"num_{config.unit}"} if is_longer else set()
+    record = {"preset": preset, **config.to_json()}
+    # An option that is younger than the folder had its default.
+    there = schema.by_present_names(type(config), written)
+    there = config.located(_filled(there, type(config)().to_json()))
+    if stored is not None:
+        located = config.located(stored.to_json())
+        there = {"preset": written.get("preset"), **located}
+    differences = _differences(there, record, free)
+    if differences:
+        raise InputError(
+            f"out is {str(folder)!r}: it holds another run ({differences}); "
+            "choose another folder"
+        )
+    if not resume:
+        raise InputError(
+            f"out is {str(folder)!r}: it holds this run already; continue it with "
+            "--resume or choose another folder"
+        )
+    if written != record:
+        files.write_json(path, record, indent=2)
+    if is_longer:
+        tell_schedule(config)
+        (folder / SUMMARY).unlink(missing_ok=True)
+    return config
+
+
+def resumed(folder: Path, config: Config) -> Config:
+    """The config of a run that goes on in a folder, as `open_folder` returns it.
+
+    Nothing is written or refused.
+    """
+    path = folder / "config.json"
+    stored = _stored(read_object(path), config) if path.exists() else None
+    return config if stored is None else going_on(config, stored)
+
+
+def is_finished(folder: Path, config: Extensible) -> bool:
+    """Whether a run has come to its end, and its summary is written."""
+    saved = checkpoint.latest_step(folder / "checkpoints")
+    return saved >= config.length and (folder / SUMMARY).exists()
+
+
+def _stored(written: dict, config: Config) -> Config | None:
+    """The config in a file, by former names too; None if it is of another kind."""
+    record = {name: value for name, value in written.items() if name != "preset"}
+    try:
+        return type(config).from_json(record)
+    except InputError:
+        return None
 
 
 def _check_new(folder: Path, resume: bool) -> None:
@@ -125,6 +172,7 @@ def train(
     folder: Path,
     config: RunConfig,
     on_chunk: Callable[[int, dict], None] = lambda num_updates, row: None,
+    sinks: Sequence[Sink] = (),
 ) -> tuple[TrainState, float]:
     """Trains all seeds and hyper-parameters of a run at once, from its latest
     checkpoint.
@@ -142,6 +190,7 @@ def train(
       config: of the run.
       on_chunk: called with the updates made so far and the last row of metrics, means
         over those that have not diverged.
+      sinks: that get every row of metrics beside metrics.jsonl, once it is saved.
 
     Returns:
       The final state [K, S, ...], and the seconds that all of it took, compilation
@@ -162,7 +211,8 @@ def train(
     rows = metrics.drop_rows_after(log_path, done)
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
-    lengths = {chunk, config.num_updates % chunk or chunk}
+    left = config.num_updates - done
+    lengths = {min(chunk, left), left % chunk or min(chunk, left)} - {0}
     advance = {length: sweep.advance(trainer, length) for length in lengths}
     every = max(1, config.num_updates // LOGGED)
     with interruptible() as interrupted:
@@ -178,6 +228,9 @@ def train(
                 state = _set_back(folder, config, state, lost, done)
             done += length
             checkpoint.save(saves, done, state)
+            for row in rows:
+                for sink in sinks:
+                    sink(row)
             on_chunk(done, _means(numbers))
             if interrupted():
                 raise KeyboardInterrupt
@@ -246,17 +299,10 @@ def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
 
 
 def hyperparameter_settings(config: RunConfig) -> list[dict[str, float | str]]:
-    """The same, setting by setting, with names as they were given."""
-    hyperparameters = hyperparameter_values(config)
-    num_settings = len(next(iter(hyperparameters.values())))
-
-    def read(name: str, x) -> float | str:
-        return CHOICES[name][int(x)] if name in CHOICES else float(x)
-
-    return [
-        {name: read(name, x[k]) for name, x in hyperparameters.items()}
-        for k in range(num_settings)
-    ]
+    """The same, setting by setting, as they were given."""
+    values = config.swept or {"beta": (config.hyperparameters.beta,)}
+    combinations = itertools.product(*values.values())
+    return [dict(zip(values, each, strict=True)) for each in combinations]
 
 
 def _template(config: RunConfig) -> TrainState:

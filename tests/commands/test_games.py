@@ -7,15 +7,14 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
+import aajax
 from aajax import cli, envs
-from aajax.commands.evaluate import measure_of, scripted_group
-from aajax.commands.train import run
+from aajax.api.evaluation import measure_of, scripted_group
 from aajax.envs.coin import players as coin
 from aajax.envs.harvest import players as harvest
 from aajax.envs.negotiation import players as negotiation
-from aajax.league import with_itself
+from aajax.tournament import with_itself
 from aajax.training import PRESETS, NetworkConfig
 
 SMALL = dataclasses.replace(
@@ -66,7 +65,7 @@ def folders(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     with jax.numpy_dtype_promotion("standard"):
         for game, config in RUNS.items():
-            run("negotiation", config, runs / game, False, Console(quiet=True))
+            aajax.train(config, name="negotiation", out=runs / game)
     return runs
 
 

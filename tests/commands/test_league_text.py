@@ -10,8 +10,9 @@ import pytest
 from dialogue import fake_endpoint as fake
 
 from aajax import cli, lm
-from aajax.commands import league_text, text_players
-from aajax.commands.text_voices import find_config
+from aajax.api import text_players
+from aajax.api.text_voices import find_config
+from aajax.commands import league_text
 from aajax.dialogue import registry
 from aajax.dialogue.endpoints import endpoint as endpoints
 from aajax.dialogue.play.lockstep import Matchup, Seat, play

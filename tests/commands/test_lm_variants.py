@@ -15,12 +15,12 @@ from dialogue import fake_endpoint as fake
 from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 
 from aajax import cli
-from aajax.commands import evaluate_lm
+from aajax.api import lm_training
 from aajax.dialogue import registry
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
-from aajax.training import lm_assemble, lm_run
+from aajax.training import lm_assemble, lm_evaluation, lm_run
 from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
@@ -38,7 +38,7 @@ def standard_promotion():
 @pytest.fixture(autouse=True)
 def little(monkeypatch):
     """Few matches after training, and a figure of two panels."""
-    monkeypatch.setattr(evaluate_lm, "MATCHES", 2)
+    monkeypatch.setattr(lm_evaluation, "MATCHES", 2)
     panels = {name: lm_curves.PANELS[name] for name in ("reward", "entropy")}
     monkeypatch.setattr(lm_curves, "PANELS", panels)
 
@@ -295,14 +295,14 @@ def test_odd_combinations(name, model, tmp_path, monkeypatch, capsys):
 def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
     """While the learner plays with others: that alone is done again."""
     words = ["train", "lm-ipd", *shrunk("lm-ipd", model), "--out", str(tmp_path)]
-    evaluate = evaluate_lm.evaluate_lm
+    evaluate = lm_training.evaluate_lm
 
     def pressed(parts, state):
         signal.raise_signal(signal.SIGINT)
         return evaluate(parts, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluate_lm, "evaluate_lm", pressed)
+        patched.setattr(lm_training, "evaluate_lm", pressed)
         for more in ([], ["--resume"]):
             assert cli.main([*words, *more]) == 130
             assert "Saved after 2 of 2 iterations" in capsys.readouterr().err

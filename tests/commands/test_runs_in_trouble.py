@@ -12,10 +12,10 @@ import time
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
+import aajax
 from aajax import cli, files
-from aajax.commands import train
+from aajax.api import small_training
 from aajax.errors import DivergenceError
 from aajax.training import RunConfig, metrics, sweep
 from aajax.training import run as runs
@@ -43,7 +43,7 @@ def evaluated(config, state):
 def quick():
     """Numbers after training are made up, and programs are traced once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "evaluate", evaluated)
+        patch.setattr(small_training, "evaluate_state", evaluated)
         patch.setattr(sweep, "advance", functools.cache(sweep.advance))
         for name in ("make_trainer", "_template"):
             patch.setattr(runs, name, functools.cache(getattr(runs, name)))
@@ -272,7 +272,9 @@ def test_a_seed_that_diverges_is_left_out(lost, tmp_path, capsys):
     preset, config = record.pop("preset"), RunConfig.from_json(record)
     shutil.copytree(run, tmp_path / preset)
     with pytest.raises(DivergenceError, match=f"{line}$"):
-        train.trained(preset, config, tmp_path)
+        aajax.train(
+            config, name=preset, out=tmp_path / preset, resume=True
+        ).raise_for_divergence()
 
 
 def test_a_sweep_with_a_setting_of_which_nothing_is_left(tmp_path, capsys, monkeypatch):
@@ -334,4 +336,4 @@ def test_experiments_lock_too(tmp_path):
         opened(tmp_path / "run", "run", config, resume=False),
         pytest.raises(ValueError, match=r"out is .*: process \d+ on "),
     ):
-        train.run("run", config, tmp_path / "run", True, Console(quiet=True))
+        aajax.train(config, name="run", out=tmp_path / "run", resume=True)

@@ -8,9 +8,9 @@ from dialogue import fake_endpoint as fake
 from tiny_speech import LORA, tiny_folder
 
 from aajax import cli
-from aajax.commands import evaluate_lm
 from aajax.dialogue.endpoints import endpoint as endpoints
 from aajax.dialogue.endpoints.journal import Journal
+from aajax.training import lm_evaluation
 
 NEEDED = 2 * 4 * 2  # iterations, matches, rounds
 
@@ -23,7 +23,7 @@ def standard_promotion():
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
-    monkeypatch.setattr(evaluate_lm, "MATCHES", 2)
+    monkeypatch.setattr(lm_evaluation, "MATCHES", 2)
     monkeypatch.setattr(endpoints, "_pause", lambda config, attempt: 0.0)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")

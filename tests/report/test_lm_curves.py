@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from aajax.commands import train_lm
+from aajax.api import lm_training, progress
 from aajax.errors import InputError
 from aajax.report import lm_curves
 from aajax.report.tables import measures_table
@@ -79,7 +79,7 @@ def test_last_iterations_are_averaged_where_there_are_numbers(tmp_path):
     early = [{"reward": 9.0}] * 18
     late = {"reward": 1.0, "reward_against_others": 4.0}, {"reward": None, "kl": None}
     folder = write_rows(tmp_path, *early, *late)
-    assert train_lm._last(folder) == {"reward": 1.0, "reward_against_others": 4.0}
+    assert lm_training._last(folder) == {"reward": 1.0, "reward_against_others": 4.0}
 
 
 def test_a_line_of_progress_says_what_there_is():
@@ -93,7 +93,7 @@ def test_a_line_of_progress_says_what_there_is():
         "": {"reward": None},
     }
     for line, row in told.items():
-        assert train_lm._told(row) == line
+        assert progress._told_lm(row) == line
 
 
 def test_a_table_has_a_column_for_others_in_training():

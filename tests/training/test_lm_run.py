@@ -16,7 +16,6 @@ import pytest
 from reference import alignment, speech
 from tiny_speech import LORA, TINY, tiny_folder
 
-from aajax.commands import evaluate_lm
 from aajax.dialogue.learning.batch import places_of, speech_batch
 from aajax.dialogue.learning.learner import score_speech
 from aajax.dialogue.play.matches import load_matches
@@ -24,7 +23,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.model import lora
-from aajax.training import checkpoint, lm_run, metrics
+from aajax.training import checkpoint, lm_evaluation, lm_run, metrics
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import iterate
@@ -401,14 +400,14 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
     [("ipd", (), set()), ("trust-and-split", ("messages=hands",), {"shuffled"})],
 )
 def test_what_is_measured_in_the_end(model, tmp_path, monkeypatch, game, options, more):
-    monkeypatch.setattr(evaluate_lm, "MATCHES", 4)
+    monkeypatch.setattr(lm_evaluation, "MATCHES", 4)
     options += ("num_rounds=1",)
     speaking = Speaking(max_tokens=48)
     config = small(model, game=game, options=options, speaking=speaking)
     parts = assemble(dataclasses.replace(config, num_iterations=1))
     open_folder(tmp_path, "test", parts.config, False)
     state, _ = train_lm(tmp_path, parts)
-    found = evaluate_lm.evaluate_lm(parts, state)
+    found = lm_evaluation.evaluate_lm(parts, state)
     scripted = {"always_cooperate", "always_defect"}
     assert set(found) == {"base", "itself", *scripted, *more}
     for measures in found.values():

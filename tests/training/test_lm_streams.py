@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from tiny_speech import TINY
 
-from aajax.commands import evaluate_lm
 from aajax.dialogue import pocket, registry
 from aajax.dialogue.play import Seat
 from aajax.dialogue.play import lockstep as tables
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PocketConfig, train_pocket
-from aajax.league import text_league
-from aajax.league.text_league import Entrant, pairs_of, play_pairs
 from aajax.lm.model import lora
 from aajax.lm.model.decoder import Adapters
-from aajax.training import lm_assemble, lm_iteration
+from aajax.tournament import text_league
+from aajax.tournament.text_league import Entrant, pairs_of, play_pairs
+from aajax.training import lm_assemble, lm_evaluation, lm_iteration
 from aajax.training.lm_assemble import LmParts
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_past import Stack
@@ -113,9 +112,9 @@ def listen(heard, seed, monkeypatch, folder):
     own._weights(jax.random.key(seed))
     assert len(heard.keys[f"adapters of {seed}"]) == 2 * 9  # policy and critic
 
-    monkeypatch.setattr(evaluate_lm, "play", heard.play(f"evaluation of {seed}"))
+    monkeypatch.setattr(lm_evaluation, "play", heard.play(f"evaluation of {seed}"))
     with pytest.raises(EnoughError):
-        evaluate_lm.evaluate_lm(parts, state)
+        lm_evaluation.evaluate_lm(parts, state)
     monkeypatch.undo()
 
     monkeypatch.setattr(text_league, "play", heard.play(f"league of {seed}"))

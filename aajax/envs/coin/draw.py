@@ -1,4 +1,4 @@
-"""Pictures of a coin game: an animation, or moments of it side by side."""
+"""Figures of a coin game: a GIF animation, or a strip of moments side by side."""
 
 import io
 import math
@@ -27,7 +27,7 @@ RADIUS = 0.38  # of an agent alone on its cell
 
 
 class CoinRecord(NamedTuple):
-    """A game of N agents and K coins, as it was at F moments.
+    """A game of N agents and K coins, recorded at F moments.
 
     Attributes:
       height: H, rows of the torus.
@@ -49,7 +49,7 @@ class CoinRecord(NamedTuple):
 
 
 def coin_animation(game: CoinRecord, path: Path) -> None:
-    """Writes a GIF, one frame per moment; below the board, what all have earned so far.
+    """Writes a GIF, one frame per moment, with the players' returns so far below.
 
     Agents are discs with letters, and coins are rings in the colour of their owner.
     """
@@ -83,7 +83,7 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
 def coin_strip(game: CoinRecord, path: Path) -> None:
     """Writes a PNG of up to 10 moments, evenly spread from the first to the last.
 
-    Drawn as in `coin_animation`; below each board is what all have earned by then.
+    Drawn as in `coin_animation`, with the players' returns so far below each board.
     """
     earned = np.cumsum(game.reward, axis=0, dtype=np.float64)
     last = len(game.position) - 1
@@ -131,7 +131,7 @@ def _draw_board(axes: Axes, game: CoinRecord, moment: int) -> None:
 
 
 def _places(count: int) -> list[tuple[float, float, float]]:
-    """Where the things on a cell go, x and y from its corner, and their scale."""
+    """Positions (x, y) within a cell, and scales, of `count` things on it."""
     if count < 2:
         return [(0.5, 0.5, 1.0)] * count
     scale = 0.48 * math.sin(math.pi / count) / (2 * RADIUS)  # neighbours touch
@@ -156,13 +156,13 @@ def _draw_coin(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
 
 
 def _cell_points(axes: Axes) -> float:
-    """The side of a cell in points, 1/72 of an inch."""
+    """Side of a cell in points (1/72 inch)."""
     height = axes.get_position().height * axes.figure.get_figheight()
     return 72 * height / abs(np.subtract(*axes.get_ylim()))
 
 
 def _board_size(game: CoinRecord, cell: float) -> tuple[float, float]:
-    """Width and height in inches, of cells of this size or what keeps it on a page."""
+    """Width and height of the board in inches; cells shrink to fit a page."""
     cell = min(cell, 9 * cell / max(game.height, game.width))
     return game.width * cell, game.height * cell
 
@@ -181,7 +181,7 @@ def _panel(figure: Figure, left: float, low: float, width: float, height: float)
 def _write(
     figure: Figure, x: float, y: float, text: str, colour: str = INK, align="left"
 ) -> None:
-    """Text at a place in inches from the lower left corner."""
+    """Text at (x, y) inches from the lower left corner."""
     wide, high = figure.get_size_inches()
     style = {"ha": align, "va": "center", "fontsize": 9, "color": colour}
     figure.text(x / wide, y / high, text, **style)
@@ -196,7 +196,7 @@ def _letter(seat: int) -> str:
 
 
 def _shortened(name: str, length: int) -> str:
-    """The end of a name, which tells folders apart."""
+    """The last `length` characters of a name: folders differ at the end."""
     return name if len(name) <= length else "…" + name[1 - length :]
 
 
@@ -211,14 +211,14 @@ def draw(
     names: Sequence[str],
     reward: np.ndarray,
 ) -> None:
-    """One game as an animation (.gif) or a strip of moments (.png).
+    """Draws one game as an animation (.gif) or a strip of moments (.png).
 
     Args:
-      path: of the file.
-      env: that was played.
-      states: [1 + T], from the start.
-      names: of the players, seat by seat.
-      reward: f32[1 + T, N], earned before each state.
+      path: of the file to write.
+      env: the environment.
+      states: [1 + T], from reset on.
+      names: of the players, by seat.
+      reward: f32[1 + T, N], of the step that led to each state; zeros at reset.
     """
     game = CoinRecord(
         height=env.height,

@@ -1,8 +1,8 @@
 """Who earns what against whom, and how a policy answers what happened."""
 
-from aajax.league.match import Group, play_line_ups
-from aajax.league.responses import cooperation_after, outcome_names
-from aajax.league.table import LineUp, against_copies, round_robin, with_itself
+from aajax.tournament.match import Group, play_line_ups
+from aajax.tournament.responses import cooperation_after, outcome_names
+from aajax.tournament.table import LineUp, against_copies, round_robin, with_itself
 
 __all__ = [
     "Group",

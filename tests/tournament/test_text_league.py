@@ -11,7 +11,7 @@ from aajax.dialogue import registry
 from aajax.dialogue.play.lockstep import Seat
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.players.scripted import ScriptedPlayer, scripted_player
-from aajax.league.text_league import (
+from aajax.tournament.text_league import (
     ALL_MATCHES,
     Entrant,
     mean_over_games,

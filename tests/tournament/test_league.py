@@ -8,7 +8,7 @@ from scipy import stats
 
 from aajax import envs
 from aajax.envs.matrix.players import RESPONSES, memory_one, scripted_table
-from aajax.league import (
+from aajax.tournament import (
     Group,
     LineUp,
     against_copies,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aajax.commands.labels import check_distinct
-from aajax.commands.text_voices import BASE, Voice, find_voice
+from aajax.api.labels import check_distinct
+from aajax.api.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.endpoints.api import api_player
 from aajax.dialogue.endpoints.api_config import ApiConfig, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
@@ -22,10 +22,10 @@ from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.dialogue.registry import find_text_spec
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
-from aajax.league.text_league import Entrant
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
 from aajax.lm.model import lora
+from aajax.tournament.text_league import Entrant
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree

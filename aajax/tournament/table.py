@@ -10,9 +10,9 @@ import numpy as np
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.keys import stream
-from aajax.league.intervals import mean_over_games, mean_over_seeds
-from aajax.league.match import Group, game_totals, play_line_ups
 from aajax.rollout import Episodes
+from aajax.tournament.intervals import mean_over_games, mean_over_seeds
+from aajax.tournament.match import Group, game_totals, play_line_ups
 from aajax.types import Array, PRNGKey, PyTree
 
 MAX_LINE_UPS = 20_000

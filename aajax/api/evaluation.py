@@ -11,14 +11,14 @@ from aajax.envs.base import Environment
 from aajax.envs.matrix import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.keys import stream
-from aajax.league import (
+from aajax.rollout import Episodes
+from aajax.tournament import (
     Group,
     against_copies,
     cooperation_after,
     outcome_names,
     with_itself,
 )
-from aajax.rollout import Episodes
 from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
 from aajax.training.run import hyperparameter_settings
@@ -53,7 +53,7 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
     return Group(names, (there.policy,) * seats, (stacked,) * seats)
 
 
-def evaluate(config: RunConfig, state: TrainState) -> list[dict]:
+def evaluate_state(config: RunConfig, state: TrainState) -> list[dict]:
     """Plays every trained seed without exploration, one record per hyper-parameter
     setting.
 

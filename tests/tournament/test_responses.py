@@ -9,9 +9,9 @@ import pytest
 
 from aajax import envs, nets
 from aajax.envs.matrix import matrix_game
-from aajax.league import cooperation_after, outcome_names
 from aajax.policies import Network, categorical_policy
 from aajax.policies.base import reset_memory
+from aajax.tournament import cooperation_after, outcome_names
 
 CHANCES = np.array([0.9, 0.8, 0.2, 0.6, 0.35])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aajax.league.intervals import mean_over_seeds
+from aajax.tournament.intervals import mean_over_seeds
 
 NUM_SEEDS, NUM_TABLES = 10, 400
 

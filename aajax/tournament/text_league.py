@@ -19,7 +19,7 @@ from aajax.envs.text import Tally, TextGame
 from aajax.errors import InputError
 from aajax.files import written
 from aajax.keys import numpy_stream, stream
-from aajax.league.intervals import mean_over_games
+from aajax.tournament.intervals import mean_over_games
 
 NUM_SEATS = 2
 ALL_MATCHES = "matches.jsonl.gz"

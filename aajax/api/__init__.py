@@ -1,0 +1,1 @@
+"""What `aajax` offers by name: runs, evaluations, leagues and games of presets."""

@@ -1,0 +1,140 @@
+"""What an environment, a game in words or a preset accepts and offers, by its name."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from aajax import envs, schema
+from aajax.api.evaluation import measure_of
+from aajax.api.presets import Config, find_preset, presets
+from aajax.dialogue import registry
+from aajax.dialogue.players.scripted import scripted_names
+from aajax.errors import InputError
+from aajax.policies.seating import seated
+from aajax.rollout import play_episodes
+from aajax.tournament import outcome_names
+from aajax.training.assemble import make_policies
+from aajax.training.config import RunConfig
+
+
+class Option(NamedTuple):
+    """What may be set.
+
+    Attributes:
+      name: of the option.
+      value: that it has, or its default; `inspect.Parameter.empty` for none.
+      accepts: in words.
+    """
+
+    name: str
+    value: Any
+    accepts: str
+
+
+class Description(NamedTuple):
+    """What there is under a name.
+
+    Attributes:
+      kind: "environment", "game in words" or "preset".
+      name: itself.
+      about: in a sentence.
+      options: that it accepts.
+      players: that come with it.
+      measures: of play, beside the reward.
+    """
+
+    kind: str
+    name: str
+    about: str
+    options: tuple[Option, ...]
+    players: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+
+def describe(name: str) -> list[Description]:
+    """All that is called so: an environment, a game in words, a preset.
+
+    Raises:
+      InputError: if there is nothing.
+    """
+    found = []
+    if name in envs.names() or ":" in name:
+        found.append(_environment(name))
+    if name in registry.text_specs():
+        found.append(_words(name))
+    if name in presets():
+        found.append(_preset(name))
+    if not found:
+        every = [*envs.names(), *registry.text_specs(), *presets()]
+        likely = difflib.get_close_matches(name, dict.fromkeys(every), n=3)
+        advice = f"; is {' or '.join(likely)} meant?" if likely else ""
+        raise InputError(
+            f"name is {name!r}: an environment, a game in words or a preset that aajax "
+            f"list has is needed{advice}"
+        )
+    return found
+
+
+def _environment(name: str) -> Description:
+    spec = envs.find_spec(name)
+    env = spec.make()
+    constructors = [spec.make, *([spec.from_payoff] if spec.from_payoff else [])]
+    options = _options(spec.options, *constructors)
+    players = spec.player_names(env)
+    measures = measure_names(name)
+    return Description("environment", name, spec.about, options, players, measures)
+
+
+def measure_names(game: str) -> tuple[str, ...]:
+    """Names of what evaluations measure of play in an environment, beside reward."""
+    config = RunConfig(game=game, policy="mlp", parameters="separate")
+    spec = envs.find_spec(game)
+    env = spec.make()
+    policies = make_policies(config, env)
+    table = seated(policies, [[seat] for seat in range(env.num_agents)])
+    measure = measure_of(spec, env)
+
+    def measured(key: jax.Array) -> dict[str, jax.Array]:
+        return measure(play_episodes(key, env, table, table.init(key), 1, 2))
+
+    names = [*jax.eval_shape(measured, jax.random.key(0))]
+    if spec.from_payoff is not None:
+        first = env.action_names[0]
+        names += [f"P({first} | {outcome})" for outcome in outcome_names(env)]
+    return tuple(name for name in names if name != "reward with itself")
+
+
+def _words(name: str) -> Description:
+    spec = registry.find_text_spec(name)
+    options = _options(registry.parameters(name), spec.make)
+    players = tuple(scripted_names(registry.make(name)))
+    return Description("game in words", name, spec.about, options, players)
+
+
+def _preset(name: str) -> Description:
+    about, config = find_preset(name)
+    return Description("preset", name, about, settings(config))
+
+
+def settings(config: Config) -> tuple[Option, ...]:
+    """All options of a run, with the values that they have."""
+    return tuple(
+        Option(name, value, schema.describe(annotation))
+        for name, annotation, value in schema.options(type(config), config)
+    )
+
+
+def _options(
+    accepted: Mapping[str, Any], *constructors: Callable[..., Any]
+) -> tuple[Option, ...]:
+    defaults: dict[str, Any] = {}
+    for make in constructors:
+        for name, parameter in inspect.signature(make).parameters.items():
+            defaults.setdefault(name, parameter.default)
+    return tuple(
+        Option(name, defaults[name], schema.describe(annotation))
+        for name, annotation in accepted.items()
+    )

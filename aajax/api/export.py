@@ -1,0 +1,96 @@
+"""What a run or a league left, as tidy CSV files for other programs."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aajax.api.runs import LmRun, Run, SmallRun, load, quantities
+from aajax.errors import InputError
+from aajax.files import write_text
+from aajax.records import read_object
+from aajax.training.run import SUMMARY
+
+
+def export(folder: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Writes CSV files, each with a line of names, and a record a line.
+
+    Of a run metrics.csv has a record per setting, seed and logged update, and
+    summary.csv, once it is finished, one per setting and seed (of a language model, one
+    per who sat opposite). Of a league league.csv has one per line-up and seat. What
+    there is no number of is empty.
+
+    Args:
+      folder: of a run, or of a league.
+      out: folder for the files; that of the run or league if not given.
+
+    Returns:
+      The files.
+
+    Raises:
+      InputError: if there is neither a run nor a league.
+    """
+    folder = Path(folder)
+    out = folder if out is None else Path(out)
+    if (folder / "league.json").exists():
+        tables = {"league.csv": league_rows(read_object(folder / "league.json"))}
+    elif (folder / "config.json").exists():
+        run = load(folder)
+        tables = {"metrics.csv": run.rows()}
+        if (folder / SUMMARY).exists():
+            tables["summary.csv"] = summary_rows(run)
+    else:
+        raise InputError(
+            f"run is {str(folder)!r}: a folder with a run or a league is needed"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        write_text(out / name, _csv(rows))
+    return [out / name for name in tables]
+
+
+def summary_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """A record per setting and seed: what trained policies do.
+
+    Of a language model, one per who sits opposite.
+    """
+    summary = run.summary
+    if isinstance(run, LmRun):
+        for opposite, measures in summary["measures"].items():
+            yield {"seed": summary["seed"], "opposite": opposite, **measures}
+    if isinstance(run, SmallRun):
+        for k, setting in enumerate(summary["settings"]):
+            for s, seed in enumerate(run.seeds):
+                numbers = {name: x[s] for name, x in quantities(setting).items()}
+                yield {"setting": k, **run.settings[k], "seed": seed, **numbers}
+
+
+def league_rows(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A record per line-up and seat: what who sits there earns, and among whom."""
+    for number, line_up in enumerate(table["line_ups"]):
+        players = line_up["players"]
+        for seat, player in enumerate(players):
+            yield {
+                "line_up": number,
+                "seat": seat,
+                "player": player,
+                **{f"seat_{i}": name for i, name in enumerate(players)},
+                "reward": line_up["reward"][seat],
+                "interval": line_up["interval"][seat],
+            }
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(x) for name, x in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Nothing for what is no number."""
+    return "" if value is None or value != value else value

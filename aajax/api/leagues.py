@@ -1,0 +1,163 @@
+"""Leagues of runs and scripted players: all against all."""
+
+import dataclasses
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from aajax.api.evaluation import scripted_group
+from aajax.api.labels import check_distinct, folder_labels
+from aajax.api.runs import Run, SmallRun, load_small
+from aajax.envs import find_spec
+from aajax.envs.base import Environment
+from aajax.errors import InputError
+from aajax.files import write_json
+from aajax.report.tables import setting_label
+from aajax.tournament import Group, round_robin
+from aajax.training.assemble import make_env, make_policies
+from aajax.training.config import RunConfig
+
+_log = logging.getLogger(__name__)
+
+
+def league(
+    players: Sequence[Run | str | Path],
+    *,
+    game: str | None = None,
+    num_games: int = 256,
+    num_steps: int | None = None,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Plays all line-ups of players, each with itself too.
+
+        table = aajax.league(["runs/ipd", "runs/ipd-naive", "tit_for_tat"])
+
+    Seeds of a run are one player, over which intervals are; those that diverged are
+    left out, and a line about each is logged.
+
+    Args:
+      players: runs of one game, or their folders, and names of scripted players, as
+        `aajax list GAME` has them.
+      game: needed where there is no run.
+      num_games: of every line-up.
+      num_steps: of a game; those of the runs if not given.
+      out: folder for league.json and, of pairs, league.png; None for none.
+
+    Returns:
+      As league.json holds it: `game`, `num_steps`, `players`, and `line_ups` with
+      `players`, `reward` per step and the half-width of its 95 % `interval`, a number
+      for each seat.
+
+    Raises:
+      InputError: for players that cannot meet.
+    """
+    runs, names = [], []
+    for player in players:
+        if isinstance(player, Run) or (Path(player) / "config.json").exists():
+            runs.append(_small(player))
+        else:
+            names.append(str(player))
+    table = play_league(runs, names, num_games, num_steps, game)
+    if out is not None:
+        write_league(table, Path(out))
+    return table
+
+
+def _small(player: Run | str | Path) -> SmallRun:
+    if isinstance(player, SmallRun):
+        return player
+    return load_small(player.folder if isinstance(player, Run) else Path(player))
+
+
+def write_league(table: dict[str, Any], out: Path) -> None:
+    """Writes league.json and, of pairs and with matplotlib, league.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "league.json", table)
+    is_of_pairs = len(table["line_ups"][0]["players"]) == 2
+    if is_of_pairs and importlib.util.find_spec("matplotlib"):
+        from aajax.report.curves import league_figure
+
+        league_figure(table, out / "league.png")
+
+
+def play_league(
+    runs: Sequence[SmallRun],
+    scripted: Sequence[str] | None = None,
+    num_games: int = 256,
+    num_steps: int | None = None,
+    game: str | None = None,
+) -> dict:
+    """The table of a league, as league.json holds it; `game` is needed without runs.
+
+    Runs are called by the ends of their paths, as far as they differ. Seeds that
+    diverged are left out, and a line about each is logged.
+
+    Raises:
+      InputError: for runs that cannot meet.
+    """
+    folders = [run.folder for run in runs]
+    check_distinct(folders, "runs")
+    if not runs and game is None:
+        raise InputError("game is None: a game is needed without runs")
+    config = runs[0].config if runs else RunConfig(game=str(game), num_steps=50)
+    alike = ["options", "payoff"]
+    if num_steps is None:
+        alike.append("steps_per_episode")
+    else:
+        config = dataclasses.replace(config, num_steps=num_steps, episode_steps=0)
+    env, spec = make_env(config), find_spec(config.game)
+    names = spec.player_names(env) if scripted is None else tuple(scripted)
+    if len(set(names)) < len(names):
+        raise InputError(f"scripted is {list(names)}: each is needed once")
+    if not (runs or names):
+        raise InputError("scripted is []: at least one player is needed without runs")
+    labels = folder_labels(folders, "runs", taken=names)
+    groups = []
+    for run, label in zip(runs, labels, strict=True):
+        differs = find_spec(run.config.game) is not spec
+        for name in ["game"] * differs + alike:
+            there = getattr(run.config, name)
+            if there != getattr(config, name):
+                raise InputError(
+                    f"runs is {[str(folder) for folder in folders]}: runs of one game "
+                    f"are needed, and {name} of {run.folder} is {there!r}"
+                )
+        groups.append(_trained_group(run, label, env))
+    if names:
+        groups.append(scripted_group(spec, env, names))
+    num_steps = config.steps_per_episode
+    line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
+    return {
+        "game": config.game,
+        "payoff": config.payoff,
+        "num_steps": num_steps,
+        "players": list(dict.fromkeys(line_up.players[0] for line_up in line_ups)),
+        "line_ups": [line_up._asdict() for line_up in line_ups],
+    }
+
+
+def _trained_group(run: SmallRun, name: str, env: Environment) -> Group:
+    """All seeds of all settings that are left; seeds of one setting share a name."""
+    for found in run.diverged.values():
+        _log.warning("%s: %s; it is left out", run.folder, found)
+    names, left = [], []
+    for k, setting in enumerate(run.settings):
+        label = f"{name}, {setting_label(setting)}" if len(run.settings) > 1 else name
+        seeds = [s for s in range(len(run.seeds)) if (k, s) not in run.diverged]
+        names += [label] * len(seeds)
+        left += [k * len(run.seeds) + seed for seed in seeds]
+    if not left:
+        raise InputError(
+            f"run is {str(run.folder)!r}: one with a seed that did not diverge is "
+            "needed"
+        )
+    params = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:])[np.array(left)],
+        run.params,
+    )
+    return Group(tuple(names), make_policies(run.config, env), params)

@@ -1,0 +1,453 @@
+"""Training runs as objects: what was asked for, measured and learned."""
+
+import abc
+import atexit
+import dataclasses
+import functools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import jax
+import numpy as np
+
+from aajax.api.evaluation import evaluate_state, trained_params
+from aajax.api.presets import Config, make_config
+from aajax.api.progress import shown_progress
+from aajax.api.small_training import train_small
+from aajax.envs import find_spec
+from aajax.envs.base import Environment
+from aajax.errors import DivergenceError, InputError
+from aajax.extras import check_installed
+from aajax.policies.base import Policy
+from aajax.records import read_object
+from aajax.schema import within
+from aajax.training import divergence
+from aajax.training import run as small
+from aajax.training.assemble import make_env, make_policies, make_policy
+from aajax.training.config import RunConfig
+from aajax.training.lm_config import LmConfig
+from aajax.training.metrics import Sink, read_rows
+from aajax.training.run import SUMMARY, diverged, hyperparameter_settings
+from aajax.training.self_play import TrainState
+from aajax.types import PyTree
+
+if TYPE_CHECKING:
+    import pandas
+
+PLACES = ("update", "seconds")  # of a row of metrics: numbers of no seed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run(abc.ABC):
+    """A training run in a folder.
+
+    Attributes:
+      folder: with config.json, metrics.jsonl, summary.json and checkpoints/.
+      preset: the name under which it was trained.
+      config: what was asked for.
+    """
+
+    folder: Path
+    preset: str
+    config: RunConfig | LmConfig
+
+    @property
+    @abc.abstractmethod
+    def settings(self) -> list[dict[str, Any]]:
+        """Hyper-parameters of the K settings of a sweep; one of a plain run."""
+
+    @property
+    @abc.abstractmethod
+    def seeds(self) -> list[int]:
+        """The S seeds that were trained with every setting."""
+
+    @property
+    @abc.abstractmethod
+    def policy(self) -> Policy:
+        """How a trained seat acts, without exploration."""
+
+    @property
+    @abc.abstractmethod
+    def params(self) -> Any:
+        """What was learned."""
+
+    @property
+    def diverged(self) -> divergence.Lost:
+        """Seeds whose numbers became NaN or infinite, by (setting, seed) from 0."""
+        return {}
+
+    def raise_for_divergence(self) -> Self:
+        """The run, if all seeds are there; raises DivergenceError if one diverged."""
+        if self.diverged:
+            raise DivergenceError(f"{self.folder}: {divergence.listed(self.diverged)}")
+        return self
+
+    @abc.abstractmethod
+    def evaluate(self) -> Any:
+        """See `aajax.evaluate`."""
+
+    def extend(self, length: int, progress: bool = False) -> "Run":
+        """The run, trained on to so many updates, or iterations of a language model.
+
+        Where nothing moves to a final value in its course, it is then to the bit a run
+        that was begun with that number; a schedule stays that of the run as it was
+        begun, of which a line is logged.
+
+        Args:
+          length: of the whole run.
+          progress: whether to draw a bar while it goes on.
+
+        Raises:
+          InputError: if the run is longer already.
+        """
+        name = f"num_{self.config.unit}"
+        if length < self.config.length:
+            raise InputError(
+                f"{name} is {length}: at least {self.config.length}, which the run "
+                "has, is needed"
+            )
+        _, config = make_config(self.config, {name: length})
+        return _trained(self.preset, config, self.folder, True, progress)
+
+    @functools.cached_property
+    def summary(self) -> dict[str, Any]:
+        """What became of it, as summary.json holds it; None for what diverged.
+
+        Raises:
+          InputError: for a run that has not come to its end.
+        """
+        path = self.folder / SUMMARY
+        if not path.exists():
+            raise InputError(
+                f"run is {str(self.folder)!r}: a finished run is needed; "
+                "aajax.train(..., resume=True) goes on with it"
+            )
+        return read_object(path, nan_is_null=True)
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """What was measured in the course of training, by name.
+
+        Each is f64[settings, seeds, updates], NaN where there is no number; `update`
+        i64[updates] and `seconds` f64[updates] say when. About 200 updates of a run
+        are logged.
+        """
+        rows = read_rows(self.folder / "metrics.jsonl")
+        names = dict.fromkeys(name for row in rows for name in row)
+        shape = len(self.settings), len(self.seeds)
+        found = {
+            "update": np.array([row["update"] for row in rows], int),
+            "seconds": np.array([row.get("seconds", np.nan) for row in rows], float),
+        }
+        for name in names:
+            if name not in PLACES:
+                missing = np.full(shape, np.nan)
+                each = [
+                    missing if row.get(name) is None else _table(row[name], shape)
+                    for row in rows
+                ]
+                found[name] = np.stack(each, axis=-1)
+        return found
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One record per setting, seed and logged update, as `aajax export` writes it.
+
+        Each has `setting` from 0, the hyper-parameters that were swept, `seed`,
+        `update`, `seconds` and all metrics.
+        """
+        metrics = {name: x for name, x in self.metrics.items() if name not in PLACES}
+        for k, hyperparameters in enumerate(self.settings):
+            for s, seed in enumerate(self.seeds):
+                for u, update in enumerate(self.metrics["update"].tolist()):
+                    yield {
+                        "setting": k,
+                        **hyperparameters,
+                        "seed": seed,
+                        "update": update,
+                        "seconds": float(self.metrics["seconds"][u]),
+                        **{name: float(x[k, s, u]) for name, x in metrics.items()},
+                    }
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The records of `rows` as a data frame.
+
+        Raises:
+          InputError: if pandas is not installed.
+        """
+        check_installed("pandas", "pandas")
+        import pandas
+
+        return pandas.DataFrame(list(self.rows()))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SmallRun(Run):
+    """A run of small policies: K settings of hyper-parameters, each with S seeds.
+
+    Attributes:
+      state: the latest, [K, S, ...].
+    """
+
+    config: RunConfig
+    state: TrainState
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        return hyperparameter_settings(self.config)
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.config.seed_list
+
+    @functools.cached_property
+    def env(self) -> Environment:
+        """The environment that it was trained in."""
+        return make_env(self.config)
+
+    @property
+    def player_names(self) -> tuple[str, ...]:
+        """Names of the scripted players of its environment."""
+        return find_spec(self.config.game).player_names(self.env)
+
+    @property
+    def policy(self) -> Policy:
+        """How seat 0, and every seat that is like it, acts; see `policies`."""
+        return self.policies[0]
+
+    @functools.cached_property
+    def policies(self) -> tuple[Policy, ...]:
+        """For each seat how it acts, without exploration."""
+        return make_policies(self.config, self.env)
+
+    def exploring(self, epsilon: float | None = None, seat: int = 0) -> Policy:
+        """How a seat acts that explores.
+
+        Args:
+          epsilon: share of random actions; as in training at first if not given.
+          seat: which.
+        """
+        if epsilon is None:
+            epsilon = self.config.hyperparameters.exploration
+        return make_policy(self.config, self.env, epsilon, seat)
+
+    @property
+    def params(self) -> tuple[PyTree, ...]:
+        """For each seat the parameters of its policy, leaves [K, S, ...]."""
+        return trained_params(self.state, self.env.num_agents)
+
+    def params_of(self, seat: int = 0, setting: int = 0, seed: int = 0) -> PyTree:
+        """Parameters of one seat of one seed, counted from 0, of one setting."""
+        for name, number, count in (
+            ("seat", seat, self.env.num_agents),
+            ("setting", setting, len(self.settings)),
+            ("seed", seed, len(self.seeds)),
+        ):
+            if not 0 <= number < count:
+                raise InputError(
+                    f"{name} is {number}: a number from 0 to {count - 1} is needed"
+                )
+        return jax.tree.map(lambda x: x[setting, seed], self.params[seat])
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        return evaluate_state(self.config, self.state)
+
+    @functools.cached_property
+    def diverged(self) -> divergence.Lost:
+        return diverged(self.folder, self.config, self.state)
+
+    @functools.cached_property
+    def measures(self) -> dict[str, np.ndarray]:
+        """What the summary says of trained policies, by name, f64[settings, seeds]."""
+        found: dict[str, list] = {}
+        for setting in self.summary["settings"]:
+            for name, numbers in quantities(setting).items():
+                found.setdefault(name, []).append(numbers)
+        return {name: np.asarray(numbers, float) for name, numbers in found.items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LmRun(Run):
+    """A run of a language model: one setting, one seed."""
+
+    config: LmConfig
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        return [{}]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.config.seed]
+
+    @property
+    def policy(self) -> Policy:
+        """There is none.
+
+        Raises:
+          InputError: always.
+        """
+        raise InputError(
+            f"run is {str(self.folder)!r}: one of small policies is needed; that of a "
+            f"language model speaks by its adapter, in {self.adapter}/"
+        )
+
+    def evaluate(self) -> dict[str, dict[str, float | None]]:
+        check_installed("lm", "transformers")
+        from aajax.api.lm_training import evaluate_folder
+
+        return evaluate_folder(self.folder, self.config)
+
+    @property
+    def adapter(self) -> Path:
+        """The PEFT folder of the latest adapter.
+
+        Raises:
+          InputError: if the run has none yet.
+        """
+        folder = self.folder / "adapter"
+        if not folder.exists():
+            raise InputError(
+                f"run is {str(self.folder)!r}: a finished run is needed, with adapter/ "
+                "in it"
+            )
+        return folder
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """Arrays of the adapter, by their names in its PEFT folder."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.adapter / "adapter_model.safetensors")
+
+
+def train(
+    preset: str | Config,
+    *,
+    name: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+    log: Iterable[str | Sink] = (),
+    **options: Any,
+) -> Run:
+    """Trains, evaluates, and returns the run.
+
+        run = aajax.train("ipd", beta=3.0, seeds=5, out="runs/three")
+        run.metrics["reward"]      # f64[settings, seeds, updates]
+        run.summary["p_cooperate"] # P(cooperate | last outcome), a number per seed
+
+    All seeds, and all settings of a sweep, are trained at once. Of a seed that diverges
+    a line is logged, and its numbers are NaN: see `SmallRun.diverged`.
+
+    Args:
+      preset: a name that `aajax list` has, such as "ipd" or "lm-ipd"; or a whole
+        config.
+      name: what the run is called; as the preset if not given.
+      out: folder of the run: config, metrics, checkpoints, summary, figure. Without it
+        they are in a temporary folder, which is there until Python ends.
+      resume: whether to go on with the run that is in that folder, if there is one, and
+        to extend it where a larger num_updates (num_iterations of a language model) is
+        asked for; a finished one is returned as it is.
+      progress: whether to draw a bar while it goes on.
+      log: where rows of metrics go beside metrics.jsonl: "tensorboard", "wandb", or
+        functions of a row.
+      **options: those of `aajax train PRESET --help`: beta=3.0, network={"blocks": 2}
+        or **{"network.blocks": 2}, sweep={"beta": [0, 1]}, options={"continuation":
+        0.9}.
+
+    Raises:
+      InputError: for an unknown preset or option, a value that is not accepted, or a
+        folder that holds something else.
+      DivergenceError: if every seed diverged.
+      KeyboardInterrupt: after an interrupt; with `resume` it goes on.
+    """
+    own, config = make_config(preset, options)
+    if out is None and resume:
+        raise InputError("resume is True: a folder out is needed, to resume from")
+    folder = _temporary() if out is None else Path(out)
+    goes_on = resume and (folder / "config.json").exists()
+    return _trained(name or own, config, folder, goes_on, progress, tuple(log))
+
+
+def load(folder: str | Path) -> Run:
+    """The run in a folder, finished or not.
+
+    Raises:
+      InputError: if it holds none, or one of small policies without a checkpoint.
+    """
+    folder = Path(folder)
+    path = folder / "config.json"
+    if not path.exists():
+        raise InputError(f"run is {str(folder)!r}: a folder with a run is needed")
+    record = read_object(path)
+    preset = record.pop("preset", None)
+    if preset is None or "speaking" not in record:
+        return load_small(folder)
+    with within(f"file is {path}: "):
+        return LmRun(folder, preset, LmConfig.from_json(record))
+
+
+def load_small(folder: Path) -> SmallRun:
+    """The same, and InputError for one of a language model."""
+    return SmallRun(folder, *small.load(folder))
+
+
+def evaluate(run: Run | str | Path) -> Any:
+    """What trained policies, or a language model, are worth, played anew.
+
+    Args:
+      run: itself, or its folder; it need not be finished.
+
+    Returns:
+      Of small policies a record per setting, as `settings` of summary.json has them:
+      `hyperparameters`, `mean_reward` in self-play, `measures`, `league` (reward
+      against scripted players) and, of a matrix game, `p_cooperate` after each outcome,
+      with lists over seeds. Of a language model its measures by who sits opposite.
+
+    Raises:
+      InputError: for a folder without a run.
+    """
+    found = run if isinstance(run, Run) else load(run)
+    return found.evaluate()
+
+
+def _trained(
+    preset: str,
+    config: Config,
+    folder: Path,
+    resume: bool,
+    progress: bool,
+    log: Sequence[str | Sink] = (),
+) -> Run:
+    with shown_progress(config, progress) as on_chunk:
+        if isinstance(config, RunConfig):
+            found = train_small(preset, config, folder, resume, on_chunk, log)
+            return SmallRun(folder, preset, *found)
+        check_installed("lm", "transformers")
+        from aajax.api.lm_training import train_lm
+
+        config = train_lm(preset, config, folder, resume, on_chunk, log)
+        return LmRun(folder, preset, config)
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="aajax-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def quantities(setting: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Every quantity of a setting in a summary, name → one number per seed."""
+    return {
+        "reward with itself": setting["mean_reward"],
+        **setting["measures"],
+        **{f"reward against {who}": x for who, x in setting["league"].items()},
+    }
+
+
+def _table(numbers: Any, shape: tuple[int, int]) -> np.ndarray:
+    """f64[settings, seeds] of lists, or of the one number of a language model."""
+    return np.asarray(numbers, float).reshape(shape)

@@ -1,0 +1,39 @@
+"""What `aajax train` says of a run: when it is interrupted, and when it is over."""
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+
+from aajax.api.runs import Run
+from aajax.api.sinks import Log
+from aajax.commands.progress import tell_path
+from aajax.schema import Items
+from aajax.training.checkpoint import latest_step
+from aajax.training.extension import Extensible
+
+Logs = Annotated[tuple[Log, ...], Items(distinct=True)]
+
+
+@contextlib.contextmanager
+def explained_interrupt(out: Path, config: Extensible) -> Iterator[None]:
+    """Says of an interrupt how far the run in `out` is saved, and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        saved = latest_step(out / "checkpoints")
+        raise KeyboardInterrupt(
+            f"Saved after {saved} of {config.length} {config.unit}; go on with the "
+            "same command and --resume."
+        ) from None
+
+
+def tell_finished(console: Console, run: Run) -> None:
+    """Prints how long a run took, and where it is."""
+    if not importlib.util.find_spec("matplotlib"):
+        console.print("no figure: install matplotlib, as in pip install 'aajax[plot]'")
+    seconds = run.summary["wall_seconds"]
+    tell_path(console, f"{seconds:.1f} s; everything is in {run.folder}/")
