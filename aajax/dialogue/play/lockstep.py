@@ -5,7 +5,7 @@ on which other matches are played beside it, unless answers are shuffled.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -55,6 +55,7 @@ def play(
     matchups: Sequence[Matchup],
     key: PRNGKey,
     shuffled: Sequence[str] = (),
+    on_step: Callable[[int, int], None] = lambda step, num_steps: None,
 ) -> list[Match]:
     """Plays all matches to the end.
 
@@ -67,6 +68,7 @@ def play(
         all but the player itself read in its place what was said at the same step of
         the match half the list of `matchups` away. What they are worth is what that
         costs.
+      on_step: told before each step how many were played, and how many there are.
 
     Returns:
       The records, in the order of `matchups`.
@@ -93,8 +95,9 @@ def play(
     }
     records = [_Record(game, matchup) for matchup in matchups]
     state, observation = jax.device_get(_reset(game.env, seeds))
-    env_step = 0
-    for step in range(game.num_rounds * len(game.steps)):
+    env_step, num_steps = 0, game.num_rounds * len(game.steps)
+    for step in range(num_steps):
+        on_step(step, num_steps)
         is_action = game.steps[step % len(game.steps)]
         own_state = [
             jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
