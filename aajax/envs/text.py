@@ -120,6 +120,10 @@ class TextGame(Protocol[E]):
         """Inverse of `parse`: an answer that means `action`, for scripted players."""
         ...
 
+    def templates(self) -> Mapping[str, str]:
+        """What it says, by names of the files of a wording; empty without files."""
+        return {}
+
     def scripted(self) -> Any:
         """The scripted players of the environment, `spec.Players`; None without."""
         return None

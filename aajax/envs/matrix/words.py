@@ -4,7 +4,7 @@ Choices are called by letters, so that only the points tell which game it is.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,9 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
     def say(self, kind: str, action: np.ndarray) -> str:
         del kind
         return ANSWERS[int(action)]
+
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
 
     def scripted(self) -> Players:
         return players(self.env)

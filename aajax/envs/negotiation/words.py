@@ -8,14 +8,15 @@ Source: Lewis et al. 2017, https://arxiv.org/abs/1706.05125, played over many ro
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import SupportsInt
+from typing import Annotated, SupportsInt
 
 import numpy as np
 
 from aajax.envs import negotiation as negotiation_env
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
+from aajax.envs.negotiation.env import OBSERVATIONS
 from aajax.envs.negotiation.players import players
 from aajax.envs.negotiation.utilities import MOST, NUM_AGENTS, NUM_ITEMS
 from aajax.envs.spec import Players
@@ -52,6 +53,7 @@ from aajax.envs.wording import (
     load_wording,
     number,
 )
+from aajax.schema import Choice
 
 KINDS = ITEMS[:NUM_ITEMS]
 
@@ -186,6 +188,9 @@ class DealOrNoDealWords(TextGame[NegotiationGame]):
             other_numbers=plain(previous.utility[other]),
         )
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -206,7 +211,7 @@ def deal_or_no_deal(
     *,
     num_messages: int = 1,
     message_chars: int = 400,
-    observation: str = "history",
+    observation: Annotated[str, Choice(tuple(OBSERVATIONS))] = "history",
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> DealOrNoDealWords:

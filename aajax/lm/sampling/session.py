@@ -1,15 +1,24 @@
-"""Sessions (the state of a batch of sequences) and samples."""
+"""Sessions (the state of a batch of sequences) and samples.
 
-from typing import NamedTuple
+A session's arrays are on one device or sharded over a mesh: `empty_session` creates
+them there, and `run` keeps their sharding.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax.errors import InputError
-from aajax.lm.mesh.hosts import own_rows
-from aajax.lm.model.cache import Cache, bucket, grow
-from aajax.types import Array
+from aajax.lm.mesh.hosts import largest, own_rows, padded_rows, processes
+from aajax.lm.mesh.sharding import batch_shardings, cache_shardings
+from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.sampling.grammar import Grammar
+from aajax.types import AnyArray, Array
 
 
 class Session(NamedTuple):
@@ -30,6 +39,27 @@ class Session(NamedTuple):
     def length(self) -> np.ndarray:
         """i32[B], tokens read."""
         return own_rows(self.cache.length)[: self.batch]
+
+
+class Sampling(NamedTuple):
+    """Sampling parameters of each sequence.
+
+    Attributes:
+      max_tokens: i32[B] or a scalar, budget in tokens, stop token included.
+      stop: bool[V] or bool[B, V], mask of stop tokens.
+      temperature: f32[B] or a scalar; 0 for greedy decoding.
+      grammar: for constrained decoding; see `grammar.compile_grammar`.
+      state: i32[B], start state of each row in the grammar, `FREE` for no constraint;
+        needed with `grammar`.
+      active: bool[B], rows to sample; None for all.
+    """
+
+    max_tokens: AnyArray | int
+    stop: AnyArray
+    temperature: AnyArray | float = 1.0
+    grammar: Grammar | None = None
+    state: AnyArray | None = None
+    active: AnyArray | None = None
 
 
 class Sample(NamedTuple):
@@ -110,3 +140,60 @@ def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
         return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
     return Sample(*map(choose, new, old))
+
+
+def empty_session(
+    config: DecoderConfig,
+    batch: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None = None,
+) -> Session:
+    """An empty session of `batch` sequences per process, with a cache of `size` slots.
+
+    Raises:
+      InputError: if another process has another number of sequences.
+    """
+    most, least = largest(mesh, batch, -batch)
+    if most != -least:
+        raise InputError(
+            f"batch is {batch}, and {-least} to {most} among all processes: the same "
+            "number in each is needed"
+        )
+    rows = padded_rows(mesh, batch) * len(processes(mesh))
+    make = _empty if mesh is None else _empty_on_mesh
+    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    return Session(cache, last, batch)
+
+
+def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
+    """Runs a program that returns a cache and rows, and constrains their sharding."""
+    if mesh is None:
+        return program(*arguments)
+    with jax.set_mesh(mesh):
+        cache, *rows = program(*arguments)
+    # They are there already, but named otherwise, for which programs compile anew.
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, rows)
+    cache, rows = jax.device_put((cache, rows), shardings)
+    return cache, *rows
+
+
+def _empty(
+    config: DecoderConfig,
+    rows: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None,
+) -> tuple[Cache, Array]:
+    cache = init_cache(config, rows, size, cache_dtype)
+    last = jnp.zeros((rows, config.hidden_size), dtype)
+    if mesh is None:
+        return (cut(cache) if jax.default_backend() == "cpu" else cache), last
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, last)
+    return jax.lax.with_sharding_constraint((cache, last), shardings)
+
+
+# Compiled, no device ever holds all of them.
+_empty_on_mesh = jax.jit(_empty, static_argnums=range(6))
