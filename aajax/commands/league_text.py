@@ -19,6 +19,7 @@ from aajax.commands.league_progress import LeagueProgress
 from aajax.commands.progress import tell_path
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
+from aajax.dialogue.play.seating import LEARNER
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.records import read_object
@@ -148,7 +149,8 @@ def play(options: Options, errors: Console) -> dict:
     model = None
     if not (options.out / "config.json").exists():
         # What cannot be read is refused before anything is written.
-        model = text_players.language_model(names, config)
+        with _reading(config, entrants, errors):
+            model = text_players.language_model(names, config)
     _open_folder(options, config, only)
 
     journals = contextlib.ExitStack()
@@ -174,6 +176,20 @@ def play(options: Options, errors: Console) -> dict:
                 "command goes on."
             ) from None
     return {**table, "seed": options.seed}
+
+
+def _reading(
+    config: LmConfig, entrants: Sequence[Entrant], errors: Console
+) -> contextlib.AbstractContextManager:
+    """Tells that a model is read, which takes a minute where it is to be trained."""
+    if not any(entrant.seat.player == LEARNER for entrant in entrants):
+        return contextlib.nullcontext()
+    text = "reading the model"
+    if config.model is None:
+        text = "reading the pocket model, which is trained if there is none yet"
+        if not errors.is_terminal:
+            tell_path(errors, text)
+    return errors.status(text)
 
 
 def _only(options: Options, entrants: Sequence[Entrant]) -> list | None:
