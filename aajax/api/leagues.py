@@ -89,7 +89,7 @@ def text_league(
 ) -> dict[str, Any]:
     """Plays all ordered pairs of players in a text game, as `aajax league --text` does.
 
-        table = aajax.text_league(["runs/lm-ipd", "base", "tit_for_tat"], num_matches=16)
+        table = aajax.text_league(["runs/lm-ipd", "tit_for_tat"], num_matches=16)
 
     Args:
       players: runs of language models, or their folders, PEFT folders, "base", names of
