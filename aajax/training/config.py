@@ -79,6 +79,7 @@ Sweep = dataclasses.make_dataclass(
         "__post_init__": check,
     },
 )
+"""Values to try of each hyper-parameter, of past and of baseline."""
 
 
 @dataclasses.dataclass(frozen=True)

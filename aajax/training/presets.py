@@ -257,3 +257,4 @@ PRESETS = {
     **_with_baselines("harvest-small", _HARVEST_SMALL, "3 agents, small map"),
     **_with_baselines("harvest", _HARVEST, "7 agents (accelerator)"),
 }
+"""Runs of small policies by name: (what it is, its config)."""
