@@ -79,6 +79,7 @@ Sweep = dataclasses.make_dataclass(
         "__post_init__": check,
     },
 )
+"""Values to try of each hyper-parameter, of past and of baseline."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +187,7 @@ class RunConfig:
     sweep: Sweep = Sweep()
 
     unit: ClassVar[str] = "updates"
+    schedule_option: ClassVar[str] = "final.num_updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
