@@ -114,6 +114,7 @@ def _load_file(path: str) -> ModuleType:
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
     name = f"{Path(path).stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # as of every name in .py
     module = importlib.util.module_from_spec(spec)
     folder = str(Path(path).parent)
     if folder not in sys.path:

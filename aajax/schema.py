@@ -246,7 +246,7 @@ def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
         annotation = hints(cls)[field.name]
         value = field.default if default is None else getattr(default, field.name)
         bare, _ = split(annotation)
-        if dataclasses.is_dataclass(bare):
+        if isinstance(bare, type) and dataclasses.is_dataclass(bare):
             inner = None if value is dataclasses.MISSING else value
             name = "" if flat and _is_flat(cls, field.name) else f"{field.name}."
             found += [
@@ -402,7 +402,8 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             return False
         bounds = _range(marks)
         if member is int:
-            return bounds.has(value) and (bounds.high < math.inf or abs(value) <= MOST)
+            whole = int(typing.cast(int, value))
+            return bounds.has(whole) and (bounds.high < math.inf or abs(whole) <= MOST)
         try:
             number = float(value)
         except OverflowError:
@@ -567,7 +568,9 @@ def by_present_names(cls: type, record: Any) -> Any:
     record = _renamed(cls, record, "")
     for name, annotation in hints(cls).items():
         bare, _ = split(annotation)
-        if dataclasses.is_dataclass(bare) and name in record:
+        if not isinstance(bare, type) or name not in record:
+            continue
+        if dataclasses.is_dataclass(bare):
             record[name] = by_present_names(bare, record[name])
     return record
 
@@ -593,7 +596,7 @@ def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
     if value is None and NoneType in accepting:
         return None
     for member in accepting:
-        if dataclasses.is_dataclass(member):
+        if isinstance(member, type) and dataclasses.is_dataclass(member):
             return _build(member, value, f"{label}.", others)
         if _is_tuple(member) and isinstance(value, list):
             pairs = zip(_entries(member, len(value)), value, strict=False)

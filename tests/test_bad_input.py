@@ -299,6 +299,7 @@ ROWS = {
         ),
     ],
     "train lm-ipd": [
+        ("--size huge", "size is 'huge': one of qwen2.5-7b, "),
         (
             "--game go",
             "game is 'go': one of ipd, chicken, stag-hunt, deal-or-no-",
@@ -547,6 +548,7 @@ ROWS = {
     "export": [
         ("", "run is missing: a path is needed"),
         ("{here}", "run is '{here}': a folder with a run or a league is needed"),
+        ("{run} --out=", "out is '': a path is needed"),
         ("{run} --out {image}", "File exists: {image}"),
     ],
     "transcript": [

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import numpy as np
@@ -42,7 +43,7 @@ def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> G
     Raises:
       InputError: if there is no such player.
     """
-    if not spec.player_names(env):
+    if spec.players is None or not spec.player_names(env):
         raise InputError(
             f"player is {names[0]!r}: game {spec.name!r} has no scripted players"
         )
@@ -82,9 +83,10 @@ def evaluate_state(config: RunConfig, state: TrainState) -> list[dict]:
     mean_reward = measured.pop("reward with itself")
     answers = {}
     if spec.from_payoff is not None and len(set(env.action_spaces)) == 1:
-        answers = _answers(chance("answers"), env, trained, config.num_steps, games[0])
+        game = cast(IteratedMatrixGame, env)
+        answers = _answers(chance("answers"), game, trained, config.num_steps, games[0])
         measured |= {
-            f"P({env.action_names[0]} | {outcome})": numbers
+            f"P({game.action_names[0]} | {outcome})": numbers
             for outcome, numbers in answers.items()
         }
     against = {}

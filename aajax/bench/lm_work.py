@@ -181,7 +181,7 @@ def bounds(work: Work, device: dict) -> dict[str, float]:
     }
 
 
-def _step_bytes(work: Work) -> int:
+def _step_bytes(work: Work) -> float:
     length = work.rounds * work.turn  # half of what a dialogue ends with
     itemsize = jnp.dtype(work.dtype).itemsize
     return step_bytes(work.config, work.batch, length, itemsize)

@@ -19,7 +19,8 @@ from aajax.files import write_json
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Items
 
-Names = Annotated[tuple[Literal[tuple(OURS)], ...], Items(1, distinct=True)]
+Name = Literal["dialogue", "prefill", "training"]
+Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
 
 

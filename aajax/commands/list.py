@@ -118,4 +118,4 @@ LEARNED = {
 
 
 def _first_line(documented) -> str:
-    return inspect.getdoc(documented).splitlines()[0]
+    return (inspect.getdoc(documented) or "").partition("\n")[0]

@@ -116,7 +116,7 @@ def _dry_run(options: DryRun) -> None:
         whole = times.reading + times.sampling + times.training
         console.print(
             f"An iteration of {job.batch * job.length} tokens, of which "
-            f"{job.batch * options.sampled} are sampled, takes {whole:.3g} s at best: "
+            f"{job.batch * sampled} are sampled, takes {whole:.3g} s at best: "
             f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
             f"{times.training:.3g} s training."
         )
@@ -131,6 +131,7 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
             f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
             "are needed for times, or none"
         )
+    assert options.sampled is not None  # `_dry_run` has filled it in
     return iteration_seconds(
         config,
         Rates(options.tflops, options.memory_gbs, options.link_gbs),

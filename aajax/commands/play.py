@@ -156,7 +156,7 @@ def _outcome(words: View, table: Sequence[Player], step: Step) -> Text:
 
 
 def _totals(words: View, table: Sequence[Player], steps: Sequence[Step]) -> Text:
-    total = np.sum([step.reward for step in steps], axis=0, dtype=np.float64)
+    total = np.stack([step.reward for step in steps]).sum(0, dtype=np.float64)
     cells = [
         f"{_signed(reward):>7} in all, {_signed(reward / len(steps))} per step"
         for reward in total
@@ -188,6 +188,7 @@ def _draw(
     table: Sequence[Player],
     steps: Sequence[Step],
 ) -> None:
+    assert spec.draw is not None  # `_check_out` has refused what cannot be drawn
     states = [steps[0].before, *(step.after for step in steps)]
     reward = np.stack([step.reward for step in steps])
     states = jax.tree.map(lambda *moments: np.stack(moments), *states)

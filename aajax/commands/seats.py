@@ -54,7 +54,7 @@ def sit_down(
             player = _person(console, env, words, seat)
         elif run:
             player = _automaton(entry, seat, *learned(run, env, seat))
-        elif entry in names:
+        elif entry in names and spec.players is not None:
             scripted = spec.players(env)
             params = scripted.params(entry)
             player = _automaton(entry, seat, scripted.policy, params)

@@ -6,8 +6,9 @@ import importlib.util
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
     records = _records(chosen, options.matches)
     folder = options.model or _model_folder(options.run)
     has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
-    spelling = {}
+    spelling: dict[str, Any] = {}
     if has_tokens and folder is not None and importlib.util.find_spec("transformers"):
         spelling = _spelling(folder)
     elif has_tokens:
@@ -155,7 +156,7 @@ def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
-def _spelling(folder: Path) -> dict[str, Callable | Mapping]:
+def _spelling(folder: Path) -> dict[str, Any]:
     """How `page` spells tokens."""
     from aajax.lm.text.tokens import load_tokenizer  # of the extra `lm`
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 
-from aajax.envs.dialogues import RULES, exchange
+from aajax.envs.dialogues import Rules, exchange
 from aajax.errors import DivergenceError, InputError
 from aajax.files import LOCK, PARTIAL, locked, naming, write_json
 from aajax.keys import numpy_stream, stream
@@ -60,7 +60,7 @@ class PocketConfig:
     layers: Count = 2
     heads: Count = 2
     text: Path | None = None
-    rules: Literal[tuple(RULES)] | None = None
+    rules: Rules | None = None
     honesty: Share | None = None
     steps: Count = 600
     batch: Count = 8

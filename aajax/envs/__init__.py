@@ -1,6 +1,7 @@
-"""Pure environments: `reset(key)`, `step(key, state, action)`; see `base.Environment`.
+"""Pure-function environments, `reset(key)` and `step(key, state, action)`.
 
-`spec.EnvSpec` describes one with all that belongs to it, and `register` makes it known.
+`base.Environment` is the protocol. `spec.EnvSpec` describes an environment and what
+comes with it (scripted players, measures, text, ...); `register` adds one by name.
 """
 
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete

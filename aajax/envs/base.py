@@ -1,18 +1,19 @@
-"""What an environment is.
+"""The environment protocol and action spaces.
 
-An environment is a frozen dataclass that is also a pytree: static fields fix shapes,
-leaf fields are hyper-parameters. `jax.vmap` over an environment's leaves is a vmap over
-environments. It plays one game; play many at once with `jax.vmap` over `reset` and
-`step`.
+An environment is a frozen dataclass that is also a pytree: static fields fix shapes and
+rules, leaf fields are numbers such as payoffs. `jax.vmap` over the leaves is a vmap
+over environments. `reset` and `step` are unbatched; `jax.vmap` them to play many games.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,42 +70,51 @@ class Box:
 
 
 ActionSpace = Discrete | MultiDiscrete | Box
-"""What a seat may do."""
+"""The action space of one seat."""
 
 
 class Environment(Protocol):
-    """The contract, checked for every registered environment by the tests.
+    """The environment protocol, for N agents that act simultaneously.
 
     Attributes:
-      num_agents: N, seats at one game.
-      action_spaces: what each seat may do.
+      num_agents: N, number of seats.
+      action_spaces: the action space of each seat.
       observation_shape: shape of one agent's observation.
-      episode_length: steps of every episode, or None where it varies.
-      is_symmetric: whether all seats see and earn alike, each from its own side, so
-        that one policy can play any of them.
+      episode_length: steps in every episode; None if it varies.
+      is_symmetric: whether the game looks the same from every seat (observations and
+        payoffs, with the seat's own first), so that one policy can play any of them.
     """
 
-    num_agents: int
-    action_spaces: tuple[ActionSpace, ...]
-    observation_shape: tuple[int, ...]
-    episode_length: int | None
-    is_symmetric: bool
+    @property
+    def num_agents(self) -> int: ...
+
+    @property
+    def action_spaces(self) -> tuple[ActionSpace, ...]: ...
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def episode_length(self) -> int | None: ...
+
+    @property
+    def is_symmetric(self) -> bool: ...
 
     def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
-        """Begins a game. The key is consumed."""
+        """Starts an episode. The key is consumed."""
         ...
 
     def step(
         self, key: PRNGKey, state: PyTree, action: Array
     ) -> tuple[PyTree, TimeStep]:
-        """Plays the joint action i32[N, ...]. The key is consumed."""
+        """Plays the joint action, [N, ...]. The key is consumed."""
         ...
 
 
 def in_window(
     observation: Array, reward: Array, time: Array, num_steps: int
 ) -> TimeStep:
-    """A time step of a game without end that is cut off after `num_steps` steps."""
+    """The time step of a non-terminating game, truncated after `num_steps` steps."""
     return TimeStep(
         observation=observation,
         reward=reward,
@@ -113,12 +123,13 @@ def in_window(
     )
 
 
-def environment(cls: type) -> type:
-    """Makes a class a frozen dataclass and a pytree without its `static()` fields."""
+def static(**options: Any) -> Any:
+    """A dataclass field that is not a pytree leaf: compared by value, never traced."""
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def environment(cls: type[T]) -> type[T]:
+    """Makes a frozen dataclass and pytree; its leaves are the non-`static` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)
-
-
-def static(**options) -> dataclasses.Field:
-    """A field that fixes shapes or rules: compared, never traced."""
-    return dataclasses.field(metadata={"static": True}, **options)

@@ -1,6 +1,6 @@
-"""Observations made of named parts, each scaled from [0, largest] to [−1, 1].
+"""Observations as concatenated named parts, each scaled from [0, largest] to [−1, 1].
 
-Around 0, so that a network's first layer is not driven by their mean.
+Centring on 0 keeps the mean of the inputs from dominating a network's first layer.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ class Part(NamedTuple):
     """One part of an observation.
 
     Attributes:
-      size: numbers in it.
-      largest: that any of them can be, in the game's own units; the least is 0.
+      size: number of entries.
+      largest: upper bound of an entry in the game's own units; the lower bound is 0.
     """
 
     size: int
@@ -24,12 +24,12 @@ class Part(NamedTuple):
 
 
 def width(parts: Mapping[str, Part]) -> int:
-    """Numbers in an observation."""
+    """Length of an observation."""
     return sum(part.size for part in parts.values())
 
 
 def layout(parts: Mapping[str, Part]) -> dict[str, slice]:
-    """Where in an observation each of its parts is, by name."""
+    """The slice of each part in an observation, by name."""
     places, start = {}, 0
     for name, part in parts.items():
         places[name] = slice(start, start + part.size)
@@ -38,11 +38,11 @@ def layout(parts: Mapping[str, Part]) -> dict[str, slice]:
 
 
 def write(parts: Mapping[str, Part], numbers: Mapping[str, Array]) -> Array:
-    """(x − X / 2) / (X / 2) of every part, X its largest, in order, f32[N, O].
+    """The observation f32[N, O]: x / (X / 2) − 1 for each part x, X its largest value.
 
     Args:
-      parts: what an observation is made of.
-      numbers: [N, size] each, in the game's own units, by name.
+      parts: the parts of an observation, in order.
+      numbers: the value of each part, [N, size], in the game's own units, by name.
     """
     seen = []
     for name, part in parts.items():
@@ -53,7 +53,7 @@ def write(parts: Mapping[str, Part], numbers: Mapping[str, Array]) -> Array:
 
 
 def read(parts: Mapping[str, Part], observation: Array) -> dict[str, Array]:
-    """The parts of observations f32[..., O] in the game's own units, by name."""
+    """Inverse of `write`: the parts of f32[..., O] in the game's own units, by name."""
     numbers = {}
     for name, place in layout(parts).items():
         half = parts[name].largest / 2

@@ -1,8 +1,12 @@
-"""Requests with a rule by which the answer follows; and of all kinds, one at a time.
+"""Training exchanges for pocket models, sampled from the text formats of all games.
 
-A model that has read them finds values and hands compared, and can be brought to act on
-that by little, without having come to prefer anything.
+In some the request states a rule that determines the answer from the numbers or hands
+in it. A model trained on them can compare these, so that an adapter can later learn to
+act on them, but it has no preferences among actions yet.
 """
+
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -19,24 +23,26 @@ from aajax.envs.trust_and_split.pocket import (
 )
 
 KINDS = (two_choices, item_split, coin_split, message, hand)
-RULES = {
+Rules = Literal["split", "trust-and-split"]
+RULES: dict[Rules, tuple[Callable, ...]] = {
     "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
     "trust-and-split": (ruled_winnings, ruled_hands),
 }
 
 
 def exchange(
-    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
+    rng: np.random.Generator, rules: Rules | None = None, honesty: float | None = None
 ) -> Exchange:
-    """One of any kind, two times in three with an order.
+    """A random exchange; two in three state the wanted answer (see `pocket.told`).
 
     Args:
-      rng: draws.
-      rules: of `RULES`, whether two thirds of all are of those: a rule says how the
-        answer follows from what can be read, or nothing does, and any is right. No rule
-        looks back further than its request, and those that take have others that give.
-      honesty: of `ruled_hands`; if it is given, nobody says a hand without a rule or an
-        order but so.
+      rng: random generator.
+      rules: key of `RULES`, or None. If given, two thirds of the exchanges are of these
+        kinds, whose requests may end in a rule that determines the answer; without a
+        rule any answer is right. Rules refer to their own request only, and each rule
+        that favours oneself has a counterpart that favours the other player.
+      honesty: passed to `ruled_hands`. If given, exchanges of the plain kind `hand` are
+        left out, so that it alone sets how often the truth is told unasked.
     """
     kinds = KINDS
     if honesty is not None:

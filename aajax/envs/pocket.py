@@ -69,7 +69,7 @@ def joined(rng: np.random.Generator, news: Sequence[str], asks: Sequence[str]) -
 
 def pick(rng: np.random.Generator, options: Sequence):
     """One of them, each as likely as another."""
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def by_rule(

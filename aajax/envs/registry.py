@@ -1,11 +1,12 @@
 """Environments by name: those of this package, those that are registered, and files.
 
 A name is one that `register` has seen, at once or through the entry-point group
-`aajax.environments`, or says where a record is: `my_package.my_game:SPEC` or
-`my_game.py:SPEC`.
+`aajax.environments`, says where a record is, `my_package.my_game:SPEC` or
+`my_game.py:SPEC`, or is another library's: `jaxmarl:coin_game`, `gymnax:CartPole-v1`.
 """
 
 import functools
+import importlib
 import importlib.metadata
 import logging
 from typing import Any
@@ -24,6 +25,7 @@ from aajax.errors import InputError
 _log = logging.getLogger(__name__)
 
 GROUP = "aajax.environments"  # of entry points
+LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
     for spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT)
@@ -60,7 +62,8 @@ def find_spec(name: str) -> EnvSpec:
     """The environment called `name`.
 
     Args:
-      name: a registered one, `package.module:NAME` or `file.py:NAME`.
+      name: a registered one, `package.module:NAME`, `file.py:NAME`, or one of another
+        library, `jaxmarl:NAME` or `gymnax:NAME`.
 
     Raises:
       InputError: if there is none, or what is named cannot be imported.
@@ -69,6 +72,11 @@ def find_spec(name: str) -> EnvSpec:
         _register_installed()
     if name in _SPECS:
         return _SPECS[name]
+    library, colon, attribute = name.partition(":")
+    if colon and library in LIBRARIES:
+        # Needs the library, and so is imported only here.
+        adapter = importlib.import_module(f"aajax.envs.adapters.{library}")
+        return adapter.spec(attribute)
     if not references.is_reference(name):
         known = ", ".join(_SPECS)
         raise InputError(

@@ -48,7 +48,7 @@ class TextSpec(NamedTuple):
 # measure(before, trajectory) of [T, B, N, ...] → numbers by name.
 Measure = Callable[[Tables, Trajectory], dict[str, Array]]
 # draw(.gif or .png, env, states [1 + T], names of players, reward f32[1 + T, N])
-Draw = Callable[[Path, Environment, PyTree, Sequence[str], np.ndarray], None]
+Draw = Callable[[Path, Any, PyTree, Sequence[str], np.ndarray], None]
 
 
 _OPTIONAL = (
@@ -89,12 +89,12 @@ class EnvSpec:
     about: str
     make: Callable[..., Environment]
     from_payoff: Callable[..., Environment] | None = None
-    planes: Callable[[Environment], tuple[int, int, int]] | None = None
-    players: Callable[[Environment], Players] | None = None
+    planes: Callable[[Any], tuple[int, int, int]] | None = None
+    players: Callable[[Any], Players] | None = None
     opponents: tuple[str, ...] | None = None
-    measures: Callable[[Environment, Episodes], dict[str, Array]] | None = None
-    training_measures: Callable[[Environment], Measure] | None = None
-    view: Callable[[Environment], View] | None = None
+    measures: Callable[[Any, Episodes], dict[str, Array]] | None = None
+    training_measures: Callable[[Any], Measure] | None = None
+    view: Callable[[Any], View] | None = None
     draw: Draw | None = None
     words: TextSpec | None = None
 
@@ -119,6 +119,8 @@ class EnvSpec:
     @property
     def payoff_options(self) -> dict[str, Any]:
         """What `from_payoff` accepts beside the payoff and names of actions."""
+        if self.from_payoff is None:
+            return {}
         accepted = schema.parameters(self.from_payoff)
         left_out = "payoff", "action_names"
         return {name: x for name, x in accepted.items() if name not in left_out}

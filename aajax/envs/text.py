@@ -5,12 +5,14 @@ it answers as an action of the environment, and writes actions as answers.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from aajax.envs.base import Environment
 from aajax.types import PyTree
+
+E = TypeVar("E", bound=Environment)
 
 
 class Table(NamedTuple):
@@ -62,7 +64,7 @@ class Tally(NamedTuple):
     """
 
     total: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def mean(self, seats: np.ndarray | None = None) -> float | None:
         """Σ total / Σ count over the seats bool[M, N] (all if None); None over none."""
@@ -73,7 +75,7 @@ class Tally(NamedTuple):
         return total / count if count else None
 
 
-class TextGame(Protocol):
+class TextGame(Protocol[E]):
     """An array environment in words.
 
     Attributes:
@@ -88,12 +90,18 @@ class TextGame(Protocol):
     """
 
     name: str
-    env: Environment
+    env: E
     num_rounds: int
-    steps: tuple[bool, ...]
-    patterns: Mapping[str, str]
     invalid_rule: str
-    silent: np.ndarray
+
+    @property
+    def steps(self) -> tuple[bool, ...]: ...
+
+    @property
+    def patterns(self) -> Mapping[str, str]: ...
+
+    @property
+    def silent(self) -> np.ndarray: ...
 
     def ask(self, table: Table, seat: int) -> Ask:
         """What `seat` is told now."""

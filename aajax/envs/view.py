@@ -1,7 +1,7 @@
 """How environments look to people, and how people answer them."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -71,9 +71,16 @@ def named_actions_view(
     )
 
 
-def proposals_view(
-    env: Environment, describe: Callable[[Environment, PyTree], str]
-) -> View:
+class Proposals(Environment, Protocol):
+    """A game whose `read` names the parts of an observation."""
+
+    def read(self, observation: Any) -> Mapping[str, Any]: ...
+
+
+G = TypeVar("G", bound=Proposals)
+
+
+def proposals_view(env: G, describe: Callable[[G, Any], str]) -> View:
     """Of a game of proposals, whose `env.read` names the parts of an observation."""
     space = env.action_spaces[0]
 
@@ -111,7 +118,7 @@ def read_name(names: Sequence[str], answer: str) -> np.ndarray:
         found = [lower.index(start)]
     if not start or len(found) != 1:
         raise InputError(f"answer is {answer!r}: {either(names)} is needed")
-    return np.int32(found[0])
+    return np.asarray(found[0], np.int32)
 
 
 def read_numbers(space: ActionSpace, answer: str) -> np.ndarray:

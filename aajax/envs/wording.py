@@ -8,7 +8,7 @@ what to do, and a folder of files with the same names for whoever says it otherw
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 from aajax.errors import InputError
 
@@ -81,7 +81,7 @@ def joined(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def number(points: float) -> str:
+def number(points: SupportsFloat) -> str:
     """With one decimal at most."""
     return f"{round(float(points), 1) + 0.0:.1f}".removesuffix(".0")
 

@@ -87,9 +87,11 @@ def loqa(
     """
 
     def loss(params: PyTree, batch: LoqaBatch) -> tuple[Array, Metrics]:
-        evaluation = policy.evaluate(
+        evaluation = policy.read_again(
             params, batch.observation, batch.action, batch.last, batch.memory
         )
+        if evaluation.action_value is None:
+            raise InputError("policy is one without action values: they are needed")
         policy_loss = -jnp.mean(evaluation.log_prob * batch.advantage)
         other_log_prob = opponent_log_prob(
             evaluation.log_prob, batch, gamma, dice_lambda, temperature
@@ -127,15 +129,15 @@ def prepare(
             "needed"
         )
     num_agents = trajectory.action.shape[2]
-    seats = np.arange(num_agents) if seats is None else np.asarray(seats)
-    others = (seats[:, None] + np.arange(1, num_agents)) % num_agents  # [n, M]
+    own = np.arange(num_agents) if seats is None else np.asarray(seats)
+    others = (own[:, None] + np.arange(1, num_agents)) % num_agents  # [n, M]
     advantage, target = advantages.critic(gamma, 0.0)(trajectory)
     _, return_ = advantages.critic(gamma, 1.0)(trajectory)
     return LoqaBatch(
-        observation=trajectory.observation[:, :, seats],
-        action=trajectory.action[:, :, seats],
-        advantage=advantage[:, :, seats],
-        target=target[:, :, seats],
+        observation=trajectory.observation[:, :, own],
+        action=trajectory.action[:, :, own],
+        advantage=advantage[:, :, own],
+        target=target[:, :, own],
         other_action=trajectory.action[:, :, others],
         other_reward=trajectory.reward[:, :, others],
         other_return=return_[:, :, others],

@@ -1,6 +1,7 @@
 """Actor-critic networks, with separate torsos or a shared one."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -61,9 +62,9 @@ def actor_critic(
 
     def initial_memory(batch_shape: tuple[int, ...]) -> PyTree:
         return {
-            name: torsos[name].cell.initial_memory(batch_shape)
+            name: cell.initial_memory(batch_shape)
             for name in heads
-            if torsos[name].cell is not None
+            if (cell := torsos[name].cell) is not None
         }
 
     def step(params, observation, memory):
@@ -84,7 +85,7 @@ def actor_critic(
 
     def read(params, features, lead):
         outputs = {
-            name: head.apply(params[name]["head"], features[name])
+            name: _applied(head, params[name]["head"], features[name])
             for name, head in heads.items()
         }
         scores = outputs["actor"].reshape(*lead, num_scores)
@@ -141,30 +142,35 @@ def _as_rows(x: PyTree, num_axes: int) -> PyTree:
     return jax.tree.map(lambda y: y.reshape(-1, *y.shape[num_axes:]), x)
 
 
+def _applied(module: nn.Module, params: PyTree, *inputs: PyTree, **options) -> Any:
+    """What a module makes of inputs; nothing of it is mutable."""
+    return module.apply(params, *inputs, **options)
+
+
 def _features(
     torso: Torso, params: PyTree, observation: Array, carry: PyTree
 ) -> tuple[Array, PyTree]:
     """Features of observations [R, O], and the cell's next recurrent state."""
-    features = torso.encoder.apply(params["encoder"], observation)
+    features = _applied(torso.encoder, params["encoder"], observation)
     if torso.cell is not None:
-        carry, features = torso.cell.apply(
-            params["cell"], carry, features, method="step"
+        carry, features = _applied(
+            torso.cell, params["cell"], carry, features, method="step"
         )
-    return torso.readout.apply(params["readout"], features), carry
+    return _applied(torso.readout, params["readout"], features), carry
 
 
 def _all_features(
     torso: Torso, params: PyTree, observation: Array, last: Array, carry: PyTree
 ) -> Array:
     """Features of all steps at once, observations [T · R, O]; last is bool[T, R]."""
-    features = torso.encoder.apply(params["encoder"], observation)
+    features = _applied(torso.encoder, params["encoder"], observation)
     if torso.cell is not None:
         features = features.reshape(*last.shape, -1)
-        features = torso.cell.apply(
-            params["cell"], carry, features, last, method="unroll"
+        features = _applied(
+            torso.cell, params["cell"], carry, features, last, method="unroll"
         )
         features = features.reshape(last.size, -1)
-    return torso.readout.apply(params["readout"], features)
+    return _applied(torso.readout, params["readout"], features)
 
 
 def _init_branch(
@@ -180,5 +186,5 @@ def _init_branch(
             cell_key, carry, features, method="step"
         )
     features, readout = torso.readout.init_with_output(readout_key, features)
-    head = head.init(head_key, features)
-    return {"encoder": encoder, "cell": cell, "readout": readout, "head": head}
+    last = head.init(head_key, features)
+    return {"encoder": encoder, "cell": cell, "readout": readout, "head": last}

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,8 @@ def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> l
     rounds = []
     for t, reward in enumerate(rewards):
         steps = range(t * per_round, (t + 1) * per_round)
-        of_round = {"facts": match["facts"][t]} if match["facts"] else {"facts": {}}
+        facts = match["facts"][t] if match["facts"] else {}
+        of_round: dict[str, Any] = {"facts": facts}
         of_round["reward"] = _numbers(reward)
         for name in ("credit", "advantage"):
             rows = match.get(f"{name}s")

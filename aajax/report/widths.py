@@ -43,6 +43,7 @@ class WideTable:
     ) -> Iterator[Table | Text]:
         del console
         yield Text(self.title, "italic")
+        widths, keys, parts = [], [], []
         for lines in range(1, LINES + 1):
             widths = [self._width(i, lines) for i in range(len(self.rows[0]))]
             keys = self._keys(widths, options.max_width)

@@ -72,7 +72,7 @@ def cooperation_after(
     undisturbed = play_episodes(key, env, table, params, num_games, num_steps)
     length = undisturbed.inside.sum(0).astype(jnp.int32)
     asked = (length > 1).astype(jnp.float32)
-    step = game // num_agents % jnp.maximum(length - 1, 1)
+    step = jnp.asarray(game // num_agents) % jnp.maximum(length - 1, 1)
 
     def cooperates(episodes: Episodes) -> Array:
         """f32[T, B, N]."""
@@ -82,7 +82,7 @@ def cooperation_after(
         for seat in range(num_agents):
             own = (slice(None), slice(None), slice(seat, seat + 1))
             zeros = jnp.zeros_like(played.action[own])
-            log_prob = policy.evaluate(
+            log_prob = policy.read_again(
                 params[seat], played.observation[own], zeros, played.last, memory[seat]
             ).log_prob
             per_seat.append(jnp.exp(log_prob[..., 0]))

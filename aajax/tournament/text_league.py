@@ -77,7 +77,7 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
     rng = numpy_stream(seed, "league in words: worlds")
     seeds = rng.integers(0, 2**31, num_matches)
     pairs = []
-    for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
+    for number, both in enumerate(itertools.product(entrants, entrants)):
         seats = tuple(entrant.seat for entrant in both)
         first = number * num_matches
         matchups = tuple(

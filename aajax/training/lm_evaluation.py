@@ -1,6 +1,7 @@
 """What a trained adapter does with itself and with scripted players."""
 
 import dataclasses
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
     names = [name for name in names if name in ("always_cooperate", "always_defect")]
     adapters = Adapters(state.policy.weights, parts.scale)
     players = parts.line_up(adapters)
-    model = players[LEARNER]
+    model = cast(Any, players[LEARNER])  # a language model
     players[LEARNER] = dataclasses.replace(model, free_tries=0)
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}

@@ -76,13 +76,13 @@ class ApiPlayer:
         ]
         asked = [i for i, request in enumerate(requests) if request.kind is not None]
         # Before anything is paid for, and not in each of the threads.
-        for pattern in {requests[i].pattern for i in asked}:
+        for pattern in {requests[i].answers for i in asked}:
             matches(pattern, b"")
         chances = np.asarray(jax.random.key_data(keys)).tolist()
 
         def job(i: int) -> Callable[[threading.Event], Reply]:
             return lambda halt: self._answer(
-                told[i], requests[i].pattern, chances[i], halt
+                told[i], requests[i].answers, chances[i], halt
             )
 
         answers = _all_at_once([job(i) for i in asked], self.config.concurrency)
@@ -97,7 +97,7 @@ class ApiPlayer:
     def _answer(
         self, dialogue: Dialogue, pattern: str, chance: list, halt: threading.Event
     ) -> Reply:
-        messages = dialogue.messages
+        messages, text, attempt = dialogue.messages, "", 0
         for attempt in range(self.config.tries):
             place = Place(dialogue.row.match, dialogue.row.seat, dialogue.step, attempt)
             text = self._text(place, messages, chance, halt)

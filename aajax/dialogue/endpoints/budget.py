@@ -83,7 +83,7 @@ class Budget:
                 self._reserved -= most
                 self.tokens += paid.tokens
                 self._changed.notify_all()
-        if number is not None:
+        if number is not None and self._journal is not None:
             self._journal.end(number, paid.tokens)
 
     def _take(self, most: int, halt: threading.Event) -> None:

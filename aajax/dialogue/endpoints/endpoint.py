@@ -179,7 +179,7 @@ def _retry_after(header: str | None) -> float:
         seconds = float(header or 0)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp()
+            seconds = email.utils.parsedate_to_datetime(header or "").timestamp()
         except (ValueError, TypeError, OverflowError):
             return 0.0
         seconds = math.ceil(seconds - time.time())

@@ -10,7 +10,8 @@ import contextlib
 import ssl
 import threading
 import weakref
-from typing import NamedTuple
+from collections.abc import AsyncGenerator
+from typing import NamedTuple, cast
 
 import httpx
 
@@ -156,10 +157,15 @@ def _response(head: httpx.Response, parts: list[bytes], is_whole: bool) -> Respo
     return Response(head.status_code, retry_after, b"".join(parts), is_whole)
 
 
+def _chunks(head: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """What comes, as it comes; httpx promises less than the generator that it gives."""
+    return cast(AsyncGenerator[bytes, None], head.aiter_raw())
+
+
 async def _read(head: httpx.Response, parts: list[bytes]) -> bool:
     """Adds the body to the parts, up to a limit; whether that is all of it."""
     left = MOST_OF_ANSWER if head.is_success else MOST_OF_ERROR
-    async with contextlib.aclosing(head.aiter_raw()) as stream:
+    async with contextlib.aclosing(_chunks(head)) as stream:
         async for part in stream:
             parts.append(part[:left])
             if len(part) > left:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aajax.dialogue.play.matches import Match, Turn
-from aajax.types import Array
+from aajax.types import AnyArray
 
 _LEAST = 64  # tokens of a padded length
 
@@ -32,19 +32,19 @@ class SpeechBatch(NamedTuple):
       kl_scale: f32[S], by which that of the divergence from the base is.
     """
 
-    tokens: Array
-    positions: Array
-    places: Array
-    targets: Array
-    log_prob: Array
-    round: Array
-    state: Array
-    remaining: Array
-    credit: Array
-    decisions: Array
-    adapter_id: Array
-    entropy_scale: Array
-    kl_scale: Array
+    tokens: AnyArray
+    positions: AnyArray
+    places: AnyArray
+    targets: AnyArray
+    log_prob: AnyArray
+    round: AnyArray
+    state: AnyArray
+    remaining: AnyArray
+    credit: AnyArray
+    decisions: AnyArray
+    adapter_id: AnyArray
+    entropy_scale: AnyArray
+    kl_scale: AnyArray
 
 
 class Place(NamedTuple):
@@ -139,6 +139,7 @@ class _Row:
 
     def _add(self, turn: Turn, round_: int) -> None:
         said = turn.tokens
+        assert said is not None
         self.tokens += said.prompt
         if self.decisions[round_] < 0:
             self.decisions[round_] = len(self.tokens) - 1

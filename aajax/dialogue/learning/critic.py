@@ -44,9 +44,9 @@ class Critic(NamedTuple):
         given is consumed.
     """
 
-    init: callable
-    value: callable
-    update: callable
+    init: Callable[[PyTree], CriticState]
+    value: Callable[[CriticState, PyTree, SpeechBatch], Array]
+    update: Callable[[CriticState, PyTree, SpeechBatch, Array], tuple]
 
 
 def make_critic(

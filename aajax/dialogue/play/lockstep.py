@@ -16,7 +16,7 @@ from aajax.dialogue.players.base import Player, Reply, Request, Row
 from aajax.envs.text import Ask, Table, TextGame
 from aajax.errors import InputError
 from aajax.keys import stream
-from aajax.types import PRNGKey, PyTree
+from aajax.types import AnyArray, PRNGKey, PyTree
 
 
 class Seat(NamedTuple):
@@ -245,7 +245,7 @@ def _request(
 
 
 def _turn(game: TextGame, step: int, ask: Ask, reply: Reply | None) -> tuple:
-    if ask.kind is None:
+    if ask.kind is None or reply is None:
         return Turn(step, ask.text), game.silent
     parsed = game.parse(ask.kind, reply.text)
     turn = Turn(
@@ -285,5 +285,5 @@ def _match_keys(key: PRNGKey, numbers: np.ndarray, num_agents: int) -> PRNGKey:
 
 
 @jax.jit
-def _step_keys(keys: PRNGKey, step: np.ndarray) -> PRNGKey:
+def _step_keys(keys: PRNGKey, step: AnyArray) -> PRNGKey:
     return jax.vmap(jax.vmap(lambda key: stream(key, "answer at a step", step)))(keys)

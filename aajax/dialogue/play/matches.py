@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aajax.dialogue.players.base import Tokens
@@ -143,6 +143,6 @@ def _turn(record: dict) -> Turn:
     return Turn(tokens=tokens, **record)
 
 
-def _numbers(row: list[float | None]) -> list[float]:
+def _numbers(row: Sequence[float | None]) -> list[float]:
     """With NaN in the place of null."""
     return [math.nan if x is None else x for x in row]

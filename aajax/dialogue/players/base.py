@@ -45,6 +45,13 @@ class Request(NamedTuple):
     observation: np.ndarray
     is_action: bool = True
 
+    @property
+    def answers(self) -> str:
+        """The pattern, of a row that answers."""
+        if self.pattern is None:
+            raise ValueError("the row only listens")
+        return self.pattern
+
 
 class Tokens(NamedTuple):
     """An answer as a language model sampled it.

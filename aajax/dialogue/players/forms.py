@@ -142,7 +142,8 @@ def _shown(parts: Iterable[Part]) -> list[Part]:
             continue
         match part:
             case Repeat(Text(end), 0, 1) if shown and isinstance(shown[-1], Text):
-                part = Text(f"{shown.pop().text}({end})")
+                part = Text(f"{shown[-1].text}({end})")
+                shown.pop()
         shown.append(part)
     return shown
 
@@ -196,7 +197,8 @@ def _read_sequence(pattern: str, at: int) -> tuple[Part, int]:
         inner = part.parts if isinstance(part, Series) else (part,)
         for piece in inner:
             if isinstance(piece, Text) and parts and isinstance(parts[-1], Text):
-                piece = Text(parts.pop().text + piece.text)
+                piece = Text(parts[-1].text + piece.text)
+                parts.pop()
             parts.append(piece)
     return (parts[0] if len(parts) == 1 else Series(tuple(parts))), at
 

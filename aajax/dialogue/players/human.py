@@ -51,7 +51,7 @@ class HumanPlayer:
                 self._show(f"match {memory[i].match}, seat {memory[i].seat}", "bold")
             self._show(requests[i].text)
             if requests[i].kind is not None:
-                replies[i] = self._ask(requests[i].pattern)
+                replies[i] = self._ask(requests[i].answers)
         return memory, replies
 
     def _ask(self, pattern: str) -> Reply:

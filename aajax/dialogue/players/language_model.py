@@ -114,7 +114,7 @@ class LanguageModel:
             for before, request in zip(memory.pending, requests, strict=True)
         ]
         asked = np.array([request.kind is not None for request in requests])
-        if not largest(self.sampler.mesh, asked.any())[0]:
+        if not largest(self.sampler.mesh, int(asked.any()))[0]:
             return memory._replace(pending=tuple(told)), [None] * num_rows
         if batch > num_rows:
             keys = keys[np.minimum(np.arange(batch), num_rows - 1)]
@@ -129,7 +129,7 @@ class LanguageModel:
             memory.session, self.spoken_params, prompts, donate=True, **adapters
         )
         state = [
-            self.starts[request.pattern] if now else 0
+            self.starts[request.answers] if now else 0
             for request, now in zip(requests, asked, strict=True)
         ]
         session, sample, tries = self.sampler.generate_checked(
@@ -162,7 +162,9 @@ class LanguageModel:
                 () if now else texts for texts, now in zip(told, asked, strict=True)
             ),
             stopped=tuple(
-                before if reply is None else reply.tokens.ids[-1:] == [end]
+                before
+                if reply is None or reply.tokens is None
+                else reply.tokens.ids[-1:] == [end]
                 for reply, before in zip(replies, memory.stopped, strict=True)
             ),
         )
@@ -180,7 +182,7 @@ class LanguageModel:
     def _accepts(self, request: Request, ids: list[int]) -> bool:
         if not ids or ids[-1] not in self.template.tokens.stop_ids:
             return False
-        return matches(request.pattern, self._text(ids).encode())
+        return matches(request.answers, self._text(ids).encode())
 
 
 def load_language_model(

@@ -13,7 +13,7 @@ import numpy as np
 from aajax.dialogue.players.base import Reply, Request, Row
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ScriptedPlayer:
     game: TextGame
     params: PyTree
     initial_memory: Callable[[tuple[int, ...]], PyTree]
-    act: Callable[[PyTree, PRNGKey, Array, PyTree], tuple[Array, PyTree]]
+    act: Callable[[PyTree, PRNGKey, AnyArray, PyTree], tuple[Array, PyTree]]
 
     def start(self, rows: Sequence[Row]) -> PyTree:
         return self.initial_memory((len(rows),))

@@ -9,7 +9,7 @@ from aajax.errors import InputError
 
 
 def board(env: CoinGame, state: CoinState) -> str:
-    """One state of one game: agents A, B, ..., their coins a, b, ..., free cells ".".
+    """A state as text: agents A, B, ..., their coins a, b, ..., and "." for free cells.
 
     Raises:
       InputError: if there are more agents than letters.

@@ -1,4 +1,4 @@
-"""Pictures of a coin game: an animation, or moments of it side by side."""
+"""Figures of a coin game: a GIF animation, or a strip of moments side by side."""
 
 import io
 import math
@@ -27,7 +27,7 @@ RADIUS = 0.38  # of an agent alone on its cell
 
 
 class CoinRecord(NamedTuple):
-    """A game of N agents and K coins, as it was at F moments.
+    """A game of N agents and K coins, recorded at F moments.
 
     Attributes:
       height: H, rows of the torus.
@@ -49,7 +49,7 @@ class CoinRecord(NamedTuple):
 
 
 def coin_animation(game: CoinRecord, path: Path) -> None:
-    """Writes a GIF, one frame per moment; below the board, what all have earned so far.
+    """Writes a GIF, one frame per moment, with the players' returns so far below.
 
     Agents are discs with letters, and coins are rings in the colour of their owner.
     """
@@ -60,7 +60,7 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
     left = (page - wide) / 2
     frames = []
     for moment in range(last + 1):
-        figure = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=100)
+        figure, canvas = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=100)
         _draw_board(_panel(figure, left, below + MARGIN, wide, high), game, moment)
         top = below + high + MARGIN + LINE / 2
         _write(figure, page / 2, top, f"step {moment} of {last}", align="center")
@@ -70,8 +70,8 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
             _write(figure, MARGIN, y, label, colour)
             total = _total(earned[moment, seat])
             _write(figure, page - MARGIN, y, total, colour, align="right")
-        figure.canvas.draw()
-        pixels = np.array(figure.canvas.buffer_rgba())[..., :3]
+        canvas.draw()
+        pixels = np.array(canvas.buffer_rgba())[..., :3]
         frames.append(Image.fromarray(pixels))
     durations = [FRAME_MS] * last + [LAST_FRAME_MS]
     options = {"append_images": frames[1:], "duration": durations, "loop": 0}
@@ -83,7 +83,7 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
 def coin_strip(game: CoinRecord, path: Path) -> None:
     """Writes a PNG of up to 10 moments, evenly spread from the first to the last.
 
-    Drawn as in `coin_animation`; below each board is what all have earned by then.
+    Drawn as in `coin_animation`, with the players' returns so far below each board.
     """
     earned = np.cumsum(game.reward, axis=0, dtype=np.float64)
     last = len(game.position) - 1
@@ -94,7 +94,7 @@ def coin_strip(game: CoinRecord, path: Path) -> None:
     names = 2 * MARGIN + 0.085 * max(map(len, labels))
     below = LINE * len(labels) + MARGIN
     page = names + len(moments) * (wide + MARGIN)
-    figure = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=150)
+    figure, _ = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=150)
     for seat, label in enumerate(labels):
         _write(figure, MARGIN, below - LINE * (seat + 0.5), label, _colour(seat))
     for i, moment in enumerate(moments):
@@ -131,7 +131,7 @@ def _draw_board(axes: Axes, game: CoinRecord, moment: int) -> None:
 
 
 def _places(count: int) -> list[tuple[float, float, float]]:
-    """Where the things on a cell go, x and y from its corner, and their scale."""
+    """Positions (x, y) within a cell, and scales, of `count` things on it."""
     if count < 2:
         return [(0.5, 0.5, 1.0)] * count
     scale = 0.48 * math.sin(math.pi / count) / (2 * RADIUS)  # neighbours touch
@@ -145,8 +145,8 @@ def _places(count: int) -> list[tuple[float, float, float]]:
 def _draw_agent(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
     axes.add_patch(Circle((x, y), RADIUS * scale, color=_colour(seat), linewidth=0))
     size = _cell_points(axes) * 0.42 * scale
-    style = {"ha": "center", "va": "center_baseline", "fontweight": "bold"}
-    axes.text(x, y, _letter(seat), color="white", fontsize=size, **style)
+    text = axes.text(x, y, _letter(seat), color="white", fontsize=size)
+    text.set(ha="center", va="center_baseline", fontweight="bold")
 
 
 def _draw_coin(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
@@ -156,21 +156,22 @@ def _draw_coin(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
 
 
 def _cell_points(axes: Axes) -> float:
-    """The side of a cell in points, 1/72 of an inch."""
-    height = axes.get_position().height * axes.figure.get_figheight()
+    """Side of a cell in points (1/72 inch)."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    height = axes.get_position().height * figure.get_figheight()
     return 72 * height / abs(np.subtract(*axes.get_ylim()))
 
 
 def _board_size(game: CoinRecord, cell: float) -> tuple[float, float]:
-    """Width and height in inches, of cells of this size or what keeps it on a page."""
+    """Width and height of the board in inches; cells shrink to fit a page."""
     cell = min(cell, 9 * cell / max(game.height, game.width))
     return game.width * cell, game.height * cell
 
 
-def _sheet(width: float, height: float, dpi: int) -> Figure:
+def _sheet(width: float, height: float, dpi: int) -> tuple[Figure, FigureCanvasAgg]:
     figure = Figure((width, height), dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return figure, FigureCanvasAgg(figure)
 
 
 def _panel(figure: Figure, left: float, low: float, width: float, height: float):
@@ -181,7 +182,7 @@ def _panel(figure: Figure, left: float, low: float, width: float, height: float)
 def _write(
     figure: Figure, x: float, y: float, text: str, colour: str = INK, align="left"
 ) -> None:
-    """Text at a place in inches from the lower left corner."""
+    """Text at (x, y) inches from the lower left corner."""
     wide, high = figure.get_size_inches()
     style = {"ha": align, "va": "center", "fontsize": 9, "color": colour}
     figure.text(x / wide, y / high, text, **style)
@@ -196,7 +197,7 @@ def _letter(seat: int) -> str:
 
 
 def _shortened(name: str, length: int) -> str:
-    """The end of a name, which tells folders apart."""
+    """The last `length` characters of a name: folders differ at the end."""
     return name if len(name) <= length else "…" + name[1 - length :]
 
 
@@ -211,22 +212,22 @@ def draw(
     names: Sequence[str],
     reward: np.ndarray,
 ) -> None:
-    """One game as an animation (.gif) or a strip of moments (.png).
+    """Draws one game as an animation (.gif) or a strip of moments (.png).
 
     Args:
-      path: of the file.
-      env: that was played.
-      states: [1 + T], from the start.
-      names: of the players, seat by seat.
-      reward: f32[1 + T, N], earned before each state.
+      path: of the file to write.
+      env: the environment.
+      states: [1 + T], from reset on.
+      names: of the players, by seat.
+      reward: f32[1 + T, N], of the step that led to each state; zeros at reset.
     """
     game = CoinRecord(
         height=env.height,
         width=env.width,
         names=tuple(names),
-        position=states.position,
-        coin=states.coin,
-        owner=states.owner,
+        position=np.asarray(states.position),
+        coin=np.asarray(states.coin),
+        owner=np.asarray(states.owner),
         reward=reward,
     )
     made = {".gif": coin_animation, ".png": coin_strip}

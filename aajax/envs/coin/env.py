@@ -1,20 +1,20 @@
-"""The Coin Game: on a torus, every coin is sweet, and most are somebody else's.
+"""The Coin Game, a social dilemma on a grid.
 
-N agents move at once on a torus of H × W cells and may overlap. A coin belongs to one
-agent; all who step on it take it and earn `gain` each, and `loss` is added to its
-owner's reward, once, if anybody else was among them. The game has no end and is cut
-off after `num_steps` steps (discount 1). There are two sets of rules:
+N agents move simultaneously on a torus of H × W cells and may overlap. Each coin
+belongs to one agent. Every agent that steps on a coin takes it and earns `gain`; if any
+of them is not its owner, `loss` is added once to the owner's reward. The game does not
+terminate and is truncated after `num_steps` steps (discount 1). Two sets of rules:
 
 * `coins="one"`: one coin at a time; agents move left, right, up or down. A coin that
-  is taken comes back as the next agent's, on a cell without agents. These are the
+  is taken reappears as the next agent's, on a cell without agents. These are the
   rules of LOQA (https://arxiv.org/abs/2405.01035), for any N. The game is from Lerer
   and Peysakhovich (https://arxiv.org/abs/1707.01068).
 * `coins="each"`: a coin of each agent at a time; agents may also stay. A coin that is
-  taken comes back anywhere, even under an agent, who does not take it before stepping
-  or staying there. These are the rules of Pax (https://github.com/ucl-dark/pax).
+  taken reappears anywhere; an agent already there takes it only by staying on, or
+  returning to, that cell. These are the rules of Pax (https://github.com/ucl-dark/pax).
 
-Code here is written game by game on single numbers, in loops over the few agents and
-coins: compiled for many games it is then all elementwise, which a CPU does best.
+The code handles one game with scalars, in Python loops over the few agents and coins:
+under `vmap` over games it compiles to elementwise operations, which are fast on a CPU.
 """
 
 import functools
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.errors import InputError
@@ -37,7 +38,7 @@ MAX_CELLS = 2**12
 
 
 class CoinState(NamedTuple):
-    """Where everything lies, and the time. Cells are numbered row by row.
+    """State of the game. Cells are numbered row by row.
 
     Attributes:
       position: i32[N], the cell of each agent.
@@ -56,11 +57,11 @@ class CoinState(NamedTuple):
 
 
 class Pickups(NamedTuple):
-    """How many coins each seat took in each step.
+    """Numbers of coins that each seat took in each step.
 
     Attributes:
-      own: i32[T, ..., N], of its own.
-      other: i32[T, ..., N], of others.
+      own: i32[T, ..., N], coins of its own.
+      other: i32[T, ..., N], coins of others.
     """
 
     own: Array
@@ -69,7 +70,7 @@ class Pickups(NamedTuple):
 
 @environment
 class CoinGame:
-    """Build it with `coin_game`, which checks its arguments."""
+    """The Coin Game; build it with `coin_game`, which checks its arguments."""
 
     gain: Array  # f32[], for a coin taken; a leaf
     loss: Array  # f32[], added to the owner's reward if another took it; a leaf
@@ -106,7 +107,7 @@ class CoinGame:
         return True
 
     def reset(self, key: PRNGKey) -> tuple[CoinState, TimeStep]:
-        """Agents anywhere; one coin on a cell without agents, or all coins anywhere."""
+        """Agents on random cells; one coin on a free cell, or all on random cells."""
         agents, cells = self.num_agents, self.num_cells
         if self.coins == "one":
             # A word for the free cell too, which is one of at most `cells`.
@@ -129,7 +130,7 @@ class CoinGame:
     def step(
         self, key: PRNGKey, state: CoinState, action: Array
     ) -> tuple[CoinState, TimeStep]:
-        """Moves all, rewards them, and puts the coins that were taken elsewhere."""
+        """Moves all agents, gives rewards, and replaces the coins that were taken."""
         position = self._move(state.position, action)
         reward, taken, last_taken = self._take(position, state)
         coin, owner = self._put_back(key, position, state.owner)
@@ -170,7 +171,7 @@ class CoinGame:
     def _put_back(
         self, key: PRNGKey, position: Array, owner: Array
     ) -> tuple[Array, Array]:
-        """Where each coin would come back, and whose it would be, i32[K] each."""
+        """The cell and owner that each coin would get if it were taken, i32[K] each."""
         cells = self.num_cells
         if self.coins == "one":
             coin = free_cell(jax.random.bits(key), list(position), cells)
@@ -182,11 +183,11 @@ class CoinGame:
         return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def _observe(self, state: CoinState) -> Array:
-        """Planes of one-hot cells, f32[N, 2N · H · W], or N numbers more.
+        """One-hot planes f32[N, 2N · H · W], with "history" N entries more.
 
-        Seat i has planes of where the agents i, i + 1, ..., i − 1 are, and then of
-        where the coins of i, i + 1, ..., i − 1 are, each H × W row by row. With
-        "history" they are followed by `last_taken` of i, i + 1, ..., i − 1.
+        Seat i's planes hold the positions of agents i, i + 1, ..., i − 1, then those of
+        their coins, each H × W row by row. With "history" they are followed by
+        `last_taken` of agents i, i + 1, ..., i − 1.
         """
         agents, cells = self.num_agents, self.num_cells
         seat = np.arange(agents, dtype=np.int32)[:, None]
@@ -224,11 +225,11 @@ def coin_game(
       height: H, rows of the torus.
       width: W, columns of the torus.
       num_agents: N, at least 2.
-      num_steps: steps after which an episode is cut off.
-      coins: "one" or "each", the rules described above.
-      observation: "board", where everything is, or "history", with that also whose coin
-        each agent took last.
-      gain: reward for a coin taken, whosever it is.
+      num_steps: steps after which an episode is truncated.
+      coins: "one" or "each", the two sets of rules at the top of this module.
+      observation: "board", all positions, or "history", which adds whose coin each
+        agent took last.
+      gain: reward for taking any coin.
       loss: added to the owner's reward if somebody else took the coin.
 
     Raises:
@@ -254,11 +255,11 @@ def coin_game(
         if value not in accepted:
             known = ", ".join(accepted)
             raise InputError(f"{name} is {value!r}: one of {known} is needed")
-    leaves = {"gain": gain, "loss": loss}
-    for name, leaf in leaves.items():
-        leaves[name] = leaf = jnp.asarray(leaf, jnp.float32)
+    leaves = {}
+    for name, given in (("gain", gain), ("loss", loss)):
+        leaves[name] = leaf = jnp.asarray(given, jnp.float32)
         # Under vmap the numbers are not known; the caller's own are checked outside.
-        if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
+        if not isinstance(leaf, Tracer) and not np.all(np.isfinite(leaf)):
             raise InputError(f"{name} is {leaf}: a finite number is needed")
     return CoinGame(
         **leaves,
@@ -272,14 +273,14 @@ def coin_game(
 
 
 def random_numbers(key: PRNGKey, radices: Sequence[int]) -> list[Array]:
-    """Independent uniform numbers below the radices, from few random words of 32 bits.
+    """Independent uniform integers below each radix, from few random 32-bit words.
 
-    A word is read as a number of mixed radix, of at most 2^16 outcomes unless a radix
-    alone has more; none is likelier than another by more than one part in 2^16.
+    A word is split as a mixed-radix number with at most 2^16 outcomes, unless one radix
+    alone has more; probabilities are uniform to one part in 2^16.
 
     Returns:
-      i32[] each, but the last, u32[], is left unreduced: it is to be taken modulo its
-      radix, or modulo anything less.
+      i32[] for each radix but the last, whose u32[] is not reduced yet: the caller
+      takes it modulo the radix, or modulo any smaller number.
     """
     groups, outcomes = [[]], 1
     for radix in radices:
@@ -288,7 +289,7 @@ def random_numbers(key: PRNGKey, radices: Sequence[int]) -> list[Array]:
             groups.append([])
             outcomes = radix
         groups[-1].append(radix)
-    numbers = []
+    numbers, last = [], jnp.zeros((), jnp.uint32)
     words = jax.random.bits(key, (len(groups),))
     for word, group in zip(words, groups, strict=True):
         rest = word
@@ -299,11 +300,11 @@ def random_numbers(key: PRNGKey, radices: Sequence[int]) -> list[Array]:
 
 
 def free_cell(word: Array, position: Sequence[Array], num_cells: int) -> Array:
-    """A uniform one of the cells without agents, i32[].
+    """A uniformly random cell without agents, i32[].
 
-    The word u32[], modulo the number of free cells, ranks one of them. An occupied
-    cell comes before the free cell of rank r exactly if at most r free cells come
-    before it; so that free cell is r plus the number of occupied cells of this kind.
+    The word u32[] modulo the number of free cells gives the rank r of the free cell.
+    Its index is r plus the number of occupied cells before it, which are those with at
+    most r free cells before them.
     """
     first = [jnp.array(True)]  # whether an agent is the first on its cell
     for i, cell in enumerate(position[1:], start=1):
@@ -327,9 +328,9 @@ def free_cell(word: Array, position: Sequence[Array], num_cells: int) -> Array:
 
 
 def pickups(state: CoinState) -> Pickups:
-    """Who took whose coins, read off the states of games.
+    """Counts of coins taken, reconstructed from states.
 
-    A coin is taken by all who are, after a step, where it lay before.
+    A coin is taken by all agents that are, after a step, on its cell before the step.
 
     Args:
       state: [T + 1, ...], before each of T steps of an episode, and after the last.

@@ -1,4 +1,4 @@
-"""What is measured of the Coin Game."""
+"""Measures of the Coin Game."""
 
 import jax.numpy as jnp
 
@@ -7,7 +7,7 @@ from aajax.types import Array, Episodes
 
 
 def measures(env: CoinGame, episodes: Episodes) -> dict[str, Array]:
-    """Whose coins are taken."""
+    """Coins of one's own and of others that are taken."""
     own, other = (
         episodes.mean(x.astype(jnp.float32)).mean() for x in pickups(episodes.state)
     )

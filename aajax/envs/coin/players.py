@@ -1,8 +1,8 @@
-"""Scripted players of the Coin Game, who know nothing but what they see.
+"""Scripted players of the Coin Game, which act on their observations alone.
 
-A player ranks its moves and takes one of the best, each as likely as the others. Who
-plays is a number, the parameter of one policy, `scripted`, so that a league can stack
-and vmap players.
+A player scores its moves and takes one of the best, uniformly. All share one policy,
+`scripted`, whose parameter is the player's index, so that players can be stacked and
+vmapped over.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ MOVES = {
 
 
 class Sight(NamedTuple):
-    """What an observation shows, the observer's first.
+    """An observation decoded, the observer's own entries first.
 
     Attributes:
       agent: i32[..., N], the cell of each agent.
@@ -44,11 +44,11 @@ class Sight(NamedTuple):
 
 
 class Grudge(NamedTuple):
-    """What tit-for-tat remembers.
+    """Memory of tit-for-tat.
 
     Attributes:
-      coin: i32[..., N], as last seen; −1 before the first step.
-      robbed: bool[..., N − 1], whether what each co-player took last was the
+      coin: i32[..., N], the coins' cells one step ago; −1 before the first step.
+      robbed: bool[..., N − 1], whether the last coin that each co-player took was the
         observer's.
     """
 
@@ -57,15 +57,16 @@ class Grudge(NamedTuple):
 
 
 def scripted(env: CoinGame) -> Policy:
-    """Plays the player whose number, i32[], is `params`; see `scripted_params`.
+    """The policy of all scripted players: `params` is the player's index, i32[].
 
-    * always_cooperate goes for its own coin and flees the others'. With several coins
-      on the board it stays off the others' (unless its own lies there too), comes as
-      near to its own as it then can, and then as far from the others'.
-    * always_defect goes for the nearest coin.
-    * tit_for_tat is an always_cooperate that turns into an always_defect while what a
-      co-player took last was a coin of its own.
-    * random moves anywhere.
+    * always_cooperate approaches its own coin and moves away from the others'. With
+      several coins on the board it first avoids stepping on the others' (unless its own
+      lies there too), then minimises the distance to its own, then maximises that to
+      the others'.
+    * always_defect approaches the nearest coin.
+    * tit_for_tat plays always_defect while the last coin that some co-player took was
+      tit_for_tat's, else always_cooperate.
+    * random moves uniformly.
 
     Distances are steps on the torus. LOQA (https://arxiv.org/abs/2405.01035) has the
     first two for one coin, and POLA (https://arxiv.org/abs/2210.10125) the third.
@@ -100,7 +101,7 @@ def scripted(env: CoinGame) -> Policy:
 
 
 def scripted_params(name: str) -> Array:
-    """The parameters of a named player, i32[].
+    """The index of a named player, i32[], the parameter of `scripted`.
 
     Raises:
       InputError: if there is no such player.
@@ -117,7 +118,7 @@ def _look(env: CoinGame, observation: Array) -> Sight:
 
 
 def _judge(sight: Sight, memory: Grudge) -> Grudge:
-    """Takes note of the coins that co-players have just stepped on."""
+    """Updates the memory by the coins that co-players have just stepped on."""
     took = sight.agent[..., 1:, None] == memory.coin[..., None, :]
     robbed = jnp.where(took.any(-1), took[..., 0], memory.robbed)
     return Grudge(sight.coin, robbed)
@@ -126,7 +127,7 @@ def _judge(sight: Sight, memory: Grudge) -> Grudge:
 def _distances(env: CoinGame, sight: Sight) -> Array:
     """Steps to each coin after each move of the observer, i32[..., A, N].
 
-    What it says of a coin that is not there means nothing.
+    The entries of absent coins are arbitrary.
     """
 
     def around(steps, size):
@@ -145,13 +146,13 @@ def _distances(env: CoinGame, sight: Sight) -> Array:
 
 
 def _defecting(env: CoinGame, sight: Sight, distance: Array) -> Array:
-    """Minus the distance of the nearest coin, i32[..., A]."""
+    """Score of each move: minus the distance to the nearest coin, i32[..., A]."""
     there = (sight.coin >= 0)[..., None, :]
     return -jnp.where(there, distance, _farthest(env) + 1).min(-1)
 
 
 def _cooperating(env: CoinGame, sight: Sight, distance: Array) -> Array:
-    """Spares the others' coins, then nears its own, then leaves theirs; i32[..., A]."""
+    """Score of each move for always_cooperate (see `scripted`), i32[..., A]."""
     there = (sight.coin >= 0)[..., None, :]
     at_own = (there & (distance == 0))[..., 0]
     robs = (there & (distance == 0))[..., 1:].any(-1) & ~at_own

@@ -1,4 +1,4 @@
-"""What the game is and has, in one record."""
+"""The record of the game, for the registry."""
 
 from aajax.envs.coin.env import coin_game
 from aajax.envs.coin.measures import measures

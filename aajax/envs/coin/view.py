@@ -1,4 +1,4 @@
-"""How people see the Coin Game, and answer."""
+"""The Coin Game in the terminal, for people."""
 
 import string
 
@@ -10,7 +10,7 @@ from aajax.envs.view import View, named_actions_view, seat_colour
 
 
 def view(env: CoinGame) -> View:
-    """The board; each seat and its coins are a letter."""
+    """The board as text, with a letter for each seat and its coins."""
     letters = string.ascii_uppercase[: env.num_agents]
 
     def show(state: CoinState) -> str:

@@ -1,4 +1,4 @@
-"""The map of Commons Harvest, drawn as text."""
+"""The map of Commons Harvest as text."""
 
 import string
 
@@ -11,10 +11,11 @@ HEADINGS = "^>v<"
 
 
 def board(env: CommonsHarvest, state: HarvestState) -> str:
-    """One state of one game, two letters a cell.
+    """A state as text, two characters a cell.
 
-    Agents are A, B, ... and where they head; o an apple, "," a green site, "_" a bare
-    one, # a wall, * the beams of the last step, and free cells are ".".
+    Agents are A, B, ... followed by their heading (^>v<); o is an apple, "," a site
+    where one may grow back, "_" a depleted one, # a wall, * a beam of the last step,
+    and "." a free cell.
 
     Raises:
       InputError: if there are more agents than letters.

@@ -1,4 +1,4 @@
-"""Pictures of Commons Harvest: an animation, or moments of it one below the other."""
+"""Figures of Commons Harvest: a GIF animation, or several moments on one page."""
 
 import io
 import math
@@ -28,7 +28,7 @@ AGENTS = (  # by seat; the eighth has the first one's again
 
 
 class HarvestRecord(NamedTuple):
-    """A game of N agents and K apple sites, as it was at F moments.
+    """A game of N agents and K apple sites, recorded at F moments.
 
     Attributes:
       height: H, rows of the map.
@@ -37,7 +37,7 @@ class HarvestRecord(NamedTuple):
       wall: bool[H · W].
       site: i[K], cells of the apple sites, numbered row by row.
       apple, grass: bool[F, K], whether there is an apple, and whether one may grow.
-      position: i[F, N], the cells of the agents, −1 for who is out.
+      position: i[F, N], the cells of the agents, −1 for one that is out.
       heading: i[F, N], 0 north, 1 east, 2 south, 3 west.
       beam: i[F, M], cells lit by beams, or −1.
       reward: f[F, N], earned by the step that led to each moment; zeros at the first.
@@ -57,10 +57,10 @@ class HarvestRecord(NamedTuple):
 
 
 def harvest_animation(game: HarvestRecord, path: Path) -> None:
-    """Writes a GIF, one frame per moment; below the map, what all have earned so far.
+    """Writes a GIF, one frame per moment, with the players' returns so far below.
 
-    Agents are discs in the colours of their seats with a dark eye where they head,
-    apples are red, sites green where an apple may grow back, and beams yellow.
+    Agents are discs in the colours of their seats with a dark eye towards their
+    heading, apples are red, sites green where an apple may grow back, and beams yellow.
     """
     frames = [_page(game, moment) for moment in range(len(game.position))]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
@@ -116,7 +116,7 @@ def _page(game: HarvestRecord, moment: int) -> Image.Image:
 
 
 def _ground(game: HarvestRecord, moment: int) -> np.ndarray:
-    """All that does not move, u8[H · CELL, W · CELL, 3]."""
+    """The map without agents as RGB, u8[H · CELL, W · CELL, 3]."""
     cells = np.where(game.wall[:, None], WALL, FLOOR).astype(np.uint8)
     green = game.apple[moment] | game.grass[moment]
     cells[game.site] = np.where(green[:, None], GRASS, BARE)
@@ -126,7 +126,7 @@ def _ground(game: HarvestRecord, moment: int) -> np.ndarray:
     offset = np.arange(CELL) - (CELL - 1) / 2
     disc = offset[:, None] ** 2 + offset**2 <= (0.3 * CELL) ** 2
     live = game.site[game.apple[moment]]
-    tiles[live] = np.where(disc[..., None], np.uint8(APPLE), tiles[live])
+    tiles[live] = np.where(disc[..., None], np.asarray(APPLE, np.uint8), tiles[live])
     rows = tiles.reshape(game.height, game.width, CELL, CELL, 3).swapaxes(1, 2)
     return rows.reshape(game.height * CELL, game.width * CELL, 3)
 
@@ -151,14 +151,14 @@ def draw(
     names: Sequence[str],
     reward: np.ndarray,
 ) -> None:
-    """One game as an animation (.gif) or a strip of moments (.png).
+    """Draws one game as an animation (.gif) or a strip of moments (.png).
 
     Args:
-      path: of the file.
-      env: that was played.
-      states: [1 + T], from the start.
-      names: of the players, seat by seat.
-      reward: f32[1 + T, N], earned before each state.
+      path: of the file to write.
+      env: the environment.
+      states: [1 + T], from reset on.
+      names: of the players, by seat.
+      reward: f32[1 + T, N], of the step that led to each state; zeros at reset.
     """
     game = HarvestRecord(
         height=env.layout.height,
@@ -166,11 +166,11 @@ def draw(
         names=tuple(names),
         wall=env.layout.wall,
         site=env.layout.site,
-        apple=states.apple,
-        grass=states.grass,
-        position=states.position,
-        heading=states.heading,
-        beam=states.beam.reshape(len(states.beam), -1),
+        apple=np.asarray(states.apple),
+        grass=np.asarray(states.grass),
+        position=np.asarray(states.position),
+        heading=np.asarray(states.heading),
+        beam=np.asarray(states.beam).reshape(len(states.beam), -1),
         reward=reward,
     )
     made = {".gif": harvest_animation, ".png": harvest_strip}

@@ -1,16 +1,16 @@
-"""Commons Harvest: apples grow back only where others are left.
+"""Commons Harvest: Open, a common-pool resource dilemma on a grid.
 
-N agents walk on a map with patches of apples. An apple eaten earns 1; it may grow back
-as long as there are apples near it, the sooner the more there are, and a patch that is
-eaten up is gone for good. Agents may zap one another out of the game for a while. The
-rules are those of "Commons Harvest: Open" of Melting Pot
-(https://arxiv.org/abs/2211.13746), measured on its engine; what agents see are planes
-of the same window, and not its pictures, which `paint.paint` draws.
+N agents walk on a map with patches of apples. An apple eaten gives a reward of 1 and
+may grow back, with a probability that rises with the number of apples near it; a patch
+without apples stays empty. Agents may zap one another out of the game for some steps.
+The rules are those of "Commons Harvest: Open" of Melting Pot
+(https://arxiv.org/abs/2211.13746), measured on its engine. Observations are feature
+planes of the same window instead of RGB images; `paint.paint` draws images.
 
-One step, in this order: all move or turn, one after the other in random order, and eat
-what they step on; all beams are fired at once; who was out long enough comes back; and
-apples grow back, at once eaten by who stands there. The chance of an apple to grow back
-in a step goes by the apples around it two steps ago, once eaten: its `label`.
+A step consists of: moves and turns, agent by agent in random order, and eating; beams,
+all at once; agents whose time-out is over come back; apples grow back, and are eaten at
+once by an agent on the site. The probability that an apple grows back is set by the
+number of apples around it two steps earlier, recorded as its `label`.
 """
 
 import math
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, static
 from aajax.envs.harvest import observe, rules
@@ -34,17 +35,17 @@ FIRST_END, END_INTERVAL = 1099, 100
 
 
 class HarvestState(NamedTuple):
-    """All that there is; N agents, K apple sites. Cells are numbered row by row.
+    """State of the game: N agents, K apple sites. Cells are numbered row by row.
 
     Attributes:
       position: i32[N], the cell of each agent; −1 while it is out.
       heading: i32[N], 0 north, 1 east, 2 south, 3 west.
       apple: bool[K], whether there is an apple.
-      label: i32[K], apples around, at most 3, by which one may grow back next step; −1
-        if none can.
-      grass: bool[K], whether the site looks green rather than bare.
+      label: i32[K], number of apples around (3 if more), which sets the probability of
+        growing back next step; −1 if none can.
+      grass: bool[K], whether the site is shown as grass (an apple may grow) or bare.
       cooldown: i32[N], steps until an agent can zap.
-      out: i32[N], steps until an agent comes back; 0 in the game.
+      out: i32[N], steps until an agent comes back; 0 while it is in the game.
       beam: i32[N, 9], cells lit by the last step's beams; −1 for none.
       time: i32[], steps played.
     """
@@ -62,10 +63,10 @@ class HarvestState(NamedTuple):
 
 @environment
 class CommonsHarvest:
-    """Build it with `commons_harvest`, which checks its arguments.
+    """The environment; build it with `commons_harvest`, which checks its arguments.
 
-    All seats have the same rules and the same view, and are symmetric in that sense;
-    the first ones begin nearer to the apples, if the map has inside spawn points.
+    It counts as symmetric: all seats have the same rules and the same view. But if the
+    map has inside spawn points, the first seats start there, nearer to the apples.
     """
 
     probabilities: Array  # f32[4], to grow back beside 0, 1, 2, and 3 apples or more
@@ -96,7 +97,7 @@ class CommonsHarvest:
 
     @property
     def plane_shape(self) -> tuple[int, int, int]:
-        """C, H, W of the planes that an observation holds."""
+        """C, H, W: the shape of an observation before flattening."""
         return (len(observe.PLANES), *observe.window(self.view))
 
     @property
@@ -108,7 +109,7 @@ class CommonsHarvest:
         return True
 
     def reset(self, key: PRNGKey) -> tuple[HarvestState, TimeStep]:
-        """All apples there; agents on random spawn points, heading anywhere."""
+        """All apples present; agents on random spawn points with random headings."""
         agents, layout = self.num_agents, self.layout
         place, heading = jax.random.bits(key, (2, agents))
         seat, sites = np.arange(agents), layout.site.size
@@ -138,7 +139,7 @@ class CommonsHarvest:
     def step(
         self, key: PRNGKey, state: HarvestState, action: Array
     ) -> tuple[HarvestState, TimeStep]:
-        """Moves, zaps, comes back and grows, in this order."""
+        """Moves, beams, agents coming back, apples growing back; in this order."""
         agents, layout = self.num_agents, self.layout
         words = jax.random.bits(key, (3 * agents + layout.site.size + 1,))
         order, place, turn, grow, end = jnp.split(
@@ -184,7 +185,7 @@ class CommonsHarvest:
         )
 
     def observe(self, state: HarvestState) -> Array:
-        """Planes of each agent's window, f32[N, C · H · W]; `unflatten` shapes them."""
+        """Feature planes of each agent's window, flattened to f32[N, C · H · W]."""
         return observe.observe(
             self.layout,
             self.view,
@@ -197,17 +198,17 @@ class CommonsHarvest:
         )
 
     def unflatten(self, observation: Array) -> Array:
-        """Planes f32[..., C, H, W], named `observe.PLANES`, from flat ones."""
+        """An observation as planes f32[..., C, H, W], ordered as `observe.PLANES`."""
         return observation.reshape(*observation.shape[:-1], *self.plane_shape)
 
     def _ready(self, state: HarvestState) -> Array:
-        """1 for who can zap, less the longer it has yet to wait, 0 for who is out."""
+        """f32[N]: 1 if the agent can zap, less while it must wait, 0 if it is out."""
         wait = state.cooldown.astype(jnp.float32)
         wait /= jnp.maximum(self.cooldown, 1).astype(jnp.float32)
         return jnp.where(state.out == 0, jnp.maximum(1 - wait, 0), 0.0)
 
     def _ends(self, word: Array, time: Array) -> Array:
-        """Whether the game is over, by chance, after so many steps."""
+        """Whether the episode terminates at random after `time` steps, bool[]."""
         if self.end_probability is None:
             return jnp.zeros((), bool)
         late = time - FIRST_END
@@ -238,18 +239,18 @@ def commons_harvest(
     """Commons Harvest: Open.
 
     Args:
-      map: "open", Melting Pot's; "small"; "tiny"; or another, drawn as in
+      map: "open", Melting Pot's; "small"; "tiny"; or a map as text, as described in
         `harvest.layout`.
-      num_agents: N, at least 2; 7 on "open", 4 on "small" and 3 on "tiny" unless
-        given.
-      num_steps: steps after which an episode is cut off; unless given, 1000, or 5000
-        where it ends by chance.
-      probabilities: of an apple to grow back, f32[4], beside 0, 1, 2, and 3 or more.
-      apple_reward: for an apple eaten.
+      num_agents: N, at least 2; by default 7 on "open", 4 on "small" and 3 on "tiny".
+      num_steps: steps after which an episode is truncated; by default 1000, or 5000
+        with `end_probability`.
+      probabilities: f32[4], that an apple grows back in a step, with 0, 1, 2, and 3 or
+        more apples around.
+      apple_reward: reward for an apple eaten.
       cooldown: steps after a zap before there can be another.
-      time_out: steps that who is hit misses, at least 1.
-      end_probability: None, or the probability that an episode ends (discount 0) at
-        each of the steps 1099, 1199, ...; 0.15 in Melting Pot.
+      time_out: steps that a zapped agent is out of the game, at least 1.
+      end_probability: the probability that an episode terminates (discount 0) at each
+        of the steps 1099, 1199, ..., 0.15 in Melting Pot; None for no termination.
       view: cells seen (ahead, behind, to the left, to the right).
 
     Raises:
@@ -282,7 +283,7 @@ def commons_harvest(
         )
     if len(view) != 4 or any(n < 0 or n != int(n) for n in view):
         raise InputError(f"view is {view}: four whole numbers from 0 on are needed")
-    if not isinstance(apple_reward, jax.core.Tracer) and np.any(apple_reward == 0):
+    if not isinstance(apple_reward, Tracer) and np.any(apple_reward == 0):
         raise InputError(f"apple_reward is {apple_reward}: another number is needed")
     if end_probability is not None:
         end_probability = _leaf("end_probability", end_probability, high=1.0)
@@ -295,12 +296,12 @@ def commons_harvest(
         map=text,
         num_agents=num_agents,
         num_steps=num_steps,
-        view=tuple(view),
+        view=(view[0], view[1], view[2], view[3]),
     )
 
 
 def _heading(word: Array) -> Array:
-    """Anywhere, i32[...]."""
+    """Uniformly random headings, i32[...], of random words."""
     return (word >> 30).astype(jnp.int32)
 
 
@@ -315,7 +316,7 @@ def _leaf(
     leaf = jnp.asarray(leaf)
     fits = leaf.shape == shape
     # Under vmap the numbers are not known; the caller's own are checked outside.
-    if fits and not isinstance(leaf, jax.core.Tracer):
+    if fits and not isinstance(leaf, Tracer):
         known = np.asarray(leaf)
         fits = np.all(np.isfinite(known) & (known >= low) & (known <= high))
         fits = fits and not (whole and np.any(known != np.round(known)))

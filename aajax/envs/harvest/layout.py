@@ -1,4 +1,4 @@
-"""Maps of Commons Harvest, drawn as text, and what follows from them.
+"""Maps of Commons Harvest, given as text, and constants derived from them.
 
     #  wall            o  apple site, with an apple at reset
     .  floor           i  spawn point of the first seats
@@ -80,10 +80,9 @@ class Layout(NamedTuple):
       wall: bool[H · W].
       site: i32[K], the cell of each apple site, in rising order.
       site_of: i32[H · W], the number of the site on each cell; K where there is none.
-      neighbours: f32[K, K], 1 for two sites at most `REACH` apart, 0 for one and
-        itself.
-      inside: i32[I], cells where the first seats begin, in rising order.
-      outside: i32[O], cells where all others begin, and all come back.
+      neighbours: f32[K, K], 1 for two different sites at most `REACH` apart, else 0.
+      inside: i32[I], cells where the first seats start, in rising order.
+      outside: i32[O], cells where all other seats start, and all come back.
     """
 
     height: int
@@ -98,11 +97,11 @@ class Layout(NamedTuple):
 
 @functools.lru_cache
 def parse(text: str) -> Layout:
-    """The constants of a map drawn as above.
+    """The constants of a map in the format at the top of this module.
 
     Raises:
-      InputError: if the map is no rectangle of these letters enclosed by walls, or has
-        no apple site or no outside spawn point.
+      InputError: if the map is not a rectangle of these letters enclosed by walls, or
+        has no apple site or no outside spawn point.
     """
     rows = text.split()
     if not rows or len({len(row) for row in rows}) > 1:

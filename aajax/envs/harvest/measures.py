@@ -1,4 +1,4 @@
-"""What agents did to the apples and to one another, of played games."""
+"""Measures of Commons Harvest: apples, sustainability and zaps."""
 
 from collections.abc import Callable
 
@@ -17,19 +17,19 @@ def measures(
     time: Array,
     inside: Array | None = None,
 ) -> dict[str, Array]:
-    """Numbers of games [T, B, N, ...], each f32[].
+    """Measures of a trajectory [T, B, N, ...], each f32[].
 
-    * apples: eaten by an agent in these T steps, the mean over games and agents.
-    * sustainability: the mean step of the episode, from 1, at which an apple is eaten,
-      by Perolat et al. (https://arxiv.org/abs/1707.06600) but that apples count alike
-      whoever eats them; 0 if none is.
-    * zaps: beams that an agent fires in these T steps.
+    * apples: number eaten by an agent in these T steps, mean over games and agents.
+    * sustainability: the mean step of the episode, from 1, at which an apple is eaten;
+      0 if none is. As in Perolat et al. (https://arxiv.org/abs/1707.06600), but with
+      equal weight per apple instead of per agent.
+    * zaps: number of beams that an agent fires in these T steps.
 
     Args:
-      env: where apples are worth something.
+      env: the environment; its `apple_reward` must not be 0.
       trajectory: of all seats.
       time: i32[T, B], steps of the episode played before each step.
-      inside: bool[T, B], steps that count; None for all.
+      inside: bool[T, B], mask of steps that count; None for all.
     """
     inside = jnp.ones_like(trajectory.last) if inside is None else inside
     # A reward is nothing but apples, and an apple is worth something.
@@ -46,7 +46,7 @@ def measures(
 
 
 def shots(env: CommonsHarvest, observation: Array, action: Array) -> Array:
-    """Who fires a beam, bool[...]: who zaps and can.
+    """Whether an agent fires a beam, bool[...]: it zaps and is able to.
 
     Args:
       env: the environment.
@@ -58,7 +58,7 @@ def shots(env: CommonsHarvest, observation: Array, action: Array) -> Array:
 
 
 def of_episodes(env: CommonsHarvest, episodes: Episodes) -> dict[str, Array]:
-    """Of whole episodes: apples, when they are eaten, and zaps."""
+    """`measures` of complete episodes, for evaluation."""
     time = episodes.state.time[:-1]
     numbers = measures(env, episodes.trajectory, time, episodes.inside)
     names = {"apples": "apples per agent", "zaps": "zaps per agent"}
@@ -68,7 +68,7 @@ def of_episodes(env: CommonsHarvest, episodes: Episodes) -> dict[str, Array]:
 def while_training(
     env: CommonsHarvest,
 ) -> Callable[[Tables, Trajectory], dict[str, Array]]:
-    """The same of what is played between two updates."""
+    """`measures` of a rollout between two updates, for training metrics."""
 
     def measure(before: Tables, trajectory: Trajectory) -> dict[str, Array]:
         time = step_numbers(before.state.time, trajectory.last)

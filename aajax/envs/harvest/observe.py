@@ -1,9 +1,8 @@
-"""What each agent sees: planes of a window that turns with it.
+"""Observations: feature planes of an egocentric window, which turns with the agent.
 
-The map is painted once per step, as bits of each cell, with a margin as wide as the
-view; each agent then reads its window off at constant offsets from its own cell, and
-the bits become planes. A CPU spends most of a step here, and three things keep it
-short: to paint is to scatter, to look is to index, and planes are written one by one.
+Once per step the map is encoded as a bit set per cell, with a margin as wide as the
+view. Each agent's window is then gathered at constant offsets from its own cell, and
+the bits are expanded to planes. Most of a step's time on a CPU is spent here.
 """
 
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import numpy as np
 
 from aajax.envs.harvest.layout import Layout
 from aajax.envs.harvest.rules import OUT
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 PLANES = (
     "wall",
@@ -33,7 +32,7 @@ View = tuple[int, int, int, int]  # cells seen ahead, behind, to the left and ri
 
 
 def window(view: View) -> tuple[int, int]:
-    """Height and width of what is seen."""
+    """Height and width of the window."""
     ahead, behind, left, right = view
     return ahead + 1 + behind, left + 1 + right
 
@@ -50,8 +49,8 @@ def observe(
 ) -> Array:
     """Planes of each agent's window, f32[N, C · H · W] in the order of `PLANES`.
 
-    The first row is the farthest ahead, the first column the leftmost. Who is out sees
-    nothing, and so does who looks beyond the map.
+    The first row is the farthest ahead, the first column the leftmost. Planes are 0 for
+    cells beyond the map, and for an agent that is out.
 
     Args:
       layout: of K sites.
@@ -59,7 +58,7 @@ def observe(
       apple, grass: bool[K].
       position, heading: i32[N].
       beam: i32[M], lit cells or `OUT`.
-      ready: f32[N], 0 for who is out.
+      ready: f32[N], 1 if the agent can zap, less if it must wait, 0 if it is out.
     """
     base = pad(layout, view, layout.wall * WALL)
     # What an agent sees of its own cell is written behind the map.
@@ -94,12 +93,12 @@ def observe(
 
 
 def pad(layout: Layout, view: View, x: np.ndarray) -> np.ndarray:
-    """The map [H · W] with a margin of 0 as wide as the view, flat."""
+    """A map [H · W] with a margin of zeros as wide as the view, flat."""
     return np.pad(x.reshape(layout.height, layout.width), max(view)).reshape(-1)
 
 
-def padded(layout: Layout, view: View, cell: Array) -> Array:
-    """Numbers of cells in the map with its margin."""
+def padded(layout: Layout, view: View, cell: AnyArray) -> AnyArray:
+    """Indices of cells in the padded map."""
     row, column = cell // layout.width + max(view), cell % layout.width + max(view)
     return row * (layout.width + 2 * max(view)) + column
 
@@ -107,7 +106,7 @@ def padded(layout: Layout, view: View, cell: Array) -> Array:
 def look(
     layout: Layout, view: View, position: Array, heading: Array
 ) -> tuple[Array, np.ndarray]:
-    """Cells in the map with its margin that make up each agent's window.
+    """Indices in the padded map of the cells of each agent's window.
 
     Args:
       layout: of the map.
@@ -115,8 +114,7 @@ def look(
       position, heading: i32[N].
 
     Returns:
-      i32[N, H · W] of the window, row by row; and which is the agent's own,
-      bool[1, H · W].
+      i32[N, H · W], the window row by row; and bool[1, H · W], the agent's own cell.
     """
     ahead, behind, left, right = view
     forward, across = np.meshgrid(
@@ -128,14 +126,14 @@ def look(
     width = layout.width + 2 * max(view)
     steps = jnp.array([-width, 1, width, -1], jnp.int32)
     to_front, to_right = steps[heading][:, None], steps[(heading + 1) & 3][:, None]
-    own = padded(layout, view, position)[:, None]
+    own = jnp.asarray(padded(layout, view, position))[:, None]
     cells = own + forward * to_front + across * to_right
     return cells, (forward == 0) & (across == 0)
 
 
 def _faces(heading: Array) -> Array:
-    """For each of four headings of an observer, the quarter that an agent faces."""
-    bits = 0
+    """An agent's heading relative to each of the four headings of an observer."""
+    bits = jnp.zeros_like(heading)
     for observer in range(4):
         bits |= 1 << (FACES + 4 * observer + ((heading - observer) & 3))
     return bits

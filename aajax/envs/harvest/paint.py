@@ -1,7 +1,7 @@
-"""Pictures of what each agent sees, 8 × 8 pixels a cell.
+"""RGB images of what each agent sees, 8 × 8 pixels a cell.
 
-They show what Melting Pot's pictures show, in much the same colours, but the shapes
-are others: a network trained on one has not learnt the other.
+They show what Melting Pot's images show, in similar colours, but with other sprites: a
+network trained on one cannot be expected to work on the other.
 """
 
 import jax.numpy as jnp
@@ -33,10 +33,10 @@ TILES = list(GROUND)
 
 
 def paint(env: CommonsHarvest, state: HarvestState) -> Array:
-    """What each agent sees as a picture, u8[N, 8 H, 8 W, 3]; black for who is out.
+    """What each agent sees as RGB, u8[N, 8 H, 8 W, 3]; black for an agent that is out.
 
-    Ahead is up. The observer has a colour of its own and faces up; others have those
-    of their seats and face where they do. A beam hides what it lights.
+    Ahead is up. The observer has a colour of its own; others have those of their seats.
+    A beam covers what is on its cells.
     """
     planes = dict(
         zip(
@@ -63,7 +63,7 @@ def paint(env: CommonsHarvest, state: HarvestState) -> Array:
 
 
 def _beyond_planes(env: CommonsHarvest, state: HarvestState) -> tuple[Array, Array]:
-    """Which cells of each window are on the map, and who stands there; [N, H, W]."""
+    """Which cells of each window are on the map, and the agent on each; [N, H, W]."""
     layout, view = env.layout, env.view
     there = state.position != OUT
     position = jnp.where(there, state.position, 0)
@@ -93,7 +93,7 @@ def _tiles() -> np.ndarray:
 
 
 def _bodies() -> np.ndarray:
-    """Nobody, the observer, and everybody else facing ahead, right, back and left."""
+    """Sprites: none, the observer, each other agent facing ahead, right, back, left."""
     nobody = np.zeros((SIZE, SIZE, 3), np.uint8)
     own, *others = (
         _shape(BODY_SHAPE, {"o": colour, "e": EYES}) for colour in (SELF, *OTHERS)

@@ -1,9 +1,9 @@
-"""Scripted players of Commons Harvest, who know nothing but what they see.
+"""Scripted players of Commons Harvest, which act on their observations alone.
 
-Melting Pot's own background players are networks; "greedy" and "pacifist" stand in for
-its two kinds, which harvest without restraint, with and without zapping. Who plays is a
-number, the parameter of one policy, `scripted`, so that a league can stack and vmap
-players.
+Melting Pot's background players are trained networks of two kinds, which harvest
+without restraint, with and without zapping; "greedy" and "pacifist" stand in for them.
+All share one policy, `scripted`, whose parameter is the player's index, so that players
+can be stacked and vmapped over.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ WANDER = {rules.FORWARD: 0.6, rules.TURN_LEFT: 0.2, rules.TURN_RIGHT: 0.2}
 
 
 class Sight(NamedTuple):
-    """What there is in the window, cells as in `Window`.
+    """An observation decoded, cells in the order of `Window`.
 
     Attributes:
       wall, other, apple: bool[..., H · W].
@@ -52,13 +52,13 @@ class Sight(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The window's cells, row by row, as constants.
+    """Constants of the window's cells, row by row.
 
     Attributes:
-      distance: i32[4, H · W], steps from each cell after each walk.
+      distance: i32[4, H · W], steps to each cell after each of the four moves.
       near: f32[H · W, H · W], 1 for two cells whose apples make each other grow.
-      beam: cells of the columns of a beam, nearest first; None for one not seen.
-      beside: i32[4], the cell that each walk leads to.
+      beam: cells of each column of a beam, nearest first; None for one out of sight.
+      beside: i32[4], the cell that each move leads to.
     """
 
     distance: np.ndarray
@@ -68,18 +68,19 @@ class Window(NamedTuple):
 
 
 def scripted(env: CommonsHarvest) -> Policy:
-    """Plays the player whose number, i32[], is `params`; see `scripted_params`.
+    """The policy of all scripted players: `params` is the player's index, i32[].
 
-    * greedy zaps whom it can hit, and else walks to the nearest apple in sight.
-    * pacifist walks to the nearest apple, and never zaps.
-    * sustainable does so too, but only takes apples that have at least 3 others near
-      that could make them grow back, and steps on no other.
-    * random does anything.
+    * greedy zaps if a beam would hit somebody, else walks to the nearest apple in
+    sight. * pacifist walks to the nearest apple, and never zaps. * sustainable does so
+    too, but only takes apples with at least 3 others near enough
+      to make them grow back, and avoids stepping on any other.
+    * random acts uniformly.
 
-    With no such apple in sight they wander: forward as often as not, or else a turn.
+    With no such apple in sight they move at random: forward with probability 0.6, a
+    turn to either side with 0.2 each; only turns if the way is blocked.
 
     Raises:
-      InputError: if agents do not see the cells around them.
+      InputError: if the view does not include the cells around the agent.
     """
     if min(env.view) < 1:
         raise InputError(f"view is {env.view}: 1 or more on each side is needed")
@@ -105,7 +106,7 @@ def scripted(env: CommonsHarvest) -> Policy:
 
 
 def scripted_params(name: str) -> Array:
-    """The parameters of a named player, i32[].
+    """The index of a named player, i32[], the parameter of `scripted`.
 
     Raises:
       InputError: if there is no such player.
@@ -140,7 +141,7 @@ def _walk(cells: Window, wanted: Array, blocked: Array) -> Array:
 
 
 def _can_hit(cells: Window, sight: Sight) -> Array:
-    """Whether somebody is where a beam would reach, bool[...]."""
+    """Whether a beam would hit somebody, bool[...]."""
     hit = jnp.zeros(sight.ready.shape, bool)
     for column in cells.beam:
         reaches = jnp.ones(sight.ready.shape, bool)
@@ -151,7 +152,7 @@ def _can_hit(cells: Window, sight: Sight) -> Array:
 
 
 def _only(probabilities: dict[int, float]) -> Array:
-    """Logits of the actions named, −∞ for all others, f32[A]."""
+    """Logits of the given actions' probabilities, −∞ for all others, f32[A]."""
     logits = np.full(len(rules.ACTION_NAMES), -np.inf, np.float32)
     for action, probability in probabilities.items():
         logits[action] = np.log(probability)
@@ -164,7 +165,8 @@ def _window(env: CommonsHarvest) -> Window:
         np.arange(ahead, -behind - 1, -1), np.arange(-left, right + 1), indexing="ij"
     )
     up, across = up.reshape(-1), across.reshape(-1)
-    number = {cell: i for i, cell in enumerate(zip(across, up, strict=True))}
+    cells = zip(across.tolist(), up.tolist(), strict=True)
+    number = {cell: i for i, cell in enumerate(cells)}
     walks = np.array(list(WALKS.values()))
     distance = np.abs(across - walks[:, :1]) + np.abs(up - walks[:, 1:])
     squared = (across[:, None] - across) ** 2 + (up[:, None] - up) ** 2

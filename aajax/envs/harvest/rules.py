@@ -1,8 +1,8 @@
-"""Rules of Commons Harvest, one pure function each.
+"""Rules of Commons Harvest, one deterministic function each.
 
-Measured on Melting Pot's engine (https://arxiv.org/abs/2211.13746). Who is out of the
-game stands on cell `OUT`. Headings are 0 north, 1 east, 2 south, 3 west. Chance comes
-in as words u32[...], so that every rule is a function.
+Measured on Melting Pot's engine (https://arxiv.org/abs/2211.13746). Agents that are out
+of the game have position `OUT`. Headings are 0 north, 1 east, 2 south, 3 west.
+Randomness is an argument: uniform random words u32[...].
 """
 
 import jax
@@ -29,7 +29,7 @@ BEAM_CELLS = 9
 
 
 def turn(heading: Array, action: Array) -> Array:
-    """Headings after a turn, i32[N]; other actions do not turn."""
+    """Headings after the action, i32[N]; only turns change them."""
     quarters = jnp.where(action == TURN_LEFT, 3, jnp.where(action == TURN_RIGHT, 1, 0))
     return (heading + quarters) & 3
 
@@ -37,10 +37,10 @@ def turn(heading: Array, action: Array) -> Array:
 def move(
     layout: Layout, words: Array, position: Array, heading: Array, action: Array
 ) -> Array:
-    """Cells after all have moved, one after the other in the order of their words.
+    """Positions i32[N] after all moves, one after the other in the order of `words`.
 
-    A move onto a wall, or onto a cell that is taken at that moment, fails: two never
-    swap, and one follows another only if that other went first.
+    A move onto a wall or an occupied cell fails: two agents cannot swap, and one can
+    follow another only if that other moved first.
 
     Args:
       words: u32[N], uniform, for a uniformly random order.
@@ -69,17 +69,17 @@ def beams(
 ) -> tuple[Array, Array]:
     """What the beams of one step reach.
 
-    Each column of a beam ends on the first agent, whom it hits, or before the first
-    wall. All beams are of one moment: who is hit has fired too.
+    Each column of a beam ends on the first agent, which it hits, or before the first
+    wall. All beams are fired simultaneously: an agent that is hit still fires its own.
 
     Args:
       position, heading: i32[N], after moving.
       fires: bool[N].
 
     Returns:
-      cells: i32[N, 9], what each beam lights, `OUT` in place of what it does not; where
-        it hits somebody it lights nothing.
-      hit: bool[N], who is hit.
+      cells: i32[N, 9], the cells that each beam lights; `OUT` for those that it does
+        not, and for cells where it hits somebody.
+      hit: bool[N], which agents are hit.
     """
     offsets = np.array(
         [[_offset(layout, h, *cell) for column in BEAM for cell in column]
@@ -102,21 +102,21 @@ def beams(
 def settle(
     points: np.ndarray, num_cells: int, words: Array, position: Array, due: Array
 ) -> tuple[Array, Array]:
-    """Puts those who are due on uniformly random free points, as long as there are.
+    """Places agents on uniformly random free spawn points, as long as there are any.
 
     Args:
       points: i32[P], cells in rising order.
       num_cells: H · W.
       words: u32[N], uniform.
-      position: i32[N]; those who are due are `OUT`.
-      due: bool[N].
+      position: i32[N]; `OUT` for those that are due.
+      due: bool[N], which agents are to be placed.
 
     Returns:
-      Cells i32[N], and who was placed, bool[N].
+      Positions i32[N], and which agents were placed, bool[N].
     """
-    number = np.full(num_cells, -1, np.int32)
-    number[points] = np.arange(points.size)
-    number, points = jnp.asarray(number), jnp.asarray(points)
+    order = np.full(num_cells, -1, np.int32)
+    order[points] = np.arange(points.size)
+    number, cells = jnp.asarray(order), jnp.asarray(points)
     seat = jnp.arange(position.size)
 
     def body(_, carry):
@@ -126,7 +126,7 @@ def settle(
         free = points.size - jnp.sum((taken >= 0).astype(jnp.int32))
         word = jnp.sum(jnp.where(chosen, words, 0), dtype=jnp.uint32)
         rank = word % jnp.maximum(free, 1).astype(jnp.uint32)
-        point = points[_free_point(taken, rank.astype(jnp.int32))]
+        point = cells[_free_point(taken, rank.astype(jnp.int32))]
         position = jnp.where(chosen & (free > 0), point, position)
         return position, waiting & ~chosen
 
@@ -136,7 +136,7 @@ def settle(
 
 
 def crowding(layout: Layout, apple: Array) -> Array:
-    """How many apples there are around each site, 3 standing for more; i32[K]."""
+    """The number of apples around each site, clipped to 3; i32[K]."""
     number = jnp.asarray(layout.neighbours) @ apple.astype(jnp.float32)
     return jnp.minimum(number.astype(jnp.int32), 3)
 
@@ -146,7 +146,7 @@ def sprouts(words: Array, label: Array, probabilities: Array) -> Array:
 
     Args:
       words: u32[K], uniform.
-      label: i32[K], number of apples around, or `UNLABELLED`: none can grow there.
+      label: i32[K], number of apples around, or `UNLABELLED` if none can grow there.
       probabilities: f32[4], for 0, 1, 2, and 3 or more.
     """
     chance = jnp.zeros(label.shape)
@@ -166,7 +166,7 @@ def uniform(words: Array) -> Array:
 
 
 def _ranks(words: Array) -> Array:
-    """The place of each word in rising order, i32[N]; of equals, the first first."""
+    """The rank of each word in ascending order, i32[N]; ties by index."""
     seat = np.arange(words.size)
     before, after = words[None], words[:, None]
     earlier = (before < after) | ((before == after) & (seat < seat[:, None]))
@@ -174,10 +174,10 @@ def _ranks(words: Array) -> Array:
 
 
 def _free_point(taken: Array, rank: Array) -> Array:
-    """The number of the free point of a rank, i32[], given the taken ones or −1.
+    """The index of the free point of a rank, i32[], given the taken ones (−1 for none).
 
-    A taken point comes before it exactly if at most `rank` free points come before
-    the taken one.
+    It is `rank` plus the number of taken points before it, which are those with at most
+    `rank` free points before them.
     """
     there = taken >= 0
     before = jnp.sum(
@@ -187,7 +187,7 @@ def _free_point(taken: Array, rank: Array) -> Array:
 
 
 def _offset(layout: Layout, heading: int, right: int, ahead: int) -> int:
-    """From the shooter's cell to another, in numbers of cells."""
+    """Offset in the flat map from an agent's cell to one `right` and `ahead` of it."""
     down, across = [(-ahead, right), (right, ahead), (ahead, -right), (-right, -ahead)][
         heading
     ]

@@ -1,4 +1,4 @@
-"""What the game is and has, in one record."""
+"""The record of the game, for the registry."""
 
 from aajax.envs.harvest.env import commons_harvest
 from aajax.envs.harvest.measures import of_episodes, while_training

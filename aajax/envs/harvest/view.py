@@ -1,4 +1,4 @@
-"""How people see Commons Harvest, and answer."""
+"""Commons Harvest in the terminal, for people."""
 
 import string
 
@@ -18,7 +18,7 @@ STYLES = (  # of what agents do not move, as `board` draws it
 
 
 def view(env: CommonsHarvest) -> View:
-    """The map; each seat is a letter."""
+    """The map as text, with a letter for each seat."""
     letters = string.ascii_uppercase[: env.num_agents]
 
     def show(state: HarvestState) -> str:

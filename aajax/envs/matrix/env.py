@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, static
 from aajax.errors import InputError
@@ -157,7 +158,7 @@ def matrix_game(
         raise InputError(f"num_steps is {num_steps}: at least 1 is needed")
     if continuation is not None:
         continuation = jnp.asarray(continuation, jnp.float32)
-        if not isinstance(continuation, jax.core.Tracer) and not (
+        if not isinstance(continuation, Tracer) and not (
             np.all(continuation >= 0) and np.all(continuation <= 1)
         ):
             raise InputError(
@@ -175,7 +176,7 @@ def matrix_game(
     )
 
 
-def symmetric_game(own_payoff: Sequence, **options) -> IteratedMatrixGame:
+def symmetric_game(own_payoff: Array | Sequence, **options) -> IteratedMatrixGame:
     """A two-player game in which both seats earn own_payoff[own action][other's]."""
     rows = jnp.asarray(own_payoff, jnp.float32)
     return matrix_game(jnp.stack([rows, rows.T]), **options)
@@ -269,7 +270,7 @@ def public_goods(
 
 def _check_finite(name: str, x: Array) -> None:
     # Under vmap the numbers are not known; the caller's own are checked outside.
-    if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(x)):
+    if not isinstance(x, Tracer) and not np.all(np.isfinite(x)):
         raise InputError(
             f"{name} is {np.asarray(x).tolist()}: finite numbers are needed"
         )

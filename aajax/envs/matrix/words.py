@@ -42,7 +42,7 @@ _FILES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MatrixWords(TextGame):
+class MatrixWords(TextGame[IteratedMatrixGame]):
     """Build it with `matrix_words`, which checks its arguments."""
 
     name: str
@@ -50,10 +50,19 @@ class MatrixWords(TextGame):
     num_rounds: int
     wording: Wording
 
-    steps = (True,)
-    patterns = {"choice": "|".join(ANSWERS)}
     invalid_rule = f"it counts as {ANSWERS[1]}"
-    silent = np.zeros((), np.int32)
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        return (True,)
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        return {"choice": "|".join(ANSWERS)}
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros((), np.int32)
 
     def ask(self, table: Table, seat: int) -> Ask:
         payoff = np.asarray(self.env.payoff)
@@ -168,5 +177,7 @@ def matrix_words(
     return MatrixWords(name, env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
 
 
-def _cut(text: str) -> str:
+def _cut(text: str | None) -> str:
+    if text is None:
+        raise ValueError("everybody answers in every round")
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"

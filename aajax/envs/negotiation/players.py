@@ -39,6 +39,13 @@ class View(NamedTuple):
     forgiving: Array
     uniform: Array
 
+    @property
+    def known_preference(self) -> Array:
+        """The preference, to players that are not offered where it is hidden."""
+        if self.preference is None:
+            raise ValueError("the preference is hidden")
+        return self.preference
+
 
 class Grudge(NamedTuple):
     """What tit-for-tat remembers.
@@ -55,8 +62,9 @@ class Grudge(NamedTuple):
 
 def always_cooperate(view: View) -> tuple[Array, Array]:
     """Asks for the whole of what it values more; a fair coin decides where alike."""
-    alike = view.preference == 0
-    asks = jnp.where(alike, view.uniform < 0.5, view.preference > 0)
+    preference = view.known_preference
+    alike = preference == 0
+    asks = jnp.where(alike, view.uniform < 0.5, preference > 0)
     coins = _over_items(alike.astype(jnp.float32))
     return jnp.where(asks, view.whole, 0.0), -jnp.log(2.0) * coins
 
@@ -161,7 +169,8 @@ def scripted(env: NegotiationGame) -> Policy:
         preference = _preference(env, observation)
         if "tit_for_tat" in names:
             forgiving = _judge(memory, parts["other_proposal"])
-            memory = Grudge(jnp.where(preference > 0, whole, 0.0), forgiving)
+            wants = False if preference is None else preference > 0
+            memory = Grudge(jnp.where(wants, whole, 0.0), forgiving)
         # Items first: a CPU is slow to draw along a short last axis.
         uniform = jax.random.uniform(key, (NUM_ITEMS, *shape[:-1]))
         uniform = jnp.moveaxis(uniform, 0, -1)

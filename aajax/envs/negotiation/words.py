@@ -8,7 +8,9 @@ Source: Lewis et al. 2017, https://arxiv.org/abs/1706.05125, played over many ro
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import SupportsInt
 
 import numpy as np
 
@@ -73,7 +75,7 @@ _FILES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DealOrNoDealWords(TextGame):
+class DealOrNoDealWords(TextGame[NegotiationGame]):
     """Build it with `deal_or_no_deal`, which checks its arguments."""
 
     env: NegotiationGame
@@ -84,7 +86,10 @@ class DealOrNoDealWords(TextGame):
 
     name = "deal-or-no-deal"
     invalid_rule = "a message says nothing, a proposal asks for nothing"
-    silent = np.zeros(NUM_ITEMS, np.int32)
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros(NUM_ITEMS, np.int32)
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -238,5 +243,5 @@ def deal_or_no_deal(
     return DealOrNoDealWords(env, num_rounds, templates, num_messages, message_chars)
 
 
-def _whole(counts: np.ndarray) -> list[int]:
+def _whole(counts: Iterable[SupportsInt]) -> list[int]:
     return [int(count) for count in counts]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs import centred
 from aajax.envs.base import MultiDiscrete, environment, in_window, static
@@ -247,7 +248,7 @@ def positive(name: str, number: Array | float) -> Array:
     """As f32[]; raises InputError unless it is known to be finite and above 0."""
     number = jnp.asarray(number, jnp.float32)
     # Under vmap the number is not known; the caller's own are checked outside.
-    if not isinstance(number, jax.core.Tracer) and not np.all(
+    if not isinstance(number, Tracer) and not np.all(
         np.isfinite(number) & (np.asarray(number) > 0)
     ):
         raise InputError(f"{name} is {number}: a finite number > 0 is needed")

@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 
     vector: np.ndarray
     start: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
     below: np.ndarray
 
 

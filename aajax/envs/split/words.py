@@ -58,7 +58,7 @@ _VALUES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SplitWords(TextGame):
+class SplitWords(TextGame[Split]):
     """Build it with `split_words`, which checks its arguments."""
 
     env: Split
@@ -66,8 +66,11 @@ class SplitWords(TextGame):
     wording: Wording
 
     name = "split"
-    steps = (True,)
     invalid_rule = "it asks for nothing"
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        return (True,)
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -221,7 +224,7 @@ def _took(round_: Round, seat: int) -> str:
     """Whether the other asked for most of what `seat` valued more: "took" or "left"."""
     own, other = round_.values[[seat, 1 - seat]]
     asked = round_.proposals[1 - seat][own > other]
-    return took(asked.mean() if asked.size else 0)
+    return took(float(asked.mean()) if asked.size else 0)
 
 
 def took(asked: float) -> str:

@@ -17,12 +17,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs import centred
 from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
 from aajax.errors import InputError
-from aajax.types import Array, PRNGKey, TimeStep
+from aajax.types import AnyArray, Array, PRNGKey, TimeStep
 
 HANDS = ("rock", "paper", "scissors")  # each beats the one before
 SILENT = NEVER = -1
@@ -280,7 +281,7 @@ def trust_and_split(
         ("lower_value", lower_value, upper_value),
         ("alternating", alternating, 1.0),
     ]:
-        known = not any(isinstance(x, jax.core.Tracer) for x in (leaf, most))
+        known = not any(isinstance(x, Tracer) for x in (leaf, most))
         if known and not np.all((np.asarray(leaf) >= 0) & (leaf <= most)):
             raise InputError(f"{name} is {leaf}: a number from 0 to {most} is needed")
     return TrustAndSplit(
@@ -294,7 +295,7 @@ def trust_and_split(
     )
 
 
-def wins(hands: Array) -> Array:
+def wins(hands: AnyArray) -> AnyArray:
     """Whether each agent's hand beats the other's, bool[N], of hands i32[N]."""
     return (hands - hands[::-1]) % len(HANDS) == 1
 

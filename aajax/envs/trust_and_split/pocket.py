@@ -165,7 +165,7 @@ def _coins(
             "Keep nothing if they took yours or you win.": MOST * (not (took or won)),
         }
 
-    def kept(coins: int) -> str:
+    def kept(coins: object) -> str:
         return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
 
     free = Exchange(

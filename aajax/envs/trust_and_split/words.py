@@ -74,7 +74,7 @@ _PROPOSAL_PATTERN = f"{PROPOSAL_START} ?(?:10|[0-9]) ?{PROPOSAL_END}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrustAndSplitWords(TextGame):
+class TrustAndSplitWords(TextGame[TrustAndSplit]):
     """Build it with `trust_and_split_words`, which checks its arguments."""
 
     env: TrustAndSplit
@@ -85,7 +85,10 @@ class TrustAndSplitWords(TextGame):
 
     name = "trust-and-split"
     invalid_rule = "a message says nothing, a proposal asks for nothing"
-    silent = np.zeros((), np.int32)
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros((), np.int32)
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -145,7 +148,8 @@ class TrustAndSplitWords(TextGame):
         if kind == "message":
             action = hand_named(_inside(text)) if valid else NO_HAND
         else:
-            action = int(re.search(r"[0-9]+", text)[0]) if valid else 0
+            found = re.search(r"[0-9]+", text) if valid else None
+            action = int(found[0]) if found is not None else 0
         return Parsed(np.asarray(action, np.int32), valid)
 
     def say(self, kind: str, action: np.ndarray) -> str:

@@ -3,14 +3,15 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from aajax import records, schema
 from aajax.errors import InputError
-from aajax.lm.model.config import FAMILIES, MOST_LAYERS, ROPE_KINDS, DecoderConfig, Rope
+from aajax.lm.model.config import MOST_LAYERS, DecoderConfig, Family, Rope, RopeKind
 from aajax.schema import Count, Natural, Positive, Range, check
 
-KINDS = ("full_attention", "sliding_attention")
+Kind = Literal["full_attention", "sliding_attention"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The text part of a gemma3 folder leaves out what is as in transformers' config class.
 _GEMMA3_TEXT = {
@@ -34,8 +35,8 @@ _GEMMA3_TEXT = {
 class _RopeKeys:
     """Keys of rope_parameters, or of rope_scaling before them; None: left out."""
 
-    rope_type: Literal[ROPE_KINDS] | None = None
-    type: Literal[ROPE_KINDS] | None = None  # its older name
+    rope_type: RopeKind | None = None
+    type: RopeKind | None = None  # its older name
     rope_theta: Positive | None = None
     partial_rotary_factor: float | None = None
     factor: Positive | None = None
@@ -60,7 +61,7 @@ class _KindsOfRope:
 class _Keys:
     """Keys of config.json that are read; None: left out."""
 
-    model_type: Literal[FAMILIES]
+    model_type: Family
     vocab_size: Count
     hidden_size: Count
     intermediate_size: Count
@@ -83,7 +84,7 @@ class _Keys:
     sliding_window: Count | None = None
     sliding_window_pattern: Count | None = None
     max_window_layers: Natural | None = None
-    layer_types: tuple[Literal[KINDS], ...] | None = None
+    layer_types: tuple[Kind, ...] | None = None
     rope_theta: Positive | None = None
     rope_local_base_freq: Positive | None = None
     partial_rotary_factor: float | None = None
@@ -200,8 +201,12 @@ def _plain(config: DecoderConfig) -> DecoderConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _activation(keys: _Keys) -> str:
-    names = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+def _activation(keys: _Keys) -> Literal["silu", "gelu_tanh"]:
+    names: dict[str, Literal["silu", "gelu_tanh"]] = {
+        "silu": "silu",
+        "swish": "silu",
+        "gelu_pytorch_tanh": "gelu_tanh",
+    }
     name = keys.hidden_activation or keys.hidden_act or "silu"
     if name not in names:
         raise InputError(f"hidden_act is {name!r}: one of {', '.join(names)} is needed")
@@ -218,6 +223,7 @@ def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
         sliding = tuple(kind == "sliding_attention" for kind in keys.layer_types)
     elif keys.is_gemma:
         pattern = keys.sliding_window_pattern
+        assert pattern is not None  # `config_from_hf` has filled it in
         sliding = tuple(bool((layer + 1) % pattern) for layer in layers)
     else:
         first = 28 if keys.max_window_layers is None else keys.max_window_layers
@@ -298,6 +304,7 @@ def _read_gemma3(keys: _Keys) -> dict[str, Any]:
         raise InputError(
             "use_bidirectional_attention is True: only causal models are supported"
         )
+    assert keys.query_pre_attn_scalar is not None  # `config_from_hf` has filled it in
     biased = bool(keys.attention_bias)
     return {
         "qk_norm": True,

@@ -10,7 +10,7 @@ from aajax.errors import InputError
 from aajax.lm.checkpoints.hf_config import read_json
 from aajax.lm.checkpoints.hf_names import stored
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.lora import BLOCKS, LoraConfig
+from aajax.lm.model.lora import BLOCKS, LoraConfig, Target
 from aajax.schema import Count, Natural, Positive, check
 
 CONFIG = "adapter_config.json"
@@ -81,13 +81,13 @@ class Place(NamedTuple):
     """A linear layer with an adapter: its name, where it is, and the adapter's size."""
 
     name: str
-    target: str
+    target: Target
     layer: int
     rank: int
     alpha: float
 
 
-def modules(config: DecoderConfig, target: str) -> list[str]:
+def modules(config: DecoderConfig, target: Target) -> list[str]:
     """Names of a linear layer in all layers, such as model.layers.0.mlp.up_proj."""
     path = f"layers/{BLOCKS[target]}/{target}/kernel"
     return [name.removesuffix(".weight") for name in stored(config, path).names]

@@ -27,7 +27,7 @@ from aajax.lm.mesh.hosts import gathered, writer
 from aajax.lm.model import lora as low_rank
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
-from aajax.lm.model.lora import BLOCKS, LoraConfig
+from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.schema import within
 
 WEIGHTS = "adapter_model.safetensors"
@@ -119,7 +119,9 @@ def load_peft(
     power = 0.5 if options.use_rslora else 1.0
     # Scale times rank; without patterns exactly the alpha that is stored.
     alphas = [place.alpha * rank / place.rank**power for place in found]
-    targets = tuple(name for name in BLOCKS if name in {x.target for x in found})
+    targets: Targets = tuple(
+        name for name in BLOCKS if name in {x.target for x in found}
+    )
     lora = LoraConfig(rank, float(max(alphas)), targets)
     pairs = {}
     for name in targets:

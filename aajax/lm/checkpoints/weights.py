@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +108,8 @@ def load_params(
             if sharding is None:
                 # Not committed to the device, as any other array made without one.
                 return jnp.asarray(read((slice(None),) * leaf.ndim))
-            return jax.make_array_from_callback(leaf.shape, sharding, read)
+            fill = cast(Callable, read)
+            return jax.make_array_from_callback(leaf.shape, sharding, fill)
 
         trees = [] if shardings is None else [jax.tree.broadcast(shardings, like)]
         return jax.tree_util.tree_map_with_path(load, like, *trees)
@@ -154,6 +155,7 @@ def save_params(
         files = _write_parts(made, parts, max_shard_bytes, write)
 
         def publish():
+            assert made is not None  # by who writes
             (made / CONFIG).write_text(to_json(hf, indent=2) + "\n")
             (folder / CONFIG).unlink(missing_ok=True)
             several = folder.glob("model-*-of-*.safetensors")
@@ -437,7 +439,7 @@ def _write_parts(
             array = part.fetch()
             if folder is not None:
                 arrays[part.name] = array
-        write(functools.partial(_write_file, folder, file, arrays))
+        write(lambda file=file, arrays=arrays: _write_file(folder, file, arrays))
     if count == 1:
         return files
     pairs = zip(files, groups, strict=True)
@@ -447,11 +449,17 @@ def _write_parts(
         "metadata": {"total_size": size},
         "weight_map": dict(sorted(where.items())),
     }
-    write(lambda: (folder / INDEX).write_text(to_json(index, indent=2) + "\n"))
+
+    def write_index():
+        assert folder is not None  # who writes has one
+        (folder / INDEX).write_text(to_json(index, indent=2) + "\n")
+
+    write(write_index)
     return [*files, INDEX]
 
 
-def _write_file(folder: Path, file: str, arrays: dict[str, np.ndarray]) -> None:
+def _write_file(folder: Path | None, file: str, arrays: dict[str, np.ndarray]) -> None:
+    assert folder is not None  # who writes has one
     try:
         save_file(arrays, folder / file, metadata={"format": "pt"})
     except SafetensorError as error:

@@ -46,7 +46,7 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
         return power_of_two(batch)
     groups, count = math.prod(mesh.shape[name] for name in BATCH), len(processes(mesh))
     placed = NamedSharding(mesh, P(BATCH)).addressable_devices_indices_map((groups,))
-    own = len({rows.start or 0 for (rows,) in placed.values()})
+    own = len({at[0].start or 0 for at in placed.values() if at is not None})
     if own * count != groups:
         raise InputError(
             f"mesh is data x fsdp = {groups} over {count} processes: rows of their own "

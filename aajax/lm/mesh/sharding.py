@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -125,7 +126,7 @@ def mesh_shape(num_devices: int, data: int, fsdp: int, tensor: int) -> tuple[int
     Raises:
       InputError: if the product is not the number of devices.
     """
-    sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
+    sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
     for name, size in sizes.items():
         if size < 1 and size != -1:
             raise InputError(f"{name} is {size}: a positive number, or -1, is needed")
@@ -148,7 +149,7 @@ def make_mesh(
     data: int = 1,
     fsdp: int = 1,
     tensor: int = 1,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Mesh:
     """A mesh of `devices`, all of all processes if not given.
 
@@ -238,7 +239,7 @@ def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
         return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
 
     heads = P(None, BATCH, "tensor", None, None)
-    return Cache(*map(sharding, cache, (heads, heads, P(BATCH))))
+    return Cache._make(map(sharding, cache, (heads, heads, P(BATCH))))
 
 
 def shard(params: PyTree, mesh: Mesh) -> PyTree:
@@ -285,7 +286,7 @@ def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
 
 
 def _is_key(x: Array) -> bool:
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _place(x: Array, sharding: NamedSharding) -> Array:

@@ -1,15 +1,16 @@
 """The shape of a decoder."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
 from aajax.errors import InputError
 from aajax.schema import Count, Positive, Range, check
 
-FAMILIES = ("qwen2", "qwen3", "llama", "gemma3_text")
-ROPE_KINDS = ("default", "linear", "llama3")
+Family = Literal["qwen2", "qwen3", "llama", "gemma3_text"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+RopeKind = Literal["default", "linear", "llama3"]
 MOST_LAYERS = 100_000  # a hundred times those of the deepest published decoders
 
 
@@ -33,7 +34,7 @@ class Rope:
     """
 
     theta: Positive = 10_000.0
-    kind: Literal[ROPE_KINDS] = "default"
+    kind: RopeKind = "default"
     factor: Positive = 1.0
     low_frequency_factor: Positive = 1.0
     high_frequency_factor: Positive = 4.0
@@ -81,7 +82,7 @@ class DecoderConfig:
         included), with `local_rope` if that is given.
     """
 
-    family: Literal[FAMILIES]
+    family: Family
     vocab_size: Count
     hidden_size: Count
     intermediate_size: Count

@@ -1,7 +1,7 @@
 """The stack: one scanned layer for every family, with or without a cache."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import look_up, over_batch
 from aajax.lm.model.layers import MLP, Attention, Norm, Route
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
 
@@ -109,9 +109,9 @@ class Decoder(nn.Module):
         sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
         kept = (None, None) if cache is None else (cache.key, cache.value)
         if self.apart:
-            own = [kept] * config.num_layers
+            own: list[Any] = [kept] * config.num_layers
             if cache is not None:
-                own = list(zip(*kept, strict=True))
+                own = list(zip(cache.key, cache.value, strict=True))
             for i in range(config.num_layers):
                 layer = _Layer(*types, name=LAYER.format(i))
                 (x, *own[i]), _ = layer((x, *own[i]), None, sliding[i], *each)
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
                 layer,
                 variable_axes={"params": 0, "lora": 0},
                 split_rngs={"params": True},
-                in_axes=(0, 0, *[nn.broadcast] * 4),
+                in_axes=(0, 0, *[nn.broadcast] * 4),  # pyright: ignore[reportArgumentType]
                 length=config.num_layers,
             )(*types, name="layers")
             (x, *kept), _ = stack((x, *kept), index, sliding, *each)
@@ -157,7 +157,7 @@ class Decoder(nn.Module):
             at = jnp.arange(cache.size, dtype=jnp.int32)[None, None]
         query = positions[:, :, None]
         full = (at >= 0) & (at <= query)
-        if not any(self.config.sliding):
+        if self.config.window is None or not any(self.config.sliding):
             return full, full
         return full, full & (query - at < self.config.window)
 
@@ -165,11 +165,11 @@ class Decoder(nn.Module):
 def forward(
     config: DecoderConfig,
     params: PyTree,
-    tokens: Array,
-    positions: Array,
+    tokens: AnyArray,
+    positions: AnyArray,
     cache: Cache | None = None,
     adapters: Adapters | None = None,
-    adapter_id: Array | None = None,
+    adapter_id: AnyArray | None = None,
     *,
     dtype: jnp.dtype = jnp.float32,
     remat: bool = False,
@@ -204,7 +204,8 @@ def forward(
         variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
         route = Route(adapter_id, adapters.scale)
     module = Decoder(config, dtype, remat=remat, apart=apart)
-    return module.apply(variables, tokens, positions, cache, route)
+    found = module.apply(variables, tokens, positions, cache, route)
+    return cast(tuple[Array, Cache | None], found)
 
 
 def unstack_layers(

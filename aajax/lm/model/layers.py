@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import replicate
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 _INIT = nn.initializers.normal(0.02)
 
@@ -21,7 +21,7 @@ class Route(NamedTuple):
       scale: f32[n], what each adapter's update is multiplied by (alpha / rank).
     """
 
-    adapter_id: Array
+    adapter_id: AnyArray
     scale: Array
 
 

@@ -9,11 +9,12 @@ base hence keep steps that are smaller than bfloat16 resolves.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig
@@ -21,7 +22,8 @@ from aajax.lm.model.decoder import Adapters
 from aajax.schema import Count, Items, Positive, check
 from aajax.types import Array, PRNGKey, PyTree
 
-BLOCKS = {  # where in the tree of parameters a linear layer is
+Target = Literal["query", "key", "value", "output", "gate", "up", "down"]
+BLOCKS: dict[Target, str] = {  # where in the tree of parameters a linear layer is
     "query": "attention",
     "key": "attention",
     "value": "attention",
@@ -30,9 +32,7 @@ BLOCKS = {  # where in the tree of parameters a linear layer is
     "up": "mlp",
     "down": "mlp",
 }
-
-
-Targets = Annotated[tuple[Literal[tuple(BLOCKS)], ...], Items(1, distinct=True)]
+Targets = Annotated[tuple[Target, ...], Items(1, distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ def init_adapters(
     return Adapters(weights_of(pairs), scale)
 
 
-def pairs_of(adapters: Adapters) -> dict[str, dict[str, Array]]:
+def pairs_of(adapters: Adapters) -> dict[Target, dict[str, Array]]:
     """The a and b of each target, by its name."""
     weights = adapters.weights
     return {
@@ -161,7 +161,7 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
     types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
     if len(types) > 1:
         raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
-    like: dict[str, dict[str, Array]] = {}
+    like: Mapping[Target, dict[str, Array]] = {}
     for name in BLOCKS:
         found = [pairs[name] for pairs in each if name in pairs]
         if found:
@@ -285,5 +285,5 @@ def _same(shape: Sequence[int], other: Sequence[int], besides: int) -> bool:
 
 def _check_index(adapters: Adapters, index: int | Array) -> None:
     count = len(adapters.scale)
-    if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < count:
+    if not isinstance(index, Tracer) and not 0 <= int(index) < count:
         raise InputError(f"index is {index}: 0 to {count - 1} is needed")

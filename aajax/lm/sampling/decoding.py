@@ -5,7 +5,7 @@ the number of sequences, padding included.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,8 @@ class _Loop(NamedTuple):
 
 def num_programs() -> int:
     """How many programs reading and sampling have been compiled to so far."""
-    return read._cache_size() + decode._cache_size()
+    programs: tuple[Any, ...] = (read, decode)
+    return sum(program._cache_size() for program in programs)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnames="cache")
@@ -66,14 +67,15 @@ def read(
     valid = tokens >= 0
     place = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
     positions = jnp.where(valid, cache.length[:, None] + place, -1)
-    hidden, cache = forward(
+    hidden, after = forward(
         config, params, jnp.maximum(tokens, 0), positions, cache, adapters, adapter_id,
         dtype=dtype,
     )  # fmt: skip
+    assert after is not None
     count = valid.sum(1, dtype=jnp.int32)
     at = jnp.maximum(count - 1, 0)[:, None, None]
     newest = jnp.take_along_axis(hidden, at, 1)[:, 0]
-    return cache, jnp.where(count[:, None] > 0, newest, last)
+    return after, jnp.where(count[:, None] > 0, newest, last)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnames="cache")
@@ -136,7 +138,7 @@ def decode(
             jnp.where(done, 0, remaining),
         )
         columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
-        hidden, cache = forward(
+        hidden, after = forward(
             config, params, token[:, None],
             jnp.where(done, -1, loop.cache.length)[:, None],
             loop.cache, adapters, adapter_id, dtype=dtype,
@@ -145,8 +147,9 @@ def decode(
         if grammar is not None:
             state = jnp.where(done, state, next_state(grammar, state, token))
         stops = ~done & stop[rows, token]
+        assert after is not None
         return _Loop(
-            cache,
+            after,
             jnp.where(done[:, None], loop.last, hidden[:, 0]),
             state,
             done | stops | (remaining <= 1),

@@ -6,15 +6,15 @@ import numpy as np
 
 from aajax.errors import InputError
 from aajax.lm.model.cache import power_of_two
-from aajax.types import Array, PRNGKey
+from aajax.types import AnyArray, Array, PRNGKey
 
 
-def per_row(name: str, value: Array | float, dtype: type, batch: int) -> np.ndarray:
+def per_row(name: str, value: AnyArray | float, dtype: type, batch: int) -> np.ndarray:
     """`value`, one for all rows or one for each, as [B] and not shared."""
-    value = np.asarray(value)
-    if value.shape not in ((), (batch,)):
-        raise InputError(f"{name} has shape {value.shape}: () or ({batch},) is needed")
-    return np.array(np.broadcast_to(value, (batch,)), dtype)
+    given = np.asarray(value)
+    if given.shape not in ((), (batch,)):
+        raise InputError(f"{name} has shape {given.shape}: () or ({batch},) is needed")
+    return np.array(np.broadcast_to(given, (batch,)), dtype)
 
 
 def pad(x: np.ndarray, rows: int, fill: float) -> np.ndarray:
@@ -59,13 +59,13 @@ def block_width(number: int) -> int:
     return less if less >= max(16, number) else whole
 
 
-def stop_rows(stop: Array, batch: int, vocab: int) -> np.ndarray:
+def stop_rows(stop: AnyArray, batch: int, vocab: int) -> np.ndarray:
     """bool[1, V] or bool[B, V] of tokens that end all sequences, or each."""
-    stop = np.asarray(stop, bool)
-    if stop.shape == (vocab,):
-        return stop[None]
-    if stop.shape != (batch, vocab):
+    given = np.asarray(stop, bool)
+    if given.shape == (vocab,):
+        return given[None]
+    if given.shape != (batch, vocab):
         raise InputError(
-            f"stop has shape {stop.shape}: ({vocab},) or ({batch}, {vocab}) is needed"
+            f"stop has shape {given.shape}: ({vocab},) or ({batch}, {vocab}) is needed"
         )
-    return stop
+    return given

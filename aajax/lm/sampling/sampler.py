@@ -46,7 +46,7 @@ from aajax.lm.sampling.session import (
     take_back,
 )
 from aajax.lm.sampling.session_mesh import empty_session, run
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 __all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
 
@@ -131,7 +131,7 @@ class Sampler:
         params: PyTree,
         tokens: Sequence[Sequence[int]],
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
+        adapter_id: AnyArray | None = None,
         *,
         donate: bool = False,
     ) -> Session:
@@ -192,14 +192,14 @@ class Sampler:
         params: PyTree,
         key: PRNGKey,
         *,
-        temperature: Array | float = 1.0,
-        max_tokens: Array | int,
-        stop: Array,
+        temperature: AnyArray | float = 1.0,
+        max_tokens: AnyArray | int,
+        stop: AnyArray,
         grammar: Grammar | None = None,
-        state: Array | None = None,
+        state: AnyArray | None = None,
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
-        active: Array | None = None,
+        adapter_id: AnyArray | None = None,
+        active: AnyArray | None = None,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
         """Samples until every sequence has stopped or used its budget.
@@ -262,9 +262,9 @@ class Sampler:
             self._adapter_rows(batch, adapter_id, adapters),
         )  # fmt: skip
         record, stopped = own_rows(buffers)
-        tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
+        tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
-        sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
+        sample = Sample(tokens, count, log_prob, stopped[:batch], states, remaining)
         return Session(cache, last, batch), sample
 
     def generate_checked(
@@ -276,8 +276,8 @@ class Sampler:
         accepts: Callable[[int, list[int]], bool],
         num_tries: int,
         grammar: Grammar,
-        state: Array,
-        active: Array | None = None,
+        state: AnyArray,
+        active: AnyArray | None = None,
         donate: bool = False,
         **options,
     ) -> tuple[Session, Sample, np.ndarray]:
@@ -319,15 +319,16 @@ class Sampler:
             if free:
                 failed = [
                     not accepts(row, sample.tokens[row, : sample.length[row]].tolist())
-                    for row in np.flatnonzero(pending)
+                    for row in np.flatnonzero(pending).tolist()
                 ]
                 pending[pending] = failed
-            if not free or not largest(self.mesh, pending.any())[0]:
+            if not free or not largest(self.mesh, int(pending.any()))[0]:
                 break
             session = take_back(
                 session, self._rows(batch, pending, False),
                 self._rows(batch, before, 0), start.last,
             )  # fmt: skip
+        assert result is not None  # there is one try at least
         return session, result, tries
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
@@ -335,7 +336,7 @@ class Sampler:
         return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
 
     def _adapter_rows(
-        self, batch: int, adapter_id: Array | None, adapters: Adapters | None
+        self, batch: int, adapter_id: AnyArray | None, adapters: Adapters | None
     ) -> Array | None:
         """i32[P], or None without adapters."""
         if adapters is None:

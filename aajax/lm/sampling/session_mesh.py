@@ -37,7 +37,8 @@ def empty_session(
         )
     rows = padded_rows(mesh, batch) * len(processes(mesh))
     make = _empty if mesh is None else _empty_on_mesh
-    return Session(*make(config, rows, size, cache_dtype, dtype, mesh), batch)
+    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    return Session(cache, last, batch)
 
 
 def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:

@@ -88,7 +88,7 @@ class ChatTemplate:
         return self._encode(self._after_reply(self.ending, stopped))
 
     def _after_reply(self, frame: str, stopped: bool) -> str:
-        return frame.removeprefix(self.tokens.end_of_turn) if stopped else frame
+        return frame.removeprefix(self.tokens.end_of_turn or "") if stopped else frame
 
     def _turns(self, user_text: str | Sequence[str]) -> list[str]:
         """Texts with the separator in between, as arguments of `_encode`."""

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 import tokenizers
@@ -78,7 +78,8 @@ class Tokens:
         """
         text = text.encode(errors="replace").decode()
         ids = self.plain.encode(text, add_special_tokens=False).ids
-        forbidden = {*self.markers.values()} - {self.tokenizer.unk_token_id}
+        unknown = self.tokenizer.unk_token_id
+        forbidden = {number for number in self.markers.values() if number != unknown}
         if forbidden.isdisjoint(ids):
             return ids
         # The model's own vocabulary spells a marker, which single characters cannot.
@@ -164,10 +165,11 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
 
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
-    stops = _as_list(tokenizer.eos_token_id)
+    stops = _as_list(cast(int | None, tokenizer.eos_token_id))
     generation = _read(_GenerationKeys, folder / "generation_config.json")
     stops += _as_list(generation.eos_token_id)
-    stops += _as_list(markers.get(end_of_turn))
+    if end_of_turn is not None:
+        stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
     return Tokens(
         tokenizer=tokenizer,
@@ -176,7 +178,7 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
         pieces=_pieces(backend, added, folder),
         stop_ids=frozenset(stops),
         end_of_turn=end_of_turn,
-        pad_id=min(stops, default=0) if pad is None else pad,
+        pad_id=min(stops, default=0) if pad is None else cast(int, pad),
     )
 
 
@@ -254,7 +256,7 @@ def _pieces(
         )
     read = _read_byte_level if is_byte_level else _read_sentencepiece
     vocab = backend.get_vocab(with_added_tokens=True)
-    pieces = [None] * (max(vocab.values()) + 1)
+    pieces: list[bytes | None] = [None] * (max(vocab.values()) + 1)
     for token, i in vocab.items():
         if i not in added:
             pieces[i] = read(token)

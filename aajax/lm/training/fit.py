@@ -18,7 +18,7 @@ from aajax.lm.mesh.sharding import batch_shardings, param_shardings
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward
 from aajax.lm.training import scoring
-from aajax.types import Array, PyTree
+from aajax.types import AnyArray, Array, PyTree
 
 
 class Sums(NamedTuple):
@@ -52,11 +52,11 @@ class TokenBatch(NamedTuple):
       state: of [B, L, ...], for `allowed` of `scoring.score`.
     """
 
-    tokens: Array
-    positions: Array
-    targets: Array
-    weights: Array
-    adapter_id: Array | None = None
+    tokens: AnyArray
+    positions: AnyArray
+    targets: AnyArray
+    weights: AnyArray
+    adapter_id: AnyArray | None = None
     state: PyTree = None
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import logits
-from aajax.types import Array, PyTree
+from aajax.types import AnyArray, Array, PyTree
 
 
 class Scores(NamedTuple):
@@ -35,7 +35,7 @@ def score(
     config: DecoderConfig,
     params: PyTree,
     hidden: Array,
-    targets: Array,
+    targets: AnyArray,
     *,
     temperature: Array | float = 1.0,
     allowed: Callable[[PyTree], Array] | None = None,
@@ -81,7 +81,7 @@ def score(
     temperature = jnp.asarray(temperature, jnp.float32)
     temperature = jnp.broadcast_to(temperature, (batch,))[:, None, None]
 
-    def split(x: Array, fill: int) -> Array:
+    def split(x: AnyArray, fill: int) -> Array:
         """[B, L, ...] → [chunks, B, size, ...]."""
         widths = [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)
         x = jnp.pad(x, widths, constant_values=jnp.asarray(fill, x.dtype))
