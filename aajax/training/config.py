@@ -17,16 +17,17 @@ from aajax.schema import (
     NonNegative,
     Positive,
     Range,
+    Reference,
     Seed,
     Share,
     check,
 )
 from aajax.training.algorithms import find_algorithm
-from aajax.training.estimator import Baseline, Past
+from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
-PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
+PolicyKind = Literal["tabular", "mlp", "gru", "transformer"] | Reference
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -64,7 +65,7 @@ Sweep = dataclasses.make_dataclass(
         (name, _values(annotation), dataclasses.field(default=()))
         for name, annotation in {
             **schema.hints(Hyperparameters),
-            "past": Past,
+            "past": PastName,
             "baseline": Baseline,
         }.items()
     ],
@@ -133,7 +134,7 @@ class RunConfig:
     num_bins: Annotated[int, Range(2)] = 2  # values of each binned number
     explore: Literal["soft", "greedy"] = "soft"  # is ε in log π, or only in play
     algorithm: str = "advantage_alignment"  # how it learns; `aajax list` names them
-    past: Past = "discounted"  # how the alignment term sums up the past
+    past: PastName = "discounted"  # how the alignment term sums up the past
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
     num_epochs: Count = 4  # passes of ppo over a trajectory
     num_minibatches: Count = 4  # parts of a pass
@@ -218,7 +219,11 @@ class RunConfig:
     @staticmethod
     def located(record: dict) -> dict:
         """A record of a run in which files have absolute paths."""
-        return {**record, "game": references.absolute(record["game"])}
+        names = "game", "policy", "algorithm", "past"
+        found = {name: references.absolute(record[name]) for name in names}
+        swept = record["sweep"]["past"]
+        sweep = {**record["sweep"], "past": [references.absolute(x) for x in swept]}
+        return {**record, **found, "sweep": sweep}
 
     @classmethod
     def from_json(cls, record: Mapping) -> "RunConfig":
