@@ -47,7 +47,7 @@ def choices(config: "RunConfig") -> dict[str, tuple[str, ...]]:
 
 
 def find_past(name: str) -> alignment.Past:
-    """How the alignment term sums up the past: `(a_t f32[T], gamma) -> f32[T]`.
+    """How the alignment term sums up the past: of the kind of `ops.alignment.Past`.
 
     Args:
       name: of `PASTS`, `package.module:NAME` or `file.py:NAME`.
@@ -57,18 +57,21 @@ def find_past(name: str) -> alignment.Past:
     """
     if name in PASTS:
         return PASTS[name]
-    kind = "a function (a_t f32[T], gamma) -> f32[T]"
+    kind = "a function (a_t[T, ...], gamma, last_t[T]) -> [T, ...]"
     past = references.load(name, "past", kind)
-    a_t, gamma = jax.ShapeDtypeStruct((4,), jnp.float32), jnp.float32(0.9)
+    a_t, last_t = (
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape, dtype in (((4, 2), jnp.float32), ((4,), bool))
+    )
     try:
-        shape = jax.eval_shape(past, a_t, gamma).shape
+        shape = jax.eval_shape(past, a_t, jnp.float32(0.9), last_t).shape
     except Exception as error:  # of somebody else's code
         raise InputError(
             f"past is {name!r}: {kind} is needed ({references.reason(error)})"
         ) from error
     if shape != a_t.shape:
         raise InputError(
-            f"past is {name!r}: {kind} is needed, and of f32[4] it makes {shape}"
+            f"past is {name!r}: {kind} is needed, and of [4, 2] it makes {list(shape)}"
         )
     return past
 

@@ -111,7 +111,7 @@ def test_a_cell_remembers_within_episodes():
     memory = network.initial_memory((2, 1))
     scores, value = network.unroll(params, seen, last, memory)
     kernel = params["actor"]["params"]["Dense_0"]["kernel"]
-    since = jnp.cumsum(seen[:, 0, 0], 0) - seen[:3, 0, 0].sum(0)
+    since = jnp.cumsum(seen[:, 0, 0], 0) - seen[:3, 0, 0].sum(0)[None]
     expected = jnp.where(
         jnp.arange(6)[:, None] > 2, since, jnp.cumsum(seen[:, 0, 0], 0)
     )
@@ -144,9 +144,13 @@ def test_a_network_trains_with_action_values_and_memory():
 @pytest.mark.parametrize(
     ("option", "content", "line"),
     [
-        ("past", "X = 3", "a function (a_t f32[T], gamma) -> f32[T] called 'X' is ne"),
-        ("past", "def X(a): return a", "-> f32[T] is needed (TypeError: X() takes 1"),
-        ("past", "def X(a, g): return a.sum()", "and of f32[4] it makes ()"),
+        (
+            "past",
+            "X = 3",
+            "a function (a_t[T, ...], gamma, last_t[T]) -> [T, ...] called",
+        ),
+        ("past", "def X(a): return a", "-> [T, ...] is needed (TypeError: X() takes 1"),
+        ("past", "def X(a, g, l): return a.sum()", "and of [4, 2] it makes []"),
         ("policy", "X = 3", "a function num_outputs -> flax.linen.Module called 'X' "),
         ("policy", "def X(n): return n", "is needed, and it returns int"),
         ("policy", "def X(): return 3", "-> flax.linen.Module is needed (TypeError: "),

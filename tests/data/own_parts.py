@@ -9,9 +9,9 @@ from aajax.training.algorithms import Algorithm, descending
 from aajax.training.estimator import make_estimation
 
 
-def halved(a_t, gamma):
+def halved(a_t, gamma, last_t=None):
     """What a step earned counts half at the next, whatever γ is."""
-    return jnp.concatenate([jnp.zeros(1), 0.5 * a_t[:-1]])
+    return jnp.concatenate([jnp.zeros_like(a_t[:1]), 0.5 * a_t[:-1]])
 
 
 class Network(nn.Module):
