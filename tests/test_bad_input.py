@@ -86,7 +86,10 @@ ROWS = {
             "--game coin --options height=2.5",
             "options has height=2.5: a whole number is ",
         ),
-        ("--game coin --options coins=3", "coins is '3': one of one, each is needed"),
+        (
+            "--game coin --options coins=3",
+            "options has coins=3: one of one, each is n",
+        ),
         (
             "--game harvest --options view=1,2",
             "options has view=1,2: 4 values with commas",

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aajax import schema
 from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
 from aajax.api.runs import Run, SmallRun, load_small
@@ -18,6 +19,7 @@ from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.files import write_json
 from aajax.report.tables import setting_label
+from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
@@ -56,6 +58,8 @@ def league(
     Raises:
       InputError: for players that cannot meet.
     """
+    schema.check_value("num_games", Count, num_games)
+    schema.check_value("num_steps", Count | None, num_steps)
     runs, names = [], []
     for player in players:
         if isinstance(player, Run) or (Path(player) / "config.json").exists():

@@ -3,29 +3,29 @@
 import contextlib
 import dataclasses
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from aajax import files
 from aajax.api import text_players
-from aajax.api.progress import progress_bar
 from aajax.api.text_players import API, HUMAN
 from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.commands.arguments import parse
+from aajax.commands.league_progress import LeagueProgress
 from aajax.commands.progress import tell_path
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.records import read_object
-from aajax.report.tables import league_table
-from aajax.schema import Count, Natural, Positive, Seed
-from aajax.tournament.text_league import Pair, pairs_of, play_pairs, text_table
+from aajax.report.tables import league_table, with_interval
+from aajax.report.widths import WideTable
+from aajax.schema import Count, Items, Natural, Positive, Seed
+from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
 from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig
 
@@ -33,8 +33,8 @@ from aajax.training.lm_config import LmConfig
 HEADINGS = {
     "reward": "reward",
     "cooperation": "C",
-    "mutual_cooperation": "both",
-    "cooperation_after_start": "C|-",
+    "mutual_cooperation": "both C",
+    "cooperation_after_start": "first C",
     "cooperation_after_cc": "C|CC",
     "cooperation_after_cd": "C|CD",
     "cooperation_after_dc": "C|DC",
@@ -50,36 +50,74 @@ HEADINGS = {
     "answer_tokens": "tokens",
 }
 FAULTS = ("invalid_answers", "retried_answers")
+COOPERATION = (
+    "C: share of rounds in which the player cooperates; both C: in which both do; "
+    "first C: of first rounds; C|CD: of rounds after one in which it cooperated and "
+    "the other defected."
+)
+
+
+def _runs_or(value: str, about: str) -> object:
+    """Help for an option whose value is that of the runs, or `value` without a run."""
+    hint = f"(default: as in the runs; without a run: {value})"
+    return tyro.conf.arg(help=about, help_behavior_hint=hint)
+
+
+Players = Annotated[tuple[str, ...], tyro.conf.arg(metavar="PLAYER ...")]
+Pairs = Annotated[
+    tuple[str, ...], Items(1, distinct=True), tyro.conf.arg(metavar="A:B ...")
+]
+Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Plays all ordered pairs of players in a game of words.
+    """Plays all ordered pairs of players in a text game.
 
     A player is the folder of a run of `aajax train lm-...`, a PEFT folder of an
-    adapter, base (the model without one), a scripted player such as tit_for_tat or
-    greedy, api:URL#MODEL, or human. What is None here is as in the runs among them.
-    Stopped, the same command goes on where it was.
+    adapter, base (the model without an adapter), a scripted player such as tit_for_tat
+    or greedy, api:URL#MODEL, or human. A league that was stopped goes on when the same
+    command is given again.
     """
 
-    players: tyro.conf.Positional[tuple[str, ...]] = ()
-    game: str | None = None  # in words; needed where there is no run
-    options: tuple[str, ...] | None = None  # of the game: name=value name=value ...
-    prompts: str | None = None  # wording: full, short, or a folder
-    model: Path | None = None  # Hugging Face folder of the base
-    system: str | None = None  # what the system says in every dialogue
-    dtype: Literal["float32", "bfloat16"] | None = None
-    temperature: Positive | None = None  # of sampling
-    max_tokens: Count | None = None  # of an answer
-    max_cache: Count | None = None  # tokens of the longest dialogue
-    free_tries: Natural = 0  # answers without the grammar, before one under it
-    num_matches: Count = 64  # of each pair
-    shuffle_messages: bool = False  # each pair reads those of its other matches
-    seed: Seed = 0  # of environments, which all pairs share, and of answers
+    players: tyro.conf.Positional[Players] = ()  # who takes part
+    pairs: Pairs | None = None  # who meets whom, in either seat; None: all meet all
+    game: Annotated[
+        str | None, _runs_or("it is needed", "text game; `aajax list` names them")
+    ] = None
+    options: Annotated[
+        tuple[str, ...] | None, _runs_or("none", "options of the game: name=value ...")
+    ] = None
+    prompts: Annotated[
+        str | None, _runs_or("full", "wording: full, short, or a folder of templates")
+    ] = None
+    model: Annotated[
+        Path | None,
+        _runs_or("a pocket model", "Hugging Face folder of the language model"),
+    ] = None
+    system: Annotated[
+        str | None, _runs_or("none", "system prompt of every dialogue")
+    ] = None
+    dtype: Annotated[
+        Dtype | None, _runs_or("float32", "of the arithmetic and of frozen weights")
+    ] = None
+    temperature: Annotated[Positive | None, _runs_or("1.0", "sampling temperature")] = (
+        None
+    )
+    max_tokens: Annotated[Count | None, _runs_or("400", "most tokens of an answer")] = (
+        None
+    )
+    max_cache: Annotated[
+        Count | None, _runs_or("the model's own", "most tokens of a dialogue")
+    ] = None
+    free_tries: Natural = 0  # answers sampled without the grammar, before one with it
+    num_matches: Count = 64  # matches of each ordered pair
+    shuffle_messages: bool = False  # show messages of other matches of the same pair
+    seed: Seed = 0  # random seed of the environments and of sampling
     out: Path = Path("runs/league")  # folder of the league
-    data: Count = 1  # mesh axis that copies weights
-    fsdp: Count = 1  # mesh axis that splits weights and batch
-    tensor: Count = 1  # mesh axis that splits heads and hidden units
+    data: Count = 1  # devices that each hold a copy of the weights
+    fsdp: Count = 1  # devices that share weights and batch
+    tensor: Count = 1  # devices that share heads and hidden units
     api: Endpoints = Endpoints()
 
 
@@ -103,16 +141,18 @@ def play(options: Options, errors: Console) -> dict:
     config = _config(options)
     game, names = make_game(config), options.players
     entrants = text_players.entrants(names, game)
-    pairs = pairs_of(entrants, options.num_matches, options.seed)
+    only = _only(options, entrants)
+    pairs = pairs_of(entrants, options.num_matches, options.seed, only)
     shuffled = _shuffled(options, game)
     text_players.check_endpoints(names, options.api)
     model = None
     if not (options.out / "config.json").exists():
         # What cannot be read is refused before anything is written.
         model = text_players.language_model(names, config)
-    _open_folder(options, config)
+    _open_folder(options, config, only)
 
     journals = contextlib.ExitStack()
+    progress = LeagueProgress(errors, pairs, hidden=HUMAN in names)
 
     def open_journal(name: str) -> Journal:
         file = options.out / text_players.journal_file(name)
@@ -121,35 +161,57 @@ def play(options: Options, errors: Console) -> dict:
     def line_up():
         return text_players.line_up(names, config, game, open_journal, model)
 
-    played = play_pairs(game, line_up, pairs, options.seed, options.out, shuffled)
-    hidden = not errors.is_terminal or HUMAN in names
-    with journals, progress_bar(errors, "pairs", hidden) as progress:
-        task = progress.add_task("", total=len(pairs))
-        done = 0
-
-        def counted():
-            nonlocal done
-            progress.update(task, description=_versus(pairs[0]))
-            for pair, matches in played:
-                done += 1
-                coming = pairs[min(done, len(pairs) - 1)]
-                progress.update(task, completed=done, description=_versus(coming))
-                yield pair, matches
-
+    played = play_pairs(
+        *(game, line_up, pairs, options.seed, options.out, shuffled),
+        on_step=progress.on_step,
+    )
+    with journals, progress:
         try:
-            table = text_table(game, counted())
+            table = text_table(game, progress.counted(played))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"{done} of {len(pairs)} pairs are played; the same command goes on."
+                f"{progress.num_pairs} of {len(pairs)} pairs are played; the same "
+                "command goes on."
             ) from None
     return {**table, "seed": options.seed}
+
+
+def _only(options: Options, entrants: Sequence[Entrant]) -> list | None:
+    """Names of the pairs that are asked for, as the league has them; None for all.
+
+    Raises:
+      InputError: for what is no pair of players.
+    """
+    if options.pairs is None:
+        return None
+    labels = {entrant.name: entrant.name for entrant in entrants}
+    for name, entrant in zip(options.players, entrants, strict=True):
+        labels.setdefault(name, entrant.name)
+    found = []
+    for text in options.pairs:
+        # Names may have colons of their own.
+        halves = (
+            (labels.get(text[:i]), labels.get(text[i + 1 :]))
+            for i, sign in enumerate(text)
+            if sign == ":"
+        )
+        both = next((half for half in halves if None not in half), None)
+        if both is None:
+            names = ", ".join(entrant.name for entrant in entrants)
+            raise InputError(f"pairs has {text!r}: A:B is needed, two of {names}")
+        found.append(sorted(both))
+    return sorted(found)
 
 
 def report(table: dict, out: Path, console: Console) -> None:
     """Writes league.json and league.png; prints the tables."""
     files.write_json(out / "league.json", table)
     console.print(league_table(table))
-    console.print(behaviour_table(table))
+    console.print("", average_table(table))
+    behaviour = behaviour_table(table)
+    console.print("", behaviour)
+    if "C" in behaviour.values:
+        console.print(COOPERATION)
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.curves import league_figure
 
@@ -157,7 +219,16 @@ def report(table: dict, out: Path, console: Console) -> None:
     tell_path(console, f"everything is in {out}/")
 
 
-def behaviour_table(table: dict) -> Table:
+def average_table(table: dict) -> WideTable:
+    """What each player earns against all whom it met."""
+    title = f"Average reward per {table['per']} against all whom a player met"
+    rows = [
+        [each["player"], with_interval(*each["reward"])] for each in table["averages"]
+    ]
+    return WideTable(title, ["player"], ["reward"], rows)
+
+
+def behaviour_table(table: dict) -> WideTable:
     """One row per player and opponent: the player's measures in either seat.
 
     Without those that there are none of, and faults that nobody has.
@@ -168,19 +239,16 @@ def behaviour_table(table: dict) -> Table:
         for name, heading in HEADINGS.items()
         if any(_is_shown(name, measures) for measures in measured)
     }
-    result = Table(
-        title="The player in either seat, over matches",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for heading in ("player", "against"):
-        result.add_column(heading, overflow="fold")
-    for heading in shown.values():
-        result.add_column(heading, justify="right")
-    for face_off, measures in zip(table["face_offs"], measured, strict=True):
-        cells = [_cell(measures[name][0]) for name in shown]
-        result.add_row(face_off["player"], face_off["opponent"], *cells)
-    return result
+    rows = [
+        [
+            face_off["player"],
+            face_off["opponent"],
+            *(_cell(measures[name][0]) for name in shown),
+        ]
+        for face_off, measures in zip(table["face_offs"], measured, strict=True)
+    ]
+    title = "What each player does against each, in either seat, over matches"
+    return WideTable(title, ["player", "against"], list(shown.values()), rows)
 
 
 def _is_shown(name: str, measures: dict) -> bool:
@@ -243,7 +311,7 @@ def _shuffled(options: Options, game: TextGame) -> tuple[str, ...]:
     return ("message",)
 
 
-def _open_folder(options: Options, config: LmConfig) -> None:
+def _open_folder(options: Options, config: LmConfig, only: list | None) -> None:
     """Makes the folder, or checks that it holds this very league.
 
     Raises:
@@ -255,6 +323,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
         "num_matches": options.num_matches,
         "shuffle_messages": options.shuffle_messages,
         "seed": options.seed,
+        "pairs": only,
         **{
             name: value
             for name, value in config.to_json().items()
@@ -267,7 +336,7 @@ def _open_folder(options: Options, config: LmConfig) -> None:
     if path.exists():
         stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
-        there = {**asked, **stored}
+        there = {**asked, "pairs": None, **stored}
         for name in record.keys() | there.keys():
             if there.get(name) != record.get(name):
                 raise InputError(
@@ -300,7 +369,3 @@ def _check_new(out: Path) -> None:
             f"out is {str(out)!r}: it holds files that are no league of words; an "
             "empty or new folder is needed"
         )
-
-
-def _versus(pair: Pair) -> str:
-    return " - ".join(pair.names)

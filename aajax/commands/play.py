@@ -39,12 +39,14 @@ class Options:
     """
 
     game: tyro.conf.Positional[str]  # environment to play; `aajax list` names them
-    seat: tuple[str, ...] = ()  # who takes each seat, in order
-    options: Annotated[tuple[str, ...], Formerly("world")] = ()  # name=value ... of it
-    steps: Count | None = None  # of the game; as many as the run's, or 16, if not given
-    seed: Seed = 0  # of chance
-    pause: Seconds = 0.3  # seconds between the steps on a terminal
-    out: Path | None = None  # .gif, or .png of up to 10 moments; of coin and harvest
+    seat: tuple[str, ...] = ()  # player of each seat, in order
+    # options of the environment: name=value ...; those of a run come with it
+    options: Annotated[tuple[str, ...], Formerly("world")] = ()
+    steps: Count | None = None  # time steps; None: as in the run, or 16
+    seed: Seed = 0  # random seed of the game
+    pause: Seconds = 0.3  # seconds between two steps on a terminal
+    # .gif, or .png of up to 10 steps, to write (for games with a board)
+    out: Path | None = None
 
 
 class Step(NamedTuple):

@@ -33,25 +33,28 @@ _END = 0.01  # of the learning rate, at the last step
 
 @dataclasses.dataclass(frozen=True)
 class PocketConfig:
-    """What a pocket model is, and how it is trained.
+    """A small chat model that is trained on the spot, and its training.
 
     The default takes 300 steps to answer 99 in 100 requests of `envs.dialogues` in
     the right format, over half a dozen turns; in much longer dialogues it gets worse.
 
     Attributes:
-      family: whose checkpoint folder it imitates.
-      vocab_size: tokens of a learned vocabulary, markers included; 0 for bytes.
-      hidden_size, layers, heads: of the decoder.
-      text: a file to learn from, next token by next token; None for made-up dialogues,
-        of which only the answers count.
-      rules: a game, "split" or "trust-and-split", for made-up dialogues that also have
-        answers by rules about what it asks, so that an adapter finds values and hands
-        compared.
-      honesty: how often who is to say a hand, and by no rule, says its own; None: no
-        more often than another.
-      steps, batch, length: of the training; sequences a step, tokens a sequence.
-      learning_rate: of Adam, its highest.
-      seed: of weights and texts.
+      family: architecture and format of the checkpoint folder
+      vocab_size: vocabulary size of a tokenizer trained for it; 0: bytes
+      hidden_size: hidden units
+      layers: number of decoder layers
+      heads: attention heads of a layer
+      text: text file to train on; None: generated dialogues, whose answers alone are
+        in the loss
+      rules: game for which some generated dialogues are answered by rules, so that the
+        model can compare what the game is about: values, or hands
+      honesty: probability that a speaker that follows no rule says its own hand; None:
+        a random hand
+      steps: training steps
+      batch: sequences per step
+      length: tokens per sequence
+      learning_rate: peak learning rate of Adam
+      seed: random seed of weights and dialogues
     """
 
     family: Literal["qwen3", "llama"] = "qwen3"

@@ -1,4 +1,4 @@
-"""What describes an environment: its rules, and all that comes with them."""
+"""The record of an environment, as in gymnasium: constructor and optional parts."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from aajax.types import Array, Episodes, PyTree, Tables, Trajectory
 
 
 class Players(NamedTuple):
-    """Scripted players, which share a policy and differ in its parameters.
+    """Scripted players: one policy, whose parameters choose the player.
 
     Attributes:
-      policy: that all of them play.
-      names: who there is.
-      params: of a named one; raises InputError for a name that is not there.
+      policy: shared by all of them.
+      names: of the players.
+      params: `name -> params`; raises InputError for an unknown name.
     """
 
     policy: Policy
@@ -31,11 +31,11 @@ class Players(NamedTuple):
 
 
 class TextSpec(NamedTuple):
-    """What describes an environment in words.
+    """The text game of an environment.
 
     Attributes:
       name: on the command line.
-      about: one sentence.
+      about: one sentence that describes it.
       make: its constructor, whose keyword `wording` is "full", "short" or a folder of
         templates.
     """
@@ -59,30 +59,32 @@ _OPTIONAL = (
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """An environment by name.
+    """The record of an environment: its name, constructor and optional parts.
 
-    What is None is not offered: without `players` there are no scripted opponents,
-    without `measures` reward alone is measured, without `view` observations are shown
-    as they are, without `draw` there are no figures of games, and without `words` no
-    language model plays.
+    Parts that are None are not offered: without `players` there are no scripted
+    opponents, without `measures` only rewards are reported, without `view` observations
+    are printed as numbers, without `draw` there are no figures of games, and without
+    `words` language models cannot play.
 
     Attributes:
       name: on the command line, without a colon.
-      about: one sentence.
-      make: the constructor; its arguments are the options, `num_steps` among them,
-        after which an episode is cut off. A value on the command line is read by the
-        option's annotation or, without one, by the type of its default.
-      from_payoff: of iterated matrix games, the constructor that takes `payoff` first.
-      planes: env → C, H, W of the planes that an observation f32[C · H · W] holds, for
-        convolutions; None where it holds none.
-      players: env → the scripted players.
-      opponents: those of them that trained runs are evaluated against; all, if None.
-      measures: (env, episodes) → numbers by name, f32[], of policies that are
-        evaluated, beside their reward.
-      training_measures: env → what is measured of play while training, beside reward.
-      view: env → how people see it and answer.
+      about: one sentence that describes the environment.
+      make: the constructor; its keyword arguments are the environment's options,
+        `num_steps` among them, after which an episode is truncated. A value on the
+        command line is parsed by the option's annotation or, without one, by the type
+        of its default.
+      from_payoff: for iterated matrix games, a constructor whose first argument is the
+        payoff tensor.
+      planes: `env -> (C, H, W)`, the shape of the image in an observation
+        f32[C · H · W], for convolutions.
+      players: `env -> Players`, the scripted players.
+      opponents: names of those that trained runs are evaluated against; None for all.
+      measures: `(env, episodes) -> {name: f32[]}`, reported beside rewards when
+        policies are evaluated.
+      training_measures: `env -> Measure`, reported beside rewards while training.
+      view: `env -> View`, how people see the game and enter actions in a terminal.
       draw: writes a figure of one game.
-      words: the game in text.
+      words: the text game, for language models.
     """
 
     name: str
@@ -112,13 +114,13 @@ class EnvSpec:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the constructor accepts, name → annotation."""
+        """The constructor's options, name → annotation."""
         own = schema.parameters(self.make)
         return own if self.from_payoff is None else {**own, **self.payoff_options}
 
     @property
     def payoff_options(self) -> dict[str, Any]:
-        """What `from_payoff` accepts beside the payoff and names of actions."""
+        """Options of `from_payoff` other than `payoff` and `action_names`."""
         if self.from_payoff is None:
             return {}
         accepted = schema.parameters(self.from_payoff)
@@ -126,11 +128,11 @@ class EnvSpec:
         return {name: x for name, x in accepted.items() if name not in left_out}
 
     def build(self, **options: Any) -> Environment:
-        """The environment with options.
+        """Constructs the environment.
 
         Raises:
-          InputError: if it has no such option, one that it needs is not given, or an
-            option is not what it needs to be.
+          InputError: for an unknown option, a required one that is missing, or a value
+            that is not accepted.
         """
         for option in options:
             if option not in self.options:

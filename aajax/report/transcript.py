@@ -53,8 +53,8 @@ def page(
     index, blocks = [], []
     for place, match in enumerate(matches):
         try:
-            index.append(_summary(match))
-            rounds = _rounds(match, token_bytes, markers or {})
+            index.append(summary_of(match))
+            rounds = rounds_of(match, token_bytes, markers or {})
         except InputError:
             raise
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
@@ -79,7 +79,7 @@ def page(
     return re.sub("<!--([A-Z]+)-->", lambda found: parts[found[1]], frame)
 
 
-def _summary(match: Mapping) -> dict:
+def summary_of(match: Mapping) -> dict:
     """What the list shows of a match."""
     answers = [turn for seat in match["turns"] for turn in seat if turn["tries"] > 0]
     num_seats = len(match["players"])
@@ -90,7 +90,8 @@ def _summary(match: Mapping) -> dict:
         "number": match["number"],
         "iteration": match.get("iteration"),
         "group": match["group"],
-        "seed": match["env_seed"],
+        # World seeds are what earlier versions called them.
+        "seed": match["env_seed" if "env_seed" in match else "world_seed"],
         "players": match["players"],
         "adapters": match["adapters"],
         "trained": match["trained"],
@@ -101,7 +102,7 @@ def _summary(match: Mapping) -> dict:
     }
 
 
-def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> list:
+def rounds_of(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> list:
     """[T] of what was dealt, said and earned."""
     turns, rewards = match["turns"], _rewards(match)
     num_steps = len(turns[0])

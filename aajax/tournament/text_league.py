@@ -5,6 +5,7 @@ matches.jsonl.gz     those of all pairs
 """
 
 import dataclasses
+import functools
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,7 +56,12 @@ class Pair(NamedTuple):
         return tuple(entrant.name for entrant in self.entrants)
 
 
-def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[Pair]:
+def pairs_of(
+    entrants: Sequence[Entrant],
+    num_matches: int,
+    seed: int,
+    only: Sequence[Sequence[str]] | None = None,
+) -> list[Pair]:
     """All ordered pairs, those with oneself too, in the same environments.
 
     Match m of every pair is in group m, whose environment it shares with match m of all
@@ -65,6 +71,9 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
       entrants: E of them.
       num_matches: of each pair.
       seed: of the environments.
+      only: two names each, whose pairs are left, in either order; all pairs if None.
+        Those that are left have the numbers, and so the matches, that they have
+        among all.
 
     Raises:
       InputError: for entrants of one name, or less than one match.
@@ -80,6 +89,9 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
     for number, both in enumerate(itertools.product(entrants, entrants)):
         seats = tuple(entrant.seat for entrant in both)
         first = number * num_matches
+        names = {entrant.name for entrant in both}
+        if only is not None and names not in map(set, only):
+            continue
         matchups = tuple(
             Matchup(first + m, m, int(env_seed), seats)
             for m, env_seed in enumerate(seeds)
@@ -95,6 +107,7 @@ def play_pairs(
     seed: int,
     folder: Path,
     shuffled: Sequence[str] = (),
+    on_step: Callable[[Pair, int, int], None] = lambda pair, step, num_steps: None,
 ) -> Iterator[tuple[Pair, list[Match]]]:
     """The matches of each pair in turn, as they were played or are now.
 
@@ -109,6 +122,8 @@ def play_pairs(
       seed: of the players' chance.
       folder: of this league alone.
       shuffled: kinds of answers that are dealt out among the matches of a pair.
+      on_step: told before each step of a pair how many were played, and how many
+        there are.
 
     Raises:
       InputError: if the folder has matches of another league.
@@ -128,10 +143,11 @@ def play_pairs(
             yield pair, _checked(pair, list(load_matches(file)), file)
             continue
         players = line_up() if players is None else players
-        played = [
-            dataclasses.replace(match, players=pair.names)
-            for match in play(game, players, pair.matchups, key, shuffled)
-        ]
+        matches = play(
+            *(game, players, pair.matchups, key, shuffled),
+            on_step=functools.partial(on_step, pair),
+        )
+        played = [dataclasses.replace(match, players=pair.names) for match in matches]
         save_matches(file, played)
         yield pair, played
     with written(whole) as joined:
@@ -153,7 +169,8 @@ def text_table(
     Returns:
       `players`; `line_ups`, for each pair what each seat earned per round, its 95 %
       interval over matches, and all measures of each seat and of `both`; `face_offs`,
-      for each player and opponent the measures of the player in either seat. A measure
+      for each player and opponent the measures of the player in either seat;
+      `averages`, for each player the reward against all whom it met. A measure
       is a number and the half-width of its 95 % interval, each None where there is
       nothing to have it from; intervals are over environments.
     """
@@ -178,7 +195,28 @@ def text_table(
             }
             for (first, second), measures in found.items()
         ],
+        "averages": [
+            {"player": player, "reward": _average(player, found)}
+            for player in dict.fromkeys(first for first, _ in found)
+        ],
     }
+
+
+def _average(
+    player: str, found: Mapping[tuple[str, ...], Mapping[str, Tally]]
+) -> tuple[float | None, float | None]:
+    """Of the rewards of a player in either seat, against all whom it met.
+
+    All matches of an environment are one observation of the interval.
+    """
+    seats = [
+        (measures["reward"], seat)
+        for names, measures in found.items()
+        for seat, name in enumerate(names)
+        if name == player
+    ]
+    total = sum(tally.total[:, seat] for tally, seat in seats)
+    return mean_over_games(total, sum(tally.count[:, seat] for tally, seat in seats))
 
 
 def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:

@@ -20,11 +20,12 @@ from aajax.types import Array, PRNGKey, PyTree
 class Opponents:
     """How past selves are kept and met."""
 
-    capacity: Natural = 0  # past selves kept; 0: learners meet only themselves
-    every: Count = 10  # updates between two of them
-    groups: Count = 16  # groups of games, each against one of them
-    current: Share = 0.0  # share of groups against the present self
-    seats: Natural = 0  # last seats, which they take; 0: all but the first
+    capacity: Natural = 0  # past policies that are kept as opponents; 0: none
+    every: Count = 10  # updates between two policies that are kept
+    groups: Count = 16  # groups of games, each of which meets one past policy
+    current: Share = 0.0  # fraction of groups that meet the current policy instead
+    # number of last seats played by past policies; 0: all but the first
+    seats: Natural = 0
 
     __post_init__ = check
 

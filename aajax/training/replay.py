@@ -23,8 +23,8 @@ from aajax.types import Array, PRNGKey, PyTree, Trajectory
 class Replay:
     """How many games are kept and replayed."""
 
-    games: Natural = 0  # games of each update that are older ones; 0: none
-    capacity: Count = 1024  # games kept
+    games: Natural = 0  # games per update that are replayed from the buffer; 0: none
+    capacity: Count = 1024  # size of the replay buffer, in games
 
     __post_init__ = check
 

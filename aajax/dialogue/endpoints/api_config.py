@@ -21,32 +21,30 @@ MAY_DIFFER = frozenset(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """How endpoints are asked.
+    """Requests to players at HTTP endpoints (api:URL#MODEL).
 
-    Limits are of each endpoint, over a whole league or run, however often it is stopped
-    and goes on. When it goes on, limits, timeout, concurrency and key_variable may be
-    others; temperature, max_tokens, reasoning_effort and tries must be as before.
-    Answers are stored, and shown to other players, as they come; the key is hidden in
-    what is told of errors, but not in an answer that repeats it.
+    Limits hold for each endpoint over a whole league or run, resumed ones included. On
+    resuming, limits, timeout, concurrency and key_variable may change; temperature,
+    max_tokens, reasoning_effort and tries may not. Answers are stored, and shown to
+    other players, as they come; the key is hidden in error messages, but not in an
+    answer that repeats it.
     """
 
-    # environment variable that holds the key; None: no key
+    # environment variable with the API key; None: no key
     key_variable: str | None = "OPENAI_API_KEY"
-    # requests at once
-    concurrency: Count = 8
-    # seconds that a request may take, to the last byte of its answer
+    concurrency: Count = 8  # most requests at the same time
+    # seconds until a request is given up
     timeout: Annotated[float, Range(0, _DAY, above=True)] = 120.0
-    # of sampling; None: the endpoint's own
+    # sampling temperature; None: the endpoint's default
     temperature: Annotated[float | None, Range(0)] = None
-    # of an answer, reasoning included; None: the endpoint's own
+    # most tokens of an answer, reasoning included; None: the endpoint's default
     max_tokens: Count | None = 1024
-    # such as low, for models that reason
+    # low, medium, ..., for models that reason; None: the endpoint's default
     reasoning_effort: str | None = None
-    # answers to one question, until one is in form
-    tries: Count = 3
-    # requests in all, those that fail too; None: any number
+    tries: Count = 3  # most answers to one question, until one is in the form asked for
+    # most requests in all, failed ones included; None: no limit
     max_requests: Annotated[int | None, _MANY] = None
-    # tokens read and written in all, those that may have been too; None: any number
+    # most tokens read and written in all; None: no limit
     max_total_tokens: Annotated[int | None, _MANY] = None
 
     __post_init__ = check

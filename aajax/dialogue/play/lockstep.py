@@ -5,7 +5,7 @@ on which other matches are played beside it, unless answers are shuffled.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -55,6 +55,7 @@ def play(
     matchups: Sequence[Matchup],
     key: PRNGKey,
     shuffled: Sequence[str] = (),
+    on_step: Callable[[int, int], None] = lambda step, num_steps: None,
 ) -> list[Match]:
     """Plays all matches to the end.
 
@@ -67,6 +68,7 @@ def play(
         all but the player itself read in its place what was said at the same step of
         the match half the list of `matchups` away. What they are worth is what that
         costs.
+      on_step: told before each step how many were played, and how many there are.
 
     Returns:
       The records, in the order of `matchups`.
@@ -77,12 +79,7 @@ def play(
         game's, or one match alone to shuffle.
     """
     _check(game, players, matchups)
-    for kind in shuffled:
-        if kind not in game.patterns:
-            names = ", ".join(game.patterns)
-            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
-        if len(matchups) < 2:
-            raise InputError("matchups is one match: two or more are needed to shuffle")
+    _check_shuffled(game, matchups, shuffled)
     seeds = np.array([matchup.env_seed for matchup in matchups], np.uint32)
     numbers = np.array([matchup.number for matchup in matchups], np.uint32)
     match_keys = _match_keys(key, numbers, game.env.num_agents)
@@ -93,8 +90,9 @@ def play(
     }
     records = [_Record(game, matchup) for matchup in matchups]
     state, observation = jax.device_get(_reset(game.env, seeds))
-    env_step = 0
-    for step in range(game.num_rounds * len(game.steps)):
+    env_step, num_steps = 0, game.num_rounds * len(game.steps)
+    for step in range(num_steps):
+        on_step(step, num_steps)
         is_action = game.steps[step % len(game.steps)]
         own_state = [
             jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
@@ -132,6 +130,17 @@ def play(
             for record, earned in zip(records, reward, strict=True):
                 record.earn(earned)
     return [record.match() for record in records]
+
+
+def _check_shuffled(
+    game: TextGame, matchups: Sequence[Matchup], shuffled: Sequence[str]
+) -> None:
+    for kind in shuffled:
+        if kind not in game.patterns:
+            names = ", ".join(game.patterns)
+            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
+        if len(matchups) < 2:
+            raise InputError("matchups is one match: two or more are needed to shuffle")
 
 
 class _Place(NamedTuple):

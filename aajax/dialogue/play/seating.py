@@ -20,18 +20,18 @@ PastPer = Literal["match", "group"]
 
 @dataclasses.dataclass(frozen=True)
 class Seating:
-    """How seats are filled.
+    """Who sits in which seat.
 
     Attributes:
-      learners: "both": learners sit in both seats and learn from both. "alternate":
-        the learner's seat is 0 in every other group and 1 in the others, and nobody
-        learns from the opposite one, in which the learner, a past self or a guest
-        sits. "first": seat 0 always.
-      past_share: how often a past self sits opposite, where there is one; with "both"
-        nobody learns from that seat then.
-      past_per: whether who sits opposite is drawn for each match, or once for each
-        group, so that returns that are compared were earned against the same.
-      guest_share: how often a guest sits opposite, before past selves are thought of.
+      learners: seats that are learned from. both: the learner sits in both, and learns
+        from both. first: seat 0 alone. alternate: seat 0 in one group, seat 1 in the
+        next. In the other seat is the learner, a past self or a guest
+      past_share: fraction of matches in which a past self is the opponent, once there
+        is one; nothing is learned from its seat
+      past_per: draw the opponent for each match, or for each group, so that returns
+        that share a baseline are against the same opponent
+      guest_share: fraction of matches in which the guest is the opponent; past_share
+        is of the others
     """
 
     learners: Learners = "both"

@@ -1,10 +1,10 @@
-"""Iterated games of two choices in words: prisoner's dilemma, chicken, stag hunt.
+"""Iterated matrix games as text: prisoner's dilemma, chicken, stag hunt.
 
-Choices have letters and no names, so that nothing but the points says which game it is.
+Choices are called by letters, so that only the points tell which game it is.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,9 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
         del kind
         return ANSWERS[int(action)]
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -121,9 +124,9 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
 
 
 def outcomes(num_agents: int) -> tuple[str, ...]:
-    """Of the round before: who cooperated in it, oneself first: start, cc, cd, dc, dd.
+    """Names of the previous round's outcomes, own action first: start, cc, cd, ....
 
-    Which of the others it was does not matter, so that of N agents there are 1 + 2 N.
+    Of the N − 1 others only the number of cooperators counts: 1 + 2 N outcomes in all.
     """
     others = num_agents - 1
     return (
@@ -143,17 +146,16 @@ def matrix_words(
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> MatrixWords:
-    """Both answer `<A>` (cooperate, action 0) or `<B>` (action 1), again and again.
+    """A two-player matrix game as text: players answer `<A>` (action 0) or `<B>` (1).
 
-    Any other answer counts as `<B>`. After each round both are shown what the other
-    answered, word for word. How many rounds there are nobody is told.
+    Any other answer counts as `<B>`. After each round both players are shown the
+    other's answer verbatim. They are not told the number of rounds.
 
     Args:
-      name: one of MATRIX_GAMES, whose points are the environment's own: the prisoner's
-        dilemma in 3, 0, 5 and 1.
-      payoff: f32[2, 2], what one earns by its own choice and the other's, in place of
-        these.
-      num_rounds: after which an episode is cut off.
+      name: a key of MATRIX_GAMES; "ipd" is the prisoner's dilemma with 3, 0, 5 and 1
+        points.
+      payoff: f32[2, 2], points by own choice and the other's, in place of the game's.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:

@@ -1,6 +1,7 @@
 """Text and tokens, at the edge: whatever lies below sees ids alone."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Any, cast
 
 import jinja2
 import tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from aajax import records, schema
 from aajax.errors import InputError
 from aajax.schema import Natural, check
+
+# Only tokenizers and configs are used, and it need not tell that it has no PyTorch.
+logging.getLogger("transformers").addFilter(
+    lambda record: not re.match("PyTorch was not|None of PyTorch", record.getMessage())
+)
+from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: E402
 
 # Classes that say no more than that tokenizer.json holds everything.
 _PLAIN_CLASSES = {None, "PreTrainedTokenizerFast", "TokenizersBackend"}
