@@ -1,6 +1,7 @@
 """Any Flax network as a policy's network."""
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -83,17 +84,25 @@ def flax_network(
         if not memory:
             return step(params, observation, memory)[:2]
         start = initial_memory(observation.shape[1:-1])
-
-        def body(memory, x):
-            observation, last = x
-            scores, value, memory = step(params, observation, memory)
-            return reset_memory(memory, start, last), (scores, value)
-
-        return jax.lax.scan(body, memory, (observation, last))[1]
+        one = partial(step, params)
+        return _scanned(one, start, memory, observation, last)
 
     network = Network(init, initial_memory, step, unroll)
     _check_outputs(network, observation_size)
     return network
+
+
+def _scanned(
+    step: Callable, start: PyTree, memory: PyTree, observation: Array, last: Array
+) -> tuple[Array, Array]:
+    """Scores and values of [T, B, ...]; the memory is `start` after `last`."""
+
+    def body(memory, x):
+        observation, last = x
+        scores, value, memory = step(observation, memory)
+        return reset_memory(memory, start, last), (scores, value)
+
+    return jax.lax.scan(body, memory, (observation, last))[1]
 
 
 def _made(make: MakeModule, num_outputs: int) -> nn.Module:
