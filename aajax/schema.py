@@ -75,6 +75,23 @@ class Items:
 
 
 @dataclasses.dataclass(frozen=True)
+class Choice:
+    """Texts that are accepted.
+
+    Attributes:
+      names: each of them.
+      others: what is accepted besides, in words; None for nothing.
+    """
+
+    names: tuple[str, ...]
+    others: str | None = None
+
+    def describe(self) -> str:
+        known = f"one of {', '.join(self.names)}"
+        return known if self.others is None else f"{known}, or {self.others}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Formerly:
     """The name that a field had before, under which files and flags may know it."""
 
@@ -137,6 +154,15 @@ def check_all(config: Any, prefix: str = "", flat: bool = False) -> None:
     if relations is not None:
         with within(prefix):
             relations()
+
+
+def check_value(name: str, annotation: Any, value: Any) -> None:
+    """Checks an argument of a function against what its annotation accepts.
+
+    Raises:
+      InputError: in one line that names the argument, its value and what is accepted.
+    """
+    _check_value(name, annotation, value)
 
 
 @contextlib.contextmanager
@@ -339,6 +365,10 @@ def _range(marks: tuple) -> Range:
     return next((mark for mark in marks if isinstance(mark, Range)), Range())
 
 
+def _choice(marks: tuple) -> Choice | None:
+    return next((mark for mark in marks if isinstance(mark, Choice)), None)
+
+
 def _items(marks: tuple) -> Items:
     return next((mark for mark in marks if isinstance(mark, Items)), Items())
 
@@ -409,6 +439,9 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
         except OverflowError:
             return False
         return bounds.has(number) and (bounds.infinite or abs(number) <= MOST_FLOAT)
+    choice = _choice(marks)
+    if member is str and choice is not None and choice.others is None:
+        return value in choice.names
     if member is Path:
         return isinstance(value, str | os.PathLike)
     kind = typing.get_origin(member) or member
@@ -434,6 +467,9 @@ def _describe_member(member: Any, marks: tuple) -> str:
         return f"one of {', '.join(map(str, typing.get_args(member)))}"
     if member in (int, float):
         return _range(marks).describe(whole=member is int)
+    choice = _choice(marks)
+    if member is str and choice is not None:
+        return choice.describe()
     if _is_tuple(member):
         return "a tuple (in JSON, a list)"
     if dataclasses.is_dataclass(member):

@@ -17,6 +17,7 @@ from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
+from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import load
@@ -65,6 +66,9 @@ def play(
     Raises:
       InputError: for players that there are not, or that cannot meet.
     """
+    schema.check_value("num_games", Count, num_games)
+    schema.check_value("num_steps", Count | None, num_steps)
+    schema.check_value("seed", Seed, seed)
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:

@@ -81,10 +81,7 @@ def _summary(
     lost: divergence.Lost,
 ) -> dict:
     """As summary.json holds it: null stands for numbers of who has diverged."""
-    for k, setting in enumerate(settings):
-        seeds = {seed for number, seed in lost if number == k}
-        hyperparameters = setting["hyperparameters"]
-        setting.update(_without(setting, seeds) | {"hyperparameters": hyperparameters})
+    settings = masked(settings, lost)
     summary = {
         "preset": preset,
         "game": config.game,
@@ -101,6 +98,16 @@ def _summary(
     if lost:
         summary["diverged"] = [found._asdict() for found in lost.values()]
     return summary
+
+
+def masked(settings: list[dict], lost: divergence.Lost) -> list[dict]:
+    """What settings are worth, with None in the places of who has diverged."""
+    found = []
+    for k, setting in enumerate(settings):
+        seeds = {seed for number, seed in lost if number == k}
+        kept = {"hyperparameters": setting["hyperparameters"]}
+        found.append(_without(setting, seeds) | kept)
+    return found
 
 
 def _without(numbers: Any, seeds: set[int]) -> Any:

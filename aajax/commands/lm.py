@@ -16,7 +16,13 @@ from aajax.commands.progress import print_help
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds
+from aajax.lm.planning.bounds import (
+    Iteration,
+    LinkRate,
+    Rates,
+    Seconds,
+    iteration_seconds,
+)
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Positive
@@ -141,17 +147,16 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
             "are needed for times, or none"
         )
     assert options.sampled is not None  # `_dry_run` has filled it in
-    return iteration_seconds(
-        config,
-        Rates(options.tflops, options.memory_gbs, options.link_gbs),
+    iteration = Iteration(
         batch=job.batch,
         length=job.length,
         sampled=options.sampled,
         itemsize=2 if job.dtype == "bfloat16" else 4,
         frozen=job.train == "adapters",
         remat=job.remat,
-        **mesh,
     )
+    rates = Rates(options.tflops, options.memory_gbs, options.link_gbs)
+    return iteration_seconds(config, rates, iteration, **mesh)
 
 
 def _config(model: str):

@@ -13,7 +13,7 @@ from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.decoder import Adapters, forward, init_params, logits
 from aajax.lm.model.lora import LoraConfig, init_adapters
 from aajax.lm.sampling.sampler import Sampler
-from aajax.lm.sampling.session import Sample, Session
+from aajax.lm.sampling.session import Sample, Sampling, Session
 from aajax.lm.training.fit import Fit, FitState, Sums, TokenBatch, make_step, token_loss
 from aajax.lm.training.scoring import Scores, score
 
@@ -27,6 +27,7 @@ __all__ = [
     "Rope",
     "Sample",
     "Sampler",
+    "Sampling",
     "Scores",
     "Session",
     "Sums",

@@ -8,15 +8,17 @@ the critic values, and what trains.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import optax
 
 from aajax import envs
 from aajax.envs.base import Discrete, Environment
+from aajax.envs.matrix.env import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.learners import (
     Learner,
+    LoqaObjective,
     Objective,
     lola_dice,
     lola_exact,
@@ -191,16 +193,13 @@ def _advantage_alignment(parts: Parts) -> Objective:
 
 
 def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
-    return loqa(
-        policy,
-        parts.optimizer,
-        seats,
+    objective = LoqaObjective(
         gamma=parts.hyperparameters["gamma"],
         dice_lambda=parts.hyperparameters["dice_lambda"],
         weight=parts.hyperparameters["beta"],
         entropy_bonus=parts.hyperparameters["entropy_bonus"],
-        **parts.descent,
     )
+    return loqa(policy, objective, parts.optimizer, seats, **parts.descent)
 
 
 def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
@@ -220,7 +219,8 @@ def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
 
 def _lola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
     del policies  # they are memory-one policies by their parameters alone
-    gamma, env = parts.hyperparameters["gamma"], parts.env
+    gamma = parts.hyperparameters["gamma"]
+    env = cast(IteratedMatrixGame, parts.env)  # as `_check_exact` has seen to
     if env.continuation is not None:
         # A game that ends by chance is one in which rewards are discounted.
         gamma = gamma * env.continuation
@@ -242,12 +242,13 @@ def _check_exact(config: "RunConfig", env: Environment) -> None:
             "needed"
         )
     values = f"algorithm {config.algorithm!r}, whose values are of the infinite game"
-    if env.ends:
+    game = cast(IteratedMatrixGame, env)
+    if game.ends:
         raise InputError(
             f"options is {list(config.options)}: a game that goes on is needed with "
             f"{values}"
         )
-    goes_on = 1.0 if env.continuation is None else float(env.continuation)
+    goes_on = 1.0 if game.continuation is None else float(game.continuation)
     for gamma in (config.hyperparameters.gamma, *config.sweep.gamma):
         if gamma * goes_on >= 1:
             raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from aajax.keys import stream
 from aajax.policies.base import Policy
+from aajax.training import transforms
 from aajax.training.algorithms import find_algorithm
 from aajax.training.assemble import make_env, make_parts, make_policy, scheduled
 from aajax.training.config import RunConfig
@@ -34,6 +35,7 @@ def best_responses(
     algorithm = find_algorithm("naive")
     config = dataclasses.replace(config, algorithm=algorithm.name)
     env = make_env(config)
+    forgetting = [transforms.forgetful()] if config.memory == "update" else []
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
@@ -47,8 +49,7 @@ def best_responses(
                 num_games=config.num_games,
                 num_steps=config.num_steps,
                 group_size=config.group_size,
-                forget=config.memory == "update",
-                frozen=(victim, params),
+                transforms=[transforms.frozen(victim, params), *forgetting],
             )
 
         trainer = scheduled(config, make_fixed)({})

@@ -187,6 +187,7 @@ class RunConfig:
     sweep: Sweep = Sweep()
 
     unit: ClassVar[str] = "updates"
+    schedule_option: ClassVar[str] = "final.num_updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check

@@ -11,10 +11,12 @@ class Extensible(Protocol):
 
     Attributes:
       unit: what a run makes so many of, in the plural.
+      schedule_option: the option that `schedule_length` is of.
       may_differ: names of options that may be others where a run goes on.
     """
 
     unit: ClassVar[str]
+    schedule_option: ClassVar[str]
     may_differ: ClassVar[frozenset[str]]
 
     @property

@@ -137,6 +137,7 @@ class LmConfig:
     # What may be another where a run goes on: its numbers do not depend on it.
     may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
     unit: ClassVar[str] = "iterations"
+    schedule_option: ClassVar[str] = "final_num_iterations"
 
     __post_init__ = check
 

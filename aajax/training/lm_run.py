@@ -86,8 +86,7 @@ def train_lm(
             row = {"update": done, "seconds": round(time.monotonic() - began, 3)}
             if jax.process_index() == 0:
                 metrics.append_rows(log, [row | numbers])
-                for sink in sinks:
-                    sink(row | numbers)
+                metrics.send([row | numbers], sinks)
             _check_finite(folder, parts, numbers, state, done, saved)
             if done in kept_numbers(config, done):
                 _save_adapter(past_folder(folder, done), parts, state)

@@ -13,6 +13,14 @@ from aajax.files import append_text, to_json, write_text
 Sink = Callable[[Mapping[str, Any]], None]
 
 
+def send(rows: Iterable[Mapping[str, Any]], sinks: Iterable[Sink]) -> None:
+    """Gives every row to every sink."""
+    sinks = tuple(sinks)
+    for row in rows:
+        for sink in sinks:
+            sink(row)
+
+
 def append_rows(path: Path, rows: Iterable[dict]) -> None:
     """Adds rows at the end of the file, creating it if need be.
 

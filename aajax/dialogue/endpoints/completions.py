@@ -7,6 +7,7 @@ from typing import NamedTuple
 from aajax.dialogue.endpoints.api_config import ApiConfig
 from aajax.errors import InputError
 
+MOST_OF_ANSWER = 8 << 20  # bytes of a body that are read
 _SHOWN = 200  # characters of what a server says
 _COUNTS = range(2**53)  # of tokens; what else a server says of them is not believed
 # More than a template writes around one message, and around all; in tokens.

@@ -15,10 +15,10 @@ from typing import NamedTuple, cast
 
 import httpx
 
+from aajax.dialogue.endpoints.completions import MOST_OF_ANSWER
 from aajax.errors import InputError
 
-MOST_OF_ANSWER = 8 << 20  # bytes of a body that are read
-MOST_OF_ERROR = 64 << 10  # the same where the status is none of success
+MOST_OF_ERROR = 64 << 10  # bytes of a body that are read where it is an error's
 
 
 class Response(NamedTuple):

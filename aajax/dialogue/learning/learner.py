@@ -12,18 +12,17 @@ Source: https://arxiv.org/abs/2511.19405.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens
 from aajax.lm.training import scoring
-from aajax.lm.training.fit import Fit, Loss, Sums, make_step
+from aajax.lm.training.fit import Loss, Sums
 from aajax.ops.surrogate import kl_k3, truncated_importance
 from aajax.types import Array, PyTree
 
@@ -51,6 +50,23 @@ class SpeechLoss:
     divergence: Callable[[Array, Array], Array] = kl_k3
 
 
+class Restriction(NamedTuple):
+    """Which tokens may be sampled.
+
+    Attributes:
+      grammar: that answers are sampled under.
+      stop: bool[V], tokens that end an answer.
+    """
+
+    grammar: Grammar
+    stop: Array
+
+    def allowed(self, place: tuple[Array, Array]) -> Array:
+        """bool[S, c, V] at places with a grammar state and a budget, i32[S, c] each."""
+        state, remaining = place
+        return allowed_tokens(self.grammar, state, self.stop, remaining)
+
+
 def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
     """The loss of a `SpeechBatch`, for `lm.fit.make_step`.
 
@@ -65,10 +81,11 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
       policy_loss.
     """
     surrogate = truncated_importance(weights.ratio_cap)
+    restriction = Restriction(grammar, stop)
 
     def loss(config, params, batch, adapters, *, dtype, remat):
         scores = score_speech(
-            config, params, batch, adapters, grammar, stop,
+            config, params, batch, adapters, restriction,
             temperature=weights.temperature, dtype=dtype, remat=remat,
         )  # fmt: skip
         real = batch.targets >= 0
@@ -80,7 +97,7 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
         divergence = jnp.zeros_like(policy)
         if weights.kl:
             base = score_speech(
-                config, jax.lax.stop_gradient(params), batch, None, grammar, stop,
+                config, jax.lax.stop_gradient(params), batch, None, restriction,
                 temperature=weights.temperature, dtype=dtype, remat=remat,
             )  # fmt: skip
             held = jax.lax.stop_gradient(log_prob)
@@ -117,8 +134,7 @@ def score_speech(
     params: PyTree,
     batch: SpeechBatch,
     adapters: Adapters | None,
-    grammar: Grammar,
-    stop: Array,
+    restriction: Restriction,
     *,
     temperature: float = 1.0,
     dtype: jnp.dtype = jnp.float32,
@@ -132,29 +148,7 @@ def score_speech(
     )  # fmt: skip
     hidden = jnp.take_along_axis(hidden, batch.places[:, :, None], axis=1)
 
-    def allowed(place: tuple[Array, Array]) -> Array:
-        return allowed_tokens(grammar, place[0], stop, place[1])
-
     return scoring.score(
         config, params, hidden, batch.targets, temperature=temperature,
-        allowed=allowed, state=(batch.state, batch.remaining),
-    )  # fmt: skip
-
-
-def make_learner(
-    config: DecoderConfig,
-    optimizer: optax.GradientTransformation,
-    weights: SpeechLoss,
-    grammar: Grammar,
-    stop: Array,
-    *,
-    num_microbatches: int = 1,
-    mesh: Mesh | None = None,
-    dtype: jnp.dtype = jnp.float32,
-    remat: bool = False,
-) -> Fit:
-    """Trains one adapter on a frozen base; see `lm.fit.make_step`."""
-    return make_step(
-        config, optimizer, speech_loss(weights, grammar, stop), adapters=True,
-        num_microbatches=num_microbatches, mesh=mesh, dtype=dtype, remat=remat,
+        allowed=restriction.allowed, state=(batch.state, batch.remaining),
     )  # fmt: skip

@@ -79,12 +79,7 @@ def play(
         game's, or one match alone to shuffle.
     """
     _check(game, players, matchups)
-    for kind in shuffled:
-        if kind not in game.patterns:
-            names = ", ".join(game.patterns)
-            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
-        if len(matchups) < 2:
-            raise InputError("matchups is one match: two or more are needed to shuffle")
+    _check_shuffled(game, matchups, shuffled)
     seeds = np.array([matchup.env_seed for matchup in matchups], np.uint32)
     numbers = np.array([matchup.number for matchup in matchups], np.uint32)
     match_keys = _match_keys(key, numbers, game.env.num_agents)
@@ -135,6 +130,17 @@ def play(
             for record, earned in zip(records, reward, strict=True):
                 record.earn(earned)
     return [record.match() for record in records]
+
+
+def _check_shuffled(
+    game: TextGame, matchups: Sequence[Matchup], shuffled: Sequence[str]
+) -> None:
+    for kind in shuffled:
+        if kind not in game.patterns:
+            names = ", ".join(game.patterns)
+            raise InputError(f"shuffled has {kind!r}: {names} are known to {game.name}")
+        if len(matchups) < 2:
+            raise InputError("matchups is one match: two or more are needed to shuffle")
 
 
 class _Place(NamedTuple):

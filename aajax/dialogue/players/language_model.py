@@ -23,7 +23,7 @@ from aajax.lm.mesh.hosts import largest
 from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
-from aajax.lm.sampling.sampler import Sampler, Session
+from aajax.lm.sampling.sampler import Sample, Sampler, Sampling, Session
 from aajax.lm.text.chat import ChatTemplate, find_template
 from aajax.lm.text.tokens import load_tokenizer
 from aajax.types import PRNGKey, PyTree
@@ -128,32 +128,20 @@ class LanguageModel:
         session = self.sampler.append(
             memory.session, self.spoken_params, prompts, donate=True, **adapters
         )
-        state = [
-            self.starts[request.answers] if now else 0
-            for request, now in zip(requests, asked, strict=True)
-        ]
         session, sample, tries = self.sampler.generate_checked(
-            session, self.spoken_params, keys,
+            session,
+            self.spoken_params,
+            keys,
+            self._sampling(requests, asked),
             accepts=lambda row, ids: self._accepts(requests[row], ids),
-            num_tries=self.free_tries, grammar=self.grammar, state=np.array(state),
-            active=asked, temperature=self.temperature, max_tokens=self.max_tokens,
-            stop=self.stop, donate=True, **adapters,
-        )  # fmt: skip
-        replies: list[Reply | None] = []
-        for row, now in enumerate(asked):
-            if not now:
-                replies.append(None)
-                continue
-            size = sample.length[row]
-            ids = sample.tokens[row, :size].tolist()
-            tokens = Tokens(
-                prompt=prompts[row],
-                ids=ids,
-                log_prob=sample.log_prob[row, :size].tolist(),
-                state=sample.state[row, :size].tolist(),
-                remaining=sample.remaining[row, :size].tolist(),
-            )
-            replies.append(Reply(self._text(ids), int(tries[row]), tokens))
+            num_tries=self.free_tries,
+            donate=True,
+            **adapters,
+        )
+        replies = [
+            self._reply(row, prompts[row], sample, int(tries[row])) if now else None
+            for row, now in enumerate(asked)
+        ]
         end = self.template.end_of_turn
         memory = Memory(
             session=session,
@@ -169,6 +157,32 @@ class LanguageModel:
             ),
         )
         return memory, replies[:num_rows]
+
+    def _sampling(self, requests: Sequence[Request], asked: np.ndarray) -> Sampling:
+        state = [
+            self.starts[request.answers] if now else 0
+            for request, now in zip(requests, asked, strict=True)
+        ]
+        return Sampling(
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            temperature=self.temperature,
+            grammar=self.grammar,
+            state=np.array(state),
+            active=asked,
+        )
+
+    def _reply(self, row: int, prompt: list[int], sample: Sample, tries: int) -> Reply:
+        size = sample.length[row]
+        ids = sample.tokens[row, :size].tolist()
+        tokens = Tokens(
+            prompt=prompt,
+            ids=ids,
+            log_prob=sample.log_prob[row, :size].tolist(),
+            state=sample.state[row, :size].tolist(),
+            remaining=sample.remaining[row, :size].tolist(),
+        )
+        return Reply(self._text(ids), tries, tokens)
 
     def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
         texts = texts or ("",)

@@ -19,7 +19,7 @@ under `vmap` over games it compiles to elementwise operations, which are fast on
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 COINS = ("one", "each")
@@ -213,8 +214,8 @@ def coin_game(
     width: int = 3,
     num_agents: int = 2,
     num_steps: int = 50,
-    coins: str = "one",
-    observation: str = "board",
+    coins: Annotated[str, Choice(COINS)] = "one",
+    observation: Annotated[str, Choice(OBSERVATIONS)] = "board",
     *,
     gain: Array | float = 1.0,
     loss: Array | float = -2.0,

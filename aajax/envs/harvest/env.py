@@ -14,7 +14,7 @@ number of apples around it two steps earlier, recorded as its `label`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from aajax.envs.base import Discrete, environment, static
 from aajax.envs.harvest import observe, rules
 from aajax.envs.harvest.layout import MAPS, SEATS, Layout, parse
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 PROBABILITIES = (0.0, 0.0025, 0.005, 0.025)
@@ -225,7 +226,7 @@ class CommonsHarvest:
 
 
 def commons_harvest(
-    map: str = "open",
+    map: Annotated[str, Choice(tuple(MAPS), "a drawn map")] = "open",
     num_agents: int | None = None,
     num_steps: int | None = None,
     *,

@@ -12,7 +12,7 @@ Source: Advantage Alignment, https://arxiv.org/abs/2406.14662.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from aajax.envs.negotiation.utilities import (
     Stakes,
 )
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 
@@ -67,6 +68,7 @@ class NegotiationState(NamedTuple):
 # What an agent sees: names and sizes, in order. "own" is itself, "other" the co-player,
 # so that one policy can play both seats; proposals, "last" and "played" are of the turn
 # before, and 0 at the start of an episode.
+PROPOSALS = ("continuous", "discrete")
 OBSERVATIONS = {
     "raw": {
         "pool": NUM_ITEMS,
@@ -238,10 +240,10 @@ class NegotiationGame:
 
 def negotiation(
     *,
-    utilities: str = "high_contrast",
-    rule: str = "divide_when_above",
-    proposals: str = "continuous",
-    observation: str = "raw",
+    utilities: Annotated[str, Choice(tuple(SAMPLERS))] = "high_contrast",
+    rule: Annotated[str, Choice(tuple(RULES))] = "divide_when_above",
+    proposals: Annotated[str, Choice(PROPOSALS)] = "continuous",
+    observation: Annotated[str, Choice(tuple(OBSERVATIONS))] = "raw",
     min_turns: int = 1,
     mean_turns: float = 1.0,
     max_turns: int = 1,
@@ -274,7 +276,7 @@ def negotiation(
     for argument, value, accepted in [
         ("utilities", utilities, SAMPLERS),
         ("rule", rule, RULES),
-        ("proposals", proposals, ("continuous", "discrete")),
+        ("proposals", proposals, PROPOSALS),
         ("observation", observation, OBSERVATIONS),
     ]:
         if value not in accepted:

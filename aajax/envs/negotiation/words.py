@@ -10,12 +10,13 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import SupportsInt
+from typing import Annotated, SupportsInt
 
 import numpy as np
 
 from aajax.envs import negotiation as negotiation_env
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
+from aajax.envs.negotiation.env import OBSERVATIONS
 from aajax.envs.negotiation.players import players
 from aajax.envs.negotiation.utilities import MOST, NUM_AGENTS, NUM_ITEMS
 from aajax.envs.spec import Players
@@ -52,6 +53,7 @@ from aajax.envs.wording import (
     load_wording,
     number,
 )
+from aajax.schema import Choice
 
 KINDS = ITEMS[:NUM_ITEMS]
 
@@ -209,7 +211,7 @@ def deal_or_no_deal(
     *,
     num_messages: int = 1,
     message_chars: int = 400,
-    observation: str = "history",
+    observation: Annotated[str, Choice(tuple(OBSERVATIONS))] = "history",
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> DealOrNoDealWords:

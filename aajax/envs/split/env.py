@@ -12,7 +12,7 @@ Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from aajax.envs import centred
 from aajax.envs.base import MultiDiscrete, environment, in_window, static
 from aajax.envs.split.values import MOST_ITEMS, SAMPLERS, Sampler
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 NUM_AGENTS = 2
@@ -162,7 +163,7 @@ class Split:
 
 def split(
     *,
-    values: str = "ties",
+    values: Annotated[str, Choice(tuple(SAMPLERS))] = "ties",
     num_items: int = 3,
     unit: Array | float = 1.0,
     num_steps: int = 10,

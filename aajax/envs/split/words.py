@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from aajax.envs import split as split_env
 from aajax.envs.spec import Players
 from aajax.envs.split import STOCK, Round, Split, SplitState, check_whole
 from aajax.envs.split.players import players
+from aajax.envs.split.values import SAMPLERS
 from aajax.envs.tallies import (
     actions_of,
     efficiency,
@@ -26,6 +28,7 @@ from aajax.envs.wording import (
     load_wording,
     number,
 )
+from aajax.schema import Choice
 
 ITEMS = ("hats", "books", "balls", "pens")
 # What AdAlign for language models calls players, https://arxiv.org/abs/2511.19405.
@@ -147,7 +150,7 @@ class SplitWords(TextGame[Split]):
 
 def split_words(
     *,
-    values: str = "ties",
+    values: Annotated[str, Choice(tuple(SAMPLERS))] = "ties",
     num_items: int = 3,
     num_rounds: int = 10,
     wording: str | Path = "full",

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from aajax.envs.wording import (
     number,
 )
 from aajax.errors import InputError
+from aajax.schema import Choice
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
@@ -232,7 +234,7 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
 def trust_and_split_words(
     *,
     num_messages: int = 1,
-    messages: str = "free",
+    messages: Annotated[str, Choice(tuple(MESSAGES))] = "free",
     message_chars: int = 500,
     upper_value: float = 10.0,
     lower_value: float = 1.0,

@@ -53,6 +53,34 @@ class Seconds:
     training: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Iteration:
+    """What is played and learned from in one iteration.
+
+    Attributes:
+      batch: sequences, over all devices.
+      length: tokens of each at the end.
+      sampled: how many of these were sampled; above 0 and below `length`.
+      itemsize: bytes of a number in weights and cache.
+      frozen: whether only adapters are trained.
+      remat: whether training recomputes layers.
+    """
+
+    batch: int
+    length: int
+    sampled: int
+    itemsize: int = 2
+    frozen: bool = True
+    remat: bool = True
+
+    def __post_init__(self):
+        if not 0 < self.sampled < self.length:
+            raise InputError(
+                f"sampled is {self.sampled}: a number from 1 to {self.length - 1}, "
+                "below the length, is needed"
+            )
+
+
 def layer_size(config: DecoderConfig) -> int:
     """Weights of all layers."""
     params = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
@@ -110,18 +138,13 @@ def step_bytes(
 def iteration_seconds(
     config: DecoderConfig,
     rates: Rates,
+    iteration: Iteration,
     *,
-    batch: int,
-    length: int,
-    sampled: int,
-    itemsize: int = 2,
-    frozen: bool = True,
-    remat: bool = True,
     data: int = 1,
     fsdp: int = 1,
     tensor: int = 1,
 ) -> Seconds:
-    """Least seconds of playing `batch` sequences once and of a step on them.
+    """Least seconds of playing all sequences once and of a step on them.
 
     Every device has its part of sequences and of tensor products. Weights that are
     split by `fsdp` are gathered for each step of decoding, while the last ones are
@@ -130,32 +153,22 @@ def iteration_seconds(
     Args:
       config: of the decoder.
       rates: of each device.
-      batch: sequences, over all devices.
-      length: tokens of each at the end.
-      sampled: how many of these were sampled.
-      itemsize: bytes of a number in weights and cache.
-      frozen: whether only adapters are trained.
-      remat: whether training recomputes layers.
+      iteration: what is played and learned from.
       data, fsdp, tensor: sizes of the mesh axes.
-
-    Raises:
-      InputError: unless 0 < sampled < length.
     """
-    if not 0 < sampled < length:
-        raise InputError(
-            f"sampled is {sampled}: a number from 1 to {length - 1}, below the length, "
-            "is needed"
-        )
+    batch, length, sampled = iteration.batch, iteration.length, iteration.sampled
     devices = data * fsdp * tensor
     flops = rates.tflops * 1e12 * devices
     own = batch / (data * fsdp)
-    read = step_bytes(config, own, length / 2, itemsize) / tensor
-    gathered = step_bytes(config, 0, 0, itemsize) / tensor * (fsdp - 1) / fsdp
+    read = step_bytes(config, own, length / 2, iteration.itemsize) / tensor
+    gathered = step_bytes(config, 0, 0, iteration.itemsize) / tensor * (fsdp - 1) / fsdp
     memory = read / (rates.memory_gbs * 1e9)
     link = gathered / (rates.link_gbs * 1e9)
     forward = forward_flops(config, length)
     arithmetic = batch * (forward + logits_flops(config)) / flops
-    learned = training_flops(config, length, frozen, remat, sampled / length)
+    learned = training_flops(
+        config, length, iteration.frozen, iteration.remat, sampled / length
+    )
     return Seconds(
         reading=batch * (length - sampled) * forward / flops,
         sampling=sampled * max(memory, link, arithmetic),

@@ -15,7 +15,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward, logits, unstack_layers
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens, next_state
 from aajax.ops import categorical
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 class Columns(NamedTuple):
@@ -25,6 +25,58 @@ class Columns(NamedTuple):
     log_prob: Array
     state: Array
     remaining: Array
+
+
+class Program(NamedTuple):
+    """What a program is compiled for; static.
+
+    Attributes:
+      config: of the decoder.
+      dtype: of the arithmetic.
+      top_k: sample among the k likeliest tokens only; None for all.
+      size: L, room for sampled tokens, at least the largest budget.
+    """
+
+    config: DecoderConfig
+    dtype: jnp.dtype
+    top_k: int | None = None
+    size: int = 0
+
+
+class Model(NamedTuple):
+    """Whose weights read and sample.
+
+    Attributes:
+      params: of the decoder.
+      adapters, adapter_id: as in `decoder.forward`.
+    """
+
+    params: PyTree
+    adapters: Adapters | None = None
+    adapter_id: Array | None = None
+
+
+class Wanted(NamedTuple):
+    """How the tokens of each sequence are to be sampled.
+
+    Attributes:
+      keys: key[P].
+      temperature: f32[P], 0 for the likeliest token.
+      budget: i32[P], at most so many tokens; 0 leaves a sequence alone.
+      stop: bool[1, V] or bool[P, V], tokens that end a sequence.
+      state: i32[P], where each is in the grammar.
+      grammar: what restricts the tokens; None for all.
+      top_p: f32[], sample among the likeliest tokens that together have this
+        probability; None for all.
+    """
+
+    keys: PRNGKey
+    temperature: AnyArray
+    budget: AnyArray
+    stop: AnyArray
+    state: AnyArray
+    grammar: Grammar | None = None
+    top_p: AnyArray | float | None = None
 
 
 class _Loop(NamedTuple):
@@ -43,33 +95,25 @@ def num_programs() -> int:
     return sum(program._cache_size() for program in programs)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnames="cache")
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def read(
-    config: DecoderConfig,
-    dtype: jnp.dtype,
-    params: PyTree,
-    cache: Cache,
-    last: Array,
-    tokens: Array,
-    adapters: Adapters | None,
-    adapter_id: Array | None,
+    program: Program, model: Model, cache: Cache, last: Array, tokens: Array
 ) -> tuple[Cache, Array]:
     """The cache and the last hidden states after `tokens`.
 
     Args:
-      config, dtype: static.
-      params: of the decoder.
+      program: static.
+      model: that reads.
       cache: with room for the tokens; donated.
       last: [P, D], hidden state of each sequence's last token.
       tokens: i32[P, L], −1 from the end of each row on.
-      adapters, adapter_id: as in `decoder.forward`.
     """
     valid = tokens >= 0
     place = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
     positions = jnp.where(valid, cache.length[:, None] + place, -1)
     hidden, after = forward(
-        config, params, jnp.maximum(tokens, 0), positions, cache, adapters, adapter_id,
-        dtype=dtype,
+        program.config, model.params, jnp.maximum(tokens, 0), positions, cache,
+        model.adapters, model.adapter_id, dtype=program.dtype,
     )  # fmt: skip
     assert after is not None
     count = valid.sum(1, dtype=jnp.int32)
@@ -78,106 +122,90 @@ def read(
     return after, jnp.where(count[:, None] > 0, newest, last)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnames="cache")
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def decode(
-    config: DecoderConfig,
-    dtype: jnp.dtype,
-    top_k: int | None,
-    size: int,
-    params: PyTree,
-    cache: Cache,
-    last: Array,
-    keys: PRNGKey,
-    temperature: Array,
-    budget: Array,
-    stop: Array,
-    top_p: Array | None,
-    grammar: Grammar | None,
-    state: Array,
-    adapters: Adapters | None,
-    adapter_id: Array | None,
+    program: Program, model: Model, cache: Cache, last: Array, wanted: Wanted
 ) -> tuple[Cache, Array, Columns, Array]:
     """Samples and reads tokens until no sequence goes on.
 
     Args:
-      config, dtype, top_k: static.
-      size: static, L, at least the largest budget.
-      params: of the decoder.
+      program: static.
+      model: that is sampled from.
       cache: with room for the budgets; donated.
       last: [P, D], what the first token is sampled from.
-      keys: key[P].
-      temperature: f32[P], 0 for the likeliest token.
-      budget: i32[P], at most so many tokens; 0 leaves a sequence alone.
-      stop: bool[1, V] or bool[P, V], tokens that end a sequence.
-      top_p: f32[] or None.
-      grammar, state: i32[P], what restricts the tokens.
-      adapters, adapter_id: as in `decoder.forward`.
+      wanted: how each sequence is sampled.
 
     Returns:
       The cache, `last`, a record of the tokens, and bool[P], who met a stop token.
     """
     num_rows = last.shape[0]
-    rows = jnp.arange(num_rows)
-    stop = jnp.broadcast_to(stop, (num_rows, config.vocab_size))
+    stop = jnp.broadcast_to(wanted.stop, (num_rows, program.config.vocab_size))
+    wanted = wanted._replace(stop=stop)
     if cache.is_apart:
-        params, adapters = unstack_layers(config, params, adapters)
-
-    def body(loop: _Loop) -> _Loop:
-        done, step, remaining = loop.done, loop.step, budget - loop.step
-        score = logits(config, params, loop.last)
-        if grammar is not None:
-            mask = allowed_tokens(grammar, loop.state, stop, remaining)
-            score = jnp.where(mask, score, -jnp.inf)
-            done = done | ~mask.any(1)
-        key = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-        token, log_prob = draw(key, score, temperature, top_k, top_p)
-        columns = Columns(
-            jnp.where(done, -1, token),
-            jnp.where(done, 0.0, log_prob),
-            jnp.where(done, 0, loop.state),
-            jnp.where(done, 0, remaining),
-        )
-        columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
-        hidden, after = forward(
-            config, params, token[:, None],
-            jnp.where(done, -1, loop.cache.length)[:, None],
-            loop.cache, adapters, adapter_id, dtype=dtype,
-        )  # fmt: skip
-        state = loop.state
-        if grammar is not None:
-            state = jnp.where(done, state, next_state(grammar, state, token))
-        stops = ~done & stop[rows, token]
-        assert after is not None
-        return _Loop(
-            after,
-            jnp.where(done[:, None], loop.last, hidden[:, 0]),
-            state,
-            done | stops | (remaining <= 1),
-            loop.stopped | stops,
-            columns,
-            step + 1,
-        )
-
-    whole = jnp.zeros((num_rows, size), jnp.int32)
+        params, adapters = unstack_layers(program.config, model.params, model.adapters)
+        model = model._replace(params=params, adapters=adapters)
+    whole = jnp.zeros((num_rows, program.size), jnp.int32)
     loop = _Loop(
         cache,
         last,
-        state,
-        budget <= 0,
+        wanted.state,
+        wanted.budget <= 0,
         jnp.zeros(num_rows, bool),
         Columns(whole - 1, jnp.zeros(whole.shape, jnp.float32), whole, whole),
         jnp.zeros((), jnp.int32),
     )
+    body = functools.partial(_sample_and_read, program, model, wanted)
     loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
     return loop.cache, loop.last, loop.columns, loop.stopped
+
+
+def _sample_and_read(
+    program: Program, model: Model, wanted: Wanted, loop: _Loop
+) -> _Loop:
+    """One more token of each sequence that goes on."""
+    done, step, remaining = loop.done, loop.step, wanted.budget - loop.step
+    score = logits(program.config, model.params, loop.last)
+    if wanted.grammar is not None:
+        mask = allowed_tokens(wanted.grammar, loop.state, wanted.stop, remaining)
+        score = jnp.where(mask, score, -jnp.inf)
+        done = done | ~mask.any(1)
+    key = jax.vmap(jax.random.fold_in, (0, None))(wanted.keys, step)
+    token, log_prob = draw(key, score, wanted.temperature, program.top_k, wanted.top_p)
+    columns = Columns(
+        jnp.where(done, -1, token),
+        jnp.where(done, 0.0, log_prob),
+        jnp.where(done, 0, loop.state),
+        jnp.where(done, 0, remaining),
+    )
+    columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
+    hidden, after = forward(
+        program.config, model.params, token[:, None],
+        jnp.where(done, -1, loop.cache.length)[:, None],
+        loop.cache, model.adapters, model.adapter_id, dtype=program.dtype,
+    )  # fmt: skip
+    state = loop.state
+    if wanted.grammar is not None:
+        state = jnp.where(done, state, next_state(wanted.grammar, state, token))
+    rows = jnp.arange(len(token))
+    stops = ~done & wanted.stop[rows, token]
+    assert after is not None
+    return _Loop(
+        after,
+        jnp.where(done[:, None], loop.last, hidden[:, 0]),
+        state,
+        done | stops | (remaining <= 1),
+        loop.stopped | stops,
+        columns,
+        step + 1,
+    )
 
 
 def draw(
     key: PRNGKey,
     score: Array,
-    temperature: Array,
+    temperature: AnyArray,
     top_k: int | None = None,
-    top_p: Array | float | None = None,
+    top_p: AnyArray | float | None = None,
 ) -> tuple[Array, Array]:
     """One token of each distribution softmax(score / temperature), truncated.
 

@@ -15,6 +15,7 @@ decides what runs. One key is folded with numbers that go on from process to pro
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,15 @@ from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
-from aajax.lm.sampling.decoding import decode, num_programs, read
-from aajax.lm.sampling.grammar import FREE, Grammar
+from aajax.lm.sampling.decoding import (
+    Model,
+    Program,
+    Wanted,
+    decode,
+    num_programs,
+    read,
+)
+from aajax.lm.sampling.grammar import FREE
 from aajax.lm.sampling.rows import (
     block_width,
     fold,
@@ -39,16 +47,28 @@ from aajax.lm.sampling.rows import (
 )
 from aajax.lm.sampling.session import (
     Sample,
+    Sampling,
     Session,
     check_room,
+    empty_session,
     make_room,
     merge,
+    run,
     take_back,
 )
-from aajax.lm.sampling.session_mesh import empty_session, run
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
-__all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
+__all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
+
+
+class _ByRow(NamedTuple):
+    """What `Sampling` says, with one entry a row, not shared with what was given."""
+
+    max_tokens: np.ndarray
+    stop: np.ndarray
+    temperature: np.ndarray
+    state: np.ndarray
+    active: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,16 +194,16 @@ class Sampler:
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
+        model = Model(params, adapters, adapter_id)
+        program = Program(self.config, self.dtype)
         for first in range(0, longest, self.piece):
             width = min(self.piece, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
-            cache, last = run(
-                self.mesh, read, self.config, self.dtype, params, cache, last,
-                place_rows(self.mesh, block), adapters, adapter_id,
-            )  # fmt: skip
+            piece = place_rows(self.mesh, block)
+            cache, last = run(self.mesh, read, program, model, cache, last, piece)
         return Session(cache, last, session.batch)
 
     def generate(
@@ -191,15 +211,10 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
-        *,
-        temperature: AnyArray | float = 1.0,
-        max_tokens: AnyArray | int,
-        stop: AnyArray,
-        grammar: Grammar | None = None,
-        state: AnyArray | None = None,
+        sampling: Sampling,
         adapters: Adapters | None = None,
         adapter_id: AnyArray | None = None,
-        active: AnyArray | None = None,
+        *,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
         """Samples until every sequence has stopped or used its budget.
@@ -211,14 +226,8 @@ class Sampler:
           params: of the decoder.
           key: one key, folded with each row's number, or B typed keys, one a row: a
             row's sample depends on no other row.
-          temperature: f32[B] or one for all; 0 takes the likeliest token.
-          max_tokens: i32[B] or one for all, stop token included.
-          stop: bool[V] or bool[B, V], tokens that end a sequence.
-          grammar: what restricts each token, by the row's state; see `grammar`.
-          state: i32[B], where in the grammar each row starts, `FREE` for all tokens
-            that are text or stop; needed with `grammar`.
+          sampling: how each row is sampled.
           adapters, adapter_id: as in `append`.
-          active: bool[B], rows to sample; the others stay as they are.
           donate: whether the memory of `session` may be taken.
 
         Returns:
@@ -230,37 +239,37 @@ class Sampler:
             temperature or budget; for shapes that do not fit.
         """
         batch = session.batch
-        temperature = per_row("temperature", temperature, np.float32, batch)
-        budget = per_row("max_tokens", max_tokens, np.int32, batch)
-        active = per_row("active", True if active is None else active, bool, batch)
-        if not (temperature >= 0).all():
-            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
-        if (budget < 0).any():
-            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
-        if (grammar is None) != (state is None):
-            given = "grammar" if state is None else "state"
-            raise InputError(f"{given} is given alone: grammar and state are needed")
-        state = per_row("state", FREE if state is None else state, np.int32, batch)
-        stop = stop_rows(stop, batch, self.config.vocab_size)
+        given = self._by_row(batch, sampling)
         # The same for all subsets of rows, so that their samples can be merged.
-        columns = int(budget.max())
-        budget = np.where(active, budget, 0)
-        check_room(session.length, budget, active, self.limit)
+        columns = int(given.max_tokens.max())
+        budget = np.where(given.active, given.max_tokens, 0)
+        check_room(session.length, budget, given.active, self.limit)
         total = (session.length + budget).max()
         longest, length = largest(self.mesh, columns, total)
         rows = functools.partial(self._rows, batch)
         keys = row_keys(
             key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
         )
+        stop = given.stop
+        wanted = Wanted(
+            keys=place_rows(self.mesh, keys),
+            temperature=rows(given.temperature, 1.0),
+            budget=rows(budget, 0),
+            stop=stop if len(stop) == 1 else rows(stop, False),
+            state=rows(given.state, FREE),
+            grammar=sampling.grammar,
+            top_p=self.top_p,
+        )
+        size = max(16, power_of_two(longest))
         cache, last, *buffers = run(
-            self.mesh, decode, self.config, self.dtype, self.top_k,
-            max(16, power_of_two(longest)), params,
-            make_room(session, length, self.limit, donate), session.last,
-            place_rows(self.mesh, keys), rows(temperature, 1.0), rows(budget, 0),
-            stop if len(stop) == 1 else rows(stop, False), self.top_p, grammar,
-            rows(state, FREE), adapters,
-            self._adapter_rows(batch, adapter_id, adapters),
-        )  # fmt: skip
+            self.mesh,
+            decode,
+            Program(self.config, self.dtype, self.top_k, size),
+            Model(params, adapters, self._adapter_rows(batch, adapter_id, adapters)),
+            make_room(session, length, self.limit, donate),
+            session.last,
+            wanted,
+        )
         record, stopped = own_rows(buffers)
         tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
@@ -272,12 +281,10 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
+        sampling: Sampling,
         *,
         accepts: Callable[[int, list[int]], bool],
         num_tries: int,
-        grammar: Grammar,
-        state: AnyArray,
-        active: AnyArray | None = None,
         donate: bool = False,
         **options,
     ) -> tuple[Session, Sample, np.ndarray]:
@@ -289,10 +296,11 @@ class Sampler:
 
         Args:
           session, params, key: as in `generate`.
+          sampling: how each row is sampled, under a grammar.
           accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
             stop token where there is one.
           num_tries: free tries; with 0 all is sampled under the grammar.
-          grammar, state, active, donate: as in `generate`.
+          donate: as in `generate`.
           **options: further arguments of `generate`.
 
         Returns:
@@ -302,16 +310,16 @@ class Sampler:
         if num_tries < 0:
             raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
         batch = session.batch
-        pending = per_row("active", True if active is None else active, bool, batch)
-        state = per_row("state", state, np.int32, batch)
+        given = self._by_row(batch, sampling)
+        pending, state = given.active, given.state
         keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
         for index in range(num_tries + 1):
             free = index < num_tries
+            now = sampling._replace(state=np.where(free, FREE, state), active=pending)
             session, sample = self.generate(
-                session, params, fold(keys, index), grammar=grammar,
-                state=np.where(free, FREE, state), active=pending,
+                session, params, fold(keys, index), now,
                 donate=donate or index > 0, **options,
             )  # fmt: skip
             result = sample if result is None else merge(pending, sample, result)
@@ -330,6 +338,23 @@ class Sampler:
             )  # fmt: skip
         assert result is not None  # there is one try at least
         return session, result, tries
+
+    def _by_row(self, batch: int, sampling: Sampling) -> _ByRow:
+        temperature = per_row("temperature", sampling.temperature, np.float32, batch)
+        budget = per_row("max_tokens", sampling.max_tokens, np.int32, batch)
+        active = True if sampling.active is None else sampling.active
+        active = per_row("active", active, bool, batch)
+        if not (temperature >= 0).all():
+            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
+        if (budget < 0).any():
+            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
+        state = sampling.state
+        if (sampling.grammar is None) != (state is None):
+            given = "grammar" if state is None else "state"
+            raise InputError(f"{given} is given alone: grammar and state are needed")
+        state = per_row("state", FREE if state is None else state, np.int32, batch)
+        stop = stop_rows(sampling.stop, batch, self.config.vocab_size)
+        return _ByRow(budget, stop, temperature, state, active)
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
         """[P, ...] of this process's [B, ...]."""

@@ -1,15 +1,24 @@
-"""What a decoder has read, as a value, and what was sampled from it."""
+"""What a decoder has read, as a value, and what was sampled from it.
 
-from typing import NamedTuple
+A session's arrays lie on one device or on a mesh; `empty_session` and `run` put them
+there and keep them there.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax.errors import InputError
-from aajax.lm.mesh.hosts import own_rows
-from aajax.lm.model.cache import Cache, bucket, grow
-from aajax.types import Array
+from aajax.lm.mesh.hosts import largest, own_rows, padded_rows, processes
+from aajax.lm.mesh.sharding import batch_shardings, cache_shardings
+from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.sampling.grammar import Grammar
+from aajax.types import AnyArray, Array
 
 
 class Session(NamedTuple):
@@ -30,6 +39,27 @@ class Session(NamedTuple):
     def length(self) -> np.ndarray:
         """i32[B], tokens read."""
         return own_rows(self.cache.length)[: self.batch]
+
+
+class Sampling(NamedTuple):
+    """How the tokens of each sequence are to be sampled.
+
+    Attributes:
+      max_tokens: i32[B] or one for all, stop token included.
+      stop: bool[V] or bool[B, V], tokens that end a sequence.
+      temperature: f32[B] or one for all; 0 takes the likeliest token.
+      grammar: what restricts each token, by the row's state; see `grammar`.
+      state: i32[B], where in the grammar each row starts, `FREE` for all tokens that
+        are text or stop; needed with `grammar`.
+      active: bool[B], rows to sample; the others stay as they are. None for all.
+    """
+
+    max_tokens: AnyArray | int
+    stop: AnyArray
+    temperature: AnyArray | float = 1.0
+    grammar: Grammar | None = None
+    state: AnyArray | None = None
+    active: AnyArray | None = None
 
 
 class Sample(NamedTuple):
@@ -109,3 +139,60 @@ def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
         return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
     return Sample(*map(choose, new, old))
+
+
+def empty_session(
+    config: DecoderConfig,
+    batch: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None = None,
+) -> Session:
+    """A session of `batch` sequences of each process, with caches of `size` slots.
+
+    Raises:
+      InputError: if another process has another number of sequences.
+    """
+    most, least = largest(mesh, batch, -batch)
+    if most != -least:
+        raise InputError(
+            f"batch is {batch}, and {-least} to {most} among all processes: the same "
+            "number in each is needed"
+        )
+    rows = padded_rows(mesh, batch) * len(processes(mesh))
+    make = _empty if mesh is None else _empty_on_mesh
+    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    return Session(cache, last, batch)
+
+
+def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
+    """What a program returns, a cache and rows, each where it belongs on the mesh."""
+    if mesh is None:
+        return program(*arguments)
+    with jax.set_mesh(mesh):
+        cache, *rows = program(*arguments)
+    # They are there already, but named otherwise, for which programs compile anew.
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, rows)
+    cache, rows = jax.device_put((cache, rows), shardings)
+    return cache, *rows
+
+
+def _empty(
+    config: DecoderConfig,
+    rows: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None,
+) -> tuple[Cache, Array]:
+    cache = init_cache(config, rows, size, cache_dtype)
+    last = jnp.zeros((rows, config.hidden_size), dtype)
+    if mesh is None:
+        return (cut(cache) if jax.default_backend() == "cpu" else cache), last
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, last)
+    return jax.lax.with_sharding_constraint((cache, last), shardings)
+
+
+# Compiled, no device ever holds all of them.
+_empty_on_mesh = jax.jit(_empty, static_argnums=range(6))
