@@ -11,8 +11,10 @@ import jax
 import numpy as np
 
 from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.envs.spec import own_player
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
+from aajax.references import is_reference
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
@@ -63,25 +65,32 @@ def scripted_names(game: TextGame) -> tuple[str, ...]:
 def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
     """The player called `name` in the game's environment, or by an alias.
 
+    Args:
+      game: what it is played in.
+      name: or `package.module:NAME` or `file.py:NAME` of a function env → Policy.
+
     Raises:
       InputError: if there is no such player.
     """
-    if name not in scripted_names(game):
+    if is_reference(name):
+        policy, params = own_player(game.env, name), ()
+    elif name in scripted_names(game):
+        there = game.scripted()
+        policy, params = there.policy, there.params(game.aliases().get(name, name))
+    else:
         names = ", ".join(scripted_names(game)) or "no scripted players"
         raise InputError(f"player is {name!r}: one of {names} is needed")
-    there = game.scripted()
 
     def act(params, keys, observation, memory):
         # A key for each row: its chance is then nobody else's.
-        output = jax.vmap(there.policy.act, (None, 0, 0, 0))(
+        output = jax.vmap(policy.act, (None, 0, 0, 0))(
             params, keys, observation, memory
         )
         return output.action, output.memory
 
-    own_name = game.aliases().get(name, name)
     return ScriptedPlayer(
         game=game,
-        params=there.params(own_name),
-        initial_memory=there.policy.initial_memory,
+        params=params,
+        initial_memory=policy.initial_memory,
         act=jax.jit(act),
     )
