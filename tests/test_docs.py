@@ -127,3 +127,10 @@ def test_the_design_says_who_may_import_whom():
     assert said == MAY_IMPORT
     (everybody,) = re.findall(r"^All may import (.*)\.$", design, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", everybody)) == FOR_ALL
+
+
+def test_snippets_are_included():
+    """Formatted as Python, the mark of a snippet is none any more."""
+    pages = [page.read_text() for page in DOCS.rglob("*.md")]
+    assert sum(len(re.findall(r"^--8<-- ", page, re.MULTILINE)) for page in pages) > 5
+    assert not any("--8 <" in page for page in pages)
