@@ -1,7 +1,6 @@
-"""The scripted players of an environment at its text table.
+"""Scripted players in text games.
 
-They see the numbers of the environment, do what they would do there, and say it in
-words.
+They act on the array environment's observations, and their actions are written as text.
 """
 
 import dataclasses
@@ -20,14 +19,14 @@ from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScriptedPlayer:
-    """A `Player` that knows the environment alone; made by `scripted_player`.
+    """A `Player` that ignores prompts and acts on observations; see `scripted_player`.
 
-    What it remembers is the policy's memory, [R, ...]. The policy acts at every step,
-    also at those where a row only listens, so that its memory is as in the environment.
+    Its memory is the policy's, [R, ...]. The policy acts at every step, also when no
+    answer is asked for, so that its memory is the same as in the array environment.
 
     Attributes:
       game: what it is played in.
-      params: of the policy, who plays.
+      params: of the policy, which choose the player.
       initial_memory: `batch_shape -> memory`.
       act: `(params, key[R], observation f32[R, ...], memory) -> (action, memory)`.
     """
