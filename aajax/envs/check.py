@@ -83,6 +83,18 @@ def check_environment(
     return found + list(check_words(spec))
 
 
+def check_rules(env: Environment, game: str) -> None:
+    """Raises InputError for what no run could train on, without playing a game.
+
+    Args:
+      env: an environment.
+      game: what it is called in the message.
+    """
+    found = list(dict.fromkeys(_attributes(env))) or list(_types(env))
+    if found:
+        raise InputError(f"game is {game!r}: {found[0]}; `aajax check` tells all")
+
+
 def random_play(env: Environment, num_steps: int) -> Play:
     """Plays games in parallel in which every seat acts uniformly at random.
 
