@@ -17,6 +17,7 @@ from aajax.api.text_players import API, HUMAN
 from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
+from aajax.dialogue.play.seating import LEARNER
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.records import read_object
@@ -124,7 +125,8 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
     model = None
     if not (options.out / "config.json").exists():
         # What cannot be read is refused before anything is written.
-        model = text_players.language_model(names, config)
+        with _reading(config, entrants, errors):
+            model = text_players.language_model(names, config)
     _open_folder(options, config, only)
 
     journals = contextlib.ExitStack()
@@ -151,6 +153,21 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
                 "command goes on."
             ) from None
     return {**table, "seed": options.seed}
+
+
+def _reading(
+    config: LmConfig, entrants: Sequence[Entrant], errors: Console | None
+) -> contextlib.AbstractContextManager:
+    """Tells that a model is read, which takes a minute where it is to be trained."""
+    has_model = any(entrant.seat.player == LEARNER for entrant in entrants)
+    if errors is None or not has_model:
+        return contextlib.nullcontext()
+    text = "reading the model"
+    if config.model is None:
+        text = "reading the pocket model, which is trained if there is none yet"
+        if not errors.is_terminal:
+            errors.print(text, soft_wrap=True)
+    return errors.status(text)
 
 
 def _only(options: TextLeague, entrants: Sequence[Entrant]) -> list | None:
