@@ -157,7 +157,7 @@ def spec(name: str) -> EnvSpec:
     params that are numbers, words, or lists of numbers.
 
     Raises:
-      InputError: if there is none of this name, or it needs what is not there.
+      InputError: for an unknown name, or if a package that it needs is missing.
     """
     if name not in gymnax.registered_envs:
         names = ", ".join(gymnax.registered_envs)
