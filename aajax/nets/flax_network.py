@@ -1,4 +1,4 @@
-"""Any Flax network as a policy's network."""
+"""User-defined Flax modules as a policy's network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,21 +24,21 @@ def flax_network(
     num_values: int | None = None,
     value_scale: float = 1.0,
 ) -> Network:
-    """Scores [..., S] from one module, and values from another of the same make.
+    """A network with separate actor and critic modules, both made by `make`.
 
     Args:
-      make: num_outputs → a Flax Linen module that reads rows f32[R, O] and returns
-        f32[R, num_outputs]. One that remembers is a `flax.linen.RNNCellBase`: it reads
-        (carry, f32[R, O]) and returns (carry, f32[R, num_outputs]); its carry begins as
-        `initialize_carry` has it, anew in each episode.
+      make: `num_outputs -> module`, a Flax Linen module from observations f32[R, O] to
+        f32[R, num_outputs]; or a recurrent one, a `flax.linen.RNNCellBase` from
+        (carry, f32[R, O]) to (carry, f32[R, num_outputs]), whose carry is reset by
+        `initialize_carry` at the start of each episode.
       observation_size: O.
-      num_scores: S, what a distribution needs: one per discrete action.
+      num_scores: S, parameters of the action distribution: one per discrete action.
       critic: whether there is a critic; without one the value is 0.
-      num_values: numbers of the critic, [..., num_values]; None for one, [...].
-      value_scale: what the critic's output is multiplied by; see `nets.tabular`.
+      num_values: outputs of the critic, [..., num_values]; None for a scalar, [...].
+      value_scale: factor of the critic's output; see `nets.tabular`.
 
     Raises:
-      InputError: if the modules are none of this kind.
+      InputError: if the modules are not of this kind.
     """
     outputs = {"actor": num_scores}
     if critic:

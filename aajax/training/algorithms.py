@@ -327,3 +327,4 @@ ALGORITHMS = {
         ),
     )
 }
+"""What a run can be trained by, by name."""

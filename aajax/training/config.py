@@ -219,12 +219,12 @@ class RunConfig:
 
     @property
     def steps_per_episode(self) -> int:
-        """Steps after which an episode is cut off."""
+        """Steps after which an episode is truncated."""
         return self.episode_steps or self.num_steps
 
     @property
     def steps_remembered(self) -> int:
-        """Steps after which a policy's memory begins anew."""
+        """Steps after which a policy's recurrent memory is reset."""
         return self.num_steps if self.memory == "update" else self.steps_per_episode
 
     @property

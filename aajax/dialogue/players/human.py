@@ -35,7 +35,7 @@ class HumanPlayer:
     def reply(
         self, memory: tuple[Row, ...], requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[tuple[Row, ...], list[Reply | None]]:
-        """As in `Player`; chance is the person's own.
+        """As in `Player`; keys are not used.
 
         Raises:
           KeyboardInterrupt: if the person leaves, or the input ends.
