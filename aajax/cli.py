@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,15 +21,18 @@ T = TypeVar("T")
 COMMANDS = {
     "train": "train a preset, such as ipd, over many seeds at once",
     "league": "play trained runs and scripted players against one another",
-    "play": "show one game between any players, people too, step by step",
+    "play": "play one game step by step, with people too",
     "plot": "draw a run's figure again from its files",
     "export": "write a run's or a league's numbers as CSV files",
-    "transcript": "make one page of what was said in a run's matches",
+    "transcript": "show what was said in the matches of a text game",
+    "wording": "copy the templates of a text game, to change them",
     "bench": "measure speed on this machine",
-    "lm": "make a pocket language model; tell whether one fits on a mesh",
+    "lm": "train a pocket language model; estimate the memory of a large one",
     "check": "tell whether an environment of your own keeps the contract",
     "list": "name the environments, players, algorithms and presets, or one's options",
 }
+
+BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,10 +40,23 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
       The exit code: 0, 2 for bad input or a folder that cannot be written, 3 for a
-      training run that has diverged, or 130 after an interrupt.
+      training run that has diverged, 130 after an interrupt, or 141 where nobody reads
+      the output any more, as behind `| head`.
     """
     with spelled_out():
-        return _main(sys.argv[1:] if argv is None else argv)
+        try:
+            try:
+                return _main(sys.argv[1:] if argv is None else argv)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            return BROKEN_PIPE
+        except SystemExit as stopped:
+            # By rich, which has met one.
+            if isinstance(stopped.__context__, BrokenPipeError):
+                return BROKEN_PIPE
+            raise
 
 
 def _main(argv: list[str]) -> int:
@@ -51,8 +68,12 @@ def _main(argv: list[str]) -> int:
     if name not in COMMANDS:
         errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
         return 2
-    command = importlib.import_module(f"aajax.commands.{name}")
-    return _code(errors, f"aajax {name}", lambda: command.main(arguments))
+
+    def run() -> None:
+        # Imports take seconds, in which an interrupt may come.
+        importlib.import_module(f"aajax.commands.{name}").main(arguments)
+
+    return _code(errors, f"aajax {name}", run)
 
 
 def script(main: Callable[[T], object], options: type[T], about: str) -> NoReturn:
@@ -89,11 +110,13 @@ def _code(errors: Console, prefix: str, action: Callable[[], object]) -> int:
     except DivergenceError as error:
         errors.print(f"{prefix}: {error}")
         return 3
+    except BrokenPipeError:
+        raise
     except OSError as error:
         errors.print(f"{prefix}: {_reason(error)}")
         return 2
     except KeyboardInterrupt as interrupt:
-        errors.print(f"{prefix}: interrupted. {interrupt}")
+        errors.print(f"{prefix}: interrupted. {interrupt}".rstrip())
         return 130
     return 0
 
@@ -114,6 +137,14 @@ def _told(errors: Console, prefix: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
+
+
+def _discard_output() -> None:
+    """Nothing that is still to be written, at exit too, meets the broken pipe again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _names() -> str:

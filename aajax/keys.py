@@ -11,10 +11,10 @@ import hashlib
 import jax
 import numpy as np
 
-from aajax.types import PRNGKey
+from aajax.types import AnyArray, PRNGKey
 
 
-def stream(seed: int | PRNGKey, domain: str, *numbers: int) -> PRNGKey:
+def stream(seed: int | PRNGKey, domain: str, *numbers: int | AnyArray) -> PRNGKey:
     """A random key for one named use of a seed.
 
     Args:

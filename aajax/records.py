@@ -68,9 +68,12 @@ def _decode(path: Path, content: bytes) -> str:
 
 def parse(text: str, where: str, nan_is_null: bool = False) -> Any:
     """What a text holds; raises InputError that begins with `where` if no JSON."""
-    options = {"parse_constant": lambda _: None} if nan_is_null else {}
     try:
-        return json.loads(text, object_pairs_hook=_distinct(where), **options)
+        return json.loads(
+            text,
+            object_pairs_hook=_distinct(where),
+            parse_constant=(lambda _: None) if nan_is_null else None,
+        )
     except InputError:
         raise
     except json.JSONDecodeError as error:

@@ -1,5 +1,7 @@
 """Rollouts: scan an environment and a policy into a trajectory."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 
@@ -113,11 +115,12 @@ def _play(
             _env_keys(step_key, num_games, group_size), tables.state, output.action
         )
         memory, final_value = output.memory, None
-        if resets:
+        final = timestep.final_observation
+        if final is not None:
             # Read only where an episode stops: in most steps, none does.
             final_value = jax.lax.cond(
                 timestep.last.any(),
-                lambda: policy.value(params, timestep.final_observation, memory),
+                lambda: policy.value(params, final, memory),
                 lambda: jnp.zeros_like(output.value),
             )
             memory = reset_memory(memory, initial_memory, timestep.last)
@@ -137,12 +140,13 @@ def _play(
 
     keys = jax.random.split(key, num_steps)
     end, (steps, states) = jax.lax.scan(body, tables, keys)
-    *fields, value, final_value, action_value = steps
+    *fields, value, final_value, action_value = cast(tuple[Any, ...], steps)
     last_value = policy.value(params, end.timestep.observation, end.memory)
     next_value = jnp.concatenate([value[1:], last_value[None]])
     if resets:
         next_value = jnp.where(fields[4][..., None], final_value, next_value)
-    trajectory = Trajectory(*fields, value, next_value, tables.memory, action_value)
+    whole = (*fields, value, next_value, tables.memory, action_value)
+    trajectory = Trajectory._make(whole)
     return end, trajectory, states
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
+from aajax import references
 from aajax.errors import InputError
 
 # Of numbers without another bound: the largest of int32 and float32.
@@ -75,10 +76,32 @@ class Items:
 
 
 @dataclasses.dataclass(frozen=True)
+class Choice:
+    """Texts that are accepted.
+
+    Attributes:
+      names: each of them.
+      others: what is accepted besides, in words; None for nothing.
+    """
+
+    names: tuple[str, ...]
+    others: str | None = None
+
+    def describe(self) -> str:
+        known = f"one of {', '.join(self.names)}"
+        return known if self.others is None else f"{known}, or {self.others}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Formerly:
     """The name that a field had before, under which files and flags may know it."""
 
     name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Refers:
+    """Texts that refer to an object alone: see `references`."""
 
 
 Count = Annotated[int, Range(1)]
@@ -86,6 +109,7 @@ Natural = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
+Reference = Annotated[str, Refers()]
 Seed = Annotated[int, Range(0, 2**32 - 1, words="a whole number in [0, 2^32)")]
 
 
@@ -137,6 +161,15 @@ def check_all(config: Any, prefix: str = "", flat: bool = False) -> None:
     if relations is not None:
         with within(prefix):
             relations()
+
+
+def check_value(name: str, annotation: Any, value: Any) -> None:
+    """Checks an argument of a function against what its annotation accepts.
+
+    Raises:
+      InputError: in one line that names the argument, its value and what is accepted.
+    """
+    _check_value(name, annotation, value)
 
 
 @contextlib.contextmanager
@@ -246,7 +279,7 @@ def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:
         annotation = hints(cls)[field.name]
         value = field.default if default is None else getattr(default, field.name)
         bare, _ = split(annotation)
-        if dataclasses.is_dataclass(bare):
+        if isinstance(bare, type) and dataclasses.is_dataclass(bare):
             inner = None if value is dataclasses.MISSING else value
             name = "" if flat and _is_flat(cls, field.name) else f"{field.name}."
             found += [
@@ -339,6 +372,10 @@ def _range(marks: tuple) -> Range:
     return next((mark for mark in marks if isinstance(mark, Range)), Range())
 
 
+def _choice(marks: tuple) -> Choice | None:
+    return next((mark for mark in marks if isinstance(mark, Choice)), None)
+
+
 def _items(marks: tuple) -> Items:
     return next((mark for mark in marks if isinstance(mark, Items)), Items())
 
@@ -394,6 +431,8 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             type(value) is type(choice) and value == choice
             for choice in typing.get_args(member)
         )
+    if Refers() in marks:
+        return references.is_reference(value)
     if member is bool:
         return isinstance(value, bool)
     if member in (int, float):
@@ -402,12 +441,16 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             return False
         bounds = _range(marks)
         if member is int:
-            return bounds.has(value) and (bounds.high < math.inf or abs(value) <= MOST)
+            whole = int(typing.cast(int, value))
+            return bounds.has(whole) and (bounds.high < math.inf or abs(whole) <= MOST)
         try:
             number = float(value)
         except OverflowError:
             return False
         return bounds.has(number) and (bounds.infinite or abs(number) <= MOST_FLOAT)
+    choice = _choice(marks)
+    if member is str and choice is not None and choice.others is None:
+        return value in choice.names
     if member is Path:
         return isinstance(value, str | os.PathLike)
     kind = typing.get_origin(member) or member
@@ -431,8 +474,13 @@ def _describe_bound(accepting: list[tuple[Any, tuple]], value: Any) -> str:
 def _describe_member(member: Any, marks: tuple) -> str:
     if typing.get_origin(member) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(member)))}"
+    if Refers() in marks:
+        return references.FORMS
     if member in (int, float):
         return _range(marks).describe(whole=member is int)
+    choice = _choice(marks)
+    if member is str and choice is not None:
+        return choice.describe()
     if _is_tuple(member):
         return "a tuple (in JSON, a list)"
     if dataclasses.is_dataclass(member):
@@ -567,7 +615,9 @@ def by_present_names(cls: type, record: Any) -> Any:
     record = _renamed(cls, record, "")
     for name, annotation in hints(cls).items():
         bare, _ = split(annotation)
-        if dataclasses.is_dataclass(bare) and name in record:
+        if not isinstance(bare, type) or name not in record:
+            continue
+        if dataclasses.is_dataclass(bare):
             record[name] = by_present_names(bare, record[name])
     return record
 
@@ -593,7 +643,7 @@ def _converted(annotation: Any, value: Any, label: str, others: bool) -> Any:
     if value is None and NoneType in accepting:
         return None
     for member in accepting:
-        if dataclasses.is_dataclass(member):
+        if isinstance(member, type) and dataclasses.is_dataclass(member):
             return _build(member, value, f"{label}.", others)
         if _is_tuple(member) and isinstance(value, list):
             pairs = zip(_entries(member, len(value)), value, strict=False)

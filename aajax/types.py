@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
+AnyArray = jax.Array | np.ndarray  # on a device, or of the host
 PRNGKey = chex.PRNGKey
 PyTree = Any
 

@@ -1,6 +1,8 @@
-"""Who may import whom."""
+"""Who may import whom, and how large functions may be."""
 
 import ast
+import functools
+import graphlib
 import re
 import subprocess
 import sys
@@ -100,3 +102,146 @@ def test_no_environment_is_asked_what_it_is():
             continue
         found = asks.findall(path.read_text())
         assert not found, f"{path}: {found}"
+
+
+MOST_LINES, MOST_PARAMETERS = 60, 8  # of a function, without its docstring or self
+# Arguments of the first two are the options of an environment, by name. The third's are
+# tokens and their places, what was read before, whose weights read on, and how.
+MANY_PARAMETERS = {"commons_harvest", "negotiation", "forward"}
+# Packages that are no dependency of the core; modules may be imported inside of a
+# function where they, or what they import, need one of these.
+OPTIONAL = {
+    *("httpx", "jinja2", "huggingface_hub", "outlines_core", "safetensors", "torch"),
+    *("tokenizers", "transformers", "gguf", "matplotlib", "PIL", "pandas"),
+    *("tensorboardX", "wandb", "gymnax", "jaxmarl", "pettingzoo", "gymnasium"),
+}
+
+
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+def functions(path):
+    """Qualified names and nodes of all functions of a file, inner ones too."""
+
+    def visit(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            name = getattr(child, "name", "")
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield prefix + name, child
+            is_scope = isinstance(child, ast.FunctionDef | ast.ClassDef)
+            yield from visit(child, f"{prefix}{name}." if is_scope else prefix)
+
+    yield from visit(parsed(path), "")
+
+
+def test_functions_are_short():
+    """So that one can be read at a glance; docstrings may take what they need."""
+    for path in FILES:
+        for name, node in functions(path):
+            lines = node.end_lineno - node.lineno + 1
+            if ast.get_docstring(node) is not None:
+                docstring = node.body[0]
+                lines -= docstring.end_lineno - docstring.lineno + 1
+            assert lines <= MOST_LINES, f"{path}: {name} has {lines} lines"
+
+
+def test_functions_have_few_parameters():
+    found = set()
+    for path in FILES:
+        for name, node in functions(path):
+            own = node.args
+            names = [x.arg for x in (*own.posonlyargs, *own.args, *own.kwonlyargs)]
+            count = len([x for x in names if x not in ("self", "cls")])
+            if count > MOST_PARAMETERS:
+                assert name in MANY_PARAMETERS, f"{path}: {name} has {count} parameters"
+                found.add(name)
+    assert found == MANY_PARAMETERS  # none that needs no exception any more
+
+
+def module_name(path):
+    parts = ("aajax", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def inside_functions(path):
+    """Import statements that are not run when the module is imported."""
+    for _, node in functions(path):
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Import | ast.ImportFrom):
+                yield inner
+
+
+def for_types_alone(path):
+    """Import statements under `if TYPE_CHECKING:`, which are never run."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from ast.walk(node)
+
+
+def targets(node):
+    """What an import statement imports: our modules, or packages of others."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    for name in names:
+        if name.partition(".")[0] != "aajax":
+            yield name.partition(".")[0]
+            continue
+        while name not in MODULES:
+            name = name.rpartition(".")[0]
+        yield name
+
+
+@functools.cache
+def imports(name):
+    """What is imported whenever the module is."""
+    path = MODULES[name]
+    later = {*inside_functions(path), *for_types_alone(path)}
+    statements = [
+        node
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Import | ast.ImportFrom) and node not in later
+    ]
+    return {target for node in statements for target in targets(node)} - {name}
+
+
+@functools.cache
+def needs_more(name):
+    """Whether a module or package is optional, or imports what is."""
+    if name not in MODULES:
+        return name in OPTIONAL
+    return any(map(needs_more, imports(name)))
+
+
+def test_modules_import_one_another_in_no_circle():
+    graph = {name: imports(name) & MODULES.keys() for name in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_packages_import_one_another_in_no_circle():
+    """Folders that hold no further ones; what else there is is one by itself."""
+
+    def package(name):
+        folder = MODULES[name].parent
+        has_more = any(path.parent.parent == folder for path in FILES)
+        return name if has_more else module_name(folder / "__init__.py")
+
+    graph = {}
+    for name in MODULES:
+        own = package(name)
+        found = {package(target) for target in imports(name) & MODULES.keys()}
+        graph.setdefault(own, set()).update(found - {own})
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_imports_stand_at_the_top_unless_they_need_more_than_the_core():
+    for path in FILES:
+        for node in inside_functions(path):
+            for target in targets(node):
+                assert needs_more(target), f"{path}: {ast.unparse(node)}"

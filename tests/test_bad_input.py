@@ -14,12 +14,12 @@ from tiny_speech import LORA, TINY, tiny_folder
 from transcript_matches import Vocabulary, match
 
 from aajax import cli, envs, schema
+from aajax.api import text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
     export,
     league,
-    league_text,
     lm,
     play,
     plot,
@@ -86,7 +86,10 @@ ROWS = {
             "--game coin --options height=2.5",
             "options has height=2.5: a whole number is ",
         ),
-        ("--game coin --options coins=3", "coins is '3': one of one, each is needed"),
+        (
+            "--game coin --options coins=3",
+            "options has coins=3: one of one, each is n",
+        ),
         (
             "--game harvest --options view=1,2",
             "options has view=1,2: 4 values with commas",
@@ -299,6 +302,7 @@ ROWS = {
         ),
     ],
     "train lm-ipd": [
+        ("--size huge", "size is 'huge': one of qwen2.5-7b, "),
         (
             "--game go",
             "game is 'go': one of ipd, chicken, stag-hunt, deal-or-no-",
@@ -547,6 +551,7 @@ ROWS = {
     "export": [
         ("", "run is missing: a path is needed"),
         ("{here}", "run is '{here}': a folder with a run or a league is needed"),
+        ("{run} --out=", "out is '': a path is needed"),
         ("{run} --out {image}", "File exists: {image}"),
     ],
     "transcript": [
@@ -656,7 +661,7 @@ OPTIONS = {
         train_lm.Options(LM_PRESETS["lm-ipd"][1], Path("out")),
     ),
     "league": (league.Options, None),
-    "league --text": (league_text.Options, None),
+    "league --text": (text_leagues.TextLeague, None),
     "play": (play.Options, None),
     "plot": (plot.Options, None),
     "export": (export.Options, None),

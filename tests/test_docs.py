@@ -1,15 +1,18 @@
 """The site: links between its parts, and what its reference must name."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from test_architecture import FOR_ALL, MAY_IMPORT
 
 import aajax
 from aajax import envs
+from aajax.cli import main
 from aajax.dialogue.play import Matchup, Seat, play
 from aajax.dialogue.players.scripted import scripted_player
 
@@ -94,3 +97,40 @@ def test_the_guides_game_in_words(fishing):
     assert "the other boat took 2.0" in match.turns[0][1].text
     assert "8.8 fish in the lake" in match.turns[0][1].text
     assert not game.parse("catch", "I take 3").valid
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "guides/own_model.md",
+        pytest.param("tutorials/first_run.md", marks=pytest.mark.slow),
+        pytest.param("guides/runs.md", marks=pytest.mark.slow),
+    ],
+)
+def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with jax.numpy_dtype_promotion("standard"):
+        if page == "guides/runs.md":
+            values = "0", "0.3", "1", "3"
+            main(["train", "ipd", "--out", "runs/sweep", "--sweep.beta", *values])
+        for block in blocks:
+            exec(block, names)
+
+
+def test_the_design_says_who_may_import_whom():
+    design = (DOCS / "design.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+? \| (.*)\|$", design, re.MULTILINE)
+    said = {name: set(re.findall(r"`([\w.]+)`", allowed)) for name, allowed in rows}
+    assert said == MAY_IMPORT
+    (everybody,) = re.findall(r"^All may import (.*)\.$", design, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", everybody)) == FOR_ALL
+
+
+def test_snippets_are_included():
+    """Formatted as Python, the mark of a snippet is none any more."""
+    pages = [page.read_text() for page in DOCS.rglob("*.md")]
+    assert sum(len(re.findall(r"^--8<-- ", page, re.MULTILINE)) for page in pages) > 5
+    assert not any("--8 <" in page for page in pages)

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+from aajax.api import evaluation
+
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 TREE = re.search(r"```\naajax/\n(.*?)```", README.read_text(), re.DOTALL).group(1)
@@ -25,9 +27,9 @@ def test_the_example_trains_tit_for_tat(capsys):
     assert max(exploited.max(), neither.max()) < 0.1
 
 
-@pytest.mark.optimised
 def test_runs_in_python(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation, "NUM_GAMES", 64)
     names = {}
     with jax.numpy_dtype_promotion("standard"):
         exec(EXAMPLES[0], names)

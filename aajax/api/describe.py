@@ -2,8 +2,10 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, NamedTuple
 
 import jax
 
@@ -122,9 +124,18 @@ def _preset(name: str) -> Description:
 def settings(config: Config) -> tuple[Option, ...]:
     """All options of a run, with the values that they have."""
     return tuple(
-        Option(name, value, schema.describe(annotation))
+        Option(name, value, _values(annotation))
         for name, annotation, value in schema.options(type(config), config)
     )
+
+
+def _values(annotation: Any) -> str:
+    """What an option of a run accepts."""
+    kind, marks = schema.split(annotation)
+    if typing.get_origin(kind) is not tuple:
+        return schema.describe(annotation)
+    each = typing.get_args(kind)[0]
+    return f"values, each {schema.describe(Annotated[each, *marks, None])}"
 
 
 def _options(
@@ -135,6 +146,29 @@ def _options(
         for name, parameter in inspect.signature(make).parameters.items():
             defaults.setdefault(name, parameter.default)
     return tuple(
-        Option(name, defaults[name], schema.describe(annotation))
+        Option(name, defaults[name], _accepted(annotation))
         for name, annotation in accepted.items()
     )
+
+
+def _accepted(annotation: Any) -> str:
+    """What an option of a game accepts as name=value.
+
+    An array is left out where a number would do too.
+    """
+    words = []
+    for kind, marks in schema.alternatives(annotation):
+        if kind is Sequence:
+            words.append("nested lists of numbers, or a .json or .npy file of them")
+        elif typing.get_origin(kind) is tuple:
+            words.append(f"{describe_tuple(kind)} with commas between them")
+        elif kind not in (jax.Array, NoneType):
+            words.append(schema.describe(Annotated[kind, *marks, None]))
+    return ", or ".join(dict.fromkeys(words))
+
+
+def describe_tuple(kind: Any) -> str:
+    """What a tuple holds: 4 values, each a whole number."""
+    each = typing.get_args(kind)
+    count = "values" if each[-1] is Ellipsis else f"{len(each)} values"
+    return f"{count}, each {schema.describe(each[0])},"

@@ -18,8 +18,8 @@ def export(folder: str | Path, out: str | Path | None = None) -> list[Path]:
 
     Of a run metrics.csv has a record per setting, seed and logged update, and
     summary.csv, once it is finished, one per setting and seed (of a language model, one
-    per who sat opposite). Of a league league.csv has one per line-up and seat. What
-    there is no number of is empty.
+    per who sat opposite). Of a league league.csv has one per line-up and seat, with
+    all measures of a game in words. What there is no number of is empty.
 
     Args:
       folder: of a run, or of a league.
@@ -78,6 +78,11 @@ def league_rows(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 **{f"seat_{i}": name for i, name in enumerate(players)},
                 "reward": line_up["reward"][seat],
                 "interval": line_up["interval"][seat],
+                **{
+                    name: each["seats"][seat][0]
+                    for name, each in line_up.get("measures", {}).items()
+                    if name != "reward"
+                },
             }
 
 

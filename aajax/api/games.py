@@ -16,7 +16,9 @@ from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
+from aajax.references import is_reference
 from aajax.rollout import play_episodes
+from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
 from aajax.training.config import RunConfig
 from aajax.training.run import load
@@ -51,7 +53,8 @@ def play(
     Args:
       seats: who takes each: a run, its folder or FOLDER:2 for its third seed, counted
         through the settings of a sweep, (run, 2) likewise, the name of a scripted
-        player, or a pair of a `Policy` and its parameters.
+        player, FILE.py:NAME of a function env → Policy, or a pair of a `Policy` and
+        its parameters.
       game: that is played; that of the runs if not given.
       options: of the game, where there is no run.
       num_steps: of a game, at most; those of the runs, or 16, if not given.
@@ -65,6 +68,9 @@ def play(
     Raises:
       InputError: for players that there are not, or that cannot meet.
     """
+    schema.check_value("num_games", Count, num_games)
+    schema.check_value("num_steps", Count | None, num_steps)
+    schema.check_value("seed", Seed, seed)
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:
@@ -120,14 +126,13 @@ def _player(
         policy, params = entry
         return policy, params
     names = spec.player_names(env)
-    if entry not in names or spec.players is None:
+    if entry not in names and not is_reference(entry):
         raise InputError(
             f"seat is {entry!r}: a run, its folder, a pair of a policy and parameters "
             f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
             "needed"
         )
-    scripted = spec.players(env)
-    return scripted.policy, scripted.params(entry)
+    return spec.player(env, entry)
 
 
 def find_run(entry: str) -> Seat | None:

@@ -9,15 +9,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
 
-from aajax.api.evaluation import scripted_group
+from aajax import schema
+from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, load_small
+from aajax.api.runs import Run, SmallRun, load_small, temporary_folder
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.files import write_json
 from aajax.report.tables import setting_label
+from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
 from aajax.training.config import RunConfig
@@ -42,7 +46,7 @@ def league(
 
     Args:
       players: runs of one game, or their folders, and names of scripted players, as
-        `aajax list GAME` has them.
+        `aajax list GAME` has them, or FILE.py:NAME of a function env → Policy.
       game: needed where there is no run.
       num_games: of every line-up.
       num_steps: of a game; those of the runs if not given.
@@ -56,6 +60,8 @@ def league(
     Raises:
       InputError: for players that cannot meet.
     """
+    schema.check_value("num_games", Count, num_games)
+    schema.check_value("num_steps", Count | None, num_steps)
     runs, names = [], []
     for player in players:
         if isinstance(player, Run) or (Path(player) / "config.json").exists():
@@ -72,6 +78,47 @@ def _small(player: Run | str | Path) -> SmallRun:
     if isinstance(player, SmallRun):
         return player
     return load_small(player.folder if isinstance(player, Run) else Path(player))
+
+
+def text_league(
+    players: Sequence[Run | str | Path],
+    *,
+    out: str | Path | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Plays all ordered pairs of players in a text game, as `aajax league --text` does.
+
+        table = aajax.text_league(["runs/lm-ipd", "tit_for_tat"], num_matches=16)
+
+    Args:
+      players: runs of language models, or their folders, PEFT folders, "base", names of
+        scripted players, FILE.py:NAME of one of yours, api:URL#MODEL.
+      out: folder of the league, in which it goes on; a temporary one if not given.
+      progress: whether to show how far it is.
+      **options: those of `aajax league --text --help`.
+
+    Returns:
+      As league.json holds it; see `tournament.text_league.text_table`.
+
+    Raises:
+      InputError: for an unknown option, players that cannot meet, or a folder that
+        holds something else.
+    """
+    check_installed("lm", "transformers")
+    from aajax.api import text_leagues
+
+    names = [player.folder if isinstance(player, Run) else player for player in players]
+    asked = {
+        "players": [str(name) for name in names],
+        "out": temporary_folder() if out is None else out,
+    }
+    league = schema.replaced(text_leagues.TextLeague(), options | asked)
+    with text_leagues.opened(league.out):
+        console = Console(stderr=True, markup=False) if progress else None
+        table = text_leagues.play(league, console)
+        text_leagues.write_text_league(table, league.out)
+    return table
 
 
 def write_league(table: dict[str, Any], out: Path) -> None:
@@ -128,8 +175,7 @@ def play_league(
                     f"are needed, and {name} of {run.folder} is {there!r}"
                 )
         groups.append(_trained_group(run, label, env))
-    if names:
-        groups.append(scripted_group(spec, env, names))
+    groups += scripted_groups(spec, env, names)
     num_steps = config.steps_per_episode
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {

@@ -29,6 +29,8 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
         TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
         TimeElapsedColumn(),
     )
+    # Where it cannot be drawn anew, rich would leave an empty line of it.
+    hidden = hidden or not console.is_interactive
     return Progress(*columns, console=console, transient=True, disable=hidden)
 
 

@@ -2,6 +2,7 @@
 
 import abc
 import atexit
+import contextlib
 import dataclasses
 import functools
 import shutil
@@ -16,17 +17,18 @@ import numpy as np
 from aajax.api.evaluation import evaluate_state, trained_params
 from aajax.api.presets import Config, make_config
 from aajax.api.progress import shown_progress
-from aajax.api.small_training import train_small
+from aajax.api.small_training import masked, train_small
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
 from aajax.policies.base import Policy
 from aajax.records import read_object
-from aajax.schema import within
+from aajax.schema import Count, Share, check_value, within
 from aajax.training import divergence
 from aajax.training import run as small
 from aajax.training.assemble import make_env, make_policies, make_policy
+from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import Sink, read_rows
@@ -104,6 +106,7 @@ class Run(abc.ABC):
           InputError: if the run is longer already.
         """
         name = f"num_{self.config.unit}"
+        check_value(name, Count, length)
         if length < self.config.length:
             raise InputError(
                 f"{name} is {length}: at least {self.config.length}, which the run "
@@ -231,6 +234,8 @@ class SmallRun(Run):
         """
         if epsilon is None:
             epsilon = self.config.hyperparameters.exploration
+        check_value("epsilon", Share, epsilon)
+        self._check_number("seat", seat, self.env.num_agents)
         return make_policy(self.config, self.env, epsilon, seat)
 
     @property
@@ -240,19 +245,19 @@ class SmallRun(Run):
 
     def params_of(self, seat: int = 0, setting: int = 0, seed: int = 0) -> PyTree:
         """Parameters of one seat of one seed, counted from 0, of one setting."""
-        for name, number, count in (
-            ("seat", seat, self.env.num_agents),
-            ("setting", setting, len(self.settings)),
-            ("seed", seed, len(self.seeds)),
-        ):
-            if not 0 <= number < count:
-                raise InputError(
-                    f"{name} is {number}: a number from 0 to {count - 1} is needed"
-                )
+        self._check_number("seat", seat, self.env.num_agents)
+        self._check_number("setting", setting, len(self.settings))
+        self._check_number("seed", seed, len(self.seeds))
         return jax.tree.map(lambda x: x[setting, seed], self.params[seat])
 
+    def _check_number(self, name: str, number: int, count: int) -> None:
+        if number not in range(count):
+            raise InputError(
+                f"{name} is {number}: a number from 0 to {count - 1} is needed"
+            )
+
     def evaluate(self) -> list[dict[str, Any]]:
-        return evaluate_state(self.config, self.state)
+        return masked(evaluate_state(self.config, self.state), self.diverged)
 
     @functools.cached_property
     def diverged(self) -> divergence.Lost:
@@ -291,7 +296,7 @@ class LmRun(Run):
         """
         raise InputError(
             f"run is {str(self.folder)!r}: one of small policies is needed; that of a "
-            f"language model speaks by its adapter, in {self.adapter}/"
+            f"language model is its adapter, in {self.folder / 'adapter'}/"
         )
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
@@ -330,7 +335,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
-    log: Iterable[str | Sink] = (),
+    log: str | Iterable[str | Sink] = (),
     **options: Any,
 ) -> Run:
     """Trains, evaluates, and returns the run.
@@ -367,9 +372,10 @@ def train(
     own, config = make_config(preset, options)
     if out is None and resume:
         raise InputError("resume is True: a folder out is needed, to resume from")
-    folder = _temporary() if out is None else Path(out)
+    folder = temporary_folder() if out is None else Path(out)
     goes_on = resume and (folder / "config.json").exists()
-    return _trained(name or own, config, folder, goes_on, progress, tuple(log))
+    log = (log,) if isinstance(log, str) else tuple(log)
+    return _trained(name or own, config, folder, goes_on, progress, log)
 
 
 def load(folder: str | Path) -> Run:
@@ -405,7 +411,8 @@ def evaluate(run: Run | str | Path) -> Any:
       Of small policies a record per setting, as `settings` of summary.json has them:
       `hyperparameters`, `mean_reward` in self-play, `measures`, `league` (reward
       against scripted players) and, of a matrix game, `p_cooperate` after each outcome,
-      with lists over seeds. Of a language model its measures by who sits opposite.
+      with lists over seeds, None for those that diverged. Of a language model its
+      measures by who sits opposite.
 
     Raises:
       InputError: for a folder without a run.
@@ -422,7 +429,7 @@ def _trained(
     progress: bool,
     log: Sequence[str | Sink] = (),
 ) -> Run:
-    with shown_progress(config, progress) as on_chunk:
+    with _explained(folder, config), shown_progress(config, progress) as on_chunk:
         if isinstance(config, RunConfig):
             found = train_small(preset, config, folder, resume, on_chunk, log)
             return SmallRun(folder, preset, *found)
@@ -433,7 +440,21 @@ def _trained(
         return LmRun(folder, preset, config)
 
 
-def _temporary() -> Path:
+@contextlib.contextmanager
+def _explained(folder: Path, config: Config) -> Iterator[None]:
+    """Says of an interrupt how far a run is saved, and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        saved = latest_step(folder / "checkpoints")
+        raise KeyboardInterrupt(
+            f"saved after {saved} of {config.length} {config.unit} in {folder}; "
+            "resume=True goes on"
+        ) from None
+
+
+def temporary_folder() -> Path:
+    """A folder that is there until Python ends."""
     folder = Path(tempfile.mkdtemp(prefix="aajax-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -6,6 +6,7 @@ reward/beta_0.3/seed_3, of a language model reward.
 
 import contextlib
 import math
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +129,7 @@ def _wandb(folder: Path, preset: str, config: Config) -> Iterator[Write]:
 
     place = folder / ID
     if not place.exists():
-        write_text(place, wandb.util.generate_id())
+        write_text(place, secrets.token_hex(4))
     run = wandb.init(
         project="aajax",
         name=preset,

@@ -8,9 +8,10 @@ from typing import Any
 
 from aajax.api.evaluation import evaluate_state
 from aajax.api.sinks import check_log, opened_sinks
+from aajax.envs.check import check_rules
 from aajax.files import write_json
 from aajax.training import divergence
-from aajax.training.assemble import make_trainer
+from aajax.training.assemble import make_env, make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.memory import check_memory
 from aajax.training.metrics import Sink
@@ -48,6 +49,7 @@ def train_small(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
+    check_rules(make_env(config), config.game)
     make_trainer(config)({})
     check_memory(config)
     with opened(folder, preset, config, resume) as config:
@@ -81,10 +83,7 @@ def _summary(
     lost: divergence.Lost,
 ) -> dict:
     """As summary.json holds it: null stands for numbers of who has diverged."""
-    for k, setting in enumerate(settings):
-        seeds = {seed for number, seed in lost if number == k}
-        hyperparameters = setting["hyperparameters"]
-        setting.update(_without(setting, seeds) | {"hyperparameters": hyperparameters})
+    settings = masked(settings, lost)
     summary = {
         "preset": preset,
         "game": config.game,
@@ -101,6 +100,16 @@ def _summary(
     if lost:
         summary["diverged"] = [found._asdict() for found in lost.values()]
     return summary
+
+
+def masked(settings: list[dict], lost: divergence.Lost) -> list[dict]:
+    """What settings are worth, with None in the places of who has diverged."""
+    found = []
+    for k, setting in enumerate(settings):
+        seeds = {seed for number, seed in lost if number == k}
+        kept = {"hyperparameters": setting["hyperparameters"]}
+        found.append(_without(setting, seeds) | kept)
+    return found
 
 
 def _without(numbers: Any, seeds: set[int]) -> Any:

@@ -7,15 +7,17 @@ whole, as for a policy to read.
 """
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 
 from aajax import envs
 from aajax.bench.timing import rate
+from aajax.envs.base import Box
 from aajax.types import TimeStep
 
-LAST = TimeStep(-1, -1, -1, -1, -1)  # games last, whatever a field's rank
+LAST = TimeStep._make([-1] * 5)  # games last, whatever a field's rank
 
 
 def measure_ipd(repeats: int, num_games: int = 4096, num_steps: int = 1000) -> dict:
@@ -86,7 +88,7 @@ def measure_negotiation(
     env = envs.make("negotiation", num_steps=num_steps)
     reset = jax.vmap(env.reset, 0, (-1, LAST))
     step = jax.vmap(env.step, (0, -1, -1), (-1, LAST))
-    space = env.action_spaces[0]
+    space = cast(Box, env.action_spaces[0])
     shape = env.num_agents, *space.shape, num_games
 
     @jax.jit

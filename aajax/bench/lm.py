@@ -24,7 +24,7 @@ SMALL = DecoderConfig(
     attention_bias=True,
     rope=Rope(theta=1e6),
 )
-OURS = {
+OURS: dict[str, Callable] = {
     "dialogue": lm_work.measure_dialogue,
     "prefill": lm_work.measure_prefill,
     "training": lm_work.measure_training,

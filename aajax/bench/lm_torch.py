@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import torch
 import transformers
@@ -77,8 +78,9 @@ def _dialogue(repeats: int, work: Work, is_kept: bool) -> dict:
     return _rate(dialogue, repeats, work.batch * work.rounds * work.turn)
 
 
-def _model(work: Work):
-    torch.set_num_threads(os.cpu_count())
+def _model(work: Work) -> Any:
+    assert work.folder is not None  # of a checkpoint that both read
+    torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         work.folder, dtype=getattr(torch, work.dtype)

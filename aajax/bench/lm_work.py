@@ -13,7 +13,7 @@ from aajax.bench.timing import rates, seconds
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import init_params
 from aajax.lm.planning.bounds import forward_flops, step_bytes, training_flops
-from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.sampling.sampler import Sampler, Sampling
 from aajax.lm.training.fit import TokenBatch, make_step
 from aajax.types import PyTree
 
@@ -82,9 +82,12 @@ def measure_dialogue(repeats: int, work: Work) -> dict:
             jax.block_until_ready(session.last)
             began = time.perf_counter()
             session, sample = sampler.generate(
-                session, params, jax.random.key(work.rounds * i + number),
-                max_tokens=work.turn, stop=never, donate=True,
-            )  # fmt: skip
+                session,
+                params,
+                jax.random.key(work.rounds * i + number),
+                Sampling(max_tokens=work.turn, stop=never),
+                donate=True,
+            )
             jax.block_until_ready(session.last)
             sampling[-1] += time.perf_counter() - began
             if not (sample.length == work.turn).all():
@@ -181,7 +184,7 @@ def bounds(work: Work, device: dict) -> dict[str, float]:
     }
 
 
-def _step_bytes(work: Work) -> int:
+def _step_bytes(work: Work) -> float:
     length = work.rounds * work.turn  # half of what a dialogue ends with
     itemsize = jnp.dtype(work.dtype).itemsize
     return step_bytes(work.config, work.batch, length, itemsize)

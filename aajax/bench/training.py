@@ -141,15 +141,14 @@ def _training(
     trainer = make_trainer(config)({})
     latest = jax.jit(trainer.init)(jax.random.key(0))
     run = jax.jit(lambda state: continued(trainer, state, iterations), donate_argnums=0)
-    compiled = None
+    compiled = {}
 
     def compile_run(i: int) -> None:
-        nonlocal compiled
-        compiled = run.lower(latest).compile()
+        compiled["run"] = run.lower(latest).compile()
 
     def advance(i: int):
         nonlocal latest
-        latest, numbers = compiled(latest)
+        latest, numbers = compiled["run"](latest)
         return latest, numbers
 
     first = seconds(compile_run, 0)

@@ -52,11 +52,11 @@ PEERS = {
 class Options:
     """Measures speed; quotes medians over repeats.
 
-    `aajax bench lm` measures language models; `aajax bench lm --help` tells more.
+    For language models see `aajax bench lm --help`.
     """
 
     only: Names = tuple(n for n in PEERS if n not in SLOW)  # what to measure
-    repeats: Count = 5  # of each measurement
+    repeats: Count = 5  # repeats of each measurement
     out: Path = Path("runs/bench.json")  # JSON file to write
 
 

@@ -19,23 +19,25 @@ from aajax.files import write_json
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Items
 
-Names = Annotated[tuple[Literal[tuple(OURS)], ...], Items(1, distinct=True)]
+Name = Literal["dialogue", "prefill", "training"]
+Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measures a language model with random weights; quotes medians over repeats.
+    """Measures the speed of a language model with random weights; medians over repeats.
 
-    Dialogues keep what was read; each is set against transformers and torch on the same
-    checkpoint of 39 million parameters, or with --model measured by itself.
+    Without --model, a model of 39 million parameters is also run by transformers and
+    torch, for comparison. With --model it is measured alone.
     """
 
-    model: str | None = None  # a published size, for accelerators; torch is not needed
+    # published size, for accelerators, without torch; None: 39 million parameters
+    model: str | None = None
     only: Names = tuple(OURS)  # what to measure
-    batch: Count = 16  # dialogues, and prompts
-    rounds: Count = 10  # of a dialogue
-    repeats: Count = 3  # of each measurement
+    batch: Count = 16  # dialogues in parallel
+    rounds: Count = 10  # rounds of a dialogue
+    repeats: Count = 3  # repeats of each measurement
     dtype: Literal["float32", "bfloat16"] = "float32"  # of weights and arithmetic
     out: Path = Path("runs/bench-lm.json")  # JSON file to write
 

@@ -21,25 +21,31 @@ from aajax.schema import Count, Items
 
 _log = logging.getLogger(__name__)
 
-Names = Annotated[tuple[str, ...], Items(distinct=True)]
+Names = Annotated[
+    tuple[str, ...], Items(distinct=True), tyro.conf.arg(metavar="PLAYER ...")
+]
+Runs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN ...")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Plays all line-ups of trained runs and scripted players.
+    """Plays trained runs and scripted players against one another, in all line-ups.
 
-    Language models, scripted players, endpoints and people meet in a game of words by
-    `aajax league --text PLAYER ...`, of which `aajax league --text --help` tells more.
+    For text games (language models, scripted players, HTTP endpoints, people) see
+    `aajax league --text --help`.
     """
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = ()  # folders, all of one game
+    # folders of runs, all of one game
+    runs: tyro.conf.Positional[Runs] = ()
+    # environment for scripted players alone, without any run
     game: str | None = (
         None  # environment of scripted players alone, where there is no run
     )
     out: Path = Path("runs/league")  # folder for league.json and league.png
-    scripted: Names | None = None  # who else takes part; all if not given
-    num_games: Count = 256  # games of every line-up
-    num_steps: Count | None = None  # steps of a game; those of the runs if not given
+    # scripted players that take part, or FILE.py:NAME of yours; None: all of the game's
+    scripted: Names | None = None
+    num_games: Count = 256  # games of each line-up
+    num_steps: Count | None = None  # time steps per game; None: as in the runs
 
 
 def main(arguments: list[str]) -> None:

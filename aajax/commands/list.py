@@ -99,7 +99,7 @@ def _print_all() -> None:
         table.add_row("preset", f"lm-GAME-{name}", f"... {about}.")
     for name, (folder, _) in MODELS.items():
         about = f"... of {folder} (--model), with the published settings."
-        table.add_row("preset", f"lm-GAME-VARIANT-{name}", about)
+        table.add_row("preset", f"lm-GAME-VARIANT --size {name}", about)
     Console(markup=False).print(table)
 
 
@@ -118,4 +118,4 @@ LEARNED = {
 
 
 def _first_line(documented) -> str:
-    return inspect.getdoc(documented).splitlines()[0]
+    return (inspect.getdoc(documented) or "").partition("\n")[0]

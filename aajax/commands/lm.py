@@ -16,7 +16,13 @@ from aajax.commands.progress import print_help
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.lm.planning.bounds import LinkRate, Rates, Seconds, iteration_seconds
+from aajax.lm.planning.bounds import (
+    Iteration,
+    LinkRate,
+    Rates,
+    Seconds,
+    iteration_seconds,
+)
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Positive
@@ -29,33 +35,42 @@ PARTS = (
 
 @dataclasses.dataclass(frozen=True)
 class DryRun:
-    """Parameters and bytes per device of a training job, from shapes alone."""
+    """Estimates the memory per device of a training job, without its weights.
 
-    model: tyro.conf.Positional[str]  # a published size, or a checkpoint folder
-    data: Count = 1  # mesh axis that copies weights
-    fsdp: Count = 1  # mesh axis that splits weights and batch
-    tensor: Count = 1  # mesh axis that splits heads and hidden units
-    memory_gb: Positive = 80.0  # of a device, in 10⁹ bytes
-    batch: Count = 64  # sequences of a step, over all devices
-    length: Count = 2048  # tokens of each
-    train: Literal["adapters", "params"] = "adapters"  # what the optimiser changes
-    rank: Count = 32  # of adapters
-    num_adapters: Count = 1  # at a time
-    remat: bool = True  # recompute layers in the backward pass
-    num_microbatches: Count = 1  # parts of a training batch
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of arithmetic and frozen base
-    sampled: Count | None = None  # of each sequence's tokens, for times; None: a fourth
-    tflops: Positive | None = None  # 10¹² operations/s of a device; None: no times
-    memory_gbs: Positive | None = None  # 10⁹ bytes/s from its memory
-    link_gbs: LinkRate = math.inf  # 10⁹ bytes/s that reach it from other devices
+    With --tflops and --memory-gbs it also bounds the time of an iteration.
+    """
+
+    # published size such as qwen2.5-7b, or a checkpoint folder
+    model: tyro.conf.Positional[str]
+    data: Count = 1  # mesh axis: devices that each hold a copy of the weights
+    fsdp: Count = 1  # mesh axis: devices that share weights and batch
+    tensor: Count = 1  # mesh axis: devices that share heads and hidden units
+    memory_gb: Positive = 80.0  # memory of a device in GB (10⁹ bytes)
+    batch: Count = 64  # sequences per training step, over all devices
+    length: Count = 2048  # tokens per sequence
+    # what is trained: adapters, or all parameters
+    train: Literal["adapters", "params"] = "adapters"
+    rank: Count = 32  # rank of the adapters
+    num_adapters: Count = 1  # adapters in memory at the same time
+    remat: bool = True  # recompute activations in the backward pass to save memory
+    num_microbatches: Count = 1  # gradient accumulation: parts of a batch
+    # of the arithmetic and of frozen weights
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    # tokens of a sequence that are sampled, for times; None: a quarter
+    sampled: Count | None = None
+    # speed of a device in TFLOP/s, for times; None: no times
+    tflops: Positive | None = None
+    # memory bandwidth of a device in GB/s, for times
+    memory_gbs: Positive | None = None
+    link_gbs: LinkRate = math.inf  # bandwidth between devices in GB/s, for times
 
 
 @dataclasses.dataclass(frozen=True)
 class Pocket:
-    """Trains a small chat model in a minute or so, in the folder format of large ones.
+    """Trains a small chat model in about a minute, as a Hugging Face folder.
 
-    Without --text it learns from made-up dialogues to answer in the formats that games
-    ask for, with random choices.
+    Without --text it learns from generated dialogues to answer in the formats that
+    games ask for, with random choices.
     """
 
     config: Annotated[PocketConfig, tyro.conf.arg(name="")]
@@ -116,7 +131,7 @@ def _dry_run(options: DryRun) -> None:
         whole = times.reading + times.sampling + times.training
         console.print(
             f"An iteration of {job.batch * job.length} tokens, of which "
-            f"{job.batch * options.sampled} are sampled, takes {whole:.3g} s at best: "
+            f"{job.batch * sampled} are sampled, takes {whole:.3g} s at best: "
             f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
             f"{times.training:.3g} s training."
         )
@@ -131,17 +146,17 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
             f"tflops is {options.tflops} and memory_gbs is {options.memory_gbs}: both "
             "are needed for times, or none"
         )
-    return iteration_seconds(
-        config,
-        Rates(options.tflops, options.memory_gbs, options.link_gbs),
+    assert options.sampled is not None  # `_dry_run` has filled it in
+    iteration = Iteration(
         batch=job.batch,
         length=job.length,
         sampled=options.sampled,
         itemsize=2 if job.dtype == "bfloat16" else 4,
         frozen=job.train == "adapters",
         remat=job.remat,
-        **mesh,
     )
+    rates = Rates(options.tflops, options.memory_gbs, options.link_gbs)
+    return iteration_seconds(config, rates, iteration, **mesh)
 
 
 def _config(model: str):

@@ -33,18 +33,20 @@ Seconds = Annotated[float, Range(0, 3600)]
 class Options:
     """Shows one game between scripted players, trained runs and people.
 
-    A seat is taken by a scripted player's name (`aajax list` has them), the folder of
-    a run, or `human`: FOLDER:2 is the third seed of a run, FOLDER the first, counted
-    through the settings of a sweep.
+    A seat is taken by a scripted player's name (`aajax list` has them), FILE.py:NAME
+    of one of yours, the folder of a run, or `human`: FOLDER:2 is the third seed of a
+    run, FOLDER the first, counted through the settings of a sweep.
     """
 
     game: tyro.conf.Positional[str]  # environment to play; `aajax list` names them
-    seat: tuple[str, ...] = ()  # who takes each seat, in order
-    options: Annotated[tuple[str, ...], Formerly("world")] = ()  # name=value ... of it
-    steps: Count | None = None  # of the game; as many as the run's, or 16, if not given
-    seed: Seed = 0  # of chance
-    pause: Seconds = 0.3  # seconds between the steps on a terminal
-    out: Path | None = None  # .gif, or .png of up to 10 moments; of coin and harvest
+    seat: tuple[str, ...] = ()  # player of each seat, in order
+    # options of the environment: name=value ...; those of a run come with it
+    options: Annotated[tuple[str, ...], Formerly("world")] = ()
+    steps: Count | None = None  # time steps; None: as in the run, or 16
+    seed: Seed = 0  # random seed of the game
+    pause: Seconds = 0.3  # seconds between two steps on a terminal
+    # .gif, or .png of up to 10 steps, to write (for games with a board)
+    out: Path | None = None
 
 
 class Step(NamedTuple):
@@ -156,7 +158,7 @@ def _outcome(words: View, table: Sequence[Player], step: Step) -> Text:
 
 
 def _totals(words: View, table: Sequence[Player], steps: Sequence[Step]) -> Text:
-    total = np.sum([step.reward for step in steps], axis=0, dtype=np.float64)
+    total = np.stack([step.reward for step in steps]).sum(0, dtype=np.float64)
     cells = [
         f"{_signed(reward):>7} in all, {_signed(reward / len(steps))} per step"
         for reward in total
@@ -188,6 +190,7 @@ def _draw(
     table: Sequence[Player],
     steps: Sequence[Step],
 ) -> None:
+    assert spec.draw is not None  # `_check_out` has refused what cannot be drawn
     states = [steps[0].before, *(step.after for step in steps)]
     reward = np.stack([step.reward for step in steps])
     states = jax.tree.map(lambda *moments: np.stack(moments), *states)

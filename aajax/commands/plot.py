@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -14,13 +15,15 @@ from aajax.records import read_object
 from aajax.report.tables import run_title
 from aajax.training import divergence
 
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Draws a run's figure again from its files."""
 
-    run: tyro.conf.Positional[Path]  # folder of a finished run
-    out: Path | None = None  # PNG to write; figure.png in the run's folder if not given
+    run: tyro.conf.Positional[Run]  # folder of a finished run
+    out: Path | None = None  # PNG to write; None: figure.png in the run's folder
 
 
 def main(arguments: list[str]) -> None:

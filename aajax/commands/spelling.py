@@ -65,10 +65,9 @@ def _spell(character: str) -> str:
 def _handle(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    byte, text = re.match(
-        "([\udc80-\udcff])?([^\udc80-\udcff]*)", error.object[error.start : error.end]
-    ).groups()
-    if byte is not None:
+    rest = error.object[error.start : error.end]
+    byte, text = rest[:1], re.split("[\udc80-\udcff]", rest, maxsplit=1)[0]
+    if "\udc80" <= byte <= "\udcff":
         # Of a file's name, as it is on the disk.
         return bytes([ord(byte) - 0xDC00]), error.start + 1
     return spell(text), error.start + len(text)

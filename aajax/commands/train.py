@@ -29,7 +29,7 @@ class Options:
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, checkpoints, summary, figure
-    resume: bool = False  # go on with the run in that folder, or extend it
+    resume: bool = False  # continue the run in that folder, or extend it
     log: Logs = ()  # where metrics go beside metrics.jsonl
 
 

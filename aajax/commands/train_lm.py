@@ -28,9 +28,10 @@ class Options:
 
     config: Annotated[LmConfig, tyro.conf.arg(name="")]
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
-    resume: bool = False  # go on with the run in that folder, or extend it
+    resume: bool = False  # continue the run in that folder, or extend it
     log: Logs = ()  # where metrics go beside metrics.jsonl
-    size: Size | None = None  # published settings of a large model; None: a pocket one
+    # large model with its published settings; None: a pocket model
+    size: Size | None = None
 
 
 def main(

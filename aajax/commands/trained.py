@@ -24,6 +24,8 @@ def explained_interrupt(out: Path, config: Extensible) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if not (out / "config.json").exists():
+            raise KeyboardInterrupt("Nothing was saved.") from None
         saved = latest_step(out / "checkpoints")
         raise KeyboardInterrupt(
             f"Saved after {saved} of {config.length} {config.unit}; go on with the "

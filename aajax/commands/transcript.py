@@ -5,9 +5,11 @@ import gzip
 import importlib.util
 import json
 import re
+import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -19,18 +21,26 @@ from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
 from aajax.report.transcript import page
-from aajax.schema import Count, within
+from aajax.report.transcript_text import match_text
+from aajax.schema import Count, Natural, within
+
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Makes one HTML page of what was said in a run's or a league's matches."""
+    """Makes one HTML page of what was said in a run's or a league's matches.
 
-    run: tyro.conf.Positional[Path]  # folder with matches/ or matches.jsonl.gz
-    out: Path | None = None  # HTML to write; transcript.html in the folder if not given
-    iterations: str = "3"  # the last so many that were written down, or FROM:TO
-    matches: Count = 200  # at most so many, spread evenly
-    model: Path | None = None  # with the tokenizer; config.json's if not given
+    With --text it prints one match in the terminal.
+    """
+
+    run: tyro.conf.Positional[Run]  # folder with matches/ or matches.jsonl.gz
+    out: Path | None = None  # page to write; None: transcript.html in the folder
+    iterations: str = "3"  # the last N iterations that have matches, or FROM:TO
+    matches: Count = 200  # most matches on the page, spread evenly over iterations
+    model: Path | None = None  # folder with the tokenizer; None: that of config.json
+    text: bool = False  # print one match as plain text, and write no page
+    match: Natural | None = None  # number of the match for --text; None: the last one
 
 
 def main(arguments: list[str]) -> None:
@@ -38,13 +48,16 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, arguments, "aajax transcript")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     saved = _saved(options.run)
+    if options.text or options.match is not None:
+        _print(options, saved)
+        return
     out = options.out or options.run / "transcript.html"
     check_file("out", out)
     chosen = _chosen(saved, options.iterations)
     records = _records(chosen, options.matches)
     folder = options.model or _model_folder(options.run)
     has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
-    spelling = {}
+    spelling: dict[str, Any] = {}
     if has_tokens and folder is not None and importlib.util.find_spec("transformers"):
         spelling = _spelling(folder)
     elif has_tokens:
@@ -53,6 +66,33 @@ def main(arguments: list[str]) -> None:
         written = page(records, _title(options.run), **spelling)
     write_text(out, written)
     tell_path(console, f"wrote {out}: {_counts(records, saved)}")
+
+
+def _print(options: Options, saved: Mapping) -> None:
+    """Prints one match, the latest of its number.
+
+    Raises:
+      InputError: if there is none of that number, or with options of the page.
+    """
+    if not options.text:
+        raise InputError(f"match is {options.match}: --text is needed with it")
+    if options.out is not None:
+        raise InputError(
+            f"out is {str(options.out)!r}: --text prints, and writes no file"
+        )
+    chosen = _chosen(saved, options.iterations)
+    records = _records(chosen, sys.maxsize)
+    numbers = [record.get("number") for record in records]
+    number = numbers[-1] if options.match is None else options.match
+    if number not in numbers:
+        among = f"{min(numbers)} to {max(numbers)}"
+        raise InputError(
+            f"match is {number}: one of the {len(numbers)} from {among} is needed"
+        )
+    record = records[len(numbers) - 1 - numbers[::-1].index(number)]
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    with within(f"run is {str(options.run)!r}: "):
+        console.print(match_text(record, console.width))
 
 
 def _saved(run: Path) -> dict[int | None, list[Path]]:
@@ -155,7 +195,7 @@ def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
-def _spelling(folder: Path) -> dict[str, Callable | Mapping]:
+def _spelling(folder: Path) -> dict[str, Any]:
     """How `page` spells tokens."""
     from aajax.lm.text.tokens import load_tokenizer  # of the extra `lm`
 

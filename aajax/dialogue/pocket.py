@@ -1,5 +1,8 @@
-"""Pocket models: chat models that a laptop trains in less than a minute, in the folder
-format of full-sized ones, for wherever a model is needed and none is at hand."""
+"""Pocket models: tiny chat models, trained on a laptop in less than a minute.
+
+They are saved in the format of full-sized ones, for tests and experiments without a
+pretrained model.
+"""
 
 import dataclasses
 import hashlib
@@ -15,7 +18,7 @@ import jax
 import numpy as np
 import optax
 
-from aajax.envs.dialogues import RULES, exchange
+from aajax.envs.dialogues import Rules, exchange
 from aajax.errors import DivergenceError, InputError
 from aajax.files import LOCK, PARTIAL, locked, naming, write_json
 from aajax.keys import numpy_stream, stream
@@ -33,25 +36,28 @@ _END = 0.01  # of the learning rate, at the last step
 
 @dataclasses.dataclass(frozen=True)
 class PocketConfig:
-    """What a pocket model is, and how it is trained.
+    """A small chat model that is trained on the spot, and its training.
 
     The default takes 300 steps to answer 99 in 100 requests of `envs.dialogues` in
     the right format, over half a dozen turns; in much longer dialogues it gets worse.
 
     Attributes:
-      family: whose checkpoint folder it imitates.
-      vocab_size: tokens of a learned vocabulary, markers included; 0 for bytes.
-      hidden_size, layers, heads: of the decoder.
-      text: a file to learn from, next token by next token; None for made-up dialogues,
-        of which only the answers count.
-      rules: a game, "split" or "trust-and-split", for made-up dialogues that also have
-        answers by rules about what it asks, so that an adapter finds values and hands
-        compared.
-      honesty: how often who is to say a hand, and by no rule, says its own; None: no
-        more often than another.
-      steps, batch, length: of the training; sequences a step, tokens a sequence.
-      learning_rate: of Adam, its highest.
-      seed: of weights and texts.
+      family: architecture and format of the checkpoint folder
+      vocab_size: vocabulary size of a tokenizer trained for it; 0: bytes
+      hidden_size: hidden units
+      layers: number of decoder layers
+      heads: attention heads of a layer
+      text: text file to train on; None: generated dialogues, whose answers alone are
+        in the loss
+      rules: game for which some generated dialogues are answered by rules, so that the
+        model can compare what the game is about: values, or hands
+      honesty: probability that a speaker that follows no rule says its own hand; None:
+        a random hand
+      steps: training steps
+      batch: sequences per step
+      length: tokens per sequence
+      learning_rate: peak learning rate of Adam
+      seed: random seed of weights and dialogues
     """
 
     family: Literal["qwen3", "llama"] = "qwen3"
@@ -60,7 +66,7 @@ class PocketConfig:
     layers: Count = 2
     heads: Count = 2
     text: Path | None = None
-    rules: Literal[tuple(RULES)] | None = None
+    rules: Rules | None = None
     honesty: Share | None = None
     steps: Count = 600
     batch: Count = 8
@@ -156,9 +162,9 @@ def _train_into(
 def pocket_folder(
     cache_dir: str | os.PathLike | None = None, config: PocketConfig = PocketConfig()
 ) -> Path:
-    """The folder of a pocket model, trained at the first call.
+    """The folder of a pocket model, trained at the first call and cached.
 
-    Of several processes that want it at once, one trains it and the others wait.
+    Of concurrent processes one trains it, holding an advisory lock; the others wait.
 
     Args:
       cache_dir: where such folders are kept; aajax in $XDG_CACHE_HOME or ~/.cache if
@@ -180,12 +186,12 @@ def pocket_folder(
 
 
 def user_cache() -> Path:
-    """aajax in $XDG_CACHE_HOME or ~/.cache: what can be made again."""
+    """The cache folder: aajax in $XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aajax"
 
 
 def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:
-    """The decoder of a pocket model whose tokenizer has so many tokens."""
+    """The decoder's configuration, given the size of the tokenizer's vocabulary."""
     return DecoderConfig(
         family=config.family,
         vocab_size=vocab_size,
@@ -278,10 +284,10 @@ class _Row(NamedTuple):
 
 
 def _dialogue_rows(rng, template, config: PocketConfig) -> Iterator[_Row]:
-    """Dialogues of as many exchanges as fit, the last one being cut off.
+    """Dialogues of as many exchanges as fit, the last one truncated.
 
-    Positions leave gaps between exchanges, as if more had been said there, so that long
-    dialogues are not beyond what was learned (https://arxiv.org/abs/2305.16843).
+    Positions have random gaps between exchanges, so that the model generalises to
+    longer dialogues (randomised positions, https://arxiv.org/abs/2305.16843).
     """
     length = config.length
     while True:
@@ -301,7 +307,7 @@ def _dialogue_rows(rng, template, config: PocketConfig) -> Iterator[_Row]:
 
 
 def _text_rows(rng, text: str, tokens, length: int) -> Iterator[_Row]:
-    """Pieces of a text from anywhere in it."""
+    """Random windows of a text."""
     last = max(len(text) - length, 1)
     while True:
         start = rng.integers(last)

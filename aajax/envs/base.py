@@ -6,12 +6,14 @@ over environments. `reset` and `step` are unbatched; `jax.vmap` them to play man
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +85,20 @@ class Environment(Protocol):
         payoffs, with the seat's own first), so that one policy can play any of them.
     """
 
-    num_agents: int
-    action_spaces: tuple[ActionSpace, ...]
-    observation_shape: tuple[int, ...]
-    episode_length: int | None
-    is_symmetric: bool
+    @property
+    def num_agents(self) -> int: ...
+
+    @property
+    def action_spaces(self) -> tuple[ActionSpace, ...]: ...
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def episode_length(self) -> int | None: ...
+
+    @property
+    def is_symmetric(self) -> bool: ...
 
     def reset(self, key: PRNGKey) -> tuple[PyTree, TimeStep]:
         """Starts an episode. The key is consumed."""
@@ -112,12 +123,13 @@ def in_window(
     )
 
 
-def environment(cls: type) -> type:
+def static(**options: Any) -> Any:
+    """A dataclass field that is not a pytree leaf: compared by value, never traced."""
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def environment(cls: type[T]) -> type[T]:
     """Makes a frozen dataclass and pytree; its leaves are the non-`static` fields."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(cls)
-
-
-def static(**options) -> dataclasses.Field:
-    """A dataclass field that is not a pytree leaf: compared by value, never traced."""
-    return dataclasses.field(metadata={"static": True}, **options)

@@ -5,6 +5,9 @@ in it. A model trained on them can compare these, so that an adapter can later l
 act on them, but it has no preferences among actions yet.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 from aajax.envs.matrix.pocket import two_choices
@@ -20,14 +23,15 @@ from aajax.envs.trust_and_split.pocket import (
 )
 
 KINDS = (two_choices, item_split, coin_split, message, hand)
-RULES = {
+Rules = Literal["split", "trust-and-split"]
+RULES: dict[Rules, tuple[Callable, ...]] = {
     "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
     "trust-and-split": (ruled_winnings, ruled_hands),
 }
 
 
 def exchange(
-    rng: np.random.Generator, rules: str | None = None, honesty: float | None = None
+    rng: np.random.Generator, rules: Rules | None = None, honesty: float | None = None
 ) -> Exchange:
     """A random exchange; two in three state the wanted answer (see `pocket.told`).
 

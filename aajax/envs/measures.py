@@ -1,4 +1,4 @@
-"""What several games measure alike."""
+"""Measures that several environments share."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,17 @@ from aajax.types import Array, Episodes
 
 
 def efficiency(episodes: Episodes, best: Array) -> Array:
-    """Rewards of all over the best total of each step, f32[T, B]."""
+    """Sum of all agents' rewards, over the best possible sums `best`, f32[T, B]."""
     paid = episodes.mean(episodes.trajectory.reward).sum()
     return paid / episodes.mean(best)
 
 
 def step_numbers(start: Array, last: Array) -> Array:
-    """How many steps of its episode were played before each step, i32[T, B].
+    """Index of each step within its episode, i32[T, B].
 
     Args:
-      start: i32[B], before the first.
-      last: bool[T, B], after which steps another episode begins.
+      start: i32[B], of the first step.
+      last: bool[T, B], true at the last step of an episode.
     """
 
     def advance(time, last):

@@ -1,8 +1,8 @@
-"""Short made-up dialogues in the formats that games ask for, with random answers.
+"""Synthetic training text for pocket models: requests in the games' formats, answered.
 
-A model that has read them answers in the right format, does as it is told, and prefers
-nothing yet, so that whatever it comes to prefer was learned from rewards. Text only: no
-game is played.
+A model trained on it answers in the right format and follows instructions, but has no
+preferences among actions, since answers are random: what it prefers later was learned
+from rewards. No game is played to make the text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +22,12 @@ _BEFORE = (
 
 
 class Exchange(NamedTuple):
-    """A request and one of the answers to it.
+    """A user message and the assistant's answer.
 
     Attributes:
       request, answer: text.
       pattern: regular expression of all well-formed answers.
-      nats: entropy of the answers that could have been drawn.
+      nats: entropy of the distribution from which the answer was drawn.
     """
 
     request: str
@@ -40,10 +40,10 @@ Kind = Callable[[np.random.Generator], Exchange]
 
 
 def told(rng: np.random.Generator, each: Exchange) -> Exchange:
-    """The same, but the request says which answer is wanted.
+    """The exchange with the wanted answer stated in the request.
 
-    A model for which answers never depend on requests does not learn to tell letters
-    or numbers apart, and can hardly be taught to by an adapter.
+    Without such exchanges answers would be independent of requests, and a model would
+    not learn to tell letters or numbers apart, nor would an adapter easily.
     """
     order = pick(rng, ("Say", "Now say", "The answer is", "Repeat"))
     # On a line of its own, where it is spelled with the tokens of an answer.
@@ -57,28 +57,28 @@ def request_of(
     asks: Sequence[str],
     terse: Sequence[str],
 ) -> str:
-    """Sentences, or every other time few words."""
+    """A request in sentences (`joined`), or half the time one of the short `terse`."""
     return pick(rng, terse) if rng.integers(2) else joined(rng, news, asks)
 
 
 def joined(rng: np.random.Generator, news: Sequence[str], asks: Sequence[str]) -> str:
-    """A sentence or two, and a request."""
+    """A request from `asks`, after up to two sentences of introduction."""
     told = [pick(rng, sentences) for sentences in (_BEFORE, news) if rng.integers(2)]
     return " ".join([*told, pick(rng, asks)])
 
 
 def pick(rng: np.random.Generator, options: Sequence):
-    """One of them, each as likely as another."""
-    return options[rng.integers(len(options))]
+    """A uniformly random element."""
+    return options[int(rng.integers(len(options)))]
 
 
 def by_rule(
     rng: np.random.Generator, free: Exchange, answers: Mapping[str, str]
 ) -> Exchange:
-    """One time in four `free`, else with one of the rules, at the end.
+    """With probability ¼ `free`, else its request followed by a rule, and the answer.
 
-    Only so is what comes before read on its own account, and for an adapter to find:
-    below a rule it is read in the light of that, and without one, hardly at all.
+    `answers` maps rules to answers. Exchanges without rules make the model encode what
+    a request says without knowing what it is needed for, where an adapter finds it.
     """
     if not rng.integers(4):
         return free

@@ -34,13 +34,16 @@ _SPECS: dict[str, EnvSpec] = dict(_OWN)
 
 
 def register(spec: EnvSpec) -> EnvSpec:
-    """Makes an environment known by its name, to every command and function.
+    """Registers an environment under `spec.name`, for all commands and functions.
 
-    Registered again under the same name it takes the place of its former self, as
-    notebooks need it; the environments of this package keep their names.
+    Registering a name again replaces the earlier record, as when a notebook cell is run
+    twice; the names of this package's environments cannot be replaced.
+
+    Returns:
+      `spec`.
 
     Raises:
-      InputError: for what is no `EnvSpec`, or a name that this package has.
+      InputError: if `spec` is not an `EnvSpec`, or its name is one of this package's.
     """
     if not _is_spec(spec):
         raise InputError(f"spec is {spec!r}: an EnvSpec is needed")
@@ -53,7 +56,7 @@ def register(spec: EnvSpec) -> EnvSpec:
 
 
 def names() -> tuple[str, ...]:
-    """Of all registered environments, those of this package first."""
+    """Names of all registered environments, those of this package first."""
     _register_installed()
     return tuple(_SPECS)
 
@@ -87,7 +90,7 @@ def find_spec(name: str) -> EnvSpec:
 
 
 def make(name: str, **options: Any) -> Environment:
-    """The environment called `name`, built with its constructor's options.
+    """Builds the environment called `name` with its constructor's options.
 
     Raises:
       InputError: if there is no such environment, or it has no such option.
@@ -97,9 +100,9 @@ def make(name: str, **options: Any) -> Environment:
 
 @functools.cache
 def _register_installed() -> None:
-    """Environments of other packages that are installed.
+    """Registers the entry points of installed packages.
 
-    One that is broken must not keep others from being used: it is left out.
+    One that cannot be loaded is skipped, so that the others remain usable.
     """
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:

@@ -1,4 +1,4 @@
-"""What describes an environment: its rules, and all that comes with them."""
+"""The record of an environment, as in gymnasium: constructor and optional parts."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aajax import schema
+from aajax import references, schema
 from aajax.envs.base import Environment
 from aajax.envs.text import TextGame
 from aajax.envs.view import View
@@ -17,12 +17,12 @@ from aajax.types import Array, Episodes, PyTree, Tables, Trajectory
 
 
 class Players(NamedTuple):
-    """Scripted players, which share a policy and differ in its parameters.
+    """Scripted players: one policy, whose parameters choose the player.
 
     Attributes:
-      policy: that all of them play.
-      names: who there is.
-      params: of a named one; raises InputError for a name that is not there.
+      policy: shared by all of them.
+      names: of the players.
+      params: `name -> params`; raises InputError for an unknown name.
     """
 
     policy: Policy
@@ -31,11 +31,11 @@ class Players(NamedTuple):
 
 
 class TextSpec(NamedTuple):
-    """What describes an environment in words.
+    """The text game of an environment.
 
     Attributes:
       name: on the command line.
-      about: one sentence.
+      about: one sentence that describes it.
       make: its constructor, whose keyword `wording` is "full", "short" or a folder of
         templates.
     """
@@ -48,7 +48,7 @@ class TextSpec(NamedTuple):
 # measure(before, trajectory) of [T, B, N, ...] → numbers by name.
 Measure = Callable[[Tables, Trajectory], dict[str, Array]]
 # draw(.gif or .png, env, states [1 + T], names of players, reward f32[1 + T, N])
-Draw = Callable[[Path, Environment, PyTree, Sequence[str], np.ndarray], None]
+Draw = Callable[[Path, Any, PyTree, Sequence[str], np.ndarray], None]
 
 
 _OPTIONAL = (
@@ -59,42 +59,44 @@ _OPTIONAL = (
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """An environment by name.
+    """The record of an environment: its name, constructor and optional parts.
 
-    What is None is not offered: without `players` there are no scripted opponents,
-    without `measures` reward alone is measured, without `view` observations are shown
-    as they are, without `draw` there are no figures of games, and without `words` no
-    language model plays.
+    Parts that are None are not offered: without `players` there are no scripted
+    opponents, without `measures` only rewards are reported, without `view` observations
+    are printed as numbers, without `draw` there are no figures of games, and without
+    `words` language models cannot play.
 
     Attributes:
       name: on the command line, without a colon.
-      about: one sentence.
-      make: the constructor; its arguments are the options, `num_steps` among them,
-        after which an episode is cut off. A value on the command line is read by the
-        option's annotation or, without one, by the type of its default.
-      from_payoff: of iterated matrix games, the constructor that takes `payoff` first.
-      planes: env → C, H, W of the planes that an observation f32[C · H · W] holds, for
-        convolutions; None where it holds none.
-      players: env → the scripted players.
-      opponents: those of them that trained runs are evaluated against; all, if None.
-      measures: (env, episodes) → numbers by name, f32[], of policies that are
-        evaluated, beside their reward.
-      training_measures: env → what is measured of play while training, beside reward.
-      view: env → how people see it and answer.
+      about: one sentence that describes the environment.
+      make: the constructor; its keyword arguments are the environment's options,
+        `num_steps` among them, after which an episode is truncated. A value on the
+        command line is parsed by the option's annotation or, without one, by the type
+        of its default.
+      from_payoff: for iterated matrix games, a constructor whose first argument is the
+        payoff tensor.
+      planes: `env -> (C, H, W)`, the shape of the image in an observation
+        f32[C · H · W], for convolutions.
+      players: `env -> Players`, the scripted players.
+      opponents: names of those that trained runs are evaluated against; None for all.
+      measures: `(env, episodes) -> {name: f32[]}`, reported beside rewards when
+        policies are evaluated.
+      training_measures: `env -> Measure`, reported beside rewards while training.
+      view: `env -> View`, how people see the game and enter actions in a terminal.
       draw: writes a figure of one game.
-      words: the game in text.
+      words: the text game, for language models.
     """
 
     name: str
     about: str
     make: Callable[..., Environment]
     from_payoff: Callable[..., Environment] | None = None
-    planes: Callable[[Environment], tuple[int, int, int]] | None = None
-    players: Callable[[Environment], Players] | None = None
+    planes: Callable[[Any], tuple[int, int, int]] | None = None
+    players: Callable[[Any], Players] | None = None
     opponents: tuple[str, ...] | None = None
-    measures: Callable[[Environment, Episodes], dict[str, Array]] | None = None
-    training_measures: Callable[[Environment], Measure] | None = None
-    view: Callable[[Environment], View] | None = None
+    measures: Callable[[Any, Episodes], dict[str, Array]] | None = None
+    training_measures: Callable[[Any], Measure] | None = None
+    view: Callable[[Any], View] | None = None
     draw: Draw | None = None
     words: TextSpec | None = None
 
@@ -112,23 +114,25 @@ class EnvSpec:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the constructor accepts, name → annotation."""
+        """The constructor's options, name → annotation."""
         own = schema.parameters(self.make)
         return own if self.from_payoff is None else {**own, **self.payoff_options}
 
     @property
     def payoff_options(self) -> dict[str, Any]:
-        """What `from_payoff` accepts beside the payoff and names of actions."""
+        """Options of `from_payoff` other than `payoff` and `action_names`."""
+        if self.from_payoff is None:
+            return {}
         accepted = schema.parameters(self.from_payoff)
         left_out = "payoff", "action_names"
         return {name: x for name, x in accepted.items() if name not in left_out}
 
     def build(self, **options: Any) -> Environment:
-        """The environment with options.
+        """Constructs the environment.
 
         Raises:
-          InputError: if it has no such option, one that it needs is not given, or an
-            option is not what it needs to be.
+          InputError: for an unknown option, a required one that is missing, or a value
+            that is not accepted.
         """
         for option in options:
             if option not in self.options:
@@ -145,9 +149,51 @@ class EnvSpec:
         """Names of all scripted players."""
         return () if self.players is None else self.players(env).names
 
+    def player(self, env: Environment, name: str) -> tuple[Policy, PyTree]:
+        """The policy and the parameters of a scripted player.
+
+        Args:
+          env: that it plays.
+          name: of `player_names`, `package.module:NAME` or `file.py:NAME` of a function
+            env → Policy, whose parameters are ().
+
+        Raises:
+          InputError: if there is no such player.
+        """
+        if references.is_reference(name):
+            return own_player(env, name), ()
+        if self.players is None or not self.player_names(env):
+            raise InputError(
+                f"player is {name!r}: game {self.name!r} has no scripted players"
+            )
+        there = self.players(env)
+        return there.policy, there.params(name)
+
     def opponent_names(self, env: Environment) -> tuple[str, ...]:
         """Names of the scripted players that runs are evaluated against."""
         names = self.player_names(env)
         if self.opponents is None:
             return names
         return tuple(name for name in self.opponents if name in names)
+
+
+def own_player(env: Environment, name: str) -> Policy:
+    """The policy that a function env → Policy makes, found by reference.
+
+    Raises:
+      InputError: if there is no such function.
+    """
+    kind = "a function env -> Policy"
+    make = references.load(name, "player", kind)
+    try:
+        policy = make(env)
+    except Exception as error:  # of somebody else's code
+        raise InputError(
+            f"player is {name!r}: {kind} is needed ({references.reason(error)})"
+        ) from error
+    if not isinstance(policy, Policy):
+        raise InputError(
+            f"player is {name!r}: {kind} is needed, and it returns "
+            f"{type(policy).__name__}"
+        )
+    return policy

@@ -1,4 +1,7 @@
-"""What several games in words measure alike."""
+"""Measures that several text games share.
+
+M matches, T rounds, N seats, I items. A `Tally` is a ratio of sums.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +12,7 @@ from aajax.envs.text import Tally, TextGame
 
 
 def of_proposals(asked: np.ndarray, values: np.ndarray) -> dict[str, Tally]:
-    """What both ask for, [M, T, 2, I], by what it is worth."""
+    """Mean proposals [M, T, 2, I] where own value is the higher, and the lower one."""
     higher, lower = values > values[..., ::-1, :], values < values[..., ::-1, :]
     return {
         f"proposal_where_{name}": Tally(
@@ -20,7 +23,7 @@ def of_proposals(asked: np.ndarray, values: np.ndarray) -> dict[str, Tally]:
 
 
 def efficiency(reward: np.ndarray, best: np.ndarray) -> dict[str, Tally]:
-    """Both rewards, [M, T, N], over the best total, [M, T]."""
+    """Sum of rewards [M, T, N], over the best possible sums [M, T]."""
     share = reward.sum(-1) / best
     return {
         "split_efficiency": over_rounds(
@@ -30,22 +33,22 @@ def efficiency(reward: np.ndarray, best: np.ndarray) -> dict[str, Tally]:
 
 
 def actions_of(game: TextGame, matches: Sequence[Any]) -> np.ndarray:
-    """i64[M, T, R, N, ...], R being the steps of a round."""
+    """Actions of all matches, i64[M, T, R, N, ...], with R steps per round."""
     actions = np.array([match.actions for match in matches])
     lead = len(matches), game.num_rounds, len(game.steps)
     return actions.reshape(*lead, *actions.shape[2:])
 
 
 def facts_of(matches: Sequence[Any], name: str) -> np.ndarray:
-    """f64[M, T, N, ...]."""
+    """The fact `name` (see `TextGame.facts`) of all matches, f64[M, T, N, ...]."""
     return np.array([[facts[name] for facts in x.facts] for x in matches], float)
 
 
 def over_rounds(x: np.ndarray) -> Tally:
-    """Of numbers [M, T, N] of each round."""
+    """The mean over rounds of [M, T, N]."""
     return share_of(x, np.ones(x.shape, bool))
 
 
 def share_of(x: np.ndarray, where: np.ndarray) -> Tally:
-    """Of numbers [M, T, N] of those rounds."""
+    """The mean of x, [M, T, N], over the rounds where `where`, bool[M, T, N]."""
     return Tally((x * where).sum(1, dtype=float), where.sum(1, dtype=float))

@@ -1,26 +1,28 @@
-"""What a game in words is: an array environment, asked and answered in text.
+"""The text game protocol: an array environment played by messages.
 
-The rules are the environment's alone. A text game says what a seat is told, reads what
-it answers as an action of the environment, and writes actions as answers.
+The environment alone holds the rules. A text game turns its state into a prompt for
+each seat, parses answers as actions, and writes actions as answers.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from aajax.envs.base import Environment
 from aajax.types import PyTree
 
+E = TypeVar("E", bound=Environment)
+
 
 class Table(NamedTuple):
-    """One game under way.
+    """A text game in progress.
 
     Attributes:
       state: of the environment, NumPy arrays.
-      step: steps played; not all of them need to be the environment's.
-      words: of each step, what each seat answered, as it was written; None where the
-        seat only listened.
+      step: steps played, steps of talk included.
+      words: each seat's answer in each step, verbatim; None where the seat was not
+        asked.
     """
 
     state: PyTree
@@ -29,12 +31,12 @@ class Table(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """What a seat is told before a step.
+    """The prompt of a seat before a step.
 
     Attributes:
-      text: in words.
-      kind: of the answer that is asked for, a key of `TextGame.patterns`; None where
-        the seat only listens.
+      text: of the prompt.
+      kind: kind of answer that is asked for, a key of `TextGame.patterns`; None if no
+        answer is asked for.
     """
 
     text: str
@@ -42,11 +44,11 @@ class Ask(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """An answer as an action of the environment.
+    """An answer parsed as an action of the environment.
 
     Attributes:
-      action: i32[...], of the seat's action space; by the game's rule where not valid.
-      valid: whether the answer was of the form that was asked for.
+      action: i32[...], in the seat's action space; the game's default if not valid.
+      valid: whether the answer was well-formed.
     """
 
     action: np.ndarray
@@ -54,18 +56,18 @@ class Parsed(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """A measure of M matches; what it is of some of them is Σ total / Σ count.
+    """A mean kept as sum and count for M matches, so that any subset can be averaged.
 
     Attributes:
-      total: f64[M, N].
-      count: f64[M, N], of what the total is over; 0 where nothing was.
+      total: f64[M, N], sums.
+      count: f64[M, N], number of terms of each sum, or their weight.
     """
 
     total: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def mean(self, seats: np.ndarray | None = None) -> float | None:
-        """Σ total / Σ count over the seats bool[M, N] (all if None); None over none."""
+        """Σ total / Σ count over `seats`, bool[M, N], None for all; None for 0 / 0."""
         total, count = (
             float((x if seats is None else x[seats]).sum())
             for x in (self.total, self.count)
@@ -73,43 +75,54 @@ class Tally(NamedTuple):
         return total / count if count else None
 
 
-class TextGame(Protocol):
-    """An array environment in words.
+class TextGame(Protocol[E]):
+    """The text game protocol: an array environment with prompts and answers.
 
     Attributes:
       name: of the game.
-      env: the environment, whose rewards are raw points.
-      num_rounds: T, time steps of a learner.
-      steps: of a round, whether each is one of the environment or words alone; what a
-        round earns is the sum over its steps.
-      patterns: kind of answer → regular expression, in the syntax of `lm.grammar`.
-      invalid_rule: what an answer counts as that is of no such form, in words.
-      silent: i32[...], the action of a seat that only listens.
+      env: the environment, whose rewards are unscaled points.
+      num_rounds: T, rounds in an episode; a round is one time step for the learner.
+      steps: for each step of a round, whether it is a step of the environment (else it
+        is talk only). The reward of a round is the sum over its steps.
+      patterns: kind of answer → regular expression, in the syntax of
+        `lm.sampling.grammar`.
+      invalid_rule: a sentence on what a malformed answer counts as.
+      silent: i32[...], the action of a seat that was not asked.
     """
 
     name: str
-    env: Environment
+    env: E
     num_rounds: int
-    steps: tuple[bool, ...]
-    patterns: Mapping[str, str]
     invalid_rule: str
-    silent: np.ndarray
+
+    @property
+    def steps(self) -> tuple[bool, ...]: ...
+
+    @property
+    def patterns(self) -> Mapping[str, str]: ...
+
+    @property
+    def silent(self) -> np.ndarray: ...
 
     def ask(self, table: Table, seat: int) -> Ask:
-        """What `seat` is told now."""
+        """The prompt of `seat` for the next step."""
         ...
 
     def facts(self, state: PyTree) -> dict[str, list]:
-        """What the environment dealt to the seats for this round, by name, [N, ...]."""
+        """Values that the environment drew for this round, by name, [N, ...] each."""
         ...
 
     def parse(self, kind: str, text: str) -> Parsed:
-        """Reads any text at all; never raises."""
+        """Parses any text; malformed answers are marked as not valid, never raised."""
         ...
 
     def say(self, kind: str, action: np.ndarray) -> str:
-        """An answer that `parse` reads as `action`, for scripted players."""
+        """Inverse of `parse`: an answer that means `action`, for scripted players."""
         ...
+
+    def templates(self) -> Mapping[str, str]:
+        """What it says, by names of the files of a wording; empty without files."""
+        return {}
 
     def scripted(self) -> Any:
         """The scripted players of the environment, `spec.Players`; None without."""
@@ -120,7 +133,7 @@ class TextGame(Protocol):
         return {}
 
     def tallies(self, matches: Sequence[Any], reward: np.ndarray) -> dict[str, Tally]:
-        """What the game measures of matches, beside what all games do.
+        """The game's own measures of matches.
 
         Args:
           matches: M `dialogue.matches.Match`.

@@ -1,7 +1,7 @@
-"""How environments look to people, and how people answer them."""
+"""Environments in the terminal: what people see, and how they enter actions."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,19 +13,19 @@ COLOURS = ("red", "blue", "green", "magenta", "cyan", "yellow")  # of seats, in 
 
 
 class View(NamedTuple):
-    """An environment in words, for people.
+    """Functions that show a game to people and parse what they type.
 
     Attributes:
-      seats: what each seat is called.
-      show: `state -> text`, all that there is, for onlookers.
+      seats: name of each seat.
+      show: `state -> text`, the whole state, for spectators.
       show_to: `(seat, state, observation) -> text`, what one seat may know;
         observation is f32[N, ...].
-      say: `(seat, state, action) -> text`, what one seat did.
-      question: `(seat, state) -> text`, what one seat may answer; None where nothing
-        that it does matters, and it is not asked.
-      read: `(seat, state, answer) -> action`; raises InputError, for what is no answer.
-      is_map: whether a terminal shows one step in the place of another.
-      styles: regular expression → style of rich, in what `show` draws.
+      say: `(seat, state, action) -> text`, describes a seat's action.
+      question: `(seat, state) -> text`, the accepted answers; None if the seat's action
+        has no effect in this step, so that it is not asked.
+      read: `(seat, state, answer) -> action`; raises InputError for invalid answers.
+      is_map: whether `show` draws a map, which is redrawn in place at each step.
+      styles: regular expression → rich style, applied to the output of `show`.
     """
 
     seats: tuple[str, ...]
@@ -39,7 +39,7 @@ class View(NamedTuple):
 
 
 def plain_view(env: Environment) -> View:
-    """Of an environment that has no view of its own: observations as they are."""
+    """The view of an environment without one of its own: prints observations."""
 
     def rows(observation: np.ndarray) -> str:
         return _row(np.ravel(observation)).strip()
@@ -60,7 +60,7 @@ def named_actions_view(
     show: Callable[[PyTree], str],
     show_to: Callable[[int, PyTree, np.ndarray], str],
 ) -> View:
-    """Of an environment in which every action of every seat has a name."""
+    """A view for environments whose actions have names."""
     return View(
         tuple(seats),
         show,
@@ -71,10 +71,17 @@ def named_actions_view(
     )
 
 
-def proposals_view(
-    env: Environment, describe: Callable[[Environment, PyTree], str]
-) -> View:
-    """Of a game of proposals, whose `env.read` names the parts of an observation."""
+class Proposals(Environment, Protocol):
+    """A game whose `read` names the parts of an observation."""
+
+    def read(self, observation: Any) -> Mapping[str, Any]: ...
+
+
+G = TypeVar("G", bound=Proposals)
+
+
+def proposals_view(env: G, describe: Callable[[G, Any], str]) -> View:
+    """A view for games of proposals; shows the observation's parts by `env.read`."""
     space = env.action_spaces[0]
 
     def seen(observation: np.ndarray) -> str:
@@ -94,15 +101,15 @@ def proposals_view(
 
 
 def seat_colour(seat: int) -> str:
-    """The colour of a seat in a terminal; the seventh has that of the first again."""
+    """The colour of a seat in a terminal; six colours repeat."""
     return COLOURS[seat % len(COLOURS)]
 
 
 def read_name(names: Sequence[str], answer: str) -> np.ndarray:
-    """The number of a name, i32[], from the name or a beginning that no other has.
+    """The index, i32[], of the name that `answer` is or abbreviates.
 
     Raises:
-      InputError: if it is not, or not only, one of the names.
+      InputError: if `answer` is the start of no name, or of several.
     """
     start = answer.strip().lower()
     lower = [name.lower() for name in names]
@@ -111,14 +118,14 @@ def read_name(names: Sequence[str], answer: str) -> np.ndarray:
         found = [lower.index(start)]
     if not start or len(found) != 1:
         raise InputError(f"answer is {answer!r}: {either(names)} is needed")
-    return np.int32(found[0])
+    return np.asarray(found[0], np.int32)
 
 
 def read_numbers(space: ActionSpace, answer: str) -> np.ndarray:
-    """An action, from its numbers with blanks or commas between them.
+    """An action, parsed from numbers separated by spaces or commas.
 
     Raises:
-      InputError: if they are not as many numbers as the action space has, and of it.
+      InputError: if there are not as many as the action space has, or one is outside.
     """
     whole = not isinstance(space, Box)
     try:
@@ -136,13 +143,13 @@ def read_numbers(space: ActionSpace, answer: str) -> np.ndarray:
 
 
 def either(names: Sequence[str]) -> str:
-    """Names in a sentence: a, b or c."""
+    """Joins names as "a, b or c"."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def numbers(space: ActionSpace) -> str:
-    """What `read_numbers` accepts, in words."""
+    """A description of what `read_numbers` accepts."""
     size = _size(space)
     count = ("a", "two", "three", "four")[size - 1] if size <= 4 else str(size)
     kind = "number" if isinstance(space, Box) else "whole number"
@@ -152,7 +159,7 @@ def numbers(space: ActionSpace) -> str:
 
 
 def number(x: float) -> str:
-    """With three digits; what is off by an observation's own units is rounded first."""
+    """Formats with three digits, after rounding off errors of observation scaling."""
     return f"{round(float(x), 3) + 0.0:.3g}"
 
 

@@ -1,14 +1,15 @@
-"""What games say: templates in text files, a folder of them for each game.
+"""Prompt templates of text games: a folder of text files per game and wording.
 
-A template is plain text with placeholders such as `{other}`; a brace itself is written
-twice. "full" is for models that follow instructions, "short" for small ones that learn
-what to do, and a folder of files with the same names for whoever says it otherwise.
+A template is plain text with placeholders such as `{other}`; literal braces are
+doubled. Each game has the wordings "full", for instruction-tuned models, and "short",
+for small models that learn the game by training. A folder of files with the same names
+is a wording of one's own.
 """
 
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 from aajax.errors import InputError
 
@@ -16,11 +17,11 @@ WORDINGS = ("full", "short")
 
 
 class Placeholders(NamedTuple):
-    """What may be in braces in a template.
+    """The placeholders of a template.
 
     Attributes:
-      needed: groups of names; one of each group, or more, must be there.
-      allowed: further names.
+      needed: groups of names; at least one of each group must occur.
+      allowed: further names that may occur.
     """
 
     needed: tuple[tuple[str, ...], ...] = ()
@@ -28,12 +29,12 @@ class Placeholders(NamedTuple):
 
 
 class Wording(NamedTuple):
-    """The templates of a game, by name of the file without its ending."""
+    """The templates of a game, by file name without the suffix."""
 
     templates: Mapping[str, str]
 
     def write(self, name: str, **values: object) -> str:
-        """The template with its placeholders filled in; further values are ignored."""
+        """Fills in a template's placeholders; unused values are ignored."""
         return self.templates[name].format_map(values)
 
 
@@ -44,12 +45,12 @@ def load_wording(
 
     Args:
       name_or_folder: "full", "short", or a folder that holds the game's `.txt` files.
-      own: the game's folder, of its "full" and "short" templates.
-      needed: of each file, by its name without the ending.
+      own: the folder that holds the game's "full" and "short" templates.
+      needed: the placeholders of each file, by its name without the suffix.
 
     Raises:
-      InputError: if there is no such folder, a file is missing, unknown or no text, or
-        a placeholder is missing or unknown.
+      InputError: if the folder does not exist, a file is missing, unknown or not text,
+        or a placeholder is missing or unknown.
     """
     if name_or_folder in WORDINGS:
         folder = own / name_or_folder
@@ -77,12 +78,12 @@ def load_wording(
 
 
 def joined(*parts: str) -> str:
-    """The parts that are not empty, one below the other."""
+    """Joins the non-empty parts with newlines."""
     return "\n".join(part for part in parts if part)
 
 
-def number(points: float) -> str:
-    """With one decimal at most."""
+def number(points: SupportsFloat) -> str:
+    """Formats points with at most one decimal."""
     return f"{round(float(points), 1) + 0.0:.1f}".removesuffix(".0")
 
 

@@ -1,4 +1,4 @@
-"""Environments made from environments."""
+"""Wrappers: environments made from environments."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,11 @@ from aajax.types import Array, PRNGKey, PyTree, TimeStep
 
 @environment
 class AutoReset:
-    """Begins a new episode in the step that stops the old one.
+    """Resets the environment within the step that ends an episode.
 
-    The time step keeps the reward, discount and last of the step played; its
-    observation is the new episode's first, and `final_observation` is where the old
-    one stopped, so that values can be bootstrapped there.
+    That time step has the reward, discount and `last` of the step played; its
+    `observation` is the new episode's first, and its `final_observation` the old
+    episode's last, for bootstrapping.
     """
 
     env: Environment

@@ -9,7 +9,7 @@ from aajax.learners.advantages import (
 )
 from aajax.learners.base import Learner, LearnerState
 from aajax.learners.lola import JointLearner, lola_dice, lola_exact
-from aajax.learners.loqa import loqa
+from aajax.learners.loqa import LoqaObjective, loqa
 from aajax.learners.objective import Objective
 from aajax.learners.policy_gradient import policy_gradient
 from aajax.learners.ppo import ppo
@@ -19,6 +19,7 @@ __all__ = [
     "JointLearner",
     "Learner",
     "LearnerState",
+    "LoqaObjective",
     "Objective",
     "advantage_alignment",
     "centred",

@@ -44,7 +44,9 @@ def group_relative(
     return estimate
 
 
-def critic(gamma: Array | float, lambda_: Array | float) -> AdvantageEstimator:
+def critic(
+    gamma: Array | float, lambda_: Array | float
+) -> Callable[[Trajectory], tuple[Array, Array]]:
     """Generalised advantage estimates (GAE) from the values recorded in the trajectory.
 
     Targets are the λ-returns A + V. Truncated episodes bootstrap from the value of the

@@ -41,9 +41,14 @@ def gradient_descent(
       InputError: if `num_chunks` does not divide the number of games.
     """
 
+    def critic_of(params):
+        if policy.critic_branch is None:
+            raise InputError("policy is scripted: one that learns is needed")
+        return policy.critic_branch(params)
+
     def init(key: PRNGKey) -> LearnerState:
         params = policy.init(key)
-        target = None if target_rate is None else policy.critic_branch(params)
+        target = None if target_rate is None else critic_of(params)
         return LearnerState(params, optimizer.init(params), target)
 
     def gradient_of(params, batch):
@@ -70,10 +75,8 @@ def gradient_descent(
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         params = optax.apply_updates(state.params, updates)
         target = state.target
-        if target is not None:
-            target = optax.incremental_update(
-                policy.critic_branch(params), target, target_rate
-            )
+        if target is not None and target_rate is not None:
+            target = optax.incremental_update(critic_of(params), target, target_rate)
         return state._replace(
             params=params, opt_state=opt_state, target=target
         ), metrics

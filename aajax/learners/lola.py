@@ -173,7 +173,7 @@ def joint_log_prob(
     """log π_1(a_1,t) + log π_2(a_2,t), f32[T, B], differentiable by both parameters."""
     parts = [
         policies[seat]
-        .evaluate(
+        .read_again(
             pair[seat],
             trajectory.observation[:, :, seat : seat + 1],
             trajectory.action[:, :, seat : seat + 1],

@@ -53,16 +53,31 @@ class LoqaBatch(NamedTuple):
     memory: PyTree  # [B, n, ...]
 
 
+class LoqaObjective(NamedTuple):
+    """Coefficients of the loss, numbers or f32[].
+
+    Attributes:
+      gamma: γ in [0, 1].
+      dice_lambda: λ of the loaded-DiCE return: decay of an action's influence on the
+        co-players' later returns.
+      weight: of the co-players' term; 0 gives plain actor-critic.
+      temperature: of the co-players' softmax.
+      entropy_bonus: weight of the policy's entropy (in nats), subtracted from the loss.
+    """
+
+    gamma: Array | float
+    dice_lambda: Array | float = 0.9
+    weight: Array | float = 1.0
+    temperature: Array | float = 1.0
+    entropy_bonus: Array | float = 0.0
+
+
 def loqa(
     policy: Policy,
+    objective: LoqaObjective,
     optimizer: optax.GradientTransformation,
     seats: Sequence[int] | None = None,
     *,
-    gamma: Array | float,
-    dice_lambda: Array | float = 0.9,
-    weight: Array | float = 1.0,
-    temperature: Array | float = 1.0,
-    entropy_bonus: Array | float = 0.0,
     target_rate: Array | float | None = None,
     num_chunks: int = 1,
 ) -> Learner:
@@ -71,14 +86,9 @@ def loqa(
     Args:
       policy: an `action_value_policy`, which also acted in its seats of the trajectory;
         the other seats' policies must record action values too.
+      objective: coefficients of the loss.
       optimizer: of the policy's parameters.
       seats: those that the policy plays; None for all (self-play).
-      gamma: γ in [0, 1].
-      dice_lambda: λ of the loaded-DiCE return: decay of an action's influence on the
-        co-players' later returns.
-      weight: of the co-players' term; 0 gives plain actor-critic.
-      temperature: of the co-players' softmax.
-      entropy_bonus: weight of the policy's entropy (in nats), subtracted from the loss.
       target_rate: τ of a target network; see `descent.gradient_descent`.
       num_chunks: gradient accumulation over parts of the batch; likewise.
 
@@ -87,18 +97,25 @@ def loqa(
     """
 
     def loss(params: PyTree, batch: LoqaBatch) -> tuple[Array, Metrics]:
-        evaluation = policy.evaluate(
+        evaluation = policy.read_again(
             params, batch.observation, batch.action, batch.last, batch.memory
         )
+        if evaluation.action_value is None:
+            raise InputError("policy is one without action values: they are needed")
         policy_loss = -jnp.mean(evaluation.log_prob * batch.advantage)
         other_log_prob = opponent_log_prob(
-            evaluation.log_prob, batch, gamma, dice_lambda, temperature
+            evaluation.log_prob,
+            batch,
+            objective.gamma,
+            objective.dice_lambda,
+            objective.temperature,
         )
         opponent_loss = -jnp.mean(other_log_prob.sum(-1) * batch.advantage)
         action_value = _at(evaluation.action_value, batch.action)
         value_loss = jnp.mean(values.huber(action_value, batch.target))
         entropy = jnp.mean(evaluation.entropy)
-        total = policy_loss + weight * opponent_loss - entropy_bonus * entropy
+        total = policy_loss + objective.weight * opponent_loss
+        total = total - objective.entropy_bonus * entropy
         return total + value_loss, {
             "policy_loss": policy_loss,
             "opponent_loss": opponent_loss,
@@ -112,7 +129,7 @@ def loqa(
 
     def update(key, state, trajectory):
         del key
-        return descend(state, prepare(gamma, trajectory, seats))
+        return descend(state, prepare(objective.gamma, trajectory, seats))
 
     return Learner(init, update)
 
@@ -127,15 +144,15 @@ def prepare(
             "needed"
         )
     num_agents = trajectory.action.shape[2]
-    seats = np.arange(num_agents) if seats is None else np.asarray(seats)
-    others = (seats[:, None] + np.arange(1, num_agents)) % num_agents  # [n, M]
+    own = np.arange(num_agents) if seats is None else np.asarray(seats)
+    others = (own[:, None] + np.arange(1, num_agents)) % num_agents  # [n, M]
     advantage, target = advantages.critic(gamma, 0.0)(trajectory)
     _, return_ = advantages.critic(gamma, 1.0)(trajectory)
     return LoqaBatch(
-        observation=trajectory.observation[:, :, seats],
-        action=trajectory.action[:, :, seats],
-        advantage=advantage[:, :, seats],
-        target=target[:, :, seats],
+        observation=trajectory.observation[:, :, own],
+        action=trajectory.action[:, :, own],
+        advantage=advantage[:, :, own],
+        target=target[:, :, own],
         other_action=trajectory.action[:, :, others],
         other_reward=trajectory.reward[:, :, others],
         other_return=return_[:, :, others],

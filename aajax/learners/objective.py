@@ -86,7 +86,7 @@ def loss(
     objective: Objective, policy: Policy, params: PyTree, batch: Batch
 ) -> tuple[Array, Metrics]:
     """Mean loss over steps, games and seats, and its terms as metrics."""
-    evaluation = policy.evaluate(
+    evaluation = policy.read_again(
         params, batch.observation, batch.action, batch.last, batch.memory
     )
     policy_loss = jnp.mean(

@@ -1,8 +1,8 @@
-"""A decoder language model: it knows no game, and nothing of text above its tokens.
+"""Decoder language models in JAX: model, LoRA adapters, sampling, training, sharding.
 
-What reads or writes files of others (`weights`, `peft_folder`, `tokens`, `chat`) is
-imported by name, as `from aajax.lm import weights`, so that this package needs none of
-the libraries that those do.
+It works on token ids and knows no game. Modules that need optional libraries
+(`checkpoints.weights`, `checkpoints.peft_folder`, `text.tokens`, `text.chat`) are
+imported by name and not from here.
 """
 
 from aajax.lm.checkpoints.hf_config import config_from_hf, config_to_hf
@@ -13,7 +13,7 @@ from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.decoder import Adapters, forward, init_params, logits
 from aajax.lm.model.lora import LoraConfig, init_adapters
 from aajax.lm.sampling.sampler import Sampler
-from aajax.lm.sampling.session import Sample, Session
+from aajax.lm.sampling.session import Sample, Sampling, Session
 from aajax.lm.training.fit import Fit, FitState, Sums, TokenBatch, make_step, token_loss
 from aajax.lm.training.scoring import Scores, score
 
@@ -27,6 +27,7 @@ __all__ = [
     "Rope",
     "Sample",
     "Sampler",
+    "Sampling",
     "Scores",
     "Session",
     "Sums",

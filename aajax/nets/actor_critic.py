@@ -1,6 +1,8 @@
 """Actor-critic networks, with separate torsos or a shared one."""
 
+import dataclasses
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,62 +45,87 @@ def actor_critic(
     """
     if shared and critic_torso is not None:
         raise InputError("critic_torso is given: None is needed with a shared torso")
-    torsos = {"actor": torso, "critic": critic_torso or torso}
     heads = {"actor": nn.Dense(num_scores, kernel_init=orthogonal(0.01))}
     if critic:
         heads["critic"] = nn.Dense(num_values or 1, kernel_init=orthogonal(0.01))
-    value_shape = () if num_values is None else (num_values,)
+    parts = _ActorCritic(
+        torsos={"actor": torso, "critic": critic_torso or torso},
+        heads=heads,
+        observation_size=observation_size,
+        value_shape=() if num_values is None else (num_values,),
+        value_scale=value_scale,
+        shared=shared and critic,
+    )
+    return Network(
+        parts.init,
+        parts.initial_memory,
+        parts.step,
+        parts.unroll,
+        parts.critic_branch,
+    )
 
-    def init(key: PRNGKey) -> PyTree:
-        keys = jax.random.split(key, len(heads))
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ActorCritic:
+    """The parts of `actor_critic`, put together."""
+
+    torsos: dict[str, Torso]
+    heads: dict[str, nn.Dense]
+    observation_size: int
+    value_shape: tuple[int, ...]
+    value_scale: float
+    shared: bool
+
+    def init(self, key: PRNGKey) -> PyTree:
+        keys = jax.random.split(key, len(self.heads))
         params = {
-            name: _init_branch(k, torsos[name], head, observation_size)
-            for (name, head), k in zip(heads.items(), keys, strict=True)
+            name: _init_branch(k, self.torsos[name], head, self.observation_size)
+            for (name, head), k in zip(self.heads.items(), keys, strict=True)
         }
-        if shared and critic:
+        if self.shared:
             params["critic"] = {"head": params["critic"]["head"]}
         return {"critic": {}, **params}
 
-    def initial_memory(batch_shape: tuple[int, ...]) -> PyTree:
+    def initial_memory(self, batch_shape: tuple[int, ...]) -> PyTree:
         return {
-            name: torsos[name].cell.initial_memory(batch_shape)
-            for name in heads
-            if torsos[name].cell is not None
+            name: cell.initial_memory(batch_shape)
+            for name in self.heads
+            if (cell := self.torsos[name].cell) is not None
         }
 
-    def step(params, observation, memory):
+    def step(self, params, observation, memory):
         lead = observation.shape[:-1]
         # One list of rows: a CPU is slow to differentiate products over more axes.
         observation, memory = _as_rows((observation, dict(memory)), len(lead))
         features, carries = {}, {}
-        for name in heads:
+        for name in self.heads:
             if "encoder" in params[name]:
                 features[name], carries[name] = _features(
-                    torsos[name], params[name], observation, memory.get(name)
+                    self.torsos[name], params[name], observation, memory.get(name)
                 )
             else:
                 features[name], carries[name] = features["actor"], carries["actor"]
         carries = {name: carries[name] for name in memory}
         carries = jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), carries)
-        return *read(params, features, lead), carries
+        return *self.read(params, features, lead), carries
 
-    def read(params, features, lead):
+    def read(self, params, features, lead):
         outputs = {
-            name: head.apply(params[name]["head"], features[name])
-            for name, head in heads.items()
+            name: _applied(head, params[name]["head"], features[name])
+            for name, head in self.heads.items()
         }
-        scores = outputs["actor"].reshape(*lead, num_scores)
-        value = jnp.zeros((*lead, *value_shape))
-        if critic:
-            value = value_scale * outputs["critic"].reshape(value.shape)
+        scores = outputs["actor"].reshape(*lead, self.heads["actor"].features)
+        value = jnp.zeros((*lead, *self.value_shape))
+        if "critic" in outputs:
+            value = self.value_scale * outputs["critic"].reshape(value.shape)
         return scores, value
 
-    def unroll(params, observation, last: Array, memory):
+    def unroll(self, params, observation, last: Array, memory):
         if not memory:
-            return step(params, observation, memory)[:2]
-        cells = [torsos[name].cell for name in heads]
+            return self.step(params, observation, memory)[:2]
+        cells = [self.torsos[name].cell for name in self.heads]
         if all(cell is None or isinstance(cell, Transformer) for cell in cells):
-            return at_once(params, observation, last, memory)
+            return self.at_once(params, observation, last, memory)
         start = jax.tree.map(jnp.zeros_like, memory)
 
         # All layers of one step after the other, and again to differentiate it: what
@@ -106,34 +133,32 @@ def actor_critic(
         @partial(jax.checkpoint, prevent_cse=False)
         def body(memory, x):
             observation, last = x
-            scores, value, memory = step(params, observation, memory)
+            scores, value, memory = self.step(params, observation, memory)
             return reset_memory(memory, start, last), (scores, value)
 
         return jax.lax.scan(body, memory, (observation, last))[1]
 
-    def at_once(params, observation, last: Array, memory):
+    def at_once(self, params, observation, last: Array, memory):
         lead = observation.shape[:-1]
         last = last.reshape(*last.shape, *(1,) * (len(lead) - last.ndim))
         last = jnp.broadcast_to(last, lead).reshape(lead[0], -1)
         observation = _as_rows(observation, len(lead))
         memory = _as_rows(dict(memory), len(lead) - 1)
         features = {}
-        for name in heads:
+        for name in self.heads:
             if "encoder" in params[name]:
                 features[name] = _all_features(
-                    torsos[name], params[name], observation, last, memory.get(name)
+                    self.torsos[name], params[name], observation, last, memory.get(name)
                 )
             else:
                 features[name] = features["actor"]
-        return read(params, features, lead)
+        return self.read(params, features, lead)
 
-    def critic_branch(params):
-        if shared and critic:
+    def critic_branch(self, params):
+        if self.shared:
             actor = params["actor"]
             return {**{name: actor[name] for name in TORSO}, **params["critic"]}
         return params["critic"]
-
-    return Network(init, initial_memory, step, unroll, critic_branch)
 
 
 def _as_rows(x: PyTree, num_axes: int) -> PyTree:
@@ -141,30 +166,35 @@ def _as_rows(x: PyTree, num_axes: int) -> PyTree:
     return jax.tree.map(lambda y: y.reshape(-1, *y.shape[num_axes:]), x)
 
 
+def _applied(module: nn.Module, params: PyTree, *inputs: PyTree, **options) -> Any:
+    """What a module makes of inputs; nothing of it is mutable."""
+    return module.apply(params, *inputs, **options)
+
+
 def _features(
     torso: Torso, params: PyTree, observation: Array, carry: PyTree
 ) -> tuple[Array, PyTree]:
     """Features of observations [R, O], and the cell's next recurrent state."""
-    features = torso.encoder.apply(params["encoder"], observation)
+    features = _applied(torso.encoder, params["encoder"], observation)
     if torso.cell is not None:
-        carry, features = torso.cell.apply(
-            params["cell"], carry, features, method="step"
+        carry, features = _applied(
+            torso.cell, params["cell"], carry, features, method="step"
         )
-    return torso.readout.apply(params["readout"], features), carry
+    return _applied(torso.readout, params["readout"], features), carry
 
 
 def _all_features(
     torso: Torso, params: PyTree, observation: Array, last: Array, carry: PyTree
 ) -> Array:
     """Features of all steps at once, observations [T · R, O]; last is bool[T, R]."""
-    features = torso.encoder.apply(params["encoder"], observation)
+    features = _applied(torso.encoder, params["encoder"], observation)
     if torso.cell is not None:
         features = features.reshape(*last.shape, -1)
-        features = torso.cell.apply(
-            params["cell"], carry, features, last, method="unroll"
+        features = _applied(
+            torso.cell, params["cell"], carry, features, last, method="unroll"
         )
         features = features.reshape(last.size, -1)
-    return torso.readout.apply(params["readout"], features)
+    return _applied(torso.readout, params["readout"], features)
 
 
 def _init_branch(
@@ -180,5 +210,5 @@ def _init_branch(
             cell_key, carry, features, method="step"
         )
     features, readout = torso.readout.init_with_output(readout_key, features)
-    head = head.init(head_key, features)
-    return {"encoder": encoder, "cell": cell, "readout": readout, "head": head}
+    last = head.init(head_key, features)
+    return {"encoder": encoder, "cell": cell, "readout": readout, "head": last}

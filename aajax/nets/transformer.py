@@ -26,7 +26,7 @@ class Cache(NamedTuple):
 
     keys: Array
     values: Array
-    count: Array
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Gate(nn.Module):

@@ -75,6 +75,14 @@ class Policy(NamedTuple):
     evaluate: Callable[[PyTree, Array, Array, Array, PyTree], Evaluation] | None = None
     critic_branch: Callable[[PyTree], PyTree] | None = None
 
+    def read_again(
+        self, params: PyTree, observation: Array, action: Array, last: Array, memory
+    ) -> Evaluation:
+        """`evaluate`; raises InputError for a policy that does not learn."""
+        if self.evaluate is None:
+            raise InputError("policy is scripted: one that learns is needed")
+        return self.evaluate(params, observation, action, last, memory)
+
 
 def scripted_policy(
     act: Callable[[PyTree, PRNGKey, Array, PyTree], PolicyOutput],
@@ -178,8 +186,12 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
       distribution: `distributions.categorical`.
     """
 
+    probs = distribution.probs
+    if probs is None:
+        raise InputError("distribution has no probabilities: a categorical is needed")
+
     def expected(scores, action_value):
-        return jnp.sum(distribution.probs(scores) * action_value, axis=-1)
+        return jnp.sum(probs(scores) * action_value, axis=-1)
 
     def act(params, key, observation, memory):
         scores, action_value, memory = network.step(params, observation, memory)
@@ -242,7 +254,7 @@ def forgetting(policy: Policy, num_steps: int) -> Policy:
 
         # All seats of a game have remembered equally many steps.
         _, last = jax.lax.scan(advance, count[..., 0], last)
-        return policy.evaluate(params, observation, action, last, inner)
+        return policy.read_again(params, observation, action, last, inner)
 
     return policy._replace(
         initial_memory=initial_memory, act=act, value=value, evaluate=evaluate

@@ -19,6 +19,7 @@ from aajax.types import Array, PRNGKey
 QUADRATURE_POINTS = 20  # entropies to within 3e-4 nats
 LOG_STD_RANGE = (-3.0, 1.0)
 MEAN_RANGE = 3.0  # of a normal before tanh: tanh 3 = .995
+LIMIT = 1 - 1e-6  # of tanh; float32 has no atanh beyond
 FARTHEST = 5.3  # deviations from the mean of a normal in float32
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -140,49 +141,25 @@ def tanh_normal(
     is that of π without ε, by Gauss-Legendre quadrature over x.
     """
     middle, half = (low + high) / 2, (high - low) / 2
-    limit = 1 - 1e-6  # float32 has no atanh beyond
-    most = np.arctanh(limit)
-    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
-    nodes, weights = np.asarray(nodes, np.float32), np.asarray(weights, np.float32)
-
-    def moments(scores):
-        mean, log_std = jnp.split(jnp.moveaxis(scores, -1, 0), 2)
-        low, high = LOG_STD_RANGE
-        squashed = jax.nn.sigmoid(log_std - (low + high) / 2)
-        return MEAN_RANGE * jnp.tanh(mean / MEAN_RANGE), low + (high - low) * squashed
 
     def log_slope(x):
         """log |da/dx| = log half + log(1 − tanh² x), without cancellation."""
         return np.log(4 * half) - 2 * jnp.logaddexp(x, -x)
 
-    def ends(mean, log_std):
-        """Bounds of the truncated normal, in standard deviations from its mean."""
-        inverse = jnp.exp(-log_std)
-        return (-most - mean) * inverse, (most - mean) * inverse
-
-    def log_density(z, mean, log_std):
-        """Log-density of the truncated normal at x = mean + σ z."""
-        begin, end = ends(mean, log_std)
-        outside = ndtr(begin) + ndtr(-end)
-        return -0.5 * (jnp.square(z) + LOG_2PI) - log_std - jnp.log1p(-outside)
-
     def log_prob(scores, action):
-        mean, log_std = moments(scores)
+        mean, log_std = _moments(scores)
         inner = (jnp.moveaxis(action, -1, 0) - middle) / half
-        x = jnp.arctanh(jnp.clip(inner, -limit, limit))
+        x = jnp.arctanh(jnp.clip(inner, -LIMIT, LIMIT))
         z = (x - mean) * jnp.exp(-log_std)
-        total = jnp.sum(log_density(z, mean, log_std) - log_slope(x), axis=0)
+        total = jnp.sum(_log_density(z, mean, log_std) - log_slope(x), axis=0)
         if not corrected:
             return total
         return _mixed(total, epsilon, -size * np.log(high - low))
 
     def sample(key, scores):
         keys = jax.random.split(key, 3)
-        mean, log_std = moments(scores)
-        begin, end = ends(mean, log_std)
-        # Float32 has no normal numbers beyond.
-        bounds = jnp.maximum(begin, -FARTHEST), jnp.minimum(end, FARTHEST)
-        z = jax.random.truncated_normal(keys[0], *bounds)
+        mean, log_std = _moments(scores)
+        z = jax.random.truncated_normal(keys[0], *_bounds(mean, log_std))
         action = middle + half * jnp.tanh(mean + jnp.exp(log_std) * z)
         if epsilon is not None:
             shape = action.shape
@@ -193,24 +170,53 @@ def tanh_normal(
         return action, log_prob(scores, action)
 
     def entropy(scores):
-        mean, log_std = moments(scores)
+        mean, log_std = _moments(scores)
         std = jnp.exp(log_std)
-        begin, end = ends(mean, log_std)
-        begin, end = jnp.maximum(begin, -FARTHEST), jnp.minimum(end, FARTHEST)
+        begin, end = _bounds(mean, log_std)
 
         # Node by node, and once more when differentiated: nothing is stored.
         @jax.checkpoint
         def add(total, node):
             place, weight = node
             z = (begin + end) / 2 + (end - begin) / 2 * place
-            log_p = log_density(z, mean, log_std)
+            log_p = _log_density(z, mean, log_std)
             inside = weight * (end - begin) / 2 * std * jnp.exp(log_p)
             return total + inside * (log_slope(mean + std * z) - log_p), None
 
+        nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
+        nodes, weights = np.asarray(nodes, np.float32), np.asarray(weights, np.float32)
         total, _ = jax.lax.scan(add, jnp.zeros_like(mean), (nodes, weights))
         return jnp.sum(total, axis=0)
 
     return Distribution(2 * size, sample, log_prob, entropy)
+
+
+def _moments(scores: Array) -> tuple[Array, Array]:
+    """Mean and log σ of the normal before tanh, f32[size, ...] each."""
+    mean, log_std = jnp.split(jnp.moveaxis(scores, -1, 0), 2)
+    low, high = LOG_STD_RANGE
+    squashed = jax.nn.sigmoid(log_std - (low + high) / 2)
+    return MEAN_RANGE * jnp.tanh(mean / MEAN_RANGE), low + (high - low) * squashed
+
+
+def _ends(mean: Array, log_std: Array) -> tuple[Array, Array]:
+    """Bounds of the truncated normal, in standard deviations from its mean."""
+    inverse = jnp.exp(-log_std)
+    most = np.arctanh(LIMIT)
+    return (-most - mean) * inverse, (most - mean) * inverse
+
+
+def _bounds(mean: Array, log_std: Array) -> tuple[Array, Array]:
+    """The same, as far as float32 has normal numbers."""
+    begin, end = _ends(mean, log_std)
+    return jnp.maximum(begin, -FARTHEST), jnp.minimum(end, FARTHEST)
+
+
+def _log_density(z: Array, mean: Array, log_std: Array) -> Array:
+    """Log-density of the truncated normal at x = mean + σ z."""
+    begin, end = _ends(mean, log_std)
+    outside = ndtr(begin) + ndtr(-end)
+    return -0.5 * (jnp.square(z) + LOG_2PI) - log_std - jnp.log1p(-outside)
 
 
 def _mixed(log_prob: Array, epsilon: Array | float | None, uniform: float) -> Array:

@@ -1,6 +1,7 @@
 """Figures of a training run, from its files."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -27,14 +28,14 @@ from aajax.report.tables import (  # noqa: E402
 
 
 def training_figure(folder: Path, path: Path) -> None:
-    """Draws learning curves, and how the trained policies answer each outcome.
+    """Draws learning curves, and the trained policies' response to each outcome.
 
     Args:
       folder: of a run, with metrics.jsonl and summary.json.
       path: of the PNG.
 
     Raises:
-      InputError: if they are no such files.
+      InputError: if a file is missing or of another kind.
     """
     rows, summary = read_metrics(folder), read_summary(folder)
     if len(summary["settings"]) > 1:
@@ -74,7 +75,7 @@ def training_figure(folder: Path, path: Path) -> None:
 
 
 def compared_figure(runs: dict[str, Path], path: Path) -> None:
-    """Draws what runs measured in play while they learned, a panel for each measure.
+    """Draws the runs' training measures, a panel for each measure.
 
     Args:
       runs: label → folder of a run, with metrics.jsonl; of its settings, the first.
@@ -111,7 +112,8 @@ def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
     figure = plt.figure(figsize=size, layout="constrained")
     if not num_below:
         return figure, list(figure.subplots(1, 2))
-    above, below = figure.subfigures(2, 1, height_ratios=(4, 3.5))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(4, 3.5))
+    above, below = parts
     return figure, [*above.subplots(1, 2), *np.atleast_1d(below.subplots(1, num_below))]
 
 
@@ -137,7 +139,7 @@ def league_figure(table: dict, path: Path) -> None:
         reward[row, column] = line_up["reward"][0]
         interval = line_up["interval"][0]
         spread = "" if interval is None else f"\n±{interval:.2f}"
-        text[row, column] = f"{round(reward[row, column], 2) + 0.0:.2f}{spread}"
+        text[row, column] = f"{round(float(reward[row, column]), 2) + 0.0:.2f}{spread}"
     size = 2.2 + 0.75 * len(players)
     figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
     image = heat_map(axes, reward, text)

@@ -1,6 +1,6 @@
 """The figure of a sweep: learning curves of every setting, and heat maps of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,12 @@ def sweep_figure(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     heights = 2.6 * lines + 0.3, 1.6 + 0.45 * len(values)
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = np.atleast_1d(figure.subfigures(2, 1, height_ratios=heights))
     _draw_curves(above, folder, rows, settings, panels)
     ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]
     for one, (title, names, table) in zip(axes, tables, strict=True):
-        text = np.vectorize(lambda x: f"{x:.2f}" if np.isfinite(x) else "-")(table)
+        text = np.vectorize(_text)(table)
         heat_map(one, table, text)
         one.set_xticks(range(len(names)), names, fontsize="small")
         one.set_yticks(range(len(values)), [number(value) for value in values])
@@ -113,7 +113,9 @@ def _tables(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     if not others:
         return _tables_of_one(settings)
-    read = {"Reward with itself": lambda setting: setting["mean_reward"]}
+    read: dict[str, Callable[[Mapping[str, Any]], Sequence[float | None]]] = {
+        "Reward with itself": lambda setting: setting["mean_reward"]
+    }
     if "always_defect" in settings[0]["league"]:
         read["Reward against always-defect"] = lambda x: x["league"]["always_defect"]
     tables = []
@@ -143,6 +145,11 @@ def _tables_of_one(settings: Settings) -> list[tuple[str, list[str], np.ndarray]
         ]
         tables.append(("P(cooperate) after", outcomes, np.array(answers)))
     return tables
+
+
+def _text(number: float) -> str:
+    """Two digits, and no zero with a sign."""
+    return f"{round(number, 2) + 0.0:.2f}" if np.isfinite(number) else "-"
 
 
 def _mean(numbers: Sequence[float | None]) -> float:

@@ -24,7 +24,7 @@ def number(x: float | str) -> str:
     return short if np.float32(short) == np.float32(x) else str(np.float32(x))
 
 
-def known(numbers: Sequence[float | None]) -> np.ndarray:
+def known(numbers: Sequence[float | None] | np.ndarray) -> np.ndarray:
     """Those that are numbers, f64[...]; of seeds that diverged there are none."""
     found = np.asarray(numbers, float)
     return found[np.isfinite(found)]

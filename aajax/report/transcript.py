@@ -1,8 +1,8 @@
-"""One HTML page of what was said in matches, from their records.
+"""A self-contained HTML page of match transcripts.
 
-The page is one file without anything external. Its script draws the match that is
-chosen from JSON in the page; texts of a match reach the document as text nodes alone,
-and by its content policy nothing runs but the page's own script, known by its hash.
+Its script draws the selected match from JSON in the page. Texts of a match are inserted
+as text nodes only, and the content security policy allows only the page's own script,
+by its hash.
 """
 
 import base64
@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +53,8 @@ def page(
     index, blocks = [], []
     for place, match in enumerate(matches):
         try:
-            index.append(_summary(match))
-            rounds = _rounds(match, token_bytes, markers or {})
+            index.append(summary_of(match))
+            rounds = rounds_of(match, token_bytes, markers or {})
         except InputError:
             raise
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
@@ -78,7 +79,7 @@ def page(
     return re.sub("<!--([A-Z]+)-->", lambda found: parts[found[1]], frame)
 
 
-def _summary(match: Mapping) -> dict:
+def summary_of(match: Mapping) -> dict:
     """What the list shows of a match."""
     answers = [turn for seat in match["turns"] for turn in seat if turn["tries"] > 0]
     num_seats = len(match["players"])
@@ -89,7 +90,8 @@ def _summary(match: Mapping) -> dict:
         "number": match["number"],
         "iteration": match.get("iteration"),
         "group": match["group"],
-        "seed": match["env_seed"],
+        # World seeds are what earlier versions called them.
+        "seed": match["env_seed" if "env_seed" in match else "world_seed"],
         "players": match["players"],
         "adapters": match["adapters"],
         "trained": match["trained"],
@@ -100,7 +102,7 @@ def _summary(match: Mapping) -> dict:
     }
 
 
-def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> list:
+def rounds_of(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> list:
     """[T] of what was dealt, said and earned."""
     turns, rewards = match["turns"], _rewards(match)
     num_steps = len(turns[0])
@@ -113,7 +115,8 @@ def _rounds(match: Mapping, token_bytes: Callable | None, markers: Mapping) -> l
     rounds = []
     for t, reward in enumerate(rewards):
         steps = range(t * per_round, (t + 1) * per_round)
-        of_round = {"facts": match["facts"][t]} if match["facts"] else {"facts": {}}
+        facts = match["facts"][t] if match["facts"] else {}
+        of_round: dict[str, Any] = {"facts": facts}
         of_round["reward"] = _numbers(reward)
         for name in ("credit", "advantage"):
             rows = match.get(f"{name}s")

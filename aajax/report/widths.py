@@ -1,4 +1,4 @@
-"""Tables that stay readable in the width of a terminal."""
+"""Tables that fit the width of a terminal."""
 
 import dataclasses
 import textwrap
@@ -18,7 +18,7 @@ NAME = 12  # the least room for names that fold
 
 @dataclasses.dataclass(frozen=True)
 class WideTable:
-    """A table whose columns go on below where a line has no room for all of them.
+    """A table that is split into parts, one below the other, if it is too wide.
 
     Every part begins with the columns that say what a row is of. Headings are broken
     between words; names that are longer than the room that is left for them are folded,
@@ -43,6 +43,7 @@ class WideTable:
     ) -> Iterator[Table | Text]:
         del console
         yield Text(self.title, "italic")
+        widths, keys, parts = [], [], []
         for lines in range(1, LINES + 1):
             widths = [self._width(i, lines) for i in range(len(self.rows[0]))]
             keys = self._keys(widths, options.max_width)

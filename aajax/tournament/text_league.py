@@ -1,10 +1,11 @@
-"""Games in words, all against all: who earns what, and does what, against whom.
+"""Round-robin leagues of text games, which can be interrupted and resumed.
 
 pairs/P.jsonl.gz     matches of each pair that is finished, while others are not
 matches.jsonl.gz     those of all pairs
 """
 
 import dataclasses
+import functools
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +27,11 @@ ALL_MATCHES = "matches.jsonl.gz"
 
 
 class Entrant(NamedTuple):
-    """Who takes part.
+    """A participant of a league.
 
     Attributes:
       name: in tables; unique.
-      seat: which player speaks for it, and with which adapter.
+      seat: the player and its adapter.
     """
 
     name: str
@@ -55,16 +56,23 @@ class Pair(NamedTuple):
         return tuple(entrant.name for entrant in self.entrants)
 
 
-def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[Pair]:
-    """All ordered pairs, those with oneself too, in the same environments.
+def pairs_of(
+    entrants: Sequence[Entrant],
+    num_matches: int,
+    seed: int,
+    only: Sequence[Sequence[str]] | None = None,
+) -> list[Pair]:
+    """All ordered pairs of entrants, self-play included, with their matchups.
 
-    Match m of every pair is in group m, whose environment it shares with match m of all
-    others (common random numbers); matches have numbers of their own over all pairs.
+    Match m of every pair has the same environment seed (common random numbers), and is
+    in group m; match numbers are unique over all pairs.
 
     Args:
       entrants: E of them.
       num_matches: of each pair.
       seed: of the environments.
+      only: pairs of names to play, in either order; None for all. The pairs have the
+        same numbers, and so the same matches, as among all.
 
     Raises:
       InputError: for entrants of one name, or less than one match.
@@ -77,9 +85,12 @@ def pairs_of(entrants: Sequence[Entrant], num_matches: int, seed: int) -> list[P
     rng = numpy_stream(seed, "league in words: worlds")
     seeds = rng.integers(0, 2**31, num_matches)
     pairs = []
-    for number, both in enumerate(itertools.product(entrants, repeat=NUM_SEATS)):
+    for number, both in enumerate(itertools.product(entrants, entrants)):
         seats = tuple(entrant.seat for entrant in both)
         first = number * num_matches
+        names = {entrant.name for entrant in both}
+        if only is not None and names not in map(set, only):
+            continue
         matchups = tuple(
             Matchup(first + m, m, int(env_seed), seats)
             for m, env_seed in enumerate(seeds)
@@ -95,20 +106,24 @@ def play_pairs(
     seed: int,
     folder: Path,
     shuffled: Sequence[str] = (),
+    on_step: Callable[[Pair, int, int], None] = lambda pair, step, num_steps: None,
 ) -> Iterator[tuple[Pair, list[Match]]]:
-    """The matches of each pair in turn, as they were played or are now.
+    """Plays the pairs in turn, or loads those that were played before.
 
-    A pair is on the disk before it is yielded, and is not played again: whatever stops
-    a league, it goes on to the very numbers of an uninterrupted one. After the last
-    pair all matches are in one file.
+    A pair is saved before it is yielded. An interrupted league resumes with the next
+    pair, and gives the same numbers as an uninterrupted one. After the last pair all
+    matches are merged into one file.
 
     Args:
-      game: that is played.
-      line_up: who speaks, by name; called once there is somebody to play.
-      pairs: of `pairs_of`.
-      seed: of the players' chance.
+      game: the text game.
+      line_up: makes the players, by name; called only if there is a pair to play.
+      pairs: from `pairs_of`.
+      seed: of the players' randomness.
       folder: of this league alone.
-      shuffled: kinds of answers that are dealt out among the matches of a pair.
+      shuffled: kinds of answers that are permuted among the matches of a pair; see
+        `dialogue.play.play`.
+      on_step: called before each step with the pair, the number of steps played and
+        their total.
 
     Raises:
       InputError: if the folder has matches of another league.
@@ -128,10 +143,11 @@ def play_pairs(
             yield pair, _checked(pair, list(load_matches(file)), file)
             continue
         players = line_up() if players is None else players
-        played = [
-            dataclasses.replace(match, players=pair.names)
-            for match in play(game, players, pair.matchups, key, shuffled)
-        ]
+        matches = play(
+            *(game, players, pair.matchups, key, shuffled),
+            on_step=functools.partial(on_step, pair),
+        )
+        played = [dataclasses.replace(match, players=pair.names) for match in matches]
         save_matches(file, played)
         yield pair, played
     with written(whole) as joined:
@@ -144,18 +160,19 @@ def play_pairs(
 def text_table(
     game: TextGame, played: Iterable[tuple[Pair, Sequence[Match]]]
 ) -> dict[str, object]:
-    """What came of a league, as league.json holds it.
+    """The results of a league, as stored in league.json.
 
     Args:
       game: that was played.
       played: pairs and their matches, all of a league.
 
     Returns:
-      `players`; `line_ups`, for each pair what each seat earned per round, its 95 %
+      `players`; `line_ups`, for each pair the reward per round of each seat, its 95 %
       interval over matches, and all measures of each seat and of `both`; `face_offs`,
-      for each player and opponent the measures of the player in either seat. A measure
-      is a number and the half-width of its 95 % interval, each None where there is
-      nothing to have it from; intervals are over environments.
+      for each player and opponent the player's measures over both seats; `averages`,
+      for each player the mean reward over all its opponents. A measure is a number and
+      the half-width of its 95 % interval over environment seeds, each None if there is
+      no data.
     """
     found = {pair.names: tallies(game, matches) for pair, matches in played}
     first_pair = next(iter(found.values()))
@@ -178,7 +195,28 @@ def text_table(
             }
             for (first, second), measures in found.items()
         ],
+        "averages": [
+            {"player": player, "reward": _average(player, found)}
+            for player in dict.fromkeys(first for first, _ in found)
+        ],
     }
+
+
+def _average(
+    player: str, found: Mapping[tuple[str, ...], Mapping[str, Tally]]
+) -> tuple[float | None, float | None]:
+    """Mean reward of a player over both seats and all opponents, and its interval.
+
+    All matches with the same environment seed are one observation of the interval.
+    """
+    seats = [
+        (measures["reward"], seat)
+        for names, measures in found.items()
+        for seat, name in enumerate(names)
+        if name == player
+    ]
+    total = sum(tally.total[:, seat] for tally, seat in seats)
+    return mean_over_games(total, sum(tally.count[:, seat] for tally, seat in seats))
 
 
 def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:
@@ -204,9 +242,10 @@ def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, ob
 
 
 def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
-    """Of who sits in seat 0 of one pair and in seat 1 of the opposite one.
+    """A player's measure over both seats, from a pair and its reverse.
 
-    The two matches of an environment are not independent, and count as one.
+    The two matches with the same environment seed are dependent, and count as one
+    observation.
     """
     return mean_over_games(
         first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]

@@ -8,15 +8,17 @@ the critic values, and what trains.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import optax
 
-from aajax import envs
+from aajax import envs, references
 from aajax.envs.base import Discrete, Environment
+from aajax.envs.matrix.env import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.learners import (
     Learner,
+    LoqaObjective,
     Objective,
     lola_dice,
     lola_exact,
@@ -139,14 +141,23 @@ class Algorithm:
 def find_algorithm(name: str) -> Algorithm:
     """The algorithm called `name`.
 
+    Args:
+      name: of `ALGORITHMS`, `package.module:NAME` or `file.py:NAME`.
+
     Raises:
       InputError: if there is none.
     """
-    if name not in ALGORITHMS:
+    if name in ALGORITHMS:
+        return ALGORITHMS[name]
+    if not references.is_reference(name):
+        known = ", ".join(ALGORITHMS)
         raise InputError(
-            f"algorithm is {name!r}: one of {', '.join(ALGORITHMS)} is needed"
+            f"algorithm is {name!r}: one of {known}, or {references.FORMS} of an "
+            "Algorithm, is needed"
         )
-    return ALGORITHMS[name]
+    return references.load(
+        name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
+    )
 
 
 def descending(
@@ -191,16 +202,13 @@ def _advantage_alignment(parts: Parts) -> Objective:
 
 
 def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
-    return loqa(
-        policy,
-        parts.optimizer,
-        seats,
+    objective = LoqaObjective(
         gamma=parts.hyperparameters["gamma"],
         dice_lambda=parts.hyperparameters["dice_lambda"],
         weight=parts.hyperparameters["beta"],
         entropy_bonus=parts.hyperparameters["entropy_bonus"],
-        **parts.descent,
     )
+    return loqa(policy, objective, parts.optimizer, seats, **parts.descent)
 
 
 def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
@@ -220,7 +228,8 @@ def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
 
 def _lola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
     del policies  # they are memory-one policies by their parameters alone
-    gamma, env = parts.hyperparameters["gamma"], parts.env
+    gamma = parts.hyperparameters["gamma"]
+    env = cast(IteratedMatrixGame, parts.env)  # as `_check_exact` has seen to
     if env.continuation is not None:
         # A game that ends by chance is one in which rewards are discounted.
         gamma = gamma * env.continuation
@@ -242,12 +251,13 @@ def _check_exact(config: "RunConfig", env: Environment) -> None:
             "needed"
         )
     values = f"algorithm {config.algorithm!r}, whose values are of the infinite game"
-    if env.ends:
+    game = cast(IteratedMatrixGame, env)
+    if game.ends:
         raise InputError(
             f"options is {list(config.options)}: a game that goes on is needed with "
             f"{values}"
         )
-    goes_on = 1.0 if env.continuation is None else float(env.continuation)
+    goes_on = 1.0 if game.continuation is None else float(game.continuation)
     for gamma in (config.hyperparameters.gamma, *config.sweep.gamma):
         if gamma * goes_on >= 1:
             raise InputError(
@@ -317,3 +327,4 @@ ALGORITHMS = {
         ),
     )
 }
+"""What a run can be trained by, by name."""

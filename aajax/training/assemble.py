@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from aajax import envs, nets, schema
+from aajax import envs, nets, references, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.errors import InputError
 from aajax.nets.planes import KERNEL
@@ -17,11 +17,12 @@ from aajax.policies.base import (
     network_policy,
 )
 from aajax.policies.distributions import Distribution
+from aajax.training import transforms
 from aajax.training.algorithms import Parts, find_algorithm
 from aajax.training.config import RunConfig
 from aajax.training.estimator import make_optimizer
 from aajax.training.options import read_options, read_tensor
-from aajax.training.self_play import Trainer, TrainState, self_play
+from aajax.training.self_play import Trainer, TrainState, Transform, self_play
 from aajax.types import Array
 
 SCHEDULE = (
@@ -103,7 +104,19 @@ def _policy_in_training(
     (observation_size,) = env.observation_shape
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
-    if config.policy == "tabular":
+    if references.is_reference(config.policy):
+        kind = "a function num_outputs -> flax.linen.Module"
+        make = references.load(config.policy, "policy", kind)
+        with schema.within(f"policy is {config.policy!r}: "):
+            network = nets.flax_network(
+                make,
+                observation_size,
+                num_scores,
+                critic=config.has_critic or algorithm.critic,
+                num_values=num_values,
+                value_scale=scale,
+            )
+    elif config.policy == "tabular":
         network = nets.tabular(
             observation_size, num_scores, num_values=num_values, value_scale=scale
         )
@@ -163,7 +176,7 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     _check_spaces(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
-    measures = envs.find_spec(config.game).training_measures
+    chain = _transforms(config, env)
 
     def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
         epsilon = hyperparameters["exploration"]
@@ -183,13 +196,25 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
             num_games=config.num_games,
             num_steps=config.num_steps,
             group_size=config.group_size,
-            opponents=config.opponents if config.opponents.capacity else None,
-            replay=config.replay if config.replay.games else None,
-            forget=config.memory == "update",
-            measure=None if measures is None else measures(env),
+            transforms=chain,
         )
 
     return scheduled(config, make_fixed)
+
+
+def _transforms(config: RunConfig, env: Environment) -> list[Transform]:
+    """What else happens in the updates of a run."""
+    chain = []
+    if config.memory == "update":
+        chain.append(transforms.forgetful())
+    if config.opponents.capacity:
+        chain.append(transforms.past_selves(config.opponents))
+    measures = envs.find_spec(config.game).training_measures
+    if measures is not None:
+        chain.append(transforms.measured(measures(env)))
+    if config.replay.games:
+        chain.append(transforms.replayed(config.replay))
+    return chain
 
 
 def make_parts(

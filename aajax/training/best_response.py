@@ -1,4 +1,4 @@
-"""A fresh, greedy learner against a frozen policy: how far can it be exploited?"""
+"""Exploitability: trains a best response to a frozen policy."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from aajax.keys import stream
 from aajax.policies.base import Policy
+from aajax.training import transforms
 from aajax.training.algorithms import find_algorithm
 from aajax.training.assemble import make_env, make_parts, make_policy, scheduled
 from aajax.training.config import RunConfig
@@ -18,12 +19,12 @@ from aajax.types import Array, PRNGKey, PyTree
 def best_responses(
     config: RunConfig, victim: Policy, params: PyTree, seed: int = 0
 ) -> tuple[PyTree, Array]:
-    """Trains one best response to each of M frozen policies, all at once.
+    """Trains a best response to each of M frozen policies, vmapped.
 
     Args:
-      config: how it learns, in seat 0, for itself alone; its algorithm, opponents and
-        seeds are not used.
-      victim: in all other seats.
+      config: of the learner, which plays seat 0 and maximises its own reward; the
+        config's algorithm, opponents and seeds are not used.
+      victim: the frozen policy, in all other seats.
       params: of the victims, [M, ...].
       seed: of the learners.
 
@@ -34,6 +35,7 @@ def best_responses(
     algorithm = find_algorithm("naive")
     config = dataclasses.replace(config, algorithm=algorithm.name)
     env = make_env(config)
+    forgetting = [transforms.forgetful()] if config.memory == "update" else []
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
@@ -47,8 +49,7 @@ def best_responses(
                 num_games=config.num_games,
                 num_steps=config.num_steps,
                 group_size=config.group_size,
-                forget=config.memory == "update",
-                frozen=(victim, params),
+                transforms=[transforms.frozen(victim, params), *forgetting],
             )
 
         trainer = scheduled(config, make_fixed)({})

@@ -17,16 +17,17 @@ from aajax.schema import (
     NonNegative,
     Positive,
     Range,
+    Reference,
     Seed,
     Share,
     check,
 )
 from aajax.training.algorithms import find_algorithm
-from aajax.training.estimator import Baseline, Past
+from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
-PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
+PolicyKind = Literal["tabular", "mlp", "gru", "transformer"] | Reference
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -37,17 +38,21 @@ Channels = Annotated[tuple[int, ...], Range(1)]
 class Hyperparameters:
     """Numbers that can be swept, each run of a sweep with its own."""
 
-    beta: Beta = 1.0  # weight of the alignment term, or of LOQA's co-players' term
-    gamma: Share = 0.96  # discount of rewards
-    past_gamma: Share = 0.96  # discount of the past in the alignment term
-    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95  # λ of GAE, with a critic
-    learning_rate: Rate = 0.1  # of the actor
-    critic_learning_rate: Rate = 0.1  # of the critic
-    exploration: Share = 0.3  # ε, of actions taken at random while training
-    entropy_bonus: Weight = 0.0  # weight of the policy's entropy, in nats
-    clip: Weight = 0.2  # of PPO's probability ratio
-    dice_lambda: Annotated[Share, Formerly("reach")] = 0.9  # λ of LOQA's DiCE return
-    lookahead_rate: Weight = 1.0  # of the co-player's imagined step, LOLA's
+    # weight β of the alignment term; for loqa, of the co-players' return
+    beta: Beta = 1.0
+    gamma: Share = 0.96  # discount factor γ of rewards
+    past_gamma: Share = 0.96  # discount factor of past advantages in the alignment term
+    # λ of generalised advantage estimation, with a critic
+    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95
+    learning_rate: Rate = 0.1  # learning rate of the actor
+    critic_learning_rate: Rate = 0.1  # learning rate of the critic
+    exploration: Share = 0.3  # ε: probability of a uniformly random action in training
+    # weight of the policy's entropy (in nats) in the objective
+    entropy_bonus: Weight = 0.0
+    clip: Weight = 0.2  # PPO clips the probability ratio to [1 − clip, 1 + clip]
+    # loqa: λ of the loaded-DiCE return
+    dice_lambda: Annotated[Share, Formerly("reach")] = 0.9
+    lookahead_rate: Weight = 1.0  # lola: learning rate of the co-player's imagined step
 
     __post_init__ = check
 
@@ -64,7 +69,7 @@ Sweep = dataclasses.make_dataclass(
         (name, _values(annotation), dataclasses.field(default=()))
         for name, annotation in {
             **schema.hints(Hyperparameters),
-            "past": Past,
+            "past": PastName,
             "baseline": Baseline,
         }.items()
     ],
@@ -75,15 +80,16 @@ Sweep = dataclasses.make_dataclass(
         "__post_init__": check,
     },
 )
+"""Values to try of each hyper-parameter, of past and of baseline."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Final:
     """Values that are approached linearly from 30 % to 90 % of the updates."""
 
-    exploration: Share | None = None  # ε; None: it stays
-    entropy_bonus: Weight | None = None  # likewise
-    num_updates: Count | None = None  # of which those are shares; None: the run's
+    exploration: Share | None = None  # final ε; None: constant
+    entropy_bonus: Weight | None = None  # final weight; None: constant
+    num_updates: Count | None = None  # updates that those are shares of; None: all
 
     __post_init__ = check
 
@@ -96,18 +102,22 @@ class Final:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """Layers of mlp, gru and transformer policies."""
+    """Layers of mlp, gru and transformer policies; the core is a dense layer, a GRU or
+    attention."""
 
-    encoder_layers: Natural = 2  # dense layers over each observation
-    readout_layers: Natural = 0  # dense layers after a gru
-    readout_size: Count = 64  # units of those
-    critic_size: Natural = 0  # units of the critic's torso; 0: as many as the actor's
-    activation: Literal["tanh", "relu"] = "tanh"  # of the dense layers
-    shared: bool = False  # whether actor and critic share a torso
-    value_scale: Positive = 16.0  # of the critic's output: steps that a value sums up
-    channels: Channels = (16, 16)  # of convolutions, if planes are seen
-    blocks: Count = 3  # of a transformer: attention and dense layers
-    heads: Count = 4  # of attention
+    encoder_layers: Natural = 2  # dense layers over the observation, before the core
+    readout_layers: Natural = 0  # dense layers after the core of gru and transformer
+    readout_size: Count = 64  # units of each readout layer
+    # units of the critic's own layers; 0: as many as the actor's
+    critic_size: Natural = 0
+    # activation of dense and convolutional layers
+    activation: Literal["tanh", "relu"] = "tanh"
+    shared: bool = False  # actor and critic share all layers but the last
+    value_scale: Positive = 16.0  # factor of the critic's output
+    # channels of each convolution, for observations in planes
+    channels: Channels = (16, 16)
+    blocks: Count = 3  # transformer: number of blocks of attention and dense layers
+    heads: Count = 4  # transformer: attention heads of a block
 
     __post_init__ = check
 
@@ -123,38 +133,56 @@ class NetworkConfig:
 class RunConfig:
     """A training run of small policies."""
 
-    game: str = "ipd"  # environment to play; `aajax list` names them
-    options: Annotated[tuple[str, ...], Formerly("world")] = ()  # name=value ... of it
-    payoff: str | None = None  # own payoff tensor: JSON, or a .json or .npy file
-    policy: PolicyKind = "tabular"  # kind of policy
-    hidden_size: Count = 32  # units of mlp, gru and transformer policies
+    game: str = "ipd"  # environment; `aajax list` names them, or FILE.py:NAME of yours
+    # options of the environment: name=value name=value ...
+    options: Annotated[tuple[str, ...], Formerly("world")] = ()
+    # payoff tensor of a matrix game of your own: JSON, or a .json or .npy file
+    payoff: str | None = None
+    # architecture of the policy network, or FILE.py:NAME of a Flax network of yours
+    policy: PolicyKind = "tabular"
+    hidden_size: Count = 32  # hidden units of mlp, gru and transformer policies
     network: NetworkConfig = NetworkConfig()
-    proposals: Literal["binned", "normal"] = "binned"  # how real numbers are drawn
-    num_bins: Annotated[int, Range(2)] = 2  # values of each binned number
-    explore: Literal["soft", "greedy"] = "soft"  # is ε in log π, or only in play
-    algorithm: str = "advantage_alignment"  # how it learns; `aajax list` names them
-    past: Past = "discounted"  # how the alignment term sums up the past
-    learner: Literal["policy_gradient", "ppo"] = "policy_gradient"  # how it updates
-    num_epochs: Count = 4  # passes of ppo over a trajectory
-    num_minibatches: Count = 4  # parts of a pass
-    baseline: Baseline = "group"  # other games' mean, or a critic
-    target_rate: Share = 0.0  # τ of a target critic; 0: none
-    whiten: bool = False  # advantages to spread 1; always with a critic or ppo
-    whiten_over: Literal["learner", "table"] = "learner"  # seats whitened together
-    parameters: Literal["shared", "separate"] = "shared"  # self-play, or one per seat
+    # continuous actions: binned, categorical over num_bins values, or normal
+    proposals: Literal["binned", "normal"] = "binned"
+    # number of values that each binned action can take
+    num_bins: Annotated[int, Range(2)] = 2
+    # soft: log π includes the ε-mixture; greedy: only sampling does
+    explore: Literal["soft", "greedy"] = "soft"
+    # what a learner maximises; `aajax list` describes them, or FILE.py:NAME of yours
+    algorithm: str = "advantage_alignment"
+    # how the alignment term aggregates past advantages, or FILE.py:NAME of yours
+    past: PastName = "discounted"
+    # surrogate objective of the policy update
+    learner: Literal["policy_gradient", "ppo"] = "policy_gradient"
+    num_epochs: Count = 4  # ppo: epochs over each batch
+    num_minibatches: Count = 4  # ppo: minibatches in each epoch
+    # group: mean return of other games; critic: learned values
+    baseline: Baseline = "group"
+    target_rate: Share = 0.0  # update rate τ of a target critic; 0: no target critic
+    # scale advantages to unit variance; always on with a critic or ppo
+    whiten: bool = False
+    # over each learner's seats, or over all seats together
+    whiten_over: Literal["learner", "table"] = "learner"
+    # shared: one network for all seats (self-play); separate: one each
+    parameters: Literal["shared", "separate"] = "shared"
+
     opponents: Opponents = Opponents()
     replay: Replay = Replay()
-    num_games: Count = 512  # games in parallel
-    group_size: Annotated[Count, Formerly("copies")] = 1  # games with the same seed
-    num_steps: Count = 16  # steps per update, and per episode
-    episode_steps: Natural = 0  # steps per episode, if it spans updates; 0: it does not
-    memory: Literal["episode", "update"] = "episode"  # with which it begins anew
-    num_updates: Count = 400  # updates of the policy
-    num_chunks: Count = 1  # parts of a batch, one after the other, to save memory
-    optimizer: Literal["adam", "sgd"] = "adam"  # what the learning rates are of
-    max_gradient_norm: NonNegative = 0.0  # longer gradients are shortened; 0: never
-    seeds: Count = 10  # runs with different seeds, trained at once
-    first_seed: Seed = 0  # seeds are first_seed, first_seed + 1, ...
+    num_games: Count = 512  # games in a batch, played in parallel
+    # games that start from the same environment seed and share a baseline
+    group_size: Annotated[Count, Formerly("copies")] = 1
+    # time steps per update, and per episode unless episode_steps is set
+    num_steps: Count = 16
+    episode_steps: Natural = 0  # time steps per episode; 0: num_steps
+    # when recurrent memory is reset: at each new episode, or at each update
+    memory: Literal["episode", "update"] = "episode"
+    num_updates: Count = 400  # number of updates
+    num_chunks: Count = 1  # gradient accumulation: chunks of a batch, one after another
+    optimizer: Literal["adam", "sgd"] = "adam"  # optimizer of actor and critic
+    max_gradient_norm: NonNegative = 0.0  # clip gradients to this norm; 0: no clipping
+    seeds: Count = 10  # number of random seeds, trained in parallel
+    # the seeds are first_seed, first_seed + 1, ..., one for each of --seeds
+    first_seed: Seed = 0
     hyperparameters: Annotated[Hyperparameters, arg(name=""), Formerly("knobs")] = (
         Hyperparameters()
     )
@@ -162,6 +190,7 @@ class RunConfig:
     sweep: Sweep = Sweep()
 
     unit: ClassVar[str] = "updates"
+    schedule_option: ClassVar[str] = "final.num_updates"
     may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
 
     __post_init__ = check
@@ -190,12 +219,12 @@ class RunConfig:
 
     @property
     def steps_per_episode(self) -> int:
-        """Steps after which an episode is cut off."""
+        """Steps after which an episode is truncated."""
         return self.episode_steps or self.num_steps
 
     @property
     def steps_remembered(self) -> int:
-        """Steps after which a policy's memory begins anew."""
+        """Steps after which a policy's recurrent memory is reset."""
         return self.num_steps if self.memory == "update" else self.steps_per_episode
 
     @property
@@ -218,7 +247,11 @@ class RunConfig:
     @staticmethod
     def located(record: dict) -> dict:
         """A record of a run in which files have absolute paths."""
-        return {**record, "game": references.absolute(record["game"])}
+        names = "game", "policy", "algorithm", "past"
+        found = {name: references.absolute(record[name]) for name in names}
+        swept = record["sweep"]["past"]
+        sweep = {**record["sweep"], "past": [references.absolute(x) for x in swept]}
+        return {**record, **found, "sweep": sweep}
 
     @classmethod
     def from_json(cls, record: Mapping) -> "RunConfig":

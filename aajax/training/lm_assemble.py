@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
-from aajax.dialogue.learning.learner import SpeechLoss, make_learner
+from aajax.dialogue.learning.learner import SpeechLoss, speech_loss
 from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
@@ -28,7 +28,7 @@ from aajax.lm.mesh.sharding import check_divides, make_mesh, param_shardings, sh
 from aajax.lm.model import lora
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
-from aajax.lm.training.fit import Fit, FitState
+from aajax.lm.training.fit import Fit, FitState, make_step
 from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
@@ -177,7 +177,8 @@ def assemble(
         DIVERGENCES[config.kl_gradient],
     )
     optimizer = adam(config, config.learning_rate, config.final_learning_rate)
-    fit = make_learner(decoder, optimizer, weights, grammar, stop, **shared)
+    loss = speech_loss(weights, grammar, stop)
+    fit = make_step(decoder, optimizer, loss, adapters=True, **shared)
     scale = jnp.full(1, config.lora_config.scale, jnp.float32)
     critic = None
     if config.baseline == "critic":

@@ -15,54 +15,60 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
-from aajax.ops import alignment
-from aajax.schema import Count, Formerly, Natural, Positive, Seed, Share, check
+from aajax.schema import (
+    Count,
+    Formerly,
+    Natural,
+    Positive,
+    Reference,
+    Seed,
+    Share,
+    check,
+)
 from aajax.training.config import Beta, Rate, Weight
+from aajax.training.estimator import find_past
 
 LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
-LmPast = Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
+LmPast = (
+    Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
+    | Reference
+)
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
-PASTS = {
-    "discounted": alignment.discounted_past,
-    "strict": alignment.strict_past,
-    "inclusive": alignment.inclusive_past,
-    "summed": alignment.summed_past,
-    "mean": alignment.mean_past,
-    "clipped": alignment.chain(alignment.discounted_past, alignment.clip(1.0)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Speaking:
     """How answers are sampled."""
 
-    temperature: Positive = 1.0  # of sampling
-    max_tokens: Count = 400  # of an answer
-    free_tries: Natural = 0  # without the grammar, before one under it
-    max_cache: Count | None = None  # tokens of the longest dialogue; None: the model's
-    cache_size: Count = 1  # tokens with room at first; each doubling compiles
+    temperature: Positive = 1.0  # sampling temperature
+    max_tokens: Count = 400  # most tokens of an answer
+    free_tries: Natural = 0  # answers sampled without the grammar, before one with it
+    # most tokens of a dialogue; None: the model's context length
+    max_cache: Count | None = None
+    # initial size of the KV cache in tokens; each doubling compiles
+    cache_size: Count = 1
 
     __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The adapter that learns."""
+    """The low-rank adapter (LoRA) that is trained."""
 
-    rank: Count = 32
-    alpha: Positive = 64.0
-    targets: Targets = tuple(BLOCKS)  # linear layers
+    rank: Count = 32  # rank r of the low-rank matrices
+    alpha: Positive = 64.0  # scale: adapters are multiplied by alpha / rank
+    targets: Targets = tuple(BLOCKS)  # linear layers that have an adapter
 
     __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
 class PastSelves:
-    """Earlier adapters that are kept as opponents."""
+    """Adapters of earlier iterations, which are kept as opponents."""
 
-    every: Natural = 10  # iterations between two that are kept; 0: none
-    most: Count = 28  # that play in one iteration, drawn from all that were kept
+    every: Natural = 10  # iterations between two adapters that are kept; 0: none
+    most: Count = 28  # most of them per iteration, sampled from all that were kept
 
     __post_init__ = check
 
@@ -71,56 +77,72 @@ class PastSelves:
 class LmConfig:
     """A training run of a language model in a game of words."""
 
-    game: str = "ipd"  # `aajax list` names them
-    options: tuple[str, ...] = ()  # of the game: name=value name=value ...
-    prompts: str = "full"  # wording: full, short, or a folder of your own
-    model: Path | None = None  # Hugging Face folder; None: a pocket model
+    game: str = "ipd"  # text game; `aajax list` names them, or FILE.py:NAME of yours
+    options: tuple[str, ...] = ()  # options of the game: name=value name=value ...
+    # wording: full, short, or a folder of templates (see aajax wording)
+    prompts: str = "full"
+    # Hugging Face folder; None: a pocket model, trained first
+    model: Path | None = None
+
     pocket: PocketConfig = PocketConfig()
-    system: str | None = None  # what the system says in every dialogue
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the arithmetic and the base
-    algorithm: LmAlgorithm = "advantage_alignment"  # what a learner is credited for
-    beta: Beta = 1.0  # weight of the alignment term
-    past: LmPast = "discounted"  # how the alignment term sums up the past
-    past_gamma: Share = 0.9  # discount of the past
-    gamma: Share = 0.9  # discount of rewards
+
+    system: str | None = None  # system prompt of every dialogue; None: none
+    # of the arithmetic and of the frozen weights
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # what a learner maximises; `aajax list` describes them
+    algorithm: LmAlgorithm = "advantage_alignment"
+    beta: Beta = 1.0  # weight β of the alignment term
+    # how the alignment term aggregates past advantages, or FILE.py:NAME of yours
+    past: LmPast = "discounted"
+    past_gamma: Share = 0.9  # discount factor of past advantages
+    gamma: Share = 0.9  # discount factor γ of rewards
+    # group: mean of equal seeds; batch: mean of all matches; critic
     baseline: LmBaseline = (
         "group"  # same-seed matches' mean, all matches' mean, a critic
     )
-    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95  # λ of GAE, with a critic
-    reward_scale: Positive = 1.0  # points that make a reward of 1
-    num_matches: Count = 64  # in an iteration
-    group_size: Count = 8  # matches with the same environment seed
-    num_iterations: Count = 1000
+    # λ of generalised advantage estimation, with a critic
+    gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95
+    reward_scale: Positive = 1.0  # points are divided by this to give rewards
+    num_matches: Count = 64  # matches per iteration
+    group_size: Count = 8  # matches that start from the same environment seed
+    num_iterations: Count = 1000  # iterations of playing and learning
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
-    guest: str | None = None  # who sits in the guest's seat: a player, see `aajax list`
+    # fixed opponent: a player of `aajax list`, an adapter, api:URL#MODEL
+    guest: str | None = None
+
     api: Endpoints = Endpoints()
     speaking: Speaking = Speaking()
     lora: Lora = Lora()
-    initial_adapter: Path | None = None  # PEFT folder to begin with; None: zero
-    learning_rate: Rate = 3e-6  # of Adam
-    final_learning_rate: Rate | None = None  # what it comes to; None: it stays
-    critic_learning_rate: Rate = 3e-6  # of a critic's
-    max_gradient_norm: Positive = 1.0  # longer gradients are shortened
-    ratio_cap: Positive = 2.0  # of importance ratios
-    kl: Weight = 0.0  # weight of the divergence from the base
-    final_kl: Weight | None = None  # what it comes to; None: it stays
-    kl_gradient: KlGradient = "k3"  # k3's own, as published, or that of KL(π ‖ base)
-    entropy_bonus: Weight = 0.0  # weight of the entropy, in nats
-    final_entropy_bonus: Weight | None = None  # what it comes to; None: it stays
-    num_microbatches: Count = 1  # parts of a training batch, one after the other
-    final_num_iterations: Count | None = None  # of which these take shares; None: all
-    remat: bool = False  # recompute layers in the backward pass
-    data: Count = 1  # mesh axis that copies weights
-    fsdp: Count = 1  # mesh axis that splits weights and batch
-    tensor: Count = 1  # mesh axis that splits heads and hidden units
-    seed: Seed = 0
+    # PEFT folder to start from; None: a new adapter
+    initial_adapter: Path | None = None
+    learning_rate: Rate = 3e-6  # learning rate of Adam
+    final_learning_rate: Rate | None = None  # final learning rate; None: constant
+    critic_learning_rate: Rate = 3e-6  # learning rate of the critic
+    max_gradient_norm: Positive = 1.0  # clip gradients to this norm
+    ratio_cap: Positive = 2.0  # importance ratios are truncated at this value
+    kl: Weight = 0.0  # weight of the KL divergence from the base model
+    final_kl: Weight | None = None  # final weight; None: constant
+    # k3: gradient of the k3 estimate, as published; reverse: of KL(π ‖ base)
+    kl_gradient: KlGradient = "k3"
+    entropy_bonus: Weight = 0.0  # weight of the entropy per token, in nats
+    final_entropy_bonus: Weight | None = None  # final weight; None: constant
+    # gradient accumulation: parts of a batch, one after another
+    num_microbatches: Count = 1
+    # iterations over which final values are approached; None: all
+    final_num_iterations: Count | None = None
+    remat: bool = False  # recompute activations in the backward pass to save memory
+    data: Count = 1  # mesh axis: devices that each hold a copy of the weights
+    fsdp: Count = 1  # mesh axis: devices that share weights and batch
+    tensor: Count = 1  # mesh axis: devices that share heads and hidden units
+    seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
-    matches_every: Count = 10  # iterations between two whose matches are written down
+    matches_every: Count = 10  # iterations between two whose matches are saved
 
     # What may be another where a run goes on: its numbers do not depend on it.
     may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
     unit: ClassVar[str] = "iterations"
+    schedule_option: ClassVar[str] = "final_num_iterations"
 
     __post_init__ = check
 
@@ -150,7 +172,7 @@ class LmConfig:
     def goal(self) -> credit.Goal:
         """What a learner is credited for."""
         if self.algorithm == "advantage_alignment":
-            past = PASTS[self.past]
+            past = find_past(self.past)
             return credit.advantage_alignment(self.past_gamma, self.beta, past=past)
         return getattr(credit, self.algorithm)()
 
@@ -168,7 +190,7 @@ class LmConfig:
         """A record of a run in which files and folders of templates are absolute."""
         found = {
             name: references.absolute(record[name])
-            for name in ("game", "guest")
+            for name in ("game", "guest", "past")
             if name in record
         }
         if record.get("prompts") not in (None, *WORDINGS):

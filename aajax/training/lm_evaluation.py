@@ -1,6 +1,7 @@
-"""What a trained adapter does with itself and with scripted players."""
+"""Evaluation of a trained adapter in self-play and against scripted players."""
 
 import dataclasses
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,19 +18,19 @@ ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
 
 
 def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
-    """Measures of the learner's seats, by who sits opposite.
+    """Measures of the learner's seats, by opponent.
 
-    "base" is the model without its adapter, with itself; "shuffled", where there are
-    messages, the learner with itself, each reading messages of other matches. Answers
-    are sampled under the grammar. Environments and answers follow from the run's seed;
-    they are those of no iteration.
+    "base" is self-play of the model without its adapter. "shuffled", in games with
+    messages, is self-play of the learner in which messages are permuted between
+    matches. Answers are sampled under the grammar. Random keys are derived from the
+    run's seed, and differ from those of training.
     """
     game = parts.game
     names = scripted_names(game)
     names = [name for name in names if name in ("always_cooperate", "always_defect")]
     adapters = Adapters(state.policy.weights, parts.scale)
     players = parts.line_up(adapters)
-    model = players[LEARNER]
+    model = cast(Any, players[LEARNER])  # a language model
     players[LEARNER] = dataclasses.replace(model, free_tries=0)
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}

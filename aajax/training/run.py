@@ -27,7 +27,7 @@ from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
-from aajax.training.estimator import CHOICES
+from aajax.training.estimator import choices
 from aajax.training.extension import Config, Extensible, going_on, tell_schedule
 from aajax.training.metrics import Sink
 from aajax.training.self_play import TrainState
@@ -81,6 +81,8 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
     if resume and stored is not None:
         config = going_on(config, stored)
         free |= {f"num_{config.unit}"} if is_longer else set()
+        if config.schedule_length == stored.schedule_length:
+            free |= {config.schedule_option}  # it says the same
     record = {"preset": preset, **config.to_json()}
     # An option that is younger than the folder had its default.
     there = schema.by_present_names(type(config), written)
@@ -174,8 +176,7 @@ def train(
     on_chunk: Callable[[int, dict], None] = lambda num_updates, row: None,
     sinks: Sequence[Sink] = (),
 ) -> tuple[TrainState, float]:
-    """Trains all seeds and hyper-parameters of a run at once, from its latest
-    checkpoint.
+    """Trains all seeds and settings of a run at once, from its latest checkpoint.
 
     An interrupt (SIGINT, SIGTERM) stops after the chunk under way has been saved; a
     second one stops at once, at the loss of that chunk. Either way the run continues
@@ -193,8 +194,7 @@ def train(
       sinks: that get every row of metrics beside metrics.jsonl, once it is saved.
 
     Returns:
-      The final state [K, S, ...], and the seconds that all of it took, compilation
-      included.
+      The final state [K, S, ...], and the seconds that it took, with compilation.
 
     Raises:
       DivergenceError: if every seed of every setting has diverged.
@@ -211,8 +211,7 @@ def train(
     rows = metrics.drop_rows_after(log_path, done)
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
-    left = config.num_updates - done
-    lengths = {min(chunk, left), left % chunk or min(chunk, left)} - {0}
+    lengths = _lengths(config.num_updates - done, chunk)
     advance = {length: sweep.advance(trainer, length) for length in lengths}
     every = max(1, config.num_updates // LOGGED)
     with interruptible() as interrupted:
@@ -228,13 +227,16 @@ def train(
                 state = _set_back(folder, config, state, lost, done)
             done += length
             checkpoint.save(saves, done, state)
-            for row in rows:
-                for sink in sinks:
-                    sink(row)
+            metrics.send(rows, sinks)
             on_chunk(done, _means(numbers))
             if interrupted():
                 raise KeyboardInterrupt
     return state, time.monotonic() - began
+
+
+def _lengths(left: int, chunk: int) -> set[int]:
+    """Of the chunks in which so many updates are made: a rest comes last."""
+    return {min(chunk, left), left % chunk or min(chunk, left)} - {0}
 
 
 def _set_back(
@@ -290,11 +292,12 @@ def _latest(saves: Path, config: RunConfig) -> tuple[int, TrainState]:
 def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
     """What varies, name -> f32[K]; one hyper-parameter that does not, in a plain run.
 
-    Names, of pasts and baselines, become their numbers in CHOICES, i32[K].
+    Names, of pasts and baselines, become their numbers in `choices`, i32[K].
     """
+    names = choices(config)
     values = config.swept or {"beta": (config.hyperparameters.beta,)}
-    for name in CHOICES.keys() & values.keys():
-        values[name] = tuple(map(CHOICES[name].index, values[name]))
+    for name in names.keys() & values.keys():
+        values[name] = tuple(map(names[name].index, values[name]))
     return sweep.grid(values)
 
 

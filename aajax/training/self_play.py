@@ -1,23 +1,23 @@
-"""One training run: rollout and update, again and again, under one scan."""
+"""One training run: rollout and update, again and again, under one scan.
+
+What else happens in an update is a chain of transforms, see `training.transforms`.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
 from aajax.errors import InputError
 from aajax.learners.base import Learner, LearnerState, Metrics
 from aajax.policies.base import Policy
-from aajax.policies.seating import by_group, seated
+from aajax.policies.seating import seated
 from aajax.rollout import Tables, begin, rollout
-from aajax.training import pool as pools
-from aajax.training import replay as replays
-from aajax.training.pool import Opponents, Pool
-from aajax.training.replay import Replay, Store
+from aajax.training.pool import Pool
+from aajax.training.replay import Store
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
 
@@ -29,8 +29,8 @@ class TrainState(NamedTuple):
       num_updates: i32[], updates made.
       learners: one state per learner.
       tables: games under way, or None where every update starts afresh.
-      pool: past selves, or None.
-      store: earlier games, or None.
+      pool: past selves, of `transforms.past_selves`; else None.
+      store: earlier games, of `transforms.replayed`; else None.
     """
 
     key: PRNGKey
@@ -40,8 +40,10 @@ class TrainState(NamedTuple):
     pool: Pool | None = None
     store: Store | None = None
 
-
-Measure = Callable[[Tables, Trajectory], Metrics]
+    @property
+    def acting(self) -> tuple[PyTree, ...]:
+        """The parameters that play, one entry per learner."""
+        return tuple(learner.acting for learner in self.learners)
 
 
 class Trainer(NamedTuple):
@@ -56,6 +58,78 @@ class Trainer(NamedTuple):
     update: Callable[[TrainState], tuple[TrainState, Metrics]]
 
 
+class Setting(NamedTuple):
+    """Who plays what, and how: what is the same in every update.
+
+    Attributes:
+      env: one game; with auto-reset where games go on from update to update.
+      policies: one per learner.
+      seats: for each learner, the seats that its policy plays.
+      num_games: B, games played in parallel.
+      num_steps: T, steps per update.
+      group_size: games that share the environment's chance, as for `rollout`.
+      fresh: whether every update plays games from their start.
+      forgets: whether memories begin anew with every update, in games that go on too.
+    """
+
+    env: Environment
+    policies: tuple[Policy, ...]
+    seats: tuple[tuple[int, ...], ...]
+    num_games: int
+    num_steps: int
+    group_size: int
+    fresh: bool
+    forgets: bool
+
+    @property
+    def rest(self) -> list[int]:
+        """Seats that no learner plays."""
+        return sorted(set(range(self.env.num_agents)).difference(*self.seats))
+
+
+class Others(NamedTuple):
+    """Who takes the seats that no learner plays.
+
+    Attributes:
+      policy: that plays them.
+      params: `(key, state) -> params` of that policy, for one update.
+    """
+
+    policy: Policy
+    params: Callable[[PRNGKey, TrainState], PyTree]
+
+
+class Transform(NamedTuple):
+    """What is added to every update of `self_play`.
+
+    As gradient transformations in optax, transforms are chained: each gets what those
+    before it made. One has only the parts that it needs, and the rest of an update is
+    left as it is. What it keeps from update to update lies in the `TrainState`.
+
+    Attributes:
+      others: `setting -> Others`, who takes the seats that no learner plays.
+      forgets: whether memories begin anew with every update.
+      init: `(setting, state, shapes) -> state`, with what the transform keeps;
+        `shapes(state)` is what an update's trajectory looks like.
+      measure: `(tables before play, trajectory) -> metrics`, of the games just played.
+      change: `(key, setting, state, trajectory) -> (state, trajectory)`, of what is
+        learned from.
+      end: `(before, after) -> after`, both states, once all learners have learned.
+    """
+
+    others: Callable[[Setting], Others] | None = None
+    forgets: bool = False
+    init: Callable[[Setting, TrainState, Callable], TrainState] | None = None
+    measure: Callable[[Tables, Trajectory], Metrics] | None = None
+    change: (
+        Callable[
+            [PRNGKey, Setting, TrainState, Trajectory], tuple[TrainState, Trajectory]
+        ]
+        | None
+    ) = None
+    end: Callable[[TrainState, TrainState], TrainState] | None = None
+
+
 def self_play(
     env: Environment,
     policies: Sequence[Policy],
@@ -65,11 +139,7 @@ def self_play(
     num_games: int,
     num_steps: int | None = None,
     group_size: int = 1,
-    opponents: Opponents | None = None,
-    frozen: tuple[Policy, PyTree] | None = None,
-    replay: Replay | None = None,
-    forget: bool = False,
-    measure: Measure | None = None,
+    transforms: Sequence[Transform] = (),
 ) -> Trainer:
     """Learners that play one another, or themselves.
 
@@ -84,17 +154,12 @@ def self_play(
       num_games: B, games played in parallel.
       num_steps: T, steps per update; None for a whole episode.
       group_size: games that share the environment's chance, as for `rollout`.
-      opponents: with them a single learner plays its `seats` against past selves, who
-        take all other seats; None for none.
-      frozen: a policy and its parameters, that take all other seats and do not learn:
-        the learner then finds a best response to them.
-      replay: whether some games of every update are older ones; None for none.
-      forget: whether memories begin anew with every update, in games that go on too.
-      measure: what else is measured of every update's play.
+      transforms: what else happens in an update, in this order.
 
     Raises:
-      InputError: if num_steps is None and episodes vary in length, or if group_size
-        does not divide the number of games.
+      InputError: if num_steps is None and episodes vary in length, if group_size does
+        not divide the number of games, if a transform does not fit, or if two of them
+        are to take the other seats.
     """
     num_steps = num_steps or env.episode_length
     if num_steps is None:
@@ -106,99 +171,146 @@ def self_play(
             f"group_size is {group_size}: a divisor of the {num_games} games is needed"
         )
     fresh = env.episode_length == num_steps
-    if frozen is not None and opponents is not None:
-        raise InputError("opponents is given: None is needed with a frozen policy")
-    rest = sorted(set(range(env.num_agents)).difference(*seats))
-    if frozen is not None:
-        table = seated([*policies, frozen[0]], [*seats, rest])
-    elif opponents is None:
-        table = seated(policies, seats)
-    else:
-        if len(learners) > 1 or not (fresh or forget):
-            raise InputError(
-                f"opponents is {opponents}: a single learner, and fresh games or "
-                "memories in every update, are needed"
-            )
-        others = by_group(policies[0], opponents.groups)
-        table = seated([policies[0], others], [seats[0], rest])
-    game = env if fresh else AutoReset(env)
+    setting = Setting(
+        env=env if fresh else AutoReset(env),
+        policies=tuple(policies),
+        seats=tuple(map(tuple, seats)),
+        num_games=num_games,
+        num_steps=num_steps,
+        group_size=group_size,
+        fresh=fresh,
+        forgets=any(transform.forgets for transform in transforms),
+    )
+    others = _others(setting, transforms)
+    # Who sits at the table is known before what its play looks like.
+    ordered = sorted(transforms, key=lambda transform: transform.others is None)
+    loop = _Loop(setting, tuple(learners), others, tuple(ordered))
+    return Trainer(loop.init, loop.update)
 
-    def deal(key: PRNGKey) -> Tables:
-        return begin(key, game, table, num_games, group_size)
 
-    def play(key: PRNGKey, params: tuple, tables: Tables) -> tuple[Tables, Trajectory]:
-        return rollout(key, game, table, params, tables, num_steps, group_size)
+class _Loop(NamedTuple):
+    """The parts of `self_play`, put together."""
 
-    def others_params(key: PRNGKey, pool: Pool | None, present: PyTree) -> tuple:
-        if frozen is not None:
-            return (frozen[1],)
-        if opponents is None:
-            return ()
-        return (pools.draw(key, pool, present, opponents),)
+    setting: Setting
+    learners: tuple[Learner, ...]
+    others: Others | None
+    transforms: tuple[Transform, ...]
 
-    def init(key: PRNGKey) -> TrainState:
+    def init(self, key: PRNGKey) -> TrainState:
         key, learner_key, table_key = jax.random.split(key, 3)
-        keys = jax.random.split(learner_key, len(learners))
+        keys = jax.random.split(learner_key, len(self.learners))
         states = tuple(
-            learner.init(k) for learner, k in zip(learners, keys, strict=True)
+            learner.init(k) for learner, k in zip(self.learners, keys, strict=True)
         )
-        params = tuple(state.acting for state in states)
-        pool, store = None, None
-        if opponents is not None:
-            pool = pools.create(params[0], opponents.capacity)
-        tables = deal(table_key)
-        if replay is not None:
-            params += others_params(table_key, pool, params[0])
-            _, shapes = jax.eval_shape(play, table_key, params, tables)
-            store = replays.create(shapes, replay.capacity)
-        num_updates = jnp.zeros((), jnp.int32)
-        return TrainState(
-            key, num_updates, states, None if fresh else tables, pool, store
-        )
+        tables = self.deal(table_key)
+        kept = None if self.setting.fresh else tables
+        state = TrainState(key, jnp.zeros((), jnp.int32), states, kept)
 
-    def update(state: TrainState) -> tuple[TrainState, Metrics]:
+        def shapes(state: TrainState) -> Trajectory:
+            return jax.eval_shape(self.play, table_key, table_key, state, tables)[1]
+
+        for transform in self.transforms:
+            if transform.init is not None:
+                state = transform.init(self.setting, state, shapes)
+        return state
+
+    def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
+        setting = self.setting
         key, *keys = jax.random.split(state.key, 6)
-        begin_key, play_key, update_key, opponent_key, replay_key = keys
-        tables = deal(begin_key) if fresh else state.tables
-        if forget:
-            memory = table.initial_memory((num_games, env.num_agents))
+        begin_key, play_key, update_key, others_key, change_key = keys
+        tables = self.deal(begin_key) if setting.fresh else state.tables
+        assert tables is not None
+        if setting.forgets:
+            batch_shape = setting.num_games, setting.env.num_agents
+            memory = self.table.initial_memory(batch_shape)
             tables = tables._replace(memory=memory)
-        params = tuple(learner.acting for learner in state.learners)
-        pool, num_updates = state.pool, state.num_updates + 1
-        everyone = params + others_params(opponent_key, pool, params[0])
-        before, (tables, trajectory) = tables, play(play_key, everyone, tables)
-        metrics = {"reward": _reward(trajectory, seats)}
-        if measure is not None:
-            metrics |= measure(before, trajectory)
-        store = state.store
-        if replay is not None:
-            store, trajectory, is_old = replays.mix(
-                replay_key, store, trajectory, replay.games
-            )
-            for i, own_seats in enumerate(seats):
-                memory = trajectory.memory[i]
-                trajectory = replays.revalue(
-                    policies[i], params[i], trajectory, memory, own_seats, is_old
-                )
-        states = []
-        for i, learner in enumerate(learners):
-            own = trajectory._replace(memory=trajectory.memory[i])
-            learner_key = jax.random.fold_in(update_key, i)
-            learned, numbers = learner.update(learner_key, state.learners[i], own)
-            states.append(learned)
-            prefix = f"learner_{i}/" if len(learners) > 1 else ""
-            metrics |= {prefix + name: number for name, number in numbers.items()}
-        if opponents is not None:
-            keeps = num_updates % opponents.every == 0
-            # Known only when the opponents have been read from the ring: XLA would copy
-            # it before a write that need not wait.
-            keeps &= jnp.isfinite(optax.tree.norm(states[0].params))
-            pool = pools.record(pool, params[0], keeps)
-        tables = None if fresh else tables
-        next_state = TrainState(key, num_updates, tuple(states), tables, pool, store)
-        return next_state, metrics
+        end, trajectory = self.play(play_key, others_key, state, tables)
+        metrics = {"reward": _reward(trajectory, setting.seats)}
+        for transform in self.transforms:
+            if transform.measure is not None:
+                metrics |= transform.measure(tables, trajectory)
+        state, trajectory = self.change(change_key, state, trajectory)
+        learned, numbers = _learn(self.learners, update_key, state.learners, trajectory)
+        after = state._replace(
+            key=key,
+            num_updates=state.num_updates + 1,
+            learners=learned,
+            tables=None if setting.fresh else end,
+        )
+        for transform in self.transforms:
+            if transform.end is not None:
+                after = transform.end(state, after)
+        return after, metrics | numbers
 
-    return Trainer(init, update)
+    @property
+    def table(self) -> Policy:
+        """The policy of all seats."""
+        policies, seats = self.setting.policies, self.setting.seats
+        if self.others is None:
+            return seated(policies, seats)
+        return seated(
+            [*policies, self.others.policy], [*seats, tuple(self.setting.rest)]
+        )
+
+    def deal(self, key: PRNGKey) -> Tables:
+        setting = self.setting
+        return begin(
+            key, setting.env, self.table, setting.num_games, setting.group_size
+        )
+
+    def play(
+        self, key: PRNGKey, others_key: PRNGKey, state: TrainState, tables: Tables
+    ) -> tuple[Tables, Trajectory]:
+        setting, params = self.setting, state.acting
+        if self.others is not None:
+            params += (self.others.params(others_key, state),)
+        return rollout(
+            key,
+            setting.env,
+            self.table,
+            params,
+            tables,
+            setting.num_steps,
+            setting.group_size,
+        )
+
+    def change(
+        self, key: PRNGKey, state: TrainState, trajectory: Trajectory
+    ) -> tuple[TrainState, Trajectory]:
+        """What all transforms make of a trajectory, each with a key of its own."""
+        changes = [x.change for x in self.transforms if x.change is not None]
+        for i, change in enumerate(changes):
+            own_key = jax.random.fold_in(key, i) if i else key
+            state, trajectory = change(own_key, self.setting, state, trajectory)
+        return state, trajectory
+
+
+def _others(setting: Setting, transforms: Sequence[Transform]) -> Others | None:
+    """Who takes the seats that no learner plays, if anybody does."""
+    takers = [x.others for x in transforms if x.others is not None]
+    if len(takers) > 1:
+        raise InputError(
+            f"transforms has {len(takers)} that take the seats of others: at most 1 is "
+            "needed"
+        )
+    return takers[0](setting) if takers else None
+
+
+def _learn(
+    learners: Sequence[Learner],
+    key: PRNGKey,
+    states: Sequence[LearnerState],
+    trajectory: Trajectory,
+) -> tuple[tuple[LearnerState, ...], Metrics]:
+    """Every learner's update, and their metrics by name."""
+    learned, metrics = [], {}
+    for i, (learner, state) in enumerate(zip(learners, states, strict=True)):
+        own = trajectory._replace(memory=trajectory.memory[i])
+        after, numbers = learner.update(jax.random.fold_in(key, i), state, own)
+        learned.append(after)
+        prefix = f"learner_{i}/" if len(learners) > 1 else ""
+        metrics |= {prefix + name: number for name, number in numbers.items()}
+    return tuple(learned), metrics
 
 
 def _reward(trajectory: Trajectory, seats: Sequence[Sequence[int]]) -> Array:

@@ -1,6 +1,7 @@
 """Two boats on one lake: what they leave of the fish grows back."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +131,10 @@ class FishingWords(TextGame):
     def say(self, kind: str, action: np.ndarray) -> str:
         """An action as an answer, for scripted players."""
         return f"I take {int(action)}"
+
+    def templates(self) -> Mapping[str, str]:
+        """What `aajax wording copy` writes."""
+        return self.wording.templates
 
     def scripted(self) -> Players:
         return players(self.env)

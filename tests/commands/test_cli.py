@@ -210,7 +210,8 @@ HELP = [
     *(["league", "--help"], ["league", "--text", "--help"], ["play", "--help"]),
     *(["plot", "--help"], ["transcript", "--help"], ["bench", "--help"], ["list"]),
     *(["bench", "lm", "--help"], ["lm", "--help"], ["lm", "dry-run", "--help"]),
-    *(["lm", "pocket", "--help"], ["list", "--help"]),
+    *(["lm", "pocket", "--help"], ["list", "--help"], ["wording"]),
+    *(["wording", "copy", "--help"],),
 ]
 
 

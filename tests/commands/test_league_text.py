@@ -1,6 +1,7 @@
 """`aajax league --text`, as a user meets it."""
 
 import dataclasses
+import io
 import json
 import sys
 
@@ -8,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 from dialogue import fake_endpoint as fake
+from rich.console import Console
 
 from aajax import cli, lm
-from aajax.api import text_players
+from aajax.api import text_leagues, text_players
+from aajax.api.league_progress import LeagueProgress
 from aajax.api.text_voices import find_config
 from aajax.commands import league_text
 from aajax.dialogue import registry
@@ -24,6 +27,7 @@ from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.checkpoints.weights import save_params
 from aajax.lm.model import lora
 from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
+from aajax.tournament.text_league import Entrant, pairs_of
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig, Lora, Speaking
 from aajax.training.run import open_folder
@@ -106,7 +110,7 @@ def test_scripted_players(tmp_path, capsys):
     assert (table["game"], table["num_matches"], table["seed"]) == ("ipd", 3, 0)
     assert (tmp_path / "league.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert "Reward per round, with 95 % intervals over matches" in printed
+    assert "ipd: reward per round, with 95 % intervals over matches" in printed
     assert "3.000 ± 0.000" in printed and "C|CD" in printed
     assert "not in form" not in printed  # all is
     matches = list(load_matches(tmp_path / "matches.jsonl.gz"))
@@ -116,6 +120,97 @@ def test_scripted_players(tmp_path, capsys):
     assert played(tmp_path, *arguments) == table
     line = refused(capsys, *arguments, "--seed", 1, "--out", tmp_path)
     assert line.endswith("(seed is 0 there and 1 here); choose another folder")
+
+
+def test_an_average_is_over_all_whom_a_player_met(tmp_path, capsys):
+    players = "always_defect", "always_cooperate", "random"
+    words = "--game", "ipd", "--options", "num_rounds=2", "--num-matches", "4"
+    table = played(tmp_path / "all", *players, *words)
+    averages = {each["player"]: each["reward"] for each in table["averages"]}
+    for name, (mean, interval) in averages.items():
+        met = [x for x in table["face_offs"] if x["player"] == name]
+        rewards = [x["measures"]["reward"][0] for x in met]
+        np.testing.assert_allclose(mean, np.mean(rewards))
+        assert interval > 0  # as all meet who is random
+    words = (*words, "--pairs", "always_cooperate:always_defect")
+    table = played(tmp_path / "one", *players, *words)
+    assert table["averages"] == [
+        {"player": "always_defect", "reward": [5, 0]},
+        {"player": "always_cooperate", "reward": [0, 0]},
+    ]
+    assert "Average reward per round against all whom" in capsys.readouterr().out
+
+
+def test_a_league_of_some_pairs(tmp_path, capsys):
+    """They play the very matches that they play among all."""
+    players = "random", "tit_for_tat", "always_defect"
+    words = *players, "--game", "ipd", "--options", "num_rounds=2", "--num-matches", "4"
+    whole = played(tmp_path / "whole", *words)
+    some = *words, "--pairs", "tit_for_tat:random", "random:random"
+    table = played(tmp_path / "some", *some)
+    assert [x["players"] for x in table["line_ups"]] == [
+        ["random", "random"], ["random", "tit_for_tat"], ["tit_for_tat", "random"],
+    ]  # fmt: skip
+    assert all(line_up in whole["line_ups"] for line_up in table["line_ups"])
+    assert all(face_off in whole["face_offs"] for face_off in table["face_offs"])
+    assert (tmp_path / "some" / "league.png").exists()
+    # The same pairs in other words; then all of them.
+    again = *words, "--pairs", "random:random", "random:tit_for_tat"
+    assert played(tmp_path / "some", *again) == table
+    line = refused(capsys, *words, "--out", tmp_path / "some")
+    assert "(pairs is [['random', 'random'], ['random', 'tit_for_tat']] there" in line
+    for pair in ("random", "random:nobody", ":", "random:"):
+        line = refused(capsys, *words, "--pairs", pair, "--out", tmp_path / "bad")
+        names = ", ".join(players)
+        assert line == f"pairs has {pair!r}: A:B is needed, two of {names}"
+    assert not (tmp_path / "bad").exists()
+
+
+def test_pairs_of_names_with_colons(tmp_path):
+    names = "api:http://localhost:8000/v1#a", "tit_for_tat"
+    entrants = text_players.entrants(names, registry.make("ipd"))
+    assert [entrant.name for entrant in entrants] == ["a", "tit_for_tat"]
+    for first in (names[0], "a"):
+        for text in (f"{first}:tit_for_tat", f"tit_for_tat:{first}"):
+            options = text_leagues.TextLeague(players=names, pairs=(text,))
+            assert text_leagues._only(options, entrants) == [["a", "tit_for_tat"]]
+
+
+def test_progress_tells_matches_steps_and_what_compiles(folders):
+    model, scripted = Entrant("run", Seat(LEARNER, 0)), Entrant("grim", Seat("grim"))
+    pairs = pairs_of([model, scripted], num_matches=3, seed=0)
+    out = io.StringIO()
+    progress = LeagueProgress(Console(file=out, width=20), pairs, hidden=False)
+    with progress:
+        progress.on_step(pairs[3], 0, 8)
+        assert out.getvalue() == ""  # it has not been long
+        for played_pair, _ in progress.counted([(pairs[3], [None] * 3)]):
+            assert played_pair is pairs[3] and progress.num_pairs == 1
+        progress.on_step(pairs[0], 0, 8)
+        progress.on_step(pairs[0], 1, 8)
+    assert out.getvalue() == "3/12 matches  run - run: step 1/8, compiling\n"
+    progress._told -= 60
+    progress.on_step(pairs[0], 7, 8)
+    assert out.getvalue().endswith("\n3/12 matches  run - run: step 8/8\n")
+
+
+def test_nothing_is_told_beside_a_person():
+    pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], num_matches=1, seed=0)
+    out = io.StringIO()
+    progress = LeagueProgress(Console(file=out), pairs, hidden=True)
+    progress.on_step(pairs[0], 0, 8)
+    assert out.getvalue() == ""
+
+
+def test_help_says_which_values_hold(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["league", "--text", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (
+        "most tokens of an answer (default: as in the runs; without a run: 400)" in said
+    )
+    assert Speaking().max_tokens == 400 and Speaking().temperature == 1.0
+    assert "without a run: 1.0)" in said
 
 
 def test_shuffled_messages_are_of_no_use(tmp_path, capsys):
@@ -371,8 +466,13 @@ def test_a_table_of_behaviour_leaves_out_what_is_nothing():
     measures |= {"invalid_answers": (0.0, 0.0), "retried_answers": (0.25, 0.1)}
     face_off = {"player": "a", "opponent": "b", "measures": measures}
     table = league_text.behaviour_table({"face_offs": [face_off]})
-    headings = [column.header for column in table.columns]
-    assert headings == ["player", "against", "reward", "C", "tried again"]
+    assert [*table.keys, *table.values] == [
+        "player",
+        "against",
+        "reward",
+        "C",
+        "tried again",
+    ]
 
 
 def test_without_transformers(monkeypatch, capsys):

@@ -180,4 +180,4 @@ def test_files_that_hold_no_matches(tmp_path, capsys, content, message):
 
 def test_the_help_names_the_command(capsys):
     assert cli.main([]) == 0
-    assert "transcript  make one page" in capsys.readouterr().out
+    assert "transcript  show what was said" in capsys.readouterr().out

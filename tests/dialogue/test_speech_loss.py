@@ -11,10 +11,11 @@ from tiny_speech import TINY, tiny_adapters, tiny_hidden
 
 from aajax import lm
 from aajax.dialogue.learning.batch import Place, speech_batch
-from aajax.dialogue.learning.learner import SpeechLoss, make_learner
+from aajax.dialogue.learning.learner import SpeechLoss, speech_loss
 from aajax.dialogue.play.matches import Match, Turn
 from aajax.dialogue.players.base import Tokens
 from aajax.lm.sampling.grammar import next_state
+from aajax.lm.training.fit import make_step
 from aajax.ops.surrogate import kl_k3_reverse
 
 DONE, VOCAB = 257, TINY.vocab_size
@@ -151,10 +152,10 @@ def by_hand(weights, batch, masks, logits, base):
 def step(task, weights, batch, num_microbatches=1):
     """Metrics, and the gradient: a step of length 1."""
     player, _, _, adapters, *_ = task
-    fit = make_learner(
-        TINY, optax.sgd(1.0), weights, player.grammar, jnp.asarray(player.stop),
-        num_microbatches=num_microbatches,
-    )  # fmt: skip
+    loss = speech_loss(weights, player.grammar, jnp.asarray(player.stop))
+    fit = make_step(
+        TINY, optax.sgd(1.0), loss, adapters=True, num_microbatches=num_microbatches
+    )
 
     def run(batch):
         state = fit.init(adapters.weights)

@@ -12,7 +12,7 @@ from tiny_words import CHOICE, WORD, TinyWords
 
 from aajax.dialogue import registry
 from aajax.dialogue.learning.batch import places_of, speech_batch
-from aajax.dialogue.learning.learner import score_speech
+from aajax.dialogue.learning.learner import Restriction, score_speech
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
 from aajax.dialogue.play.matches import Match, Turn, load_matches, save_matches
 from aajax.dialogue.players.base import Reply, Row, Tokens
@@ -307,8 +307,8 @@ def test_log_probs_are_those_of_the_tokens_in_the_whole_dialogue(
 
 def rescored(player, batch, temperature):
     return score(
-        player.sampler.config, player.params, batch, player.adapters, player.grammar,
-        player.stop, temperature=np.float32(temperature),
+        player.sampler.config, player.params, batch, player.adapters,
+        Restriction(player.grammar, player.stop), temperature=np.float32(temperature),
     )  # fmt: skip
 
 

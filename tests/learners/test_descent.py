@@ -9,7 +9,14 @@ import optax
 import pytest
 
 from aajax import envs, nets
-from aajax.learners import advantages, loqa, policy_gradient, ppo, presets
+from aajax.learners import (
+    LoqaObjective,
+    advantages,
+    loqa,
+    policy_gradient,
+    ppo,
+    presets,
+)
 from aajax.learners.descent import split_games
 from aajax.ops import surrogate
 from aajax.policies import action_value_policy, categorical_policy, distributions
@@ -37,7 +44,7 @@ LEARNERS = {
         num_epochs=2,
         num_minibatches=2,
     ),
-    "loqa": functools.partial(loqa, gamma=GAMMA),
+    "loqa": functools.partial(loqa, objective=LoqaObjective(GAMMA)),
 }
 every_learner = pytest.mark.parametrize(
     ("name", "kind"),

@@ -11,7 +11,7 @@ from reference import loqa as reference
 
 from aajax import nets
 from aajax.learners import LearnerState, advantages, loqa, policy_gradient, presets
-from aajax.learners.loqa import opponent_log_prob, prepare
+from aajax.learners.loqa import LoqaObjective, opponent_log_prob, prepare
 from aajax.policies import action_value_policy, distributions
 from aajax.types import Trajectory
 
@@ -113,15 +113,8 @@ def slow_step(num_agents, seats, weight, temperature):
 )
 def test_a_step_is_the_closed_form(num_agents, seats, weight, temperature):
     """Steps of the policy and of Q, and the sum over all co-players."""
-    make = functools.partial(
-        loqa,
-        POLICY,
-        seats=seats,
-        gamma=GAMMA,
-        dice_lambda=REACH,
-        weight=weight,
-        temperature=temperature,
-    )
+    objective = LoqaObjective(GAMMA, REACH, weight, temperature)
+    make = functools.partial(loqa, POLICY, objective, seats=seats)
     step, metrics = descended(make, trajectory(num_agents))
     seats = range(num_agents) if seats is None else seats
     expected, judgement = slow_step(num_agents, seats, weight, temperature)
@@ -145,7 +138,8 @@ def test_without_weight_it_is_an_actor_critic():
     expected, _ = descended(
         functools.partial(policy_gradient, POLICY, objective), trajectory(3)
     )
-    make = functools.partial(loqa, POLICY, gamma=GAMMA, weight=0.0, entropy_bonus=0.3)
+    alone = LoqaObjective(GAMMA, weight=0.0, entropy_bonus=0.3)
+    make = functools.partial(loqa, POLICY, alone)
     step, _ = descended(make, trajectory(3))
     np.testing.assert_allclose(step["actor"], expected["actor"], rtol=1e-4, atol=1e-6)
 
@@ -181,7 +175,7 @@ def test_the_last_action_taken_is_worth(last, discount, taken):
 
 
 def test_a_trajectory_without_action_values_is_refused():
-    learner = loqa(POLICY, optax.sgd(0.1), gamma=GAMMA)
+    learner = loqa(POLICY, LoqaObjective(GAMMA), optax.sgd(0.1))
     state = learner.init(jax.random.key(0))
     played = trajectory(2)._replace(action_value=None)
     with pytest.raises(ValueError, match="trajectory has no action values: action_val"):

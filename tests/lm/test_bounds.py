@@ -47,8 +47,8 @@ def test_training_is_two_or_three_passes():
 
 def test_an_iteration_by_hand():
     rates = bounds.Rates(tflops=1e-3, memory_gbs=1e-2)
-    job = {"batch": 4, "length": 30, "sampled": 10, "itemsize": 2}
-    found = bounds.iteration_seconds(CONFIG, rates, **job)
+    job = bounds.Iteration(batch=4, length=30, sampled=10, itemsize=2)
+    found = bounds.iteration_seconds(CONFIG, rates, job)
     forward = bounds.forward_flops(CONFIG, 30)
     assert found.reading == pytest.approx(4 * 20 * forward / 1e9)
     # Of 15 tokens, in the mean, of each of 4 sequences.
@@ -60,24 +60,23 @@ def test_an_iteration_by_hand():
 
 def test_weights_in_parts_are_gathered_or_multiplied_in_parts():
     slow = bounds.Rates(tflops=1.0, memory_gbs=1e3, link_gbs=1e-2)
-    job = {"batch": 4, "length": 30, "sampled": 10}
+    job = bounds.Iteration(batch=4, length=30, sampled=10)
     weights = bounds.step_bytes(CONFIG, 0, 0, 2)
-    split = bounds.iteration_seconds(CONFIG, slow, fsdp=4, **job)
+    split = bounds.iteration_seconds(CONFIG, slow, job, fsdp=4)
     assert split.sampling == pytest.approx(10 * weights * 3 / 4 / 1e7)
-    both = bounds.iteration_seconds(CONFIG, slow, fsdp=2, tensor=2, **job)
+    both = bounds.iteration_seconds(CONFIG, slow, job, fsdp=2, tensor=2)
     assert both.sampling == pytest.approx(10 * weights / 2 / 2 / 1e7)
     fast = bounds.Rates(tflops=1.0, memory_gbs=1e-2)
-    one = bounds.iteration_seconds(CONFIG, fast, **job)
-    parts = bounds.iteration_seconds(CONFIG, fast, tensor=4, **job)
+    one = bounds.iteration_seconds(CONFIG, fast, job)
+    parts = bounds.iteration_seconds(CONFIG, fast, job, tensor=4)
     assert parts.sampling == pytest.approx(one.sampling / 4)
     assert parts.training == pytest.approx(one.training / 4)
 
 
 @pytest.mark.parametrize("sampled", [0, 30])
 def test_what_is_sampled_is_a_part(sampled):
-    rates = bounds.Rates(1.0, 1.0)
     with pytest.raises(ValueError, match=f"sampled is {sampled}: a number from 1 to"):
-        bounds.iteration_seconds(CONFIG, rates, batch=1, length=30, sampled=sampled)
+        bounds.Iteration(batch=1, length=30, sampled=sampled)
 
 
 def test_rates_are_above_zero():

@@ -31,7 +31,7 @@ from aajax.lm.training import fit
 from aajax.lm.sampling import grammar
 from aajax.lm.model import lora
 from aajax.lm.checkpoints import peft_folder, weights
-from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.sampling.sampler import Sampler, Sampling
 
 folder, out = sys.argv[1:]
 mesh = sharding.make_mesh(fsdp=-1)
@@ -93,15 +93,15 @@ options = {"adapters": tuned, "adapter_id": ids[rows]}
 session = sampler.append(
     sampler.start(6 // count), params, prompts[rows], **options
 )
-options |= {"stop": np.arange(64) < 4, "grammar": table}
+stop, free = np.arange(64) < 4, np.full(6 // count, grammar.FREE)
+sampling = Sampling(budgets[rows], stop, 1.0, table, np.full(6 // count, start))
 session, first, tries = sampler.generate_checked(
-    session, params, jax.random.split(jax.random.key(2), 6)[rows], num_tries=3,
-    accepts=lambda row, _: number * 3 + row in (0, 1, 2, 5), max_tokens=budgets[rows],
-    state=np.full(6 // count, start), **options,
+    session, params, jax.random.split(jax.random.key(2), 6)[rows], sampling,
+    accepts=lambda row, _: number * 3 + row in (0, 1, 2, 5), num_tries=3, **options,
 )
+sampling = Sampling(budgets[::-1][rows], stop, 1.0, table, free)
 session, second = sampler.generate(
-    session, params, jax.random.key(3), max_tokens=budgets[::-1][rows],
-    state=np.full(6 // count, grammar.FREE), **options,
+    session, params, jax.random.key(3), sampling, **options,
 )
 for name, sample in ("first", first), ("second", second):
     for field, x in sample._asdict().items():

@@ -26,7 +26,7 @@ from aajax.envs.trust_and_split.pocket import (
 )
 from aajax.errors import DivergenceError
 from aajax.lm.checkpoints.weights import load_params, read_config
-from aajax.lm.sampling.sampler import Sampler
+from aajax.lm.sampling.sampler import Sampler, Sampling
 from aajax.lm.text.chat import find_template
 from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
 from aajax.lm.text.tokens import load_tokenizer
@@ -418,7 +418,7 @@ def test_the_default_answers_in_the_right_format(tmp_path):
         ]
         session = sampler.append(session, params, requests)
         session, sample = sampler.generate(
-            session, params, jax.random.key(turn), max_tokens=130, stop=stop
+            session, params, jax.random.key(turn), Sampling(max_tokens=130, stop=stop)
         )
         stopped = sample.stopped
         fits = [

@@ -5,9 +5,9 @@ import pytest
 
 from aajax import lm
 from aajax.lm.model.cache import cut
-from aajax.lm.sampling.decoding import decode, draw
+from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, draw
 from aajax.lm.sampling.rows import block_width
-from aajax.lm.sampling.sampler import Sampler, num_programs
+from aajax.lm.sampling.sampler import Sampler, Sampling, num_programs
 from aajax.lm.training.scoring import score
 
 VOCAB = 40
@@ -109,9 +109,11 @@ def test_ten_turns_are_read_once_and_scored_as_sampled(params):
             session,
             params,
             jax.random.fold_in(KEY, turn),
-            temperature=temperature,
-            max_tokens=rng.integers(1, 14, 3),
-            stop=STOP if turn % 2 else NEVER,
+            Sampling(
+                temperature=temperature,
+                max_tokens=rng.integers(1, 14, 3),
+                stop=STOP if turn % 2 else NEVER,
+            ),
             donate=True,
         )
         assert_scored(params, history, sample, temperature)
@@ -129,7 +131,7 @@ def test_a_growing_cache_compiles_at_powers_of_two_only(params):
     for turn in range(6):
         key, more = jax.random.fold_in(KEY, turn), [[7], [8, 9], []]
         session, sample = SAMPLER.generate(
-            session, params, key, max_tokens=15, stop=NEVER
+            session, params, key, Sampling(max_tokens=15, stop=NEVER)
         )
         session = SAMPLER.append(session, params, more)
         history = [
@@ -147,7 +149,9 @@ def test_a_growing_cache_compiles_at_powers_of_two_only(params):
 
 
 def test_a_stop_token_ends_a_sequence(params, session):
-    after, sample = SAMPLER.generate(session, params, KEY, max_tokens=16, stop=STOP)
+    after, sample = SAMPLER.generate(
+        session, params, KEY, Sampling(max_tokens=16, stop=STOP)
+    )
     for row, length in enumerate(sample.length):
         tokens = sample.tokens[row]
         stops = np.flatnonzero((tokens >= 0) & (tokens < 4))
@@ -167,7 +171,7 @@ def test_stop_tokens_and_budgets_are_each_rows_own(params, session):
     stop = np.zeros((3, VOCAB), bool)
     stop[1] = True
     after, sample = SAMPLER.generate(
-        session, params, KEY, max_tokens=np.array([3, 9, 0]), stop=stop
+        session, params, KEY, Sampling(max_tokens=np.array([3, 9, 0]), stop=stop)
     )
     assert sample.tokens.shape == (3, 9)
     np.testing.assert_array_equal(sample.length, [3, 1, 0])
@@ -177,7 +181,9 @@ def test_stop_tokens_and_budgets_are_each_rows_own(params, session):
 
 
 def test_nothing_is_sampled_with_no_budget(params, session):
-    after, sample = SAMPLER.generate(session, params, KEY, max_tokens=0, stop=STOP)
+    after, sample = SAMPLER.generate(
+        session, params, KEY, Sampling(max_tokens=0, stop=STOP)
+    )
     assert sample.tokens.shape == sample.log_prob.shape == (3, 0)
     assert not sample.stopped.any()
     assert_read(params, after, PROMPTS)
@@ -186,7 +192,10 @@ def test_nothing_is_sampled_with_no_budget(params, session):
 def test_temperature_0_takes_the_likeliest(params, session):
     temperature = np.array([0.0, 1.0, 0.0])
     _, sample = SAMPLER.generate(
-        session, params, KEY, temperature=temperature, max_tokens=8, stop=NEVER
+        session,
+        params,
+        KEY,
+        Sampling(temperature=temperature, max_tokens=8, stop=NEVER),
     )
     np.testing.assert_array_equal(sample.log_prob[[0, 2]], 0.0)
     assert (sample.log_prob[1] < 0).all()
@@ -205,7 +214,9 @@ def test_steps_rows_and_keys_are_drawn_afresh(params, session):
     drawn = []
     for index in range(20):
         key = jax.random.fold_in(KEY, index)
-        _, sample = SAMPLER.generate(session, uniform, key, max_tokens=15, stop=NEVER)
+        _, sample = SAMPLER.generate(
+            session, uniform, key, Sampling(max_tokens=15, stop=NEVER)
+        )
         np.testing.assert_allclose(sample.log_prob, -np.log(VOCAB), rtol=1e-6)
         drawn.append(sample.tokens)
     # Each pair of draws agrees by chance alone: along steps, rows and keys.
@@ -221,11 +232,11 @@ def test_steps_rows_and_keys_are_drawn_afresh(params, session):
 
 def test_a_row_depends_on_no_other(params, session):
     options = {"max_tokens": 10, "stop": STOP}
-    _, sample = SAMPLER.generate(session, params, KEY, **options)
+    _, sample = SAMPLER.generate(session, params, KEY, Sampling(**options))
     prompts = [PROMPTS[0], [30, 31], [32]]
     other = SAMPLER.append(SAMPLER.start(3), params, prompts)
     active = np.array([True, False, True])
-    _, again = SAMPLER.generate(other, params, KEY, active=active, **options)
+    _, again = SAMPLER.generate(other, params, KEY, Sampling(active=active, **options))
     assert_same(sample, again, 0)
     assert (sample.tokens[2] != again.tokens[2]).any()
 
@@ -233,20 +244,20 @@ def test_a_row_depends_on_no_other(params, session):
 def test_keys_of_rows_move_with_them(params, session):
     options = {"max_tokens": 10, "stop": STOP}
     keys = jax.random.split(jax.random.key(1), 3)
-    _, sample = SAMPLER.generate(session, params, keys, **options)
+    _, sample = SAMPLER.generate(session, params, keys, Sampling(**options))
     order = np.array([2, 0, 1])
     moved = SAMPLER.start(3)
     moved = SAMPLER.append(moved, params, [PROMPTS[row] for row in order])
-    _, again = SAMPLER.generate(moved, params, keys[order], **options)
+    _, again = SAMPLER.generate(moved, params, keys[order], Sampling(**options))
     np.testing.assert_array_equal(sample.tokens[order], again.tokens)
-    _, other = SAMPLER.generate(session, params, KEY, **options)
+    _, other = SAMPLER.generate(session, params, KEY, Sampling(**options))
     assert (sample.tokens != other.tokens).any()
 
 
 def test_rows_that_are_not_active_stay_as_they_are(params, session):
     active = np.array([False, True, False])
     after, sample = SAMPLER.generate(
-        session, params, KEY, max_tokens=5, stop=NEVER, active=active
+        session, params, KEY, Sampling(max_tokens=5, stop=NEVER, active=active)
     )
     np.testing.assert_array_equal(sample.length, [0, 5, 0])
     assert (sample.tokens[~active] == -1).all()
@@ -261,10 +272,10 @@ def test_rows_that_are_not_active_stay_as_they_are(params, session):
 def test_a_session_is_a_value_unless_it_is_donated(params, session):
     kept = jax.tree.map(np.array, session)
     options = {"max_tokens": 6, "stop": STOP}
-    first = SAMPLER.generate(session, params, KEY, **options)
+    first = SAMPLER.generate(session, params, KEY, Sampling(**options))
     SAMPLER.append(session, params, [[20], [], [21, 22]])
     jax.tree.map(np.testing.assert_array_equal, session, kept)
-    second = SAMPLER.generate(session, params, KEY, donate=True, **options)
+    second = SAMPLER.generate(session, params, KEY, Sampling(**options), donate=True)
     assert_same(first[1], second[1])
     assert session.cache.key[0].is_deleted()
 
@@ -299,8 +310,8 @@ def test_prepared_weights_are_copied_once_and_sampled_from_alike(params, session
     read = SAMPLER.append(SAMPLER.start(3), prepared, PROMPTS)
     assert_read(params, read, PROMPTS)
     options = {"max_tokens": 6, "stop": NEVER}
-    _, sample = SAMPLER.generate(read, prepared, KEY, **options)
-    _, expected = SAMPLER.generate(session, params, KEY, **options)
+    _, sample = SAMPLER.generate(read, prepared, KEY, Sampling(**options))
+    _, expected = SAMPLER.generate(session, params, KEY, Sampling(**options))
     np.testing.assert_array_equal(sample.tokens, expected.tokens)
     np.testing.assert_allclose(sample.log_prob, expected.log_prob, atol=1e-5)
 
@@ -325,7 +336,7 @@ def test_each_row_has_its_adapter(params, session, is_prepared):
     assert changed[0] < 1e-5
     assert (changed[1:3] > 1e-3).sum() >= 1
     options = {"max_tokens": 6, "stop": NEVER}
-    after, sample = SAMPLER.generate(read, given, KEY, **options, **route)
+    after, sample = SAMPLER.generate(read, given, KEY, Sampling(**options), **route)
     tokens = np.array(continued([ids[-1:] for ids in PROMPTS], sample), np.int32)
     first = session.length[:, None] - 1
     # Read again in one piece, after the prompts but for their last tokens.
@@ -344,7 +355,7 @@ def test_each_row_has_its_adapter(params, session, is_prepared):
     scores = score(CONFIG, params, hidden[:3, :-1], jnp.asarray(tokens[:, 1:]))
     np.testing.assert_allclose(sample.log_prob, scores.log_prob, atol=1e-5)
     with pytest.raises(ValueError, match="adapter_id is None"):
-        SAMPLER.generate(after, params, KEY, **options, adapters=adapters)
+        SAMPLER.generate(after, params, KEY, Sampling(**options), adapters=adapters)
 
 
 @pytest.mark.parametrize(
@@ -377,8 +388,10 @@ def test_truncated_distributions_are_renormalised(top_k, top_p, kept):
 def test_sampling_truncated(params, session):
     sampler = Sampler(CONFIG, top_k=1, top_p=0.5)
     options = {"max_tokens": 4, "stop": NEVER}
-    _, sample = sampler.generate(session, params, KEY, **options)
-    _, greedy = SAMPLER.generate(session, params, KEY, temperature=0.0, **options)
+    _, sample = sampler.generate(session, params, KEY, Sampling(**options))
+    _, greedy = SAMPLER.generate(
+        session, params, KEY, Sampling(temperature=0.0, **options)
+    )
     np.testing.assert_array_equal(sample.tokens, greedy.tokens)
     np.testing.assert_array_equal(sample.log_prob, 0.0)
 
@@ -386,12 +399,15 @@ def test_sampling_truncated(params, session):
 def test_the_cache_is_written_in_place(params):
     """No copy of the cache is among what the loop needs beside it."""
     cache = cut(lm.init_cache(CONFIG, 2, 4096))
-    arguments = (
-        cache, jnp.zeros((2, 16)), jax.random.split(KEY, 2), np.ones(2, np.float32),
-        np.full(2, 16, np.int32), NEVER[None], None, None, np.zeros(2, np.int32), None,
-        None,
-    )  # fmt: skip
-    lowered = decode.lower(CONFIG, jnp.float32, None, 16, params, *arguments)
+    wanted = Wanted(
+        keys=jax.random.split(KEY, 2),
+        temperature=np.ones(2, np.float32),
+        budget=np.full(2, 16, np.int32),
+        stop=NEVER[None],
+        state=np.zeros(2, np.int32),
+    )
+    program, model = Program(CONFIG, jnp.float32, size=16), Model(params)
+    lowered = decode.lower(program, model, cache, jnp.zeros((2, 16)), wanted)
     memory = lowered.compile().memory_analysis()
     whole = sum(x.nbytes for x in (*cache.key, *cache.value))
     assert memory.alias_size_in_bytes >= whole
@@ -428,17 +444,20 @@ def test_prompts_that_do_not_fit_are_refused(params, prompts, message):
 def test_requests_that_do_not_fit_are_refused(params, session, options, message):
     sampler = Sampler(CONFIG, max_cache=64)
     options = {"max_tokens": 4, "stop": NEVER, "key": KEY} | options
+    key = options.pop("key")
     with pytest.raises(ValueError, match=message):
-        sampler.generate(session, params, **options)
+        sampler.generate(session, params, key, Sampling(**options))
 
 
 def test_a_sequence_needs_a_token_to_start_from(params):
     session = SAMPLER.append(SAMPLER.start(3), params, [[5], [], [6]])
     options = {"max_tokens": 4, "stop": NEVER}
     with pytest.raises(ValueError, match="row 1 has read no token"):
-        SAMPLER.generate(session, params, KEY, **options)
+        SAMPLER.generate(session, params, KEY, Sampling(**options))
     active = np.array([True, False, True])
-    after, _ = SAMPLER.generate(session, params, KEY, active=active, **options)
+    after, _ = SAMPLER.generate(
+        session, params, KEY, Sampling(active=active, **options)
+    )
     np.testing.assert_array_equal(after.length, [5, 0, 5])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from aajax import lm
 from aajax.lm.sampling.grammar import allowed_tokens, compile_grammar
-from aajax.lm.sampling.sampler import FREE, Sampler, num_programs
+from aajax.lm.sampling.sampler import FREE, Sampler, Sampling, num_programs
 from aajax.lm.training.scoring import score
 
 # Id 0 stops and has no text; the others are digits, letters and a few longer tokens.
@@ -96,11 +96,13 @@ def test_constrained_samples_match_their_pattern(params, session, grammar_and_st
             session,
             params,
             jax.random.fold_in(KEY, index),
-            temperature=temperature,
-            max_tokens=BUDGET,
-            stop=STOP,
-            grammar=grammar,
-            state=state,
+            Sampling(
+                temperature=temperature,
+                max_tokens=BUDGET,
+                stop=STOP,
+                grammar=grammar,
+                state=state,
+            ),
         )
         assert sample.stopped.all()
         np.testing.assert_array_equal(after.length, 2 + sample.length)
@@ -116,9 +118,9 @@ def test_free_rows_are_sampled_as_without_a_grammar(params, session, grammar_and
     grammar, state = grammar_and_state
     options = {"max_tokens": BUDGET, "stop": STOP}
     mixed = np.where(PATTERN_OF_ROW == 0, FREE, state)
-    _, plain = SAMPLER.generate(session, params, KEY, **options)
+    _, plain = SAMPLER.generate(session, params, KEY, Sampling(**options))
     _, sample = SAMPLER.generate(
-        session, params, KEY, grammar=grammar, state=mixed, **options
+        session, params, KEY, Sampling(grammar=grammar, state=mixed, **options)
     )
     free = PATTERN_OF_ROW == 0
     np.testing.assert_array_equal(sample.tokens[free], plain.tokens[free])
@@ -134,7 +136,10 @@ def test_the_shortest_budget_still_completes_the_pattern(
     # "<0>" and "x", and the stop token.
     budget = np.where(PATTERN_OF_ROW == 0, 4, 2)
     _, sample = SAMPLER.generate(
-        session, params, KEY, max_tokens=budget, stop=STOP, grammar=grammar, state=state
+        session,
+        params,
+        KEY,
+        Sampling(max_tokens=budget, stop=STOP, grammar=grammar, state=state),
     )
     assert sample.stopped.all()
     for row, length in enumerate(sample.length):
@@ -148,13 +153,9 @@ def checked(params, session, grammar_and_state, num_tries, accepts=fits, **optio
         session,
         params,
         KEY,
+        Sampling(grammar=grammar, state=state, max_tokens=BUDGET, stop=STOP, **options),
         accepts=accepts,
         num_tries=num_tries,
-        grammar=grammar,
-        state=state,
-        max_tokens=BUDGET,
-        stop=STOP,
-        **options,
     )
 
 
@@ -232,7 +233,5 @@ def test_checks_that_do_not_fit_are_refused(params, session, grammar_and_state):
             session,
             params,
             KEY,
-            max_tokens=4,
-            stop=STOP,
-            grammar=grammar_and_state[0],
+            Sampling(max_tokens=4, stop=STOP, grammar=grammar_and_state[0]),
         )

@@ -18,7 +18,7 @@ from aajax import lm
 from aajax.lm.model import lora
 from aajax.lm.mesh import sharding
 from aajax.lm.sampling.grammar import FREE, compile_grammar
-from aajax.lm.sampling.sampler import Sampler, num_programs
+from aajax.lm.sampling.sampler import Sampler, Sampling, num_programs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -48,7 +48,7 @@ def play(mesh):
         base, route = sharding.shard(params, mesh), sharding.shard(tuned, mesh)
     sampler = Sampler(config, mesh=mesh, piece=32)
     route = {"adapters": route, "adapter_id": ROWS}
-    options = {"stop": stop, "max_tokens": np.array([9, 3, 0, 12, 5]), **route}
+    sampling = Sampling(np.array([9, 3, 0, 12, 5]), stop, grammar=grammar)
     session = sampler.append(sampler.start(5), base, PROMPTS, **route)
     check(mesh, session, 64)
     # Two pieces, and a larger cache, for some; none for one.
@@ -56,15 +56,17 @@ def play(mesh):
     session = sampler.append(session, base, more, **route)
     check(mesh, session, 128)
     session, sample, tries = sampler.generate_checked(
-        session, base, jax.random.key(3), accepts=lambda row, ids: row == 1,
-        num_tries=2, grammar=grammar, state=np.full(5, start), **options,
-        temperature=np.array([1.0, 0.5, 1.0, 2.0, 0.0]),
+        session, base, jax.random.key(3),
+        sampling._replace(
+            state=np.full(5, start), temperature=np.array([1.0, 0.5, 1.0, 2.0, 0.0])
+        ),
+        accepts=lambda row, ids: row == 1, num_tries=2, **route,
     )
     check(mesh, session, 128)
     before = num_programs()
     session, other = sampler.generate(
-        session, base, jax.random.split(jax.random.key(4), 5), grammar=grammar,
-        state=np.where(ROWS == 0, start, FREE), donate=True, **options,
+        session, base, jax.random.split(jax.random.key(4), 5),
+        sampling._replace(state=np.where(ROWS == 0, start, FREE)), donate=True, **route,
     )
     assert num_programs() == before, "another turn compiled again"
     return (sample, other), tries, session.length

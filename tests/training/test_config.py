@@ -62,7 +62,7 @@ ALL_SET = [
         hyperparameters=Hyperparameters(
             *[0.123] * len(dataclasses.fields(Hyperparameters))
         ),
-        final=Final(0.01, 0.02),
+        final=Final(0.01, 0.02, 9),
         sweep=Sweep(
             **{field.name: (0.1, 0.2) for field in dataclasses.fields(Hyperparameters)},
             past=("mean", "sign"),

@@ -17,7 +17,7 @@ from reference import alignment, speech
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.dialogue.learning.batch import places_of, speech_batch
-from aajax.dialogue.learning.learner import score_speech
+from aajax.dialogue.learning.learner import Restriction, score_speech
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
@@ -158,7 +158,11 @@ def test_everybody_spoke_with_the_adapter_that_is_noted(whole):
     @jax.jit
     def scores(batch, adapters):
         return score_speech(
-            TINY, player.params, batch, adapters, player.grammar, player.stop
+            TINY,
+            player.params,
+            batch,
+            adapters,
+            Restriction(player.grammar, player.stop),
         ).log_prob
 
     found = np.asarray(scores(batch, adapters))

@@ -53,7 +53,7 @@ class Heard:
     def play(self, name):
         """A `play` that notes what it would be played with."""
 
-        def play(game, players, matchups, key, shuffled=()):
+        def play(game, players, matchups, key, shuffled=(), on_step=None):
             numbers = np.array([matchup.number for matchup in matchups], np.uint32)
             seats = tables._match_keys(key, numbers, 2)
             steps = [bits(tables._step_keys(seats, np.uint32(t))) for t in range(3)]

@@ -22,6 +22,7 @@ from aajax.training import pool as pools
 from aajax.training.assemble import make_trainer, seat_groups
 from aajax.training.run import hyperparameter_values
 from aajax.training.self_play import train
+from aajax.training.transforms import forgetful, frozen, past_selves
 
 DEFECT = 1
 
@@ -100,7 +101,12 @@ def who_met():
     env = envs.make("public_goods", num_steps=NUM_STEPS)
     policy, learner = counter()
     trainer = self_play(
-        env, [policy], [learner], [[1]], num_games=NUM_GAMES, opponents=OPTIONS
+        env,
+        [policy],
+        [learner],
+        [[1]],
+        num_games=NUM_GAMES,
+        transforms=[past_selves(OPTIONS)],
     )
     run = jax.jit(functools.partial(train, trainer, num_updates=NUM_UPDATES))
     state, metrics = run(jax.random.key(0))
@@ -147,7 +153,7 @@ def test_against_a_frozen_policy_the_reward_is_the_learners():
         [learner],
         [[1]],
         num_games=NUM_GAMES,
-        frozen=(memory_one(), cooperator),
+        transforms=[frozen(memory_one(), cooperator)],
     )
     state, metrics = jax.jit(trainer.update)(trainer.init(jax.random.key(0)))
     np.testing.assert_array_equal(metrics["reward"], 0)  # not −3, nor the mean
@@ -189,8 +195,7 @@ def test_games_that_go_on_meet_past_selves_if_memories_begin_anew():
         [[0, 1]],
         num_games=NUM_GAMES,
         num_steps=4,
-        opponents=OPTIONS,
-        forget=True,
+        transforms=[past_selves(OPTIONS), forgetful()],
     )
     run = jax.jit(functools.partial(train, trainer, num_updates=4))
     _, metrics = run(jax.random.key(0))
@@ -214,7 +219,7 @@ def test_two_learners_and_games_that_go_on_are_refused(num_learners, num_steps):
             [[i] for i in range(num_learners)],
             num_games=NUM_GAMES,
             num_steps=num_steps,
-            opponents=OPTIONS,
+            transforms=[past_selves(OPTIONS)],
         )
 
 
@@ -242,3 +247,17 @@ def test_rings_are_written_in_place(num_seeds, num_groups):
     used = compiled.memory_analysis()
     assert used.alias_size_in_bytes > num_bytes  # they are the donated ones
     assert used.temp_size_in_bytes < num_bytes / 20
+
+
+def test_only_one_transform_takes_the_seats_of_others():
+    policy, learner = counter()
+    cooperator = scripted_table("always_cooperate", 2, 2)
+    with pytest.raises(ValueError, match="transforms has 2 that take the seats of oth"):
+        self_play(
+            envs.make("ipd", num_steps=2),
+            [policy],
+            [learner],
+            [[0]],
+            num_games=NUM_GAMES,
+            transforms=[past_selves(OPTIONS), frozen(memory_one(), cooperator)],
+        )

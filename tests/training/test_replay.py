@@ -21,6 +21,7 @@ from aajax.policies import (
 from aajax.training import Replay, self_play
 from aajax.training import replay as replays
 from aajax.training.self_play import train
+from aajax.training.transforms import replayed
 from aajax.types import Trajectory
 
 NUM_STEPS, NUM_GAMES, NUM_REPLAYED, CAPACITY = 3, 4, 2, 5
@@ -204,7 +205,7 @@ def test_learners_are_given_older_games_among_those_just_played():
         [learner],
         [[0, 1]],
         num_games=NUM_GAMES,
-        replay=Replay(games=1, capacity=6),
+        transforms=[replayed(Replay(games=1, capacity=6))],
     )
     run = jax.jit(functools.partial(train, trainer, num_updates=num_updates))
     state, shown = run(jax.random.key(0))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from aajax.keys import stream
-from aajax.training import NetworkConfig, Opponents, Replay, RunConfig
+from aajax.training import NetworkConfig, Opponents, Replay, RunConfig, transforms
 from aajax.training.assemble import make_trainer
 
 
@@ -38,8 +38,8 @@ def test_streams_of_an_update_are_all_different(monkeypatch):
     module = importlib.import_module("aajax.training.self_play")
     spy(module, "begin", lambda key: jax.random.split(key, 8))
     spy(module, "rollout", lambda key: jax.random.split(key, 4))
-    spy(module.pools, "draw")
-    spy(module.replays, "mix")
+    spy(transforms.pools, "draw")
+    spy(transforms.replays, "mix")
     with jax.disable_jit():
         after, _ = trainer.update(state)
     assert set(found) == {"begin", "rollout", "draw", "mix"}

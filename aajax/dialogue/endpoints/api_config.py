@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint as a value: where, how, and at what most cost."""
+"""Configuration of OpenAI-compatible endpoints: address, sampling, limits."""
 
 import dataclasses
 import importlib.util
@@ -21,32 +21,30 @@ MAY_DIFFER = frozenset(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """How endpoints are asked.
+    """Requests to players at HTTP endpoints (api:URL#MODEL).
 
-    Limits are of each endpoint, over a whole league or run, however often it is stopped
-    and goes on. When it goes on, limits, timeout, concurrency and key_variable may be
-    others; temperature, max_tokens, reasoning_effort and tries must be as before.
-    Answers are stored, and shown to other players, as they come; the key is hidden in
-    what is told of errors, but not in an answer that repeats it.
+    Limits hold for each endpoint over a whole league or run, resumed ones included. On
+    resuming, limits, timeout, concurrency and key_variable may change; temperature,
+    max_tokens, reasoning_effort and tries may not. Answers are stored, and shown to
+    other players, as they come; the key is hidden in error messages, but not in an
+    answer that repeats it.
     """
 
-    # environment variable that holds the key; None: no key
+    # environment variable with the API key; None: no key
     key_variable: str | None = "OPENAI_API_KEY"
-    # requests at once
-    concurrency: Count = 8
-    # seconds that a request may take, to the last byte of its answer
+    concurrency: Count = 8  # most requests at the same time
+    # seconds until a request is given up
     timeout: Annotated[float, Range(0, _DAY, above=True)] = 120.0
-    # of sampling; None: the endpoint's own
+    # sampling temperature; None: the endpoint's default
     temperature: Annotated[float | None, Range(0)] = None
-    # of an answer, reasoning included; None: the endpoint's own
+    # most tokens of an answer, reasoning included; None: the endpoint's default
     max_tokens: Count | None = 1024
-    # such as low, for models that reason
+    # low, medium, ..., for models that reason; None: the endpoint's default
     reasoning_effort: str | None = None
-    # answers to one question, until one is in form
-    tries: Count = 3
-    # requests in all, those that fail too; None: any number
+    tries: Count = 3  # most answers to one question, until one is in the form asked for
+    # most requests in all, failed ones included; None: no limit
     max_requests: Annotated[int | None, _MANY] = None
-    # tokens read and written in all, those that may have been too; None: any number
+    # most tokens read and written in all; None: no limit
     max_total_tokens: Annotated[int | None, _MANY] = None
 
     __post_init__ = check
@@ -65,25 +63,26 @@ class Endpoints:
 
 @dataclasses.dataclass(frozen=True)
 class ApiConfig(Endpoints):
-    """An endpoint, how it is asked, and what that may cost.
+    """An endpoint: address, sampling parameters and limits.
 
     Attributes:
-      url: up to and without /chat/completions, such as https://api.openai.com/v1.
-      model: its name there.
-      retries: further requests after one that failed in a way that may pass.
-      backoff: seconds before the first of them; doubled for each of the next, and a
-        random half more or less.
-      longest_wait: seconds before any of them.
-      key_variable: environment variable that holds the key; None for no key.
-      concurrency: most requests at once.
-      timeout: seconds that an exchange may take in all, after which it is given up.
-      temperature: of sampling; the endpoint's own if None.
-      max_tokens: of an answer, reasoning included; the endpoint's own if None. It is
-        sent as max_completion_tokens along with a reasoning_effort.
-      reasoning_effort: such as "low", for models that reason; not sent if None.
-      tries: most answers to one question, until one is of the form that is asked for.
-      max_requests: that may be sent in all; None for any number.
-      max_total_tokens: that may be read and written in all; None for any number.
+      url: base URL, without /chat/completions, such as https://api.openai.com/v1.
+      model: name of the model at the endpoint.
+      retries: maximal number of retries after a transient failure.
+      backoff: seconds before the first retry; doubled for each further one, with ±50 %
+        random jitter.
+      longest_wait: upper bound of the seconds before a retry.
+      key_variable: environment variable that holds the API key; None for no key.
+      concurrency: maximal number of requests in flight.
+      timeout: seconds for a whole request, to the last byte of the answer.
+      temperature: of sampling; None for the endpoint's default.
+      max_tokens: of an answer, reasoning included; None for the endpoint's default. It
+        is sent as max_completion_tokens if `reasoning_effort` is given.
+      reasoning_effort: such as "low", for reasoning models; not sent if None.
+      tries: maximal number of answers to one question, until one is well-formed.
+      max_requests: maximal number of requests in all; None for no limit.
+      max_total_tokens: maximal number of prompt and completion tokens in all; None for
+        no limit.
     """
 
     url: str

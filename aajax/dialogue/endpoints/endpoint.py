@@ -1,9 +1,9 @@
-"""Asks an OpenAI-compatible endpoint over HTTP, again and again where that helps.
+"""Requests to an OpenAI-compatible endpoint, with retries and exponential backoff.
 
     POST {url}/chat/completions  {"model": ..., "messages": [...], ...}
 
-What may pass is tried again, with more and more time in between: the statuses 408, 409,
-429 and 5xx, connections that fail, time that runs out, and answers that are none.
+Retried are the statuses 408, 409, 429 and 5xx, failed connections, timeouts, and
+responses without an answer.
 """
 
 import contextlib
@@ -16,10 +16,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from aajax.dialogue.endpoints.api_config import ApiConfig
 from aajax.dialogue.endpoints.budget import Budget, HaltedError
 from aajax.dialogue.endpoints.completions import (
+    MOST_OF_ANSWER,
     Completion,
     decoded,
     error_message,
@@ -30,6 +32,9 @@ from aajax.dialogue.endpoints.completions import (
 )
 from aajax.dialogue.endpoints.redaction import redactor
 from aajax.errors import InputError
+
+if TYPE_CHECKING:
+    from aajax.dialogue.endpoints.exchange import Response
 
 _RETRIABLE = {408, 409, 429}
 
@@ -72,15 +77,10 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
       budget: on which it draws.
 
     Raises:
-      InputError: if there is no key in the variable that should hold it.
+      InputError: if the environment variable of the key is not set.
     """
     # Needs httpx, which `config` has found.
-    from aajax.dialogue.endpoints.exchange import (
-        MOST_OF_ANSWER,
-        Client,
-        ExchangeError,
-        Response,
-    )
+    from aajax.dialogue.endpoints.exchange import Client, ExchangeError
 
     key = _read_key(config.key_variable)
     hide = redactor(key)
@@ -90,22 +90,6 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
         headers["Authorization"] = f"Bearer {key}"
     client = Client(url, headers, config.concurrency)
 
-    def read(response: Response) -> Completion:
-        if not response.succeeded:
-            passes = response.status in _RETRIABLE or response.status >= 500
-            said = _said(response.body, response.is_whole, hide)
-            reason = f"it answers {response.status}{said}"
-            wait = _retry_after(response.retry_after)
-            raise _RequestError(reason, passes, False, wait)
-        if not response.is_whole:
-            most = f"{MOST_OF_ANSWER >> 20} MiB"
-            raise _RequestError(f"its answer is longer than {most}", False, True)
-        try:
-            return read_completion(decoded(response.body), hide)
-        except InputError as error:
-            failure = _RequestError(str(error), True, True)
-        raise failure
-
     def send(body: bytes) -> Completion:
         try:
             response = client.post(body, config.timeout)
@@ -113,7 +97,7 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
             reason = one_line(hide(error.reason))
             failure = _RequestError(reason, error.passes, error.was_sent)
         else:
-            return read(response)
+            return _completion(response, hide)
         raise failure
 
     def ask(messages: Sequence[dict], halt: threading.Event) -> Completion:
@@ -141,6 +125,24 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
         raise EndpointError(f"{reason}; {1 + config.retries} requests failed", url)
 
     return ask
+
+
+def _completion(response: "Response", hide: Callable[..., str]) -> Completion:
+    """The answer in a response; raises _RequestError where there is none."""
+    if not response.succeeded:
+        passes = response.status in _RETRIABLE or response.status >= 500
+        said = _said(response.body, response.is_whole, hide)
+        reason = f"it answers {response.status}{said}"
+        wait = _retry_after(response.retry_after)
+        raise _RequestError(reason, passes, False, wait)
+    if not response.is_whole:
+        most = f"{MOST_OF_ANSWER >> 20} MiB"
+        raise _RequestError(f"its answer is longer than {most}", False, True)
+    try:
+        return read_completion(decoded(response.body), hide)
+    except InputError as error:
+        failure = _RequestError(str(error), True, True)
+    raise failure
 
 
 def _read_key(variable: str | None) -> str:
@@ -179,7 +181,7 @@ def _retry_after(header: str | None) -> float:
         seconds = float(header or 0)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp()
+            seconds = email.utils.parsedate_to_datetime(header or "").timestamp()
         except (ValueError, TypeError, OverflowError):
             return 0.0
         seconds = math.ceil(seconds - time.time())

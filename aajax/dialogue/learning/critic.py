@@ -1,14 +1,15 @@
-"""A critic with an adapter of its own on the base of the policy.
+"""A critic: a separate LoRA adapter on the policy's base model, and a linear head.
 
     V = w · h + b,   L = Σ Huber(V − target) / number of rounds
 
-where h is the hidden state of the last token that a seat reads before it answers in a
+where h is the hidden state of the last prompt token before a seat's first answer in a
 round.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from aajax.types import Array, PyTree
 
 
 class CriticState(NamedTuple):
-    """What learns.
+    """State of the critic.
 
     Attributes:
       weights: "adapter", that of one adapter; "head" f32[D] and "bias" f32[].
@@ -44,9 +45,9 @@ class Critic(NamedTuple):
         given is consumed.
     """
 
-    init: callable
-    value: callable
-    update: callable
+    init: Callable[[PyTree], CriticState]
+    value: Callable[[CriticState, PyTree, SpeechBatch], Array]
+    update: Callable[[CriticState, PyTree, SpeechBatch, Array], tuple]
 
 
 def make_critic(
@@ -71,69 +72,91 @@ def make_critic(
       dtype, remat: of `forward`.
     """
 
-    def values(weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
-        adapters = Adapters(weights["adapter"], scale)
+    parts = _CriticParts(
+        config=config,
+        optimizer=optimizer,
+        scale=scale,
+        num_microbatches=num_microbatches,
+        mesh=mesh,
+        options={"dtype": dtype, "remat": remat},
+    )
+    return Critic(
+        parts.init,
+        jax.jit(_on_mesh(mesh, parts.value)),
+        jax.jit(_on_mesh(mesh, parts.update), donate_argnums=0),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _CriticParts:
+    """The parts of `make_critic`, put together."""
+
+    config: DecoderConfig
+    optimizer: optax.GradientTransformation
+    scale: Array
+    num_microbatches: int
+    mesh: Mesh | None
+    options: dict[str, Any]
+
+    def values(self, weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
+        adapters = Adapters(weights["adapter"], self.scale)
         hidden, _ = forward(
-            config, params, batch.tokens, batch.positions, None, adapters,
-            batch.adapter_id, dtype=dtype, remat=remat,
+            self.config, params, batch.tokens, batch.positions, None, adapters,
+            batch.adapter_id, **self.options,
         )  # fmt: skip
         places = jnp.maximum(batch.decisions, 0)[:, :, None]
         hidden = jnp.take_along_axis(hidden, places, axis=1).astype(jnp.float32)
         value = hidden @ weights["head"] + weights["bias"]
         return jnp.where(batch.decisions >= 0, value, 0.0)
 
-    def begin(adapter: PyTree) -> CriticState:
+    def begin(self, adapter: PyTree) -> CriticState:
         weights = {
             "adapter": jax.tree.map(jnp.copy, adapter),
-            "head": jnp.zeros(config.hidden_size, jnp.float32),
+            "head": jnp.zeros(self.config.hidden_size, jnp.float32),
             "bias": jnp.zeros((), jnp.float32),
         }
-        return CriticState(weights, optimizer.init(weights))
+        return CriticState(weights, self.optimizer.init(weights))
 
-    def init(adapter: PyTree) -> CriticState:
-        if mesh is None:
-            return begin(adapter)
-        shardings = param_shardings(mesh, jax.eval_shape(begin, adapter))
-        return jax.jit(begin, out_shardings=shardings)(adapter)
+    def init(self, adapter: PyTree) -> CriticState:
+        if self.mesh is None:
+            return self.begin(adapter)
+        shardings = param_shardings(self.mesh, jax.eval_shape(self.begin, adapter))
+        return jax.jit(self.begin, out_shardings=shardings)(adapter)
 
-    def placed(tree: PyTree, shardings: Callable = batch_shardings) -> PyTree:
-        if mesh is None:
+    def placed(self, tree: PyTree, shardings: Callable = batch_shardings) -> PyTree:
+        if self.mesh is None:
             return tree
-        return jax.lax.with_sharding_constraint(tree, shardings(mesh, tree))
+        return jax.lax.with_sharding_constraint(tree, shardings(self.mesh, tree))
 
-    def value(state: CriticState, params: PyTree, batch: SpeechBatch) -> Array:
-        parts = _split(batch, num_microbatches)
+    def value(self, state: CriticState, params: PyTree, batch: SpeechBatch) -> Array:
+        parts = _split(batch, self.num_microbatches)
         each = jax.lax.map(
-            lambda part: values(state.weights, params, placed(part)), parts
+            lambda part: self.values(state.weights, params, self.placed(part)), parts
         )
-        return placed(_join(each))
+        return self.placed(_join(each))
 
-    def loss(weights: PyTree, params: PyTree, batch: SpeechBatch, target: Array):
-        error = optax.losses.huber_loss(values(weights, params, batch), target)
+    def loss(self, weights: PyTree, params: PyTree, batch: SpeechBatch, target: Array):
+        error = optax.losses.huber_loss(self.values(weights, params, batch), target)
         return jnp.sum(jnp.where(batch.decisions >= 0, error, 0.0))
 
     def update(
-        state: CriticState, params: PyTree, batch: SpeechBatch, target: Array
+        self, state: CriticState, params: PyTree, batch: SpeechBatch, target: Array
     ) -> tuple[CriticState, Array]:
         def add(total, part):
-            found = jax.value_and_grad(loss)(state.weights, params, *placed(part))
+            found = jax.value_and_grad(self.loss)(
+                state.weights, params, *self.placed(part)
+            )
             return jax.tree.map(jnp.add, total, found), None
 
         zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.weights)
-        parts = _split((batch, target), num_microbatches)
+        parts = _split((batch, target), self.num_microbatches)
         (total, gradient), _ = jax.lax.scan(add, zero, parts)
         count = jnp.maximum(jnp.sum(batch.decisions >= 0), 1).astype(jnp.float32)
         gradient = jax.tree.map(lambda x: x / count, gradient)
-        change, inner = optimizer.update(gradient, state.optimizer, state.weights)
+        change, inner = self.optimizer.update(gradient, state.optimizer, state.weights)
         weights = optax.apply_updates(state.weights, change)
-        after = placed(CriticState(weights, inner), param_shardings)
+        after = self.placed(CriticState(weights, inner), param_shardings)
         return after, total / count
-
-    return Critic(
-        init,
-        jax.jit(_on_mesh(mesh, value)),
-        jax.jit(_on_mesh(mesh, update), donate_argnums=0),
-    )
 
 
 def _on_mesh(mesh: Mesh | None, function: Callable) -> Callable:

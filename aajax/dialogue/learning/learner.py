@@ -1,9 +1,10 @@
-"""A step along the credits of what was said: REINFORCE on sampled tokens.
+"""The policy-gradient loss of text games: REINFORCE on sampled tokens, by credit.
 
     L = Σ_tokens [ −ρ c log π(v) + κ ρ D − η H(π) ] / number of tokens
 
-with ρ = min(π(v) / μ(v), cap), held constant, μ being the distribution that the token
-was sampled from, and D an estimate of the divergence from the base without adapters,
+with ρ = min(π(v) / μ(v), cap) the truncated importance ratio (without gradient), μ the
+distribution that the token was sampled from, c the credit of its round, H the entropy,
+and D an estimate of the KL divergence from the base model without adapters,
 `ops.surrogate.kl_k3` as published.
 π is restricted to the tokens that the grammar allowed, as it was in sampling.
 
@@ -12,18 +13,17 @@ Source: https://arxiv.org/abs/2511.19405.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens
 from aajax.lm.training import scoring
-from aajax.lm.training.fit import Fit, Loss, Sums, make_step
+from aajax.lm.training.fit import Loss, Sums
 from aajax.ops.surrogate import kl_k3, truncated_importance
 from aajax.types import Array, PyTree
 
@@ -32,12 +32,12 @@ _FAR = 40.0  # nats, beyond which the reference is cut
 
 @dataclasses.dataclass(frozen=True)
 class SpeechLoss:
-    """Weights of the loss.
+    """Weights of the loss's terms.
 
     Attributes:
-      ratio_cap: of ρ.
-      kl: κ, 0 for no reference.
-      entropy: η.
+      ratio_cap: upper bound of the importance ratio ρ.
+      kl: κ, weight of the KL penalty; 0 for none.
+      entropy: η, weight of the entropy bonus.
       temperature: of sampling.
       divergence: `(log_prob, reference_log_prob) -> f32`, `ops.surrogate.kl_k3` or
         `kl_k3_reverse`: equal in value, but the gradient of one is that of
@@ -49,6 +49,23 @@ class SpeechLoss:
     entropy: float = 0.0
     temperature: float = 1.0
     divergence: Callable[[Array, Array], Array] = kl_k3
+
+
+class Restriction(NamedTuple):
+    """Which tokens may be sampled.
+
+    Attributes:
+      grammar: that answers are sampled under.
+      stop: bool[V], tokens that end an answer.
+    """
+
+    grammar: Grammar
+    stop: Array
+
+    def allowed(self, place: tuple[Array, Array]) -> Array:
+        """bool[S, c, V] at places with a grammar state and a budget, i32[S, c] each."""
+        state, remaining = place
+        return allowed_tokens(self.grammar, state, self.stop, remaining)
 
 
 def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
@@ -65,10 +82,11 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
       policy_loss.
     """
     surrogate = truncated_importance(weights.ratio_cap)
+    restriction = Restriction(grammar, stop)
 
     def loss(config, params, batch, adapters, *, dtype, remat):
         scores = score_speech(
-            config, params, batch, adapters, grammar, stop,
+            config, params, batch, adapters, restriction,
             temperature=weights.temperature, dtype=dtype, remat=remat,
         )  # fmt: skip
         real = batch.targets >= 0
@@ -80,7 +98,7 @@ def speech_loss(weights: SpeechLoss, grammar: Grammar, stop: Array) -> Loss:
         divergence = jnp.zeros_like(policy)
         if weights.kl:
             base = score_speech(
-                config, jax.lax.stop_gradient(params), batch, None, grammar, stop,
+                config, jax.lax.stop_gradient(params), batch, None, restriction,
                 temperature=weights.temperature, dtype=dtype, remat=remat,
             )  # fmt: skip
             held = jax.lax.stop_gradient(log_prob)
@@ -117,8 +135,7 @@ def score_speech(
     params: PyTree,
     batch: SpeechBatch,
     adapters: Adapters | None,
-    grammar: Grammar,
-    stop: Array,
+    restriction: Restriction,
     *,
     temperature: float = 1.0,
     dtype: jnp.dtype = jnp.float32,
@@ -132,29 +149,7 @@ def score_speech(
     )  # fmt: skip
     hidden = jnp.take_along_axis(hidden, batch.places[:, :, None], axis=1)
 
-    def allowed(place: tuple[Array, Array]) -> Array:
-        return allowed_tokens(grammar, place[0], stop, place[1])
-
     return scoring.score(
         config, params, hidden, batch.targets, temperature=temperature,
-        allowed=allowed, state=(batch.state, batch.remaining),
-    )  # fmt: skip
-
-
-def make_learner(
-    config: DecoderConfig,
-    optimizer: optax.GradientTransformation,
-    weights: SpeechLoss,
-    grammar: Grammar,
-    stop: Array,
-    *,
-    num_microbatches: int = 1,
-    mesh: Mesh | None = None,
-    dtype: jnp.dtype = jnp.float32,
-    remat: bool = False,
-) -> Fit:
-    """Trains one adapter on a frozen base; see `lm.fit.make_step`."""
-    return make_step(
-        config, optimizer, speech_loss(weights, grammar, stop), adapters=True,
-        num_microbatches=num_microbatches, mesh=mesh, dtype=dtype, remat=remat,
+        allowed=restriction.allowed, state=(batch.state, batch.remaining),
     )  # fmt: skip

@@ -1,4 +1,8 @@
-"""Who plays whom in an iteration: learners, their past selves, and guests."""
+"""Matchups of a training iteration: the learner against itself, past selves or guests.
+
+A past self is a snapshot of the learner's adapter from an earlier iteration; a guest is
+another player that does not learn (scripted, or a model behind an endpoint).
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,18 +24,18 @@ PastPer = Literal["match", "group"]
 
 @dataclasses.dataclass(frozen=True)
 class Seating:
-    """How seats are filled.
+    """Who sits in which seat.
 
     Attributes:
-      learners: "both": learners sit in both seats and learn from both. "alternate":
-        the learner's seat is 0 in every other group and 1 in the others, and nobody
-        learns from the opposite one, in which the learner, a past self or a guest
-        sits. "first": seat 0 always.
-      past_share: how often a past self sits opposite, where there is one; with "both"
-        nobody learns from that seat then.
-      past_per: whether who sits opposite is drawn for each match, or once for each
-        group, so that returns that are compared were earned against the same.
-      guest_share: how often a guest sits opposite, before past selves are thought of.
+      learners: seats that are learned from. both: the learner sits in both, and learns
+        from both. first: seat 0 alone. alternate: seat 0 in one group, seat 1 in the
+        next. In the other seat is the learner, a past self or a guest
+      past_share: fraction of matches in which a past self is the opponent, once there
+        is one; nothing is learned from its seat
+      past_per: draw the opponent for each match, or for each group, so that returns
+        that share a baseline are against the same opponent
+      guest_share: fraction of matches in which the guest is the opponent; past_share
+        is of the others
     """
 
     learners: Learners = "both"
@@ -50,15 +54,15 @@ def matchups(
     past: Sequence[int] = (),
     first_number: int = 0,
 ) -> list[Matchup]:
-    """The matches of an iteration.
+    """Draws the matchups of an iteration.
 
     Args:
       seating: rules.
-      rng: consumed.
+      rng: random generator.
       num_matches: M.
-      group_size: matches with the same environment seed, in a row.
-      past: adapters that past selves speak with, above 0.
-      first_number: of the matches.
+      group_size: number of consecutive matches with the same environment seed.
+      past: indices of past selves' adapters, above 0.
+      first_number: number of the first match.
 
     Raises:
       InputError: if groups do not add up to the matches.
@@ -94,7 +98,7 @@ def matchups(
 def _opponents(
     seating: Seating, rng: np.random.Generator, count: int, past: Sequence[int]
 ) -> list[Seat | None]:
-    """Who sits opposite instead of the learner itself; None for nobody."""
+    """The opponent in each match, a past self or guest; None for the learner itself."""
     guests = rng.random(count) < seating.guest_share
     earlier = rng.random(count) < seating.past_share
     which = rng.integers(0, max(len(past), 1), count)
@@ -109,5 +113,5 @@ def _opponents(
 
 
 def num_rows(seating: Seating, num_matches: int) -> int:
-    """Seats that can be learned from in an iteration, at most."""
+    """Upper bound of the number of seats that are trained on in an iteration."""
     return num_matches * (NUM_SEATS if seating.learners == "both" else 1)

@@ -1,10 +1,10 @@
-"""A language model at the table, with any number of adapters.
+"""A player that is a local language model, with any number of LoRA adapters.
 
-All rows are one batch, whichever adapters speak, and the model reads every token once:
-what it has read is kept from turn to turn.
+All rows are sampled in one batch, whatever their adapters, and the KV cache is kept
+from turn to turn, so that every token is processed once.
 
-On a mesh over several processes each holds rows of its own, any number of them, and all
-are asked at the same steps, each whatever rows it likes.
+On a mesh over several processes, each process holds rows of its own, in any number; all
+must call `reply` at the same steps.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from aajax.lm.mesh.hosts import largest
 from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
-from aajax.lm.sampling.sampler import Sampler, Session
+from aajax.lm.sampling.sampler import Sample, Sampler, Sampling, Session
 from aajax.lm.text.chat import ChatTemplate, find_template
 from aajax.lm.text.tokens import load_tokenizer
 from aajax.types import PRNGKey, PyTree
@@ -32,15 +32,16 @@ _SILENT = Request("", None, None, np.zeros(0, np.float32))  # of a row that is n
 
 
 class Memory(NamedTuple):
-    """What a model remembers of its rows.
+    """State of a language model's rows.
 
-    R is the largest number of rows that a process has; those beyond its own are silent.
+    R is the largest number of rows of any process; the others are padded.
 
     Attributes:
-      session: what it has read.
+      session: KV cache and lengths.
       adapter_id: i32[R].
-      pending: [R], texts that each row was told and has not read yet.
-      stopped: [R], whether the last answer ended of itself; None before the first.
+      pending: [R], prompts of each row that are not in the cache yet.
+      stopped: [R], whether the last answer ended with the end of turn; None before the
+        first.
     """
 
     session: Session
@@ -114,7 +115,7 @@ class LanguageModel:
             for before, request in zip(memory.pending, requests, strict=True)
         ]
         asked = np.array([request.kind is not None for request in requests])
-        if not largest(self.sampler.mesh, asked.any())[0]:
+        if not largest(self.sampler.mesh, int(asked.any()))[0]:
             return memory._replace(pending=tuple(told)), [None] * num_rows
         if batch > num_rows:
             keys = keys[np.minimum(np.arange(batch), num_rows - 1)]
@@ -128,32 +129,20 @@ class LanguageModel:
         session = self.sampler.append(
             memory.session, self.spoken_params, prompts, donate=True, **adapters
         )
-        state = [
-            self.starts[request.pattern] if now else 0
-            for request, now in zip(requests, asked, strict=True)
-        ]
         session, sample, tries = self.sampler.generate_checked(
-            session, self.spoken_params, keys,
+            session,
+            self.spoken_params,
+            keys,
+            self._sampling(requests, asked),
             accepts=lambda row, ids: self._accepts(requests[row], ids),
-            num_tries=self.free_tries, grammar=self.grammar, state=np.array(state),
-            active=asked, temperature=self.temperature, max_tokens=self.max_tokens,
-            stop=self.stop, donate=True, **adapters,
-        )  # fmt: skip
-        replies: list[Reply | None] = []
-        for row, now in enumerate(asked):
-            if not now:
-                replies.append(None)
-                continue
-            size = sample.length[row]
-            ids = sample.tokens[row, :size].tolist()
-            tokens = Tokens(
-                prompt=prompts[row],
-                ids=ids,
-                log_prob=sample.log_prob[row, :size].tolist(),
-                state=sample.state[row, :size].tolist(),
-                remaining=sample.remaining[row, :size].tolist(),
-            )
-            replies.append(Reply(self._text(ids), int(tries[row]), tokens))
+            num_tries=self.free_tries,
+            donate=True,
+            **adapters,
+        )
+        replies = [
+            self._reply(row, prompts[row], sample, int(tries[row])) if now else None
+            for row, now in enumerate(asked)
+        ]
         end = self.template.end_of_turn
         memory = Memory(
             session=session,
@@ -162,11 +151,39 @@ class LanguageModel:
                 () if now else texts for texts, now in zip(told, asked, strict=True)
             ),
             stopped=tuple(
-                before if reply is None else reply.tokens.ids[-1:] == [end]
+                before
+                if reply is None or reply.tokens is None
+                else reply.tokens.ids[-1:] == [end]
                 for reply, before in zip(replies, memory.stopped, strict=True)
             ),
         )
         return memory, replies[:num_rows]
+
+    def _sampling(self, requests: Sequence[Request], asked: np.ndarray) -> Sampling:
+        state = [
+            self.starts[request.answers] if now else 0
+            for request, now in zip(requests, asked, strict=True)
+        ]
+        return Sampling(
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            temperature=self.temperature,
+            grammar=self.grammar,
+            state=np.array(state),
+            active=asked,
+        )
+
+    def _reply(self, row: int, prompt: list[int], sample: Sample, tries: int) -> Reply:
+        size = sample.length[row]
+        ids = sample.tokens[row, :size].tolist()
+        tokens = Tokens(
+            prompt=prompt,
+            ids=ids,
+            log_prob=sample.log_prob[row, :size].tolist(),
+            state=sample.state[row, :size].tolist(),
+            remaining=sample.remaining[row, :size].tolist(),
+        )
+        return Reply(self._text(ids), tries, tokens)
 
     def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
         texts = texts or ("",)
@@ -180,7 +197,7 @@ class LanguageModel:
     def _accepts(self, request: Request, ids: list[int]) -> bool:
         if not ids or ids[-1] not in self.template.tokens.stop_ids:
             return False
-        return matches(request.pattern, self._text(ids).encode())
+        return matches(request.answers, self._text(ids).encode())
 
 
 def load_language_model(
@@ -195,7 +212,7 @@ def load_language_model(
     mesh: Mesh | None = None,
     **options,
 ) -> LanguageModel:
-    """The model of a Hugging Face folder, ready to answer in any of `patterns`.
+    """Loads the model of a Hugging Face folder, for answers of any of `patterns`.
 
     Args:
       folder: with config.json, weights and a tokenizer with a chat template.
@@ -203,7 +220,7 @@ def load_language_model(
       dtype: of the arithmetic.
       param_dtype: of the weights; as in the folder if None.
       system: what the system says in every dialogue.
-      params: of the decoder, where they are at hand (and sharded); else read.
+      params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
       mesh: that `params` lie on, as `Sampler` has it; None for one device.
       **options: further attributes of `LanguageModel`.

@@ -60,7 +60,7 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
     left = (page - wide) / 2
     frames = []
     for moment in range(last + 1):
-        figure = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=100)
+        figure, canvas = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=100)
         _draw_board(_panel(figure, left, below + MARGIN, wide, high), game, moment)
         top = below + high + MARGIN + LINE / 2
         _write(figure, page / 2, top, f"step {moment} of {last}", align="center")
@@ -70,8 +70,8 @@ def coin_animation(game: CoinRecord, path: Path) -> None:
             _write(figure, MARGIN, y, label, colour)
             total = _total(earned[moment, seat])
             _write(figure, page - MARGIN, y, total, colour, align="right")
-        figure.canvas.draw()
-        pixels = np.array(figure.canvas.buffer_rgba())[..., :3]
+        canvas.draw()
+        pixels = np.array(canvas.buffer_rgba())[..., :3]
         frames.append(Image.fromarray(pixels))
     durations = [FRAME_MS] * last + [LAST_FRAME_MS]
     options = {"append_images": frames[1:], "duration": durations, "loop": 0}
@@ -94,7 +94,7 @@ def coin_strip(game: CoinRecord, path: Path) -> None:
     names = 2 * MARGIN + 0.085 * max(map(len, labels))
     below = LINE * len(labels) + MARGIN
     page = names + len(moments) * (wide + MARGIN)
-    figure = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=150)
+    figure, _ = _sheet(page, below + high + LINE + 2 * MARGIN, dpi=150)
     for seat, label in enumerate(labels):
         _write(figure, MARGIN, below - LINE * (seat + 0.5), label, _colour(seat))
     for i, moment in enumerate(moments):
@@ -145,8 +145,8 @@ def _places(count: int) -> list[tuple[float, float, float]]:
 def _draw_agent(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
     axes.add_patch(Circle((x, y), RADIUS * scale, color=_colour(seat), linewidth=0))
     size = _cell_points(axes) * 0.42 * scale
-    style = {"ha": "center", "va": "center_baseline", "fontweight": "bold"}
-    axes.text(x, y, _letter(seat), color="white", fontsize=size, **style)
+    text = axes.text(x, y, _letter(seat), color="white", fontsize=size)
+    text.set(ha="center", va="center_baseline", fontweight="bold")
 
 
 def _draw_coin(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
@@ -157,7 +157,9 @@ def _draw_coin(axes: Axes, seat: int, x: float, y: float, scale: float) -> None:
 
 def _cell_points(axes: Axes) -> float:
     """Side of a cell in points (1/72 inch)."""
-    height = axes.get_position().height * axes.figure.get_figheight()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    height = axes.get_position().height * figure.get_figheight()
     return 72 * height / abs(np.subtract(*axes.get_ylim()))
 
 
@@ -167,10 +169,9 @@ def _board_size(game: CoinRecord, cell: float) -> tuple[float, float]:
     return game.width * cell, game.height * cell
 
 
-def _sheet(width: float, height: float, dpi: int) -> Figure:
+def _sheet(width: float, height: float, dpi: int) -> tuple[Figure, FigureCanvasAgg]:
     figure = Figure((width, height), dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return figure, FigureCanvasAgg(figure)
 
 
 def _panel(figure: Figure, left: float, low: float, width: float, height: float):
@@ -224,9 +225,9 @@ def draw(
         height=env.height,
         width=env.width,
         names=tuple(names),
-        position=states.position,
-        coin=states.coin,
-        owner=states.owner,
+        position=np.asarray(states.position),
+        coin=np.asarray(states.coin),
+        owner=np.asarray(states.owner),
         reward=reward,
     )
     made = {".gif": coin_animation, ".png": coin_strip}

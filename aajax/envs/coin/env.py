@@ -19,14 +19,16 @@ under `vmap` over games it compiles to elementwise operations, which are fast on
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 COINS = ("one", "each")
@@ -212,8 +214,8 @@ def coin_game(
     width: int = 3,
     num_agents: int = 2,
     num_steps: int = 50,
-    coins: str = "one",
-    observation: str = "board",
+    coins: Annotated[str, Choice(COINS)] = "one",
+    observation: Annotated[str, Choice(OBSERVATIONS)] = "board",
     *,
     gain: Array | float = 1.0,
     loss: Array | float = -2.0,
@@ -254,11 +256,11 @@ def coin_game(
         if value not in accepted:
             known = ", ".join(accepted)
             raise InputError(f"{name} is {value!r}: one of {known} is needed")
-    leaves = {"gain": gain, "loss": loss}
-    for name, leaf in leaves.items():
-        leaves[name] = leaf = jnp.asarray(leaf, jnp.float32)
+    leaves = {}
+    for name, given in (("gain", gain), ("loss", loss)):
+        leaves[name] = leaf = jnp.asarray(given, jnp.float32)
         # Under vmap the numbers are not known; the caller's own are checked outside.
-        if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
+        if not isinstance(leaf, Tracer) and not np.all(np.isfinite(leaf)):
             raise InputError(f"{name} is {leaf}: a finite number is needed")
     return CoinGame(
         **leaves,
@@ -288,7 +290,7 @@ def random_numbers(key: PRNGKey, radices: Sequence[int]) -> list[Array]:
             groups.append([])
             outcomes = radix
         groups[-1].append(radix)
-    numbers = []
+    numbers, last = [], jnp.zeros((), jnp.uint32)
     words = jax.random.bits(key, (len(groups),))
     for word, group in zip(words, groups, strict=True):
         rest = word

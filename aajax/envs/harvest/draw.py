@@ -126,7 +126,7 @@ def _ground(game: HarvestRecord, moment: int) -> np.ndarray:
     offset = np.arange(CELL) - (CELL - 1) / 2
     disc = offset[:, None] ** 2 + offset**2 <= (0.3 * CELL) ** 2
     live = game.site[game.apple[moment]]
-    tiles[live] = np.where(disc[..., None], np.uint8(APPLE), tiles[live])
+    tiles[live] = np.where(disc[..., None], np.asarray(APPLE, np.uint8), tiles[live])
     rows = tiles.reshape(game.height, game.width, CELL, CELL, 3).swapaxes(1, 2)
     return rows.reshape(game.height * CELL, game.width * CELL, 3)
 
@@ -166,11 +166,11 @@ def draw(
         names=tuple(names),
         wall=env.layout.wall,
         site=env.layout.site,
-        apple=states.apple,
-        grass=states.grass,
-        position=states.position,
-        heading=states.heading,
-        beam=states.beam.reshape(len(states.beam), -1),
+        apple=np.asarray(states.apple),
+        grass=np.asarray(states.grass),
+        position=np.asarray(states.position),
+        heading=np.asarray(states.heading),
+        beam=np.asarray(states.beam).reshape(len(states.beam), -1),
         reward=reward,
     )
     made = {".gif": harvest_animation, ".png": harvest_strip}

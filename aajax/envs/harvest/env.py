@@ -14,16 +14,18 @@ number of apples around it two steps earlier, recorded as its `label`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, static
 from aajax.envs.harvest import observe, rules
 from aajax.envs.harvest.layout import MAPS, SEATS, Layout, parse
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 PROBABILITIES = (0.0, 0.0025, 0.005, 0.025)
@@ -224,7 +226,7 @@ class CommonsHarvest:
 
 
 def commons_harvest(
-    map: str = "open",
+    map: Annotated[str, Choice(tuple(MAPS), "a drawn map")] = "open",
     num_agents: int | None = None,
     num_steps: int | None = None,
     *,
@@ -282,7 +284,7 @@ def commons_harvest(
         )
     if len(view) != 4 or any(n < 0 or n != int(n) for n in view):
         raise InputError(f"view is {view}: four whole numbers from 0 on are needed")
-    if not isinstance(apple_reward, jax.core.Tracer) and np.any(apple_reward == 0):
+    if not isinstance(apple_reward, Tracer) and np.any(apple_reward == 0):
         raise InputError(f"apple_reward is {apple_reward}: another number is needed")
     if end_probability is not None:
         end_probability = _leaf("end_probability", end_probability, high=1.0)
@@ -295,7 +297,7 @@ def commons_harvest(
         map=text,
         num_agents=num_agents,
         num_steps=num_steps,
-        view=tuple(view),
+        view=(view[0], view[1], view[2], view[3]),
     )
 
 
@@ -315,7 +317,7 @@ def _leaf(
     leaf = jnp.asarray(leaf)
     fits = leaf.shape == shape
     # Under vmap the numbers are not known; the caller's own are checked outside.
-    if fits and not isinstance(leaf, jax.core.Tracer):
+    if fits and not isinstance(leaf, Tracer):
         known = np.asarray(leaf)
         fits = np.all(np.isfinite(known) & (known >= low) & (known <= high))
         fits = fits and not (whole and np.any(known != np.round(known)))

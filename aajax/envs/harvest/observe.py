@@ -10,7 +10,7 @@ import numpy as np
 
 from aajax.envs.harvest.layout import Layout
 from aajax.envs.harvest.rules import OUT
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 PLANES = (
     "wall",
@@ -97,7 +97,7 @@ def pad(layout: Layout, view: View, x: np.ndarray) -> np.ndarray:
     return np.pad(x.reshape(layout.height, layout.width), max(view)).reshape(-1)
 
 
-def padded(layout: Layout, view: View, cell: Array) -> Array:
+def padded(layout: Layout, view: View, cell: AnyArray) -> AnyArray:
     """Indices of cells in the padded map."""
     row, column = cell // layout.width + max(view), cell % layout.width + max(view)
     return row * (layout.width + 2 * max(view)) + column
@@ -126,14 +126,14 @@ def look(
     width = layout.width + 2 * max(view)
     steps = jnp.array([-width, 1, width, -1], jnp.int32)
     to_front, to_right = steps[heading][:, None], steps[(heading + 1) & 3][:, None]
-    own = padded(layout, view, position)[:, None]
+    own = jnp.asarray(padded(layout, view, position))[:, None]
     cells = own + forward * to_front + across * to_right
     return cells, (forward == 0) & (across == 0)
 
 
 def _faces(heading: Array) -> Array:
     """An agent's heading relative to each of the four headings of an observer."""
-    bits = 0
+    bits = jnp.zeros_like(heading)
     for observer in range(4):
         bits |= 1 << (FACES + 4 * observer + ((heading - observer) & 3))
     return bits

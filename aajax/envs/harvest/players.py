@@ -165,7 +165,8 @@ def _window(env: CommonsHarvest) -> Window:
         np.arange(ahead, -behind - 1, -1), np.arange(-left, right + 1), indexing="ij"
     )
     up, across = up.reshape(-1), across.reshape(-1)
-    number = {cell: i for i, cell in enumerate(zip(across, up, strict=True))}
+    cells = zip(across.tolist(), up.tolist(), strict=True)
+    number = {cell: i for i, cell in enumerate(cells)}
     walks = np.array(list(WALKS.values()))
     distance = np.abs(across - walks[:, :1]) + np.abs(up - walks[:, 1:])
     squared = (across[:, None] - across) ** 2 + (up[:, None] - up) ** 2

@@ -114,9 +114,9 @@ def settle(
     Returns:
       Positions i32[N], and which agents were placed, bool[N].
     """
-    number = np.full(num_cells, -1, np.int32)
-    number[points] = np.arange(points.size)
-    number, points = jnp.asarray(number), jnp.asarray(points)
+    order = np.full(num_cells, -1, np.int32)
+    order[points] = np.arange(points.size)
+    number, cells = jnp.asarray(order), jnp.asarray(points)
     seat = jnp.arange(position.size)
 
     def body(_, carry):
@@ -126,7 +126,7 @@ def settle(
         free = points.size - jnp.sum((taken >= 0).astype(jnp.int32))
         word = jnp.sum(jnp.where(chosen, words, 0), dtype=jnp.uint32)
         rank = word % jnp.maximum(free, 1).astype(jnp.uint32)
-        point = points[_free_point(taken, rank.astype(jnp.int32))]
+        point = cells[_free_point(taken, rank.astype(jnp.int32))]
         position = jnp.where(chosen & (free > 0), point, position)
         return position, waiting & ~chosen
 

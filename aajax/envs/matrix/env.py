@@ -1,11 +1,10 @@
 """Iterated matrix games from any payoff tensor.
 
-Each step every agent picks an action and earns its entry of the payoff tensor. An
-agent sees the last joint action, its own action first, as a one-hot vector whose
-first entry marks the start. An episode is a window of `num_steps` steps on the
-infinite game (cut off: discount 1), or a game that truly ends there (`ends=True`:
-discount 0), or one that ends after every step with probability `1 − continuation`,
-which is discounting made real.
+In each step all agents choose an action and earn their entry of the payoff tensor. The
+observation is the last joint action, own action first, as a one-hot vector whose first
+entry marks the start. An episode is truncated after `num_steps` steps (discount 1), or
+terminates there (`ends=True`: discount 0), or terminates after each step with
+probability `1 − continuation`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs.base import Discrete, environment, static
 from aajax.errors import InputError
@@ -26,7 +26,7 @@ class MatrixState(NamedTuple):
     """The last joint action, and the time.
 
     Attributes:
-      joint: i32[], 0 at the start, else 1 + the row-major number of the last joint
+      joint: i32[], 0 at the start, else 1 + the row-major index of the last joint
         action (a_1, ..., a_N).
       time: i32[], steps played.
     """
@@ -56,7 +56,7 @@ class IteratedMatrixGame:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether all seats earn alike, each seen from its own side."""
+        """Whether payoffs are the same from every seat, own action first."""
         if len(set(self.action_counts)) > 1:
             return False
         order = np.argsort(seat_views(self.action_counts), axis=1)[:, 1:] - 1
@@ -110,10 +110,10 @@ class IteratedMatrixGame:
 
 
 def seat_views(action_counts: tuple[int, ...]) -> np.ndarray:
-    """How each seat numbers the joint outcomes, i64[N, 1 + ΠA].
+    """Each seat's index of every joint outcome, i64[N, 1 + ΠA].
 
-    Seat i counts in row-major order of (a_i, a_{i+1}, ..., a_{i−1}), so that one
-    policy can play every seat of a symmetric game. START is 0 for all.
+    Seat i indexes outcomes in row-major order of (a_i, a_{i+1}, ..., a_{i−1}), so that
+    one policy can play every seat of a symmetric game. START is 0 for all.
     """
     joint = np.arange(np.prod(action_counts)).reshape(action_counts)
     views = []
@@ -138,8 +138,8 @@ def matrix_game(
     Args:
       payoff: f32[N, A_1, ..., A_N]; entry [i, a_1, ..., a_N] is what agent i earns.
       num_steps: steps after which an episode stops.
-      ends: whether the game is over there (discount 0), or only cut off (discount 1).
-      continuation: probability of going on after each step; None goes on surely.
+      ends: whether it terminates there (discount 0) or is truncated (discount 1).
+      continuation: probability that the game goes on after each step; None for 1.
       action_names: one per action, for tables and figures.
 
     Raises:
@@ -157,7 +157,7 @@ def matrix_game(
         raise InputError(f"num_steps is {num_steps}: at least 1 is needed")
     if continuation is not None:
         continuation = jnp.asarray(continuation, jnp.float32)
-        if not isinstance(continuation, jax.core.Tracer) and not (
+        if not isinstance(continuation, Tracer) and not (
             np.all(continuation >= 0) and np.all(continuation <= 1)
         ):
             raise InputError(
@@ -175,8 +175,8 @@ def matrix_game(
     )
 
 
-def symmetric_game(own_payoff: Sequence, **options) -> IteratedMatrixGame:
-    """A two-player game in which both seats earn own_payoff[own action][other's]."""
+def symmetric_game(own_payoff: Array | Sequence, **options) -> IteratedMatrixGame:
+    """A symmetric two-player game: payoff own_payoff[own action][other's action]."""
     rows = jnp.asarray(own_payoff, jnp.float32)
     return matrix_game(jnp.stack([rows, rows.T]), **options)
 
@@ -215,7 +215,7 @@ def contribution_game(multiplier: float = 1.33, **options) -> IteratedMatrixGame
 
 
 def chicken(crash: float = -10.0, **options) -> IteratedMatrixGame:
-    """Swerve (0) or go straight (1): 0/0, −1/+1, and the crash for both."""
+    """Chicken: swerve (0) or go straight (1): 0/0, −1/+1, and `crash` for both."""
     rows = [[0.0, -1.0], [1.0, crash]]
     return symmetric_game(rows, action_names=("swerve", "straight"), **options)
 
@@ -223,7 +223,7 @@ def chicken(crash: float = -10.0, **options) -> IteratedMatrixGame:
 def stag_hunt(
     stag: float = 4.0, hare: float = 3.0, alone: float = 0.0, **options
 ) -> IteratedMatrixGame:
-    """Stag (0) pays only together, hare (1) always: trust against safety."""
+    """Stag hunt: stag (0) pays only if both choose it, hare (1) always."""
     rows = [[stag, alone], [hare, hare]]
     return symmetric_game(rows, action_names=("stag", "hare"), **options)
 
@@ -269,7 +269,7 @@ def public_goods(
 
 def _check_finite(name: str, x: Array) -> None:
     # Under vmap the numbers are not known; the caller's own are checked outside.
-    if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(x)):
+    if not isinstance(x, Tracer) and not np.all(np.isfinite(x)):
         raise InputError(
             f"{name} is {np.asarray(x).tolist()}: finite numbers are needed"
         )

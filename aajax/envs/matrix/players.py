@@ -1,9 +1,9 @@
 """Scripted players of iterated matrix games, all of them memory-one.
 
-A player is a table: for the start and for every last joint action, own action first,
-the probability of each next action. By convention action 0 cooperates and the last
-action defects. The tables are the parameters of one policy, `memory_one`, so that a
-league can stack and vmap them.
+A player is a table of the next action's probabilities, for the start and for every last
+joint action, own action first. By convention action 0 cooperates and the last action
+defects. The tables are the parameters of one policy, `memory_one`, so that players can
+be stacked and vmapped over.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from aajax.types import Array
 
 
 def memory_one() -> Policy:
-    """Plays the table in `params`, f32[1 + A^N, A] of probabilities."""
+    """The policy of a table of probabilities, `params`, f32[1 + A^N, A]."""
 
     def act(params, key, observation, memory):
         logits = jnp.log(observation @ params)
@@ -39,22 +39,22 @@ def memory_one_table(p_cooperate: Array) -> Array:
 
 
 def always_cooperate(own: int, others: tuple[int, ...], num_actions: int) -> int:
-    """Action 0 whatever happened."""
+    """Always action 0."""
     return 0
 
 
 def always_defect(own: int, others: tuple[int, ...], num_actions: int) -> int:
-    """The last action whatever happened."""
+    """Always the last action."""
     return num_actions - 1
 
 
 def tit_for_tat(own: int, others: tuple[int, ...], num_actions: int) -> int:
-    """Echoes the co-player, or the least cooperative of several."""
+    """Repeats the co-player's last action, or the least cooperative one of several."""
     return max(others)
 
 
 def grim(own: int, others: tuple[int, ...], num_actions: int) -> int:
-    """Cooperates until anybody ever defects."""
+    """Cooperates until any player, itself included, has defected once."""
     return 0 if own == 0 and max(others) == 0 else num_actions - 1
 
 

@@ -1,4 +1,4 @@
-"""What a pocket model reads of games of two choices."""
+"""Training exchanges for pocket models, in the format of games of two choices."""
 
 import math
 

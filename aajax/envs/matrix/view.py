@@ -1,4 +1,4 @@
-"""How people see matrix games, and answer."""
+"""Matrix games in the terminal, for people."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from aajax.envs.view import View, either, read_name
 
 
 def view(env: IteratedMatrixGame) -> View:
-    """What all did last time, the viewer first."""
+    """The last joint action, the viewer's own first."""
     names, num_agents = env.action_names, env.num_agents
 
     def last_actions(state: MatrixState) -> list[str]:

@@ -1,10 +1,10 @@
-"""Iterated games of two choices in words: prisoner's dilemma, chicken, stag hunt.
+"""Iterated matrix games as text: prisoner's dilemma, chicken, stag hunt.
 
-Choices have letters and no names, so that nothing but the points says which game it is.
+Choices are called by letters, so that only the points tell which game it is.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ _FILES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MatrixWords(TextGame):
+class MatrixWords(TextGame[IteratedMatrixGame]):
     """Build it with `matrix_words`, which checks its arguments."""
 
     name: str
@@ -50,10 +50,19 @@ class MatrixWords(TextGame):
     num_rounds: int
     wording: Wording
 
-    steps = (True,)
-    patterns = {"choice": "|".join(ANSWERS)}
     invalid_rule = f"it counts as {ANSWERS[1]}"
-    silent = np.zeros((), np.int32)
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        return (True,)
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        return {"choice": "|".join(ANSWERS)}
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros((), np.int32)
 
     def ask(self, table: Table, seat: int) -> Ask:
         payoff = np.asarray(self.env.payoff)
@@ -89,6 +98,9 @@ class MatrixWords(TextGame):
         del kind
         return ANSWERS[int(action)]
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -112,9 +124,9 @@ class MatrixWords(TextGame):
 
 
 def outcomes(num_agents: int) -> tuple[str, ...]:
-    """Of the round before: who cooperated in it, oneself first: start, cc, cd, dc, dd.
+    """Names of the previous round's outcomes, own action first: start, cc, cd, ....
 
-    Which of the others it was does not matter, so that of N agents there are 1 + 2 N.
+    Of the N − 1 others only the number of cooperators counts: 1 + 2 N outcomes in all.
     """
     others = num_agents - 1
     return (
@@ -134,21 +146,20 @@ def matrix_words(
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> MatrixWords:
-    """Both answer `<A>` (cooperate, action 0) or `<B>` (action 1), again and again.
+    """A two-player matrix game as text: players answer `<A>` (action 0) or `<B>` (1).
 
-    Any other answer counts as `<B>`. After each round both are shown what the other
-    answered, word for word. How many rounds there are nobody is told.
+    Any other answer counts as `<B>`. After each round both players are shown the
+    other's answer verbatim. They are not told the number of rounds.
 
     Args:
-      name: one of MATRIX_GAMES, whose points are the environment's own: the prisoner's
-        dilemma in 3, 0, 5 and 1.
-      payoff: f32[2, 2], what one earns by its own choice and the other's, in place of
-        these.
-      num_rounds: after which an episode is cut off.
+      name: a key of MATRIX_GAMES; "ipd" is the prisoner's dilemma with 3, 0, 5 and 1
+        points.
+      payoff: f32[2, 2], points by own choice and the other's, in place of the game's.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     if name not in MATRIX_GAMES:
         raise InputError(
@@ -168,5 +179,7 @@ def matrix_words(
     return MatrixWords(name, env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
 
 
-def _cut(text: str) -> str:
+def _cut(text: str | None) -> str:
+    if text is None:
+        raise ValueError("everybody answers in every round")
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"

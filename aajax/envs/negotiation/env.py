@@ -1,17 +1,18 @@
 """The Negotiation Game: two agents divide a pool of items that they value differently.
 
-In every round both agents say at the same time how much of each item they ask for;
-a rule divides the pool by what they asked. A round is one turn, or several of which
-only the last pays. The stakes are then drawn anew, and the episode, a window of
-`num_steps` turns on an infinite game, goes on. With the default stakes it is a
-prisoner's dilemma in expectation: asking for what one values more pays both .5 per
-round, asking for everything .3, and one against the other .55 to .25.
+In every round both agents propose simultaneously how much of each item they want, and a
+rule divides the pool accordingly. A round is one turn, or several of which only the
+last pays. Then a new pool and new values are drawn. The game does not terminate; an
+episode is truncated after `num_steps` turns. With the default utilities it is a
+prisoner's dilemma in expectation: if both ask for what they value more, each earns .5
+per round; if both ask for everything, .3; if only one does, it earns .55 and the other
+.25.
 
 Source: Advantage Alignment, https://arxiv.org/abs/2406.14662.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +29,12 @@ from aajax.envs.negotiation.utilities import (
     Stakes,
 )
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 
 class Turn(NamedTuple):
-    """A turn that was played, zeros before the first.
+    """The previous turn, zeros before the first.
 
     Attributes:
       utility: f32[N, 3], what the items were worth to each agent.
@@ -46,11 +48,11 @@ class Turn(NamedTuple):
 
 
 class NegotiationState(NamedTuple):
-    """One table.
+    """State of the game.
 
     Attributes:
-      stakes: what there is to divide in this round.
-      previous: the turn played before this one, perhaps of the round before.
+      stakes: pool and utilities of this round.
+      previous: the previous turn, possibly of the round before.
       turn: i32[], turns played in this round.
       num_turns: i32[], turns in every round of this episode.
       time: i32[], turns played in this episode.
@@ -66,6 +68,7 @@ class NegotiationState(NamedTuple):
 # What an agent sees: names and sizes, in order. "own" is itself, "other" the co-player,
 # so that one policy can play both seats; proposals, "last" and "played" are of the turn
 # before, and 0 at the start of an episode.
+PROPOSALS = ("continuous", "discrete")
 OBSERVATIONS = {
     "raw": {
         "pool": NUM_ITEMS,
@@ -98,7 +101,7 @@ OBSERVATIONS = {
 
 @environment
 class NegotiationGame:
-    """Build it with `negotiation`, which checks its arguments."""
+    """The Negotiation Game; build it with `negotiation`, which checks its arguments."""
 
     utilities: str = static(default="high_contrast")
     rule: str = static(default="divide_when_above")
@@ -128,7 +131,7 @@ class NegotiationGame:
 
     @property
     def sampler(self) -> Sampler:
-        """How the stakes are drawn."""
+        """The sampler of pools and utilities."""
         return SAMPLERS[self.utilities]
 
     def reset(self, key: PRNGKey) -> tuple[NegotiationState, TimeStep]:
@@ -173,7 +176,7 @@ class NegotiationGame:
         return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def layout(self) -> dict[str, slice]:
-        """Where in an observation each of its parts is, by name (see OBSERVATIONS)."""
+        """The slice of each part in an observation, by name (see OBSERVATIONS)."""
         places, start = {}, 0
         for name, size in OBSERVATIONS[self.observation].items():
             places[name] = slice(start, start + size)
@@ -189,7 +192,7 @@ class NegotiationGame:
         return parts
 
     def _units(self, part: str) -> tuple[float, float]:
-        """What the observation takes from a part, and then divides it by."""
+        """Offset and divisor by which a part is scaled in the observation."""
         if self.observation in ("raw", "private"):
             return 0.0, 10.0
         if self.observation == "utility_difference":
@@ -237,10 +240,10 @@ class NegotiationGame:
 
 def negotiation(
     *,
-    utilities: str = "high_contrast",
-    rule: str = "divide_when_above",
-    proposals: str = "continuous",
-    observation: str = "raw",
+    utilities: Annotated[str, Choice(tuple(SAMPLERS))] = "high_contrast",
+    rule: Annotated[str, Choice(tuple(RULES))] = "divide_when_above",
+    proposals: Annotated[str, Choice(PROPOSALS)] = "continuous",
+    observation: Annotated[str, Choice(tuple(OBSERVATIONS))] = "raw",
     min_turns: int = 1,
     mean_turns: float = 1.0,
     max_turns: int = 1,
@@ -250,30 +253,30 @@ def negotiation(
     """Two agents divide items that they value differently, round after round.
 
     Args:
-      utilities: how the pool and the values are drawn, a name of SAMPLERS.
-      rule: how the pool is divided by what was asked for, a name of RULES.
+      utilities: how pool and utilities are drawn, a key of SAMPLERS.
+      rule: how the pool is divided given the proposals, a key of RULES.
       proposals: "continuous", f32[N, 3] in [0, 5], or "discrete", i32[N, 3] in
         0, ..., 5.
-      observation: what an agent sees, a name of OBSERVATIONS, which gives the layout.
-        "raw" and "private" are divided by 10, "utility_difference" by nothing; in
-        "history" all parts lie in [-1, 1]: x / (X / 2) - 1, X being the largest
-        utility, 5 for piles and proposals, 1 for "played", and what makes a reward of 1
-        by default for rewards.
-      min_turns: least number of turns in a round.
-      mean_turns: the number of turns in every round of an episode is drawn from the
-        Poisson distribution of this mean and clipped to the least and the most.
-      max_turns: most turns in a round.
-      num_steps: turns after which an episode is cut off.
-      unit: utility that makes a reward of 1; by default 15, the worth of three items
-        at 5 each, and in "deal_or_no_deal" 10, the worth of the whole pool.
+      observation: what an agent sees, a key of OBSERVATIONS, which gives the layout.
+        "raw" and "private" are divided by 10, "utility_difference" is not scaled; in
+        "history" each part x is scaled to [-1, 1] as x / (X / 2) - 1, where X is the
+        largest utility, 5 for pool and proposals, 1 for "played", and the sampler's
+        `worth` for rewards.
+      min_turns: lower bound of the number of turns in a round.
+      mean_turns: mean of the Poisson distribution from which the number of turns per
+        round is drawn, once per episode, before it is clipped to the bounds.
+      max_turns: upper bound of the number of turns in a round.
+      num_steps: turns after which an episode is truncated.
+      unit: utility that corresponds to a reward of 1; by default 15, three items worth
+        5 each, and in "deal_or_no_deal" 10, the value of the whole pool.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     for argument, value, accepted in [
         ("utilities", utilities, SAMPLERS),
         ("rule", rule, RULES),
-        ("proposals", proposals, ("continuous", "discrete")),
+        ("proposals", proposals, PROPOSALS),
         ("observation", observation, OBSERVATIONS),
     ]:
         if value not in accepted:
@@ -309,23 +312,23 @@ def negotiation(
 
 
 def best_total(env: NegotiationGame, stakes: Stakes) -> Array:
-    """The most that both together can earn in a round, f32[...].
+    """The largest possible sum of both rewards in a round, f32[...].
 
-    Σ_j pool_j max_i u_ij, divided as rewards are: each item goes to whoever values it
-    most. A round's efficiency is the sum of its rewards over this.
+    Σ_j pool_j max_i u_ij / unit: each item goes to the agent that values it most. The
+    efficiency of a round is the sum of its rewards over this.
 
     Args:
-      env: how rewards are divided.
+      env: the environment, for its `unit`.
       stakes: pool f32[..., 3] and utility f32[..., N, 3].
     """
     return jnp.sum(stakes.pool * stakes.utility.max(-2), -1) / env.unit
 
 
 def stakes_seen(env: NegotiationGame, observation: Array) -> Stakes:
-    """The stakes by the observations f32[..., O] of one agent, itself first.
+    """Pool and utilities decoded from an agent's observation f32[..., O], own first.
 
     Raises:
-      InputError: if the environment's observation shows too little.
+      InputError: if the environment's observation does not contain them.
     """
     parts = env.read(observation)
     needed = "pool", "own_utility", "other_utility"

@@ -1,4 +1,4 @@
-"""What is measured of the Negotiation Game."""
+"""Measures of the Negotiation Game."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from aajax.types import Array, Episodes
 
 
 def measures(env: NegotiationGame, episodes: Episodes) -> dict[str, Array]:
-    """How much of what there was to gain was gained, in the turns that pay."""
+    """Efficiency, the share of the best possible total reward, in turns that pay."""
     state = jax.tree.map(lambda x: x[:-1], episodes.state)
     pays = state.turn + 1 >= state.num_turns
     best = jnp.where(pays, best_total(env, state.stakes), 0.0)

@@ -1,8 +1,8 @@
-"""Scripted players of the Negotiation Game, who know nothing but what they see.
+"""Scripted players of the Negotiation Game, which act on their observations alone.
 
-To ask for the whole of an item is to ask for the most that a proposal can say, or,
-under a rule that counts items, for as many as there are. Who plays is a number, the
-parameter of one policy, `scripted`, so that a league can stack and vmap players.
+To ask for all of an item means the largest possible proposal, or, under a rule that
+counts items, as many as there are. All players share one policy, `scripted`, whose
+parameter is the player's index, so that players can be stacked and vmapped over.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,15 @@ from aajax.types import Array
 
 
 class View(NamedTuple):
-    """What a player goes by.
+    """Inputs of a player.
 
     Attributes:
-      space: what a proposal may be.
-      whole: f32[..., 3], the whole of each item.
-      preference: f32[..., 3], in the direction of own utility minus the other's; None
-        if that is hidden.
-      forgiving: bool[...], whether the co-player was kind when last it could tell.
+      space: the action space.
+      whole: f32[..., 3], the proposal that asks for all of an item.
+      preference: f32[..., 3], has the sign of own utility minus the other's; None if
+        the other's is hidden.
+      forgiving: bool[...], whether the co-player was cooperative in the last turn that
+        could tell; see `tit_for_tat`.
       uniform: f32[..., 3], random numbers in [0, 1).
     """
 
@@ -39,13 +40,20 @@ class View(NamedTuple):
     forgiving: Array
     uniform: Array
 
+    @property
+    def known_preference(self) -> Array:
+        """The preference, to players that are not offered where it is hidden."""
+        if self.preference is None:
+            raise ValueError("the preference is hidden")
+        return self.preference
+
 
 class Grudge(NamedTuple):
-    """What tit-for-tat remembers.
+    """Memory of tit-for-tat.
 
     Attributes:
-      wanted: f32[..., 3], the whole of each item that it valued more than the other
-        did last turn, and 0 of the rest.
+      wanted: f32[..., 3], `whole` for items that it valued more than the other did in
+        the previous turn, else 0.
       forgiving: bool[...], as in `View`.
     """
 
@@ -54,23 +62,24 @@ class Grudge(NamedTuple):
 
 
 def always_cooperate(view: View) -> tuple[Array, Array]:
-    """Asks for the whole of what it values more; a fair coin decides where alike."""
-    alike = view.preference == 0
-    asks = jnp.where(alike, view.uniform < 0.5, view.preference > 0)
+    """Asks for all of each item that it values more; for equal values at random."""
+    preference = view.known_preference
+    alike = preference == 0
+    asks = jnp.where(alike, view.uniform < 0.5, preference > 0)
     coins = _over_items(alike.astype(jnp.float32))
     return jnp.where(asks, view.whole, 0.0), -jnp.log(2.0) * coins
 
 
 def always_defect(view: View) -> tuple[Array, Array]:
-    """Asks for the whole of everything."""
+    """Asks for all items."""
     return view.whole, jnp.zeros(view.whole.shape[:-1])
 
 
 def tit_for_tat(view: View) -> tuple[Array, Array]:
-    """Cooperates until the co-player last asked for half of what it wanted, or more.
+    """Cooperates, but defects after the co-player was greedy.
 
-    What it wanted are the items that it valued more; it counts them together. After a
-    turn in which there were none, its mood stays.
+    The co-player was greedy if it asked for at least half, in total, of the items that
+    tit-for-tat valued more. Turns without such items are skipped.
     """
     nice, nice_log_prob = always_cooperate(view)
     mean, mean_log_prob = always_defect(view)
@@ -79,7 +88,7 @@ def tit_for_tat(view: View) -> tuple[Array, Array]:
 
 
 def random(view: View) -> tuple[Array, Array]:
-    """Every proposal equally often."""
+    """A uniformly random proposal."""
     if isinstance(view.space, Box):
         low, span = view.space.low, view.space.high - view.space.low
         proposal, choices = low + span * view.uniform, span
@@ -100,11 +109,11 @@ SCRIPTED = tuple(RESPONSES)
 
 
 def scripted_names(env: NegotiationGame) -> tuple[str, ...]:
-    """Those of SCRIPTED who see what they need.
+    """The players of SCRIPTED for whom the environment's observation suffices.
 
-    To cooperate is to know both agents' utilities or their difference; tit-for-tat
-    must see the co-player's proposals, and all but the random player the pool if it
-    says what the whole is.
+    Cooperation needs both agents' utilities or their difference, tit-for-tat the
+    co-player's proposals too, and under a rule that counts items all but the random
+    player need the pool.
     """
     parts = set(env.layout())
     knows_whole = env.rule not in COUNTED or "pool" in parts
@@ -121,10 +130,10 @@ def scripted_names(env: NegotiationGame) -> tuple[str, ...]:
 
 
 def scripted_params(name: str, env: NegotiationGame) -> Array:
-    """The number of a named player, i32[], which is the parameter of `scripted(env)`.
+    """The index of a named player, i32[], the parameter of `scripted(env)`.
 
     Raises:
-      InputError: if there is no such player, or it would not see what it needs.
+      InputError: if there is no such player, or the observation does not suffice.
     """
     names = scripted_names(env)
     if name not in SCRIPTED:
@@ -139,11 +148,10 @@ def scripted_params(name: str, env: NegotiationGame) -> Array:
 
 
 def scripted(env: NegotiationGame) -> Policy:
-    """Plays the player numbered `params`, i32[]; see `scripted_params`.
+    """The policy of all scripted players: `params` is the player's index, i32[].
 
-    The log-probability is that of the player's own chances: a density where a proposal
-    is drawn from a box, a probability where coins decide, 0 where nothing is left to
-    chance.
+    `log_prob` is the player's own: a density for proposals drawn from a box, a
+    probability for discrete random choices, 0 for deterministic ones.
     """
     names = scripted_names(env)
 
@@ -161,7 +169,8 @@ def scripted(env: NegotiationGame) -> Policy:
         preference = _preference(env, observation)
         if "tit_for_tat" in names:
             forgiving = _judge(memory, parts["other_proposal"])
-            memory = Grudge(jnp.where(preference > 0, whole, 0.0), forgiving)
+            wants = False if preference is None else preference > 0
+            memory = Grudge(jnp.where(wants, whole, 0.0), forgiving)
         # Items first: a CPU is slow to draw along a short last axis.
         uniform = jax.random.uniform(key, (NUM_ITEMS, *shape[:-1]))
         uniform = jnp.moveaxis(uniform, 0, -1)
@@ -177,7 +186,7 @@ def scripted(env: NegotiationGame) -> Policy:
 
 
 def _preference(env: NegotiationGame, observation: Array) -> Array | None:
-    """Own utility minus the other's, up to a scale: equal ones must differ by 0."""
+    """Own utility minus the other's, up to a factor; exactly 0 where they are equal."""
     layout = env.layout()
     if "utility_difference" in layout:
         return observation[..., layout["utility_difference"]]

@@ -1,6 +1,6 @@
-"""How a pool is divided by what was asked for.
+"""Rules that divide a pool given both agents' proposals.
 
-A rule is `(stakes, proposal) -> f32[N]`, what each agent gets in units of utility.
+A rule is `(stakes, proposal) -> f32[N]`, each agent's utility of its share.
 """
 
 import functools
@@ -12,7 +12,7 @@ from aajax.types import Array
 
 
 def divide_when_above(stakes: Stakes, proposal: Array) -> Array:
-    """Σ_j pool_j u_ij p_ij / max(Σ_k p_kj, 5): what nobody asks for is lost.
+    """Σ_j pool_j u_ij p_ij / max(Σ_k p_kj, 5); items that nobody asks for are lost.
 
     Args:
       stakes: pool f32[3] and utility f32[N, 3].

@@ -1,7 +1,7 @@
-"""What is at stake in a negotiation: how pools and private values are drawn.
+"""Samplers of the stakes of a negotiation: the pool and both agents' utilities.
 
-Three kinds of item, two agents. A sampler reads a few random words and nothing else,
-so that games given the same keys put the same stakes on the table.
+There are three kinds of item and two agents. A sampler is a function of a few random
+words alone, so that games with the same key have the same stakes.
 """
 
 import functools
@@ -20,7 +20,7 @@ MOST = 5  # items of one kind, and (but for some samplers) what one item is wort
 
 
 class Stakes(NamedTuple):
-    """What there is to divide.
+    """The stakes of a round: the pool, and what it is worth to each agent.
 
     Attributes:
       pool: f32[3], how many there are of each kind of item.
@@ -32,13 +32,13 @@ class Stakes(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """How stakes are drawn.
+    """A distribution of stakes.
 
     Attributes:
       draw: `u32[num_words] -> Stakes`.
       num_words: random words that a draw takes.
       largest: the greatest |utility|.
-      worth: utility that makes a reward of 1, if nothing else is asked for.
+      worth: default of the utility that corresponds to a reward of 1.
       can_be_negative: whether an item may be worth less than nothing.
     """
 
@@ -50,7 +50,7 @@ class Sampler(NamedTuple):
 
 
 def uniform(words: Array) -> Stakes:
-    """Everything from 1 to 5, independently."""
+    """Pool sizes and utilities uniform on 1, ..., 5, independently."""
     digits = _one_to_five(words)
     return Stakes(digits[0], digits[1:])
 
@@ -63,13 +63,13 @@ def high_contrast(words: Array) -> Stakes:
 
 
 def competitive(words: Array) -> Stakes:
-    """Everything from 1 to 5, worth the same to both."""
+    """Pool sizes and utilities uniform on 1, ..., 5; utilities are equal for both."""
     pool, utility = _one_to_five(words)
     return Stakes(pool, jnp.stack([utility, utility]))
 
 
 def cooperative(words: Array) -> Stakes:
-    """What one agent likes the other dislikes: (a, −b, 0) and (−a, b, 0), 4 of each."""
+    """Opposite utilities, (a, −b, 0) and (−a, b, 0), with 4 of each item."""
     first = _one_to_five(words)[0] * jnp.array([1.0, -1.0, 0.0])
     return Stakes(jnp.full(NUM_ITEMS, 4.0), jnp.stack([first, -first]))
 
@@ -93,11 +93,11 @@ def fixed(pool: tuple[int, ...], utility: tuple[tuple[int, ...], ...]):
 
 @functools.cache
 def deal_or_no_deal_contexts() -> np.ndarray:
-    """All of "Deal or No Deal?", u8[C, 1 + N, 3]: the pool, and each agent's values.
+    """All contexts of "Deal or No Deal?", u8[C, 1 + N, 3]: pool, each agent's values.
 
-    At least one of each item and 5 to 7 in all; values are whole numbers, 0 or more,
-    and the pool is worth exactly 10 to each agent; no item is worthless to both, and
-    some item is worth something to both, so that they cannot both have all they want
+    There are at least one of each item and 5 to 7 in all; values are integers ≥ 0; the
+    pool is worth exactly 10 to each agent; no item is worth 0 to both, and some item is
+    worth more than 0 to both, so that not both can earn the maximum
     (Lewis et al. 2017, https://arxiv.org/abs/1706.05125).
     """
     contexts = []

@@ -1,4 +1,4 @@
-"""How people see the Negotiation Game, and answer."""
+"""The Negotiation Game in the terminal, for people."""
 
 from aajax.envs.negotiation.env import NegotiationGame, NegotiationState
 from aajax.envs.negotiation.utilities import NUM_AGENTS, NUM_ITEMS
@@ -6,12 +6,12 @@ from aajax.envs.view import View, proposals_view
 
 
 def view(env: NegotiationGame) -> View:
-    """The table; a seat sees its observation, part by part."""
+    """The whole state for spectators; for a seat its observation, part by part."""
     return proposals_view(env, describe)
 
 
 def describe(env: NegotiationGame, state: NegotiationState) -> str:
-    """One table in words, for people."""
+    """A state as text."""
     lines = [
         f"turn {int(state.turn) + 1} of {int(state.num_turns)} in this round, "
         f"{int(state.time)} of {env.num_steps} turns played",

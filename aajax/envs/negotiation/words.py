@@ -1,19 +1,22 @@
-"""Deal or No Deal in words: both talk, and then say at once how items are divided.
+"""Deal or No Deal as text: messages in turn, then simultaneous proposals.
 
-Each knows the pool and its own values. There is a deal where the two proposals add up
-to the pool, item for item, and nobody earns anything where they do not.
+Each player knows the pool and its own values. If the two proposals add up to the pool,
+item for item, both earn the value of their share, otherwise nothing.
 
 Source: Lewis et al. 2017, https://arxiv.org/abs/1706.05125, played over many rounds.
 """
 
 import dataclasses
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, SupportsInt
 
 import numpy as np
 
 from aajax.envs import negotiation as negotiation_env
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
+from aajax.envs.negotiation.env import OBSERVATIONS
 from aajax.envs.negotiation.players import players
 from aajax.envs.negotiation.utilities import MOST, NUM_AGENTS, NUM_ITEMS
 from aajax.envs.spec import Players
@@ -50,6 +53,7 @@ from aajax.envs.wording import (
     load_wording,
     number,
 )
+from aajax.schema import Choice
 
 KINDS = ITEMS[:NUM_ITEMS]
 
@@ -73,7 +77,7 @@ _FILES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DealOrNoDealWords(TextGame):
+class DealOrNoDealWords(TextGame[NegotiationGame]):
     """Build it with `deal_or_no_deal`, which checks its arguments."""
 
     env: NegotiationGame
@@ -84,7 +88,10 @@ class DealOrNoDealWords(TextGame):
 
     name = "deal-or-no-deal"
     invalid_rule = "a message says nothing, a proposal asks for nothing"
-    silent = np.zeros(NUM_ITEMS, np.int32)
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros(NUM_ITEMS, np.int32)
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -128,7 +135,7 @@ class DealOrNoDealWords(TextGame):
         }
 
     def parse(self, kind: str, text: str) -> Parsed:
-        """Reads any text; a message means nothing to the environment."""
+        """As `TextGame.parse`; messages have no effect in the environment."""
         if kind == "message":
             valid = re.fullmatch(self.patterns[kind], text) is not None
             return Parsed(self.silent.copy(), valid)
@@ -181,6 +188,9 @@ class DealOrNoDealWords(TextGame):
             other_numbers=plain(previous.utility[other]),
         )
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -201,27 +211,26 @@ def deal_or_no_deal(
     *,
     num_messages: int = 1,
     message_chars: int = 400,
-    observation: str = "history",
+    observation: Annotated[str, Choice(tuple(OBSERVATIONS))] = "history",
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> DealOrNoDealWords:
-    """Both talk between tags, and answer `Proposal: x hats, y books, z balls`.
+    """Deal or No Deal as text: tagged messages, then `Proposal: x hats, y books, ...`.
 
-    Pool and values are drawn anew in every round. What the other's values were is told
-    after it. Seat 0 speaks first in the first round, and then they alternate. A message
-    of any other form is shown empty, a proposal of any other form asks for nothing.
-    Rewards are points.
+    Pool and values are drawn anew in every round; the other's values are revealed after
+    it. Seat 0 speaks first in the first round, then they alternate. A malformed message
+    is shown as empty, a malformed proposal asks for nothing. Rewards are points.
 
     Args:
-      num_messages: of each seat in every round, in turn.
-      message_chars: that a message may have; none of them may be `<`.
-      observation: what scripted players see, who read no words, as in
-        `envs.negotiation`; to cooperate they need "history", with the other's values.
-      num_rounds: after which an episode is cut off.
+      num_messages: messages of each seat per round.
+      message_chars: maximal length of a message in characters; `<` is not allowed.
+      observation: of the environment, for scripted players, which read no text; to
+        cooperate they need "history", which contains the other's values.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     check_message_chars(message_chars)
     check_whole("num_messages", num_messages, 0)
@@ -238,5 +247,5 @@ def deal_or_no_deal(
     return DealOrNoDealWords(env, num_rounds, templates, num_messages, message_chars)
 
 
-def _whole(counts: np.ndarray) -> list[int]:
+def _whole(counts: Iterable[SupportsInt]) -> list[int]:
     return [int(count) for count in counts]

@@ -1,4 +1,4 @@
-"""Split: two divide items by simultaneous proposals."""
+"""Split: two agents divide items by simultaneous proposals."""
 
 from aajax.envs.split.env import (
     NUM_AGENTS,

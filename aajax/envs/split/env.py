@@ -1,26 +1,29 @@
-"""Split: two agents divide ten of each item, all values in view, without a word.
+"""Split: two agents divide ten of each item; both see all values, and do not talk.
 
-In every round both say at the same time how much of each item they ask for, and items
-of which more is asked than there are go by proportion. Values are then drawn anew, and
-the episode, a window of `num_steps` rounds on an infinite game, goes on. With the
-default values it is a prisoner's dilemma in expectation: asking for what one values
-more, and half of what is worth the same to both, pays both 127.5 points a round, asking
-for everything 82.5, and one against the other 141.67 to 68.33.
+In every round both propose simultaneously how many of each item they want; an item of
+which they want more than there are is divided in proportion. Then new values are drawn.
+The game does not terminate; an episode is truncated after `num_steps` rounds. With the
+default values it is a prisoner's dilemma in expectation. If both cooperate (ask for
+what they value more, and half of what is worth the same to both), each earns 127.5
+points a round; if both ask for everything, 82.5; if only one does, it earns 141.67 and
+the other 68.33.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs import centred
 from aajax.envs.base import MultiDiscrete, environment, in_window, static
 from aajax.envs.split.values import MOST_ITEMS, SAMPLERS, Sampler
 from aajax.errors import InputError
+from aajax.schema import Choice
 from aajax.types import Array, PRNGKey, TimeStep
 
 NUM_AGENTS = 2
@@ -28,7 +31,7 @@ STOCK = 10  # items of one kind
 
 
 class Round(NamedTuple):
-    """A round that was played, zeros before the first.
+    """The previous round, zeros before the first.
 
     Attributes:
       values: i32[N, num_items], what one item was worth to each agent.
@@ -42,7 +45,7 @@ class Round(NamedTuple):
 
 
 class SplitState(NamedTuple):
-    """One table.
+    """State of the game.
 
     Attributes:
       values: i32[N, num_items], what one item is worth to each agent in this round.
@@ -57,7 +60,7 @@ class SplitState(NamedTuple):
 
 @environment
 class Split:
-    """Build it with `split`, which checks its arguments."""
+    """Split as an environment; build it with `split`, which checks its arguments."""
 
     unit: Array
     values: str = static(default="ties")
@@ -81,15 +84,15 @@ class Split:
 
     @property
     def sampler(self) -> Sampler:
-        """How values are drawn."""
+        """The sampler of values."""
         return SAMPLERS[self.values](self.num_items)
 
     @property
     def parts(self) -> dict[str, centred.Part]:
-        """What an agent sees, in order.
+        """The parts of an observation, in order.
 
-        "own" is itself, "other" the co-player, so that one policy can play both seats;
-        all but the first two are of the round before, and 0 at the start.
+        "own" is the observer, "other" the co-player, so that one policy can play both
+        seats. All but the first two are of the previous round, and 0 at the start.
         """
         values = centred.Part(self.num_items, float(self.sampler.largest))
         proposal = centred.Part(self.num_items, float(STOCK))
@@ -131,7 +134,7 @@ class Split:
         return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def layout(self) -> dict[str, slice]:
-        """Where in an observation each of its parts is, by name."""
+        """The slice of each part in an observation, by name."""
         return centred.layout(self.parts)
 
     def read(self, observation: Array) -> dict[str, Array]:
@@ -160,25 +163,24 @@ class Split:
 
 def split(
     *,
-    values: str = "ties",
+    values: Annotated[str, Choice(tuple(SAMPLERS))] = "ties",
     num_items: int = 3,
     unit: Array | float = 1.0,
     num_steps: int = 10,
 ) -> Split:
     """Two agents divide ten of each item by simultaneous proposals, all in view.
 
-    An agent sees both agents' values and the whole round before, as `Split.parts` has
-    it; a part x is shown as x / (X / 2) − 1, X being the most that it can be.
+    An agent observes both agents' values and the whole previous round, see
+    `Split.parts`; a part x is scaled to x / (X / 2) − 1, where X is its upper bound.
 
     Args:
-      values: how they are drawn, a name of `split_values.SAMPLERS`.
-      num_items: kinds of item, 2 to 4; an even number with values "exclusive". Of one
-        kind alone there are no values that differ and are worth the same.
-      unit: points that make a reward of 1.
-      num_steps: rounds after which an episode is cut off.
+      values: how values are drawn, a key of `envs.split.values.SAMPLERS`.
+      num_items: kinds of item, 2 to 4; even with values "exclusive".
+      unit: points that correspond to a reward of 1.
+      num_steps: rounds after which an episode is truncated.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     if values not in SAMPLERS:
         names = ", ".join(SAMPLERS)
@@ -195,9 +197,9 @@ def split(
 
 
 def divide(proposal: Array) -> Array:
-    """What each agent gets of ten: 10 p_i / max(10, Σ_k p_k).
+    """Each agent's share of ten items: 10 p_i / max(10, Σ_k p_k).
 
-    What nobody asks for is lost.
+    Items that nobody asks for are lost.
 
     Args:
       proposal: i32[N, ...], each 0 to 10.
@@ -211,12 +213,12 @@ def divide(proposal: Array) -> Array:
 
 
 def best_total(env: Split, values: Array) -> Array:
-    """The most that both together can earn in a round, f32[...].
+    """The largest possible sum of both rewards in a round, f32[...].
 
-    Σ_j 10 max_i v_ij, divided as rewards are: each item goes to whoever values it most.
+    Σ_j 10 max_i v_ij / unit: each item goes to the agent that values it most.
 
     Args:
-      env: how rewards are divided.
+      env: the environment, for its `unit`.
       values: [..., N, num_items].
     """
     best = jnp.sum(values.max(-2), -1, dtype=jnp.float32)
@@ -224,7 +226,7 @@ def best_total(env: Split, values: Array) -> Array:
 
 
 def values_seen(env: Split, observation: Array) -> Array:
-    """The values by the observations f32[..., O] of one agent, itself first.
+    """Both agents' values, decoded from an agent's observation f32[..., O], own first.
 
     Returns:
       i32[..., N, num_items].
@@ -236,7 +238,7 @@ def values_seen(env: Split, observation: Array) -> Array:
 
 
 def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -> None:
-    """Raises InputError unless it is a whole number from `low` to `high`."""
+    """Raises InputError unless `number` is an integer from `low` to `high`."""
     fits = isinstance(number, int | np.integer) and number >= low
     if not fits or (high is not None and number > high):
         bounds = f"from {low} on" if high is None else f"from {low} to {high}"
@@ -244,10 +246,10 @@ def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -
 
 
 def positive(name: str, number: Array | float) -> Array:
-    """As f32[]; raises InputError unless it is known to be finite and above 0."""
+    """`number` as f32[]; raises InputError if known not to be finite and above 0."""
     number = jnp.asarray(number, jnp.float32)
     # Under vmap the number is not known; the caller's own are checked outside.
-    if not isinstance(number, jax.core.Tracer) and not np.all(
+    if not isinstance(number, Tracer) and not np.all(
         np.isfinite(number) & (np.asarray(number) > 0)
     ):
         raise InputError(f"{name} is {number}: a finite number > 0 is needed")

@@ -1,4 +1,4 @@
-"""What is measured of Split."""
+"""Measures of Split."""
 
 from aajax.envs.measures import efficiency
 from aajax.envs.split.env import Split, best_total, values_seen
@@ -6,6 +6,6 @@ from aajax.types import Array, Episodes
 
 
 def measures(env: Split, episodes: Episodes) -> dict[str, Array]:
-    """How much of what there was to gain was gained."""
+    """Efficiency, the share of the best possible total reward."""
     values = values_seen(env, episodes.trajectory.observation[:, :, 0])
     return {"efficiency": efficiency(episodes, best_total(env, values))}

@@ -1,8 +1,8 @@
-"""Scripted players of Split, who know nothing but what they see.
+"""Scripted players of Split, which act on their observations alone.
 
-"always_cooperate" and "always_defect", named as in other environments, are what the
-paper calls the welfare-maximising and the greedy player. Who plays is a number, the
-parameter of one policy, `scripted`, so that a league can stack and vmap players.
+"always_cooperate" and "always_defect" are what the paper calls the welfare-maximising
+and the greedy player. All share one policy, `scripted`, whose parameter is the player's
+index, so that players can be stacked and vmapped over.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
@@ -27,12 +27,12 @@ HALF = STOCK // 2
 
 
 class View(NamedTuple):
-    """What a player goes by.
+    """Inputs of a player.
 
     Attributes:
       preference: i32[..., num_items], own value minus the other's.
-      robbed: bool[...], whether in the round before the other asked for more than half
-        of an item that the player valued more.
+      robbed: bool[...], whether in the previous round the other asked for more than
+        half of an item that the player valued more.
       uniform: f32[..., num_items], random numbers in [0, 1).
     """
 
@@ -42,7 +42,7 @@ class View(NamedTuple):
 
 
 def always_cooperate(view: View) -> Array:
-    """Asks for all that it values more, half of what is worth the same, no other."""
+    """Asks for all of what it values more, half of what both value alike, no other."""
     return HALF * (1 + jnp.sign(view.preference))
 
 
@@ -52,9 +52,10 @@ def always_defect(view: View) -> Array:
 
 
 def tit_for_tat(view: View) -> Array:
-    """Cooperates, but defects in the round after it was robbed.
+    """Cooperates, but defects in the round after the other was greedy.
 
-    It is robbed by who asks for more than half of an item that it valued more.
+    The other was greedy if it asked for more than half of an item that tit-for-tat
+    valued more.
     """
     return jnp.where(
         view.robbed[..., None], always_defect(view), always_cooperate(view)
@@ -62,7 +63,7 @@ def tit_for_tat(view: View) -> Array:
 
 
 def random(view: View) -> Array:
-    """Every proposal equally often."""
+    """A uniformly random proposal."""
     return jnp.floor(view.uniform * (1 + STOCK)).astype(jnp.int32)
 
 
@@ -76,7 +77,7 @@ SCRIPTED = tuple(RESPONSES)
 
 
 def scripted_params(name: str) -> Array:
-    """The number of a named player, i32[], which is the parameter of `scripted(env)`.
+    """The index of a named player, i32[], the parameter of `scripted(env)`.
 
     Raises:
       InputError: if there is no such player.
@@ -85,9 +86,9 @@ def scripted_params(name: str) -> Array:
 
 
 def scripted(env: Split) -> Policy:
-    """Plays the player numbered `params`, i32[]; see `scripted_params`.
+    """The policy of all scripted players: `params` is the player's index, i32[].
 
-    The log-probability is that of the player's own chances: 0 but for the random one.
+    `log_prob` is 0 for all but the random player.
     """
 
     def act(params, key, observation, memory):

@@ -1,4 +1,4 @@
-"""What a pocket model reads of Split."""
+"""Training exchanges for pocket models, in the format of Split."""
 
 import math
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def item_split(rng: np.random.Generator) -> Exchange:
 
 
 def ruled_items(rng: np.random.Generator) -> Exchange:
-    """A round of `item_split` in few words, and a rule for what to keep."""
+    """A round of Split in the short wording, with a rule for what to keep."""
     own, other = ([pick(rng, (1, MOST)) for _ in ITEMS] for _ in range(2))
     signs = [sign(a, b) for a, b in zip(own, other, strict=True)]
 

@@ -1,9 +1,9 @@
-"""What items are worth in Split: pairs of values that differ and are worth the same.
+"""Samplers of item values in Split: the agents' values differ, but have equal sums.
 
-In every round some item is worth more to one agent than to the other, and all items
-together are worth the same to both. All such pairs are equally likely: they are looked
-up by a few random words and nothing else, so that games given the same keys meet the
-same values. Word by word a draw is off by less than one part in 10^5.
+In every round the two value vectors are different, and all items together are worth the
+same to both agents. All such pairs are equally likely (to one part in 10^5). A draw is
+a function of a few random words alone, so that games with the same key have the same
+values.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
@@ -22,7 +22,7 @@ MOST_ITEMS = 4  # kinds; of more, "one_to_twenty" has too many to list
 
 
 class Sampler(NamedTuple):
-    """How the values of a round are drawn.
+    """A distribution of the values of a round.
 
     Attributes:
       draw: `u32[num_words] -> i32[N, num_items]`.
@@ -40,14 +40,14 @@ class Sums(NamedTuple):
 
     Attributes:
       vector: u8[V, num_items].
-      start: i32[S], the first vector of each sum that two or more vectors have.
-      count: u32[S], how many vectors have it.
-      below: u32[S − 1], 2^32 times the chance that the sum comes before the next.
+      start: i32[S], index of the first vector of each sum that at least two have.
+      count: u32[S], number of vectors with that sum.
+      below: u32[S − 1], 2^32 times the cumulative probability of the sums.
     """
 
     vector: np.ndarray
     start: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
     below: np.ndarray
 
 
@@ -62,10 +62,10 @@ def exclusive(num_items: int) -> Sampler:
 
 
 def one_to_twenty(num_items: int) -> Sampler:
-    """Whole numbers from 1 to 20.
+    """Integers from 1 to 20.
 
-    Of n vectors with the same sum there are n(n − 1) pairs: the sum is drawn with this
-    weight, and then two of its vectors that differ.
+    A sum that n vectors have is drawn with weight n(n − 1), then two different vectors
+    of that sum: all pairs are equally likely.
     """
 
     def draw(words: Array) -> Array:

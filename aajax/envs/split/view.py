@@ -1,4 +1,4 @@
-"""How people see Split, and answer."""
+"""Split in the terminal, for people."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,12 @@ from aajax.envs.view import View, proposals_view
 
 
 def view(env: Split) -> View:
-    """The table; a seat sees its observation, part by part."""
+    """The whole state for spectators; for a seat its observation, part by part."""
     return proposals_view(env, describe)
 
 
 def describe(env: Split, state: SplitState) -> str:
-    """One table of Split; everyone may know all of it."""
+    """A state as text; nothing in it is hidden from either player."""
     lines = [
         f"{int(state.time)} of {env.num_steps} rounds played",
         _row("item", range(1, 1 + env.num_items)),

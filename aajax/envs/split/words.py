@@ -1,10 +1,11 @@
-"""Split in words: both propose at once what they keep of ten of each item."""
+"""Split as text: both propose simultaneously what they keep of ten of each item."""
 
 import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from aajax.envs import split as split_env
 from aajax.envs.spec import Players
 from aajax.envs.split import STOCK, Round, Split, SplitState, check_whole
 from aajax.envs.split.players import players
+from aajax.envs.split.values import SAMPLERS
 from aajax.envs.tallies import (
     actions_of,
     efficiency,
@@ -26,6 +28,7 @@ from aajax.envs.wording import (
     load_wording,
     number,
 )
+from aajax.schema import Choice
 
 ITEMS = ("hats", "books", "balls", "pens")
 # What AdAlign for language models calls players, https://arxiv.org/abs/2511.19405.
@@ -58,7 +61,7 @@ _VALUES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SplitWords(TextGame):
+class SplitWords(TextGame[Split]):
     """Build it with `split_words`, which checks its arguments."""
 
     env: Split
@@ -66,8 +69,11 @@ class SplitWords(TextGame):
     wording: Wording
 
     name = "split"
-    steps = (True,)
     invalid_rule = "it asks for nothing"
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        return (True,)
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -126,6 +132,9 @@ class SplitWords(TextGame):
         del kind
         return write_proposal(action, self.items)
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -141,25 +150,25 @@ class SplitWords(TextGame):
 
 def split_words(
     *,
-    values: str = "ties",
+    values: Annotated[str, Choice(tuple(SAMPLERS))] = "ties",
     num_items: int = 3,
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> SplitWords:
-    """Both see all values, and answer `Proposal: x hats, y books, z balls`.
+    """Split as text: players answer `Proposal: x hats, y books, z balls`.
 
-    Items may come in any order, in letters of any case; of one that is not named
-    nothing is asked, and of one named twice as much as was said last. Any other answer
-    asks for nothing at all. Rewards are points.
+    Both are told all values. Items may be in any order and case; an item that is not
+    named counts as 0, and of one named twice the last number counts. Any other answer
+    asks for nothing. Rewards are points.
 
     Args:
-      values: how they are drawn, as in `envs.split.split`.
+      values: how values are drawn, as in `envs.split.split`.
       num_items: kinds of item, 2 to 4.
-      num_rounds: after which an episode is cut off.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     check_whole("num_rounds", num_rounds)
     env = split_env.split(values=values, num_items=num_items, num_steps=num_rounds)
@@ -167,13 +176,13 @@ def split_words(
 
 
 def proposal_form(items: tuple[str, ...]) -> str:
-    """What a proposal looks like, with letters for numbers."""
+    """The form of a proposal, with letters as placeholders for numbers."""
     return "Proposal: " + listed("xyzw"[: len(items)], items)
 
 
 @functools.cache
 def proposal_pattern(items: tuple[str, ...], most: int) -> str:
-    """Of proposals with numbers from 0 to `most`, 9 or 10."""
+    """Regular expression of proposals with numbers from 0 to `most`, 9 or 10."""
     digits = "10|[0-9]" if most == 10 else f"[0-{most}]"
     gap = r"[ \t\r\n]*"
     names = "|".join(f"{item.removesuffix('s')}s?" for item in items)
@@ -183,7 +192,7 @@ def proposal_pattern(items: tuple[str, ...], most: int) -> str:
 
 
 def parse_proposal(pattern: str, text: str, items: tuple[str, ...]) -> Parsed:
-    """Reads i32[num_items], zeros where the whole text is not of the pattern."""
+    """Parses i32[num_items]; zeros if the text does not match the pattern."""
     asked = np.zeros(len(items), np.int32)
     valid = re.fullmatch(pattern, text) is not None
     if valid:
@@ -221,11 +230,11 @@ def _took(round_: Round, seat: int) -> str:
     """Whether the other asked for most of what `seat` valued more: "took" or "left"."""
     own, other = round_.values[[seat, 1 - seat]]
     asked = round_.proposals[1 - seat][own > other]
-    return took(asked.mean() if asked.size else 0)
+    return took(float(asked.mean()) if asked.size else 0)
 
 
 def took(asked: float) -> str:
-    """How somebody dealt with what was worth more to the reader."""
+    """ "took" if the other asked for more than half of such an item, else "left"."""
     return "took" if asked > STOCK / 2 else "left"
 
 
@@ -249,5 +258,5 @@ def compared(own: Sequence[int], other: Sequence[int], items: Sequence[str]) -> 
 
 
 def sign(own: int, other: int) -> str:
-    """How one's own value compares."""
+    """Comparison sign of two values: ">", "<" or "="."""
     return ">" if own > other else "<" if own < other else "="

@@ -1,4 +1,4 @@
-"""Trust-and-Split: two with hidden hands talk, and divide coins."""
+"""Trust-and-Split: two agents with hidden hands talk, then divide coins."""
 
 from aajax.envs.trust_and_split.env import (
     HANDS,

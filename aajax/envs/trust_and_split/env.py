@@ -1,13 +1,13 @@
-"""Trust-and-Split: two agents talk, and then divide ten coins of hidden worth.
+"""Trust-and-Split: two agents with hidden information talk, then divide ten coins.
 
-In every round they draw different hands of rock, paper and scissors, and each sees its
-own alone. Coins are worth 10 to whom has the hand that beats the other, and 1 to the
-other: who tells its hand and is believed can agree who takes them all. First they speak
-in turn, one symbol at a time, then both say at once how many coins they ask for; where
-that is more than ten, they are divided by proportion. With the truth both earn 50
-points a round, where both ask for everything 27.5, and one against the other 52.5 to
-25. Then hands are drawn anew, and the episode, a window of `num_steps` steps on an
-infinite game, goes on.
+In every round the agents draw different hands of rock, paper and scissors; each sees
+only its own. A coin is worth 10 to the agent whose hand wins, and 1 to the other, so
+that agents who tell and believe the truth can agree who takes all. First they talk in
+turn, one symbol at a time; then both propose simultaneously how many coins they want,
+which are divided in proportion if that is more than ten. If both are honest and leave
+the coins to the winner, each earns 50 points a round; if both ask for everything, 27.5;
+if only one does, it earns 52.5 and the other 25. Then new hands are drawn. The game
+does not terminate; an episode is truncated after `num_steps` steps.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
@@ -17,19 +17,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from aajax.envs import centred
 from aajax.envs.base import Discrete, environment, in_window, static
 from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
 from aajax.errors import InputError
-from aajax.types import Array, PRNGKey, TimeStep
+from aajax.types import AnyArray, Array, PRNGKey, TimeStep
 
 HANDS = ("rock", "paper", "scissors")  # each beats the one before
 SILENT = NEVER = -1
 
 
 class Round(NamedTuple):
-    """A round that was played; before the first, both hands are rock.
+    """The previous round; before the first, both hands are rock.
 
     Attributes:
       hands: i32[N], of HANDS.
@@ -43,17 +44,17 @@ class Round(NamedTuple):
 
 
 class TrustAndSplitState(NamedTuple):
-    """One table.
+    """State of the game.
 
     Attributes:
-      hands: i32[N], of HANDS, in this round.
+      hands: i32[N], indices into HANDS, in this round.
       starter: i32[], the seat that speaks first in this round.
-      said: i32[N, num_messages], the symbols of this round in order, SILENT where
-        nothing has been said yet.
+      said: i32[N, num_messages], the symbols said in this round, in order; SILENT for
+        those to come.
       turn: i32[], steps played in this round.
-      previous: the round before.
-      dealt: i32[N], coins that the other asked for in the last round that was over and
-        in which they were worth more to the agent; NEVER before one.
+      previous: the previous round.
+      dealt: i32[N], coins that the other asked for in the last completed round in which
+        coins were worth more to the agent; NEVER if there was none.
       alternating: bool[], whether the winner of a round loses the next.
       time: i32[], steps played in this episode.
     """
@@ -70,7 +71,7 @@ class TrustAndSplitState(NamedTuple):
 
 @environment
 class TrustAndSplit:
-    """Build it with `trust_and_split`, which checks its arguments."""
+    """Trust-and-Split; build it with `trust_and_split`, which checks its arguments."""
 
     upper_value: Array
     lower_value: Array
@@ -85,7 +86,7 @@ class TrustAndSplit:
 
     @property
     def action_spaces(self) -> tuple[Discrete, ...]:
-        """Symbols or coins, whichever are more; see `step`."""
+        """The larger of the numbers of symbols and of proposals; see `step`."""
         return (Discrete(max(self.num_symbols, 1 + STOCK)),) * NUM_AGENTS
 
     @property
@@ -98,18 +99,18 @@ class TrustAndSplit:
 
     @property
     def num_turns(self) -> int:
-        """Steps in a round, of which only the last is no talk."""
+        """Steps in a round: messages, then one proposal."""
         return NUM_AGENTS * self.num_messages + 1
 
     @property
     def parts(self) -> dict[str, centred.Part]:
-        """What an agent sees, in order.
+        """The parts of an observation, in order.
 
-        "own" is itself, "other" the co-player, so that one policy can play both seats.
-        "splits" is 1 on the step when both ask for coins, and "my_turn" on those when
-        the agent is to speak. Each message of the round is a one-hot, or zeros until it
-        is said. The rest is of the round before, and 0 in the first: "own_upper" is 1
-        for who valued the coins more.
+        "own" is the observer, "other" the co-player, so that one policy can play both
+        seats. "splits" is 1 in the step of proposals, "my_turn" in steps in which the
+        observer speaks. Each message of the round is one-hot, or zeros before it is
+        said. The rest is of the previous round, and 0 in the first; "own_upper" is 1 if
+        the coins were worth more to the observer.
         """
         said = centred.Part(self.num_messages * self.num_symbols)
         proposal = centred.Part(1, float(STOCK))
@@ -149,11 +150,11 @@ class TrustAndSplit:
     def step(
         self, key: PRNGKey, state: TrustAndSplitState, action: Array
     ) -> tuple[TrustAndSplitState, TimeStep]:
-        """One message, or the proposals of both.
+        """Plays one message, or both proposals.
 
-        Every action means something in every phase. While there is talk, who is to
-        speak says the symbol `action % num_symbols`, and the other's action is ignored;
-        then `action % 11` is how many coins each asks for.
+        All actions are legal in both phases. In a step of talk the speaker says the
+        symbol `action % num_symbols`, and the other's action is ignored; in the last
+        step of a round each asks for `action % 11` coins.
         """
         splits = self.splits(state)
         proposals = action % (1 + STOCK)
@@ -183,19 +184,19 @@ class TrustAndSplit:
         return in_window(self._observe(state), reward, state.time, self.num_steps)
 
     def splits(self, state: TrustAndSplitState) -> Array:
-        """Whether the coins are divided on this step, bool[]."""
+        """Whether this is the step of proposals, bool[]."""
         return state.turn == self.num_turns - 1
 
     def speaker(self, state: TrustAndSplitState) -> Array:
-        """The seat that is to speak, i32[]; where coins are divided, nobody is."""
+        """The seat that speaks in this step, i32[]; arbitrary if proposals are made."""
         return (state.starter + state.turn) % NUM_AGENTS
 
     def values(self, hands: Array) -> Array:
-        """What a coin is worth to each agent, f32[N], by their hands, i32[N]."""
+        """Value of a coin to each agent, f32[N], given the hands, i32[N]."""
         return jnp.where(wins(hands), self.upper_value, self.lower_value)
 
     def layout(self) -> dict[str, slice]:
-        """Where in an observation each of its parts is, by name."""
+        """The slice of each part in an observation, by name."""
         return centred.layout(self.parts)
 
     def read(self, observation: Array) -> dict[str, Array]:
@@ -203,13 +204,13 @@ class TrustAndSplit:
         return centred.read(self.parts, observation)
 
     def _next_hands(self, key: PRNGKey, state: TrustAndSplitState) -> Array:
-        """Hands of the next round; to trade them is to trade who wins."""
+        """Hands of the next round: random, or exchanged if `alternating`."""
         hands = _draw_hands(jax.random.bits(key, (), jnp.uint32))
         same = wins(hands)[0] == wins(state.hands)[0]
         return jnp.where(state.alternating & same, hands[::-1], hands)
 
     def _due(self, state: TrustAndSplitState) -> Array:
-        """The message that is to be said on this step, bool[N, num_messages]."""
+        """One-hot of the message that is said in this step, bool[N, num_messages]."""
         speaks = jnp.arange(NUM_AGENTS) == self.speaker(state)
         number = jnp.arange(self.num_messages) == state.turn // NUM_AGENTS
         return speaks[:, None] & number[None]
@@ -250,23 +251,23 @@ def trust_and_split(
 ) -> TrustAndSplit:
     """Two agents with hidden hands talk, and then divide ten coins.
 
-    A round is 2 · num_messages + 1 steps, of which the last alone pays. Who speaks
-    first is drawn for the first round, and alternates. Observations are those of
-    `TrustAndSplit.parts`; a part x is shown as x / (X / 2) − 1, X being the most that
-    it can be.
+    A round is 2 · num_messages + 1 steps, of which only the last gives a reward. Who
+    speaks first is random in the first round, then alternates. Observations are those
+    of `TrustAndSplit.parts`; a part x is scaled to x / (X / 2) − 1, where X is its
+    upper bound.
 
     Args:
-      num_symbols: that a message can be.
-      num_messages: of each agent in every round; 0 for no talk.
-      upper_value: points for a coin to whom has the hand that beats the other's.
-      lower_value: points for a coin to the other.
-      alternating: the probability that in an episode the winner of each round loses
-        the next, all hands being equally likely else.
-      unit: points that make a reward of 1.
-      num_steps: steps after which an episode is cut off, perhaps within a round.
+      num_symbols: size of the alphabet of messages.
+      num_messages: messages of each agent per round; 0 for no talk.
+      upper_value: points per coin for the agent whose hand wins.
+      lower_value: points per coin for the other.
+      alternating: the probability, per episode, that the winner of each round loses the
+        next; otherwise hands are drawn independently.
+      unit: points that correspond to a reward of 1.
+      num_steps: steps after which an episode is truncated, possibly within a round.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     check_whole("num_symbols", num_symbols)
     check_whole("num_messages", num_messages, 0)
@@ -280,7 +281,7 @@ def trust_and_split(
         ("lower_value", lower_value, upper_value),
         ("alternating", alternating, 1.0),
     ]:
-        known = not any(isinstance(x, jax.core.Tracer) for x in (leaf, most))
+        known = not any(isinstance(x, Tracer) for x in (leaf, most))
         if known and not np.all((np.asarray(leaf) >= 0) & (leaf <= most)):
             raise InputError(f"{name} is {leaf}: a number from 0 to {most} is needed")
     return TrustAndSplit(
@@ -294,17 +295,17 @@ def trust_and_split(
     )
 
 
-def wins(hands: Array) -> Array:
+def wins(hands: AnyArray) -> AnyArray:
     """Whether each agent's hand beats the other's, bool[N], of hands i32[N]."""
     return (hands - hands[::-1]) % len(HANDS) == 1
 
 
 def best_total(env: TrustAndSplit) -> Array:
-    """The most that both together can earn in a round, f32[]: the winner takes all."""
+    """Largest possible sum of both rewards in a round, f32[]: the winner takes all."""
     return STOCK * env.upper_value / env.unit
 
 
 def _draw_hands(word: Array) -> Array:
-    """Two different hands, i32[N], all six pairs being equally likely."""
+    """Two different hands, i32[N], uniform over the six pairs."""
     hand, ahead = word % 3, 1 + word // 3 % 2
     return jnp.stack([hand, (hand + ahead) % 3]).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""What is measured of Trust-and-Split."""
+"""Measures of Trust-and-Split."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from aajax.types import Array, Episodes
 
 
 def measures(env: TrustAndSplit, episodes: Episodes) -> dict[str, Array]:
-    """How much of what there was to gain was gained, if a round came to its end."""
+    """Efficiency, the share of the best possible total reward, of complete rounds."""
     if episodes.trajectory.reward.shape[0] < env.num_turns:
         return {}
     splits = env.splits(jax.tree.map(lambda x: x[:-1], episodes.state))

@@ -1,10 +1,10 @@
-"""Scripted players of Trust-and-Split, who know nothing but what they see.
+"""Scripted players of Trust-and-Split, which act on their observations alone.
 
-The symbols 0, 1 and 2 are taken for rock, paper and scissors; where there are fewer,
-none is understood. "always_cooperate" and "always_defect", named as in other
-environments, are what the paper calls the welfare-maximising and the greedy player. Who
-plays is a number, the parameter of one policy, `scripted`, so that a league can stack
-and vmap players.
+They use the symbols 0, 1 and 2 for rock, paper and scissors; if there are fewer than
+three symbols, messages are ignored. "always_cooperate" and "always_defect" are what the
+paper calls the welfare-maximising and the greedy player. All share one policy,
+`scripted`, whose parameter is the player's index, so that players can be stacked and
+vmapped over.
 
 Source: AdAlign for language models, https://arxiv.org/abs/2511.19405.
 """
@@ -30,17 +30,18 @@ HALF = STOCK // 2
 
 
 class View(NamedTuple):
-    """What a player goes by.
+    """Inputs of a player.
 
     Attributes:
-      splits: bool[...], whether coins are asked for, or there is talk.
-      hand: i32[...], its own, of HANDS.
-      heard: i32[...], the hand that the other last said it has in this round; SILENT
-        if it said none.
-      forgiving: bool[...], whether the other was kind when last it could tell.
+      splits: bool[...], whether this is the step of proposals, not of talk.
+      hand: i32[...], its own, an index into HANDS.
+      heard: i32[...], the hand that the other last claimed in this round; SILENT if
+        none.
+      forgiving: bool[...], whether the other was cooperative in the last round that
+        could tell; see `tit_for_tat`.
       uniform: f32[...], random numbers in [0, 1).
-      num_symbols: that there are to say.
-      num_actions: that the environment knows.
+      num_symbols: size of the alphabet of messages.
+      num_actions: size of the action space.
     """
 
     splits: Array
@@ -53,7 +54,7 @@ class View(NamedTuple):
 
 
 def always_cooperate(view: View) -> tuple[Array, Array]:
-    """Tells its hand, and believes: asks for all, for nothing, or for half in doubt."""
+    """Tells its hand, believes the other: asks for all, nothing, or half if unsure."""
     ahead = (view.hand - view.heard) % len(HANDS)
     believed = jnp.where(ahead == 1, STOCK, 0)
     unclear = (view.heard == SILENT) | (ahead == 0)
@@ -64,17 +65,17 @@ def always_cooperate(view: View) -> tuple[Array, Array]:
 
 
 def always_defect(view: View) -> tuple[Array, Array]:
-    """Says any symbol, and asks for all."""
+    """Says a random symbol, and asks for all coins."""
     symbol = jnp.floor(view.uniform * view.num_symbols).astype(jnp.int32)
     log_prob = jnp.where(view.splits, 0.0, -jnp.log(float(view.num_symbols)))
     return jnp.where(view.splits, STOCK, symbol), log_prob
 
 
 def tit_for_tat(view: View) -> tuple[Array, Array]:
-    """Cooperates unless the other was greedy, when last the coins were not for it.
+    """Cooperates, but defects after the other was greedy.
 
-    It was greedy if it asked for more than half of the coins, and they were worth more
-    to tit-for-tat. After a round in which they were not, its mood stays.
+    The other was greedy if it asked for more than half of coins that were worth more to
+    tit-for-tat. Rounds in which they were not are skipped.
     """
     nice, nice_log_prob = always_cooperate(view)
     mean, mean_log_prob = always_defect(view)
@@ -85,13 +86,13 @@ def tit_for_tat(view: View) -> tuple[Array, Array]:
 
 
 def liar(view: View) -> tuple[Array, Array]:
-    """Says that it has the hand that beats what it heard, or rock; asks for all."""
+    """Claims the hand that beats what it heard, or rock; asks for all coins."""
     told = jnp.where(view.heard == SILENT, 0, (view.heard + 1) % len(HANDS))
     return jnp.where(view.splits, STOCK, told), jnp.zeros(view.hand.shape)
 
 
 def random(view: View) -> tuple[Array, Array]:
-    """Every action equally often."""
+    """A uniformly random action."""
     action = jnp.floor(view.uniform * view.num_actions).astype(jnp.int32)
     return action, jnp.full(action.shape, -jnp.log(float(view.num_actions)))
 
@@ -107,7 +108,7 @@ SCRIPTED = tuple(RESPONSES)
 
 
 def scripted_params(name: str) -> Array:
-    """The number of a named player, i32[], which is the parameter of `scripted(env)`.
+    """The index of a named player, i32[], the parameter of `scripted(env)`.
 
     Raises:
       InputError: if there is no such player.
@@ -116,10 +117,10 @@ def scripted_params(name: str) -> Array:
 
 
 def scripted(env: TrustAndSplit) -> Policy:
-    """Plays the player numbered `params`, i32[]; see `scripted_params`.
+    """The policy of all scripted players: `params` is the player's index, i32[].
 
-    The log-probability is that of the player's own chances, 0 where there are none.
-    Its memory is whether it is forgiving, bool[...], as in `View`.
+    `log_prob` is that of the player's random choices, 0 for deterministic ones. The
+    memory is `View.forgiving`, bool[...].
     """
 
     def act(params, key, observation, memory):

@@ -1,4 +1,4 @@
-"""What a pocket model reads of hidden hands, of coins and of talk about both."""
+"""Training exchanges for pocket models, in the formats of Trust-and-Split."""
 
 import math
 
@@ -48,7 +48,7 @@ def coin_split(rng: np.random.Generator) -> Exchange:
 
 
 def message(rng: np.random.Generator) -> Exchange:
-    """A message that is asked for before coins are split."""
+    """A free message before coins are split."""
     news = (
         f"Your hand is {pick(rng, HANDS)}.",
         f"{MOST} coins will be shared after you have talked.",
@@ -66,7 +66,7 @@ def message(rng: np.random.Generator) -> Exchange:
 
 
 def hand(rng: np.random.Generator) -> Exchange:
-    """A message of one word, a hand."""
+    """A message of one word, the name of a hand."""
     own = f"You: {pick(rng, HANDS)}"
     class_ = pick(rng, ("upper", "lower"))
     news = f"My hand is {pick(rng, HANDS)}.", f"They: {pick(rng, HANDS)}", own
@@ -86,7 +86,7 @@ def hand(rng: np.random.Generator) -> Exchange:
 
 
 def ruled_coins(rng: np.random.Generator) -> Exchange:
-    """A round of `coin_split` in few words, and a rule for what to keep."""
+    """A round of `coin_split` in a short wording, with a rule for what to keep."""
     own, other = pick(rng, HANDS), pick(rng, HANDS)
     won, lost = own == _beats(other), other == _beats(own)
     before = pick(rng, ("", f"They: {other}\n"))
@@ -100,7 +100,7 @@ def ruled_coins(rng: np.random.Generator) -> Exchange:
 
 
 def ruled_winnings(rng: np.random.Generator) -> Exchange:
-    """The same in the few words of Trust-and-Split, which say who wins."""
+    """As `ruled_coins`, in Trust-and-Split's short wording, which states the winner."""
     before = pick(rng, ("", f"They: {pick(rng, HANDS)}\n"))
     dealt, winner = pick(rng, DEALT), pick(rng, ("you", "they", "nobody"))
     request = f"{before}They {dealt} yours\nWinner: {winner}. Coins?"
@@ -108,12 +108,13 @@ def ruled_winnings(rng: np.random.Generator) -> Exchange:
 
 
 def ruled_hands(rng: np.random.Generator, *, honesty: float | None = None) -> Exchange:
-    """A message as in `hand` in few words, and a rule for which.
+    """A message as in `hand` in a short wording, with a rule for which hand to say.
 
     Args:
-      rng: draws.
-      honesty: how often, by no rule, one's own hand is said, in Trust-and-Split's own
-        few words; None: no more often than another, in other words.
+      rng: random generator.
+      honesty: probability that an exchange without a rule tells the player's own hand,
+        in Trust-and-Split's short wording; None for 1/3 (uniform over hands), in
+        another wording.
     """
     own = pick(rng, HANDS)
     rules = {
@@ -149,7 +150,7 @@ def _talk(rng: np.random.Generator) -> str:
 def _coins(
     rng: np.random.Generator, request: str, won: bool, lost: bool, took: bool | None
 ) -> Exchange:
-    """How many coins to keep; `took` is None where the request says nothing of it."""
+    """How many coins to keep; `took` is None if the request does not mention it."""
     rules = {
         "Keep all.": MOST,
         "Keep nothing.": 0,
@@ -165,7 +166,7 @@ def _coins(
             "Keep nothing if they took yours or you win.": MOST * (not (took or won)),
         }
 
-    def kept(coins: int) -> str:
+    def kept(coins: object) -> str:
         return f"{PROPOSAL_START} {coins} {PROPOSAL_END}"
 
     free = Exchange(
@@ -175,5 +176,5 @@ def _coins(
 
 
 def _beats(hand: str) -> str:
-    """What beats a hand."""
+    """The hand that beats `hand`."""
     return HANDS[(HANDS.index(hand) + 1) % len(HANDS)]

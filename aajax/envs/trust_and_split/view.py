@@ -1,4 +1,4 @@
-"""How people see Trust-and-Split, and answer."""
+"""Trust-and-Split in the terminal, for people."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from aajax.envs.view import View, either, numbers, read_name, read_numbers
 
 
 def view(env: TrustAndSplit) -> View:
-    """The table; a seat does not see the other's hand."""
+    """The whole state for spectators; a seat does not see the other's hand."""
     symbols = symbol_names(env.num_symbols)
     coins = MultiDiscrete(1, 1 + STOCK)
 
@@ -48,7 +48,7 @@ def view(env: TrustAndSplit) -> View:
 
 
 def describe(env: TrustAndSplit, state: TrustAndSplitState) -> str:
-    """One table of Trust-and-Split, hidden hands and all."""
+    """A state as text, hidden hands included."""
     lines = [_progress(env, state)]
     values, previous = env.values(state.hands), state.previous
     for seat in range(NUM_AGENTS):
@@ -67,7 +67,7 @@ def describe(env: TrustAndSplit, state: TrustAndSplitState) -> str:
 
 
 def describe_to(env: TrustAndSplit, state: TrustAndSplitState, seat: int) -> str:
-    """What one seat at a table of Trust-and-Split may know."""
+    """A state as text, as far as one seat may know it."""
     other, previous = 1 - seat, state.previous
     lines = [
         _progress(env, state),
@@ -87,7 +87,7 @@ def describe_to(env: TrustAndSplit, state: TrustAndSplitState, seat: int) -> str
 
 
 def symbol_names(num_symbols: int) -> tuple[str, ...]:
-    """What people call the symbols: hands, as scripted players take them, and more."""
+    """Names of the symbols: the hands, as scripted players use them, then numbers."""
     more = (f"word{number}" for number in range(len(HANDS), num_symbols))
     return (*HANDS[:num_symbols], *more)
 

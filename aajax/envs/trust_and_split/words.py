@@ -1,9 +1,10 @@
-"""Trust-and-Split in words: both talk about hidden hands, and then divide ten coins."""
+"""Trust-and-Split as text: messages about hidden hands, then proposals."""
 
 import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from aajax.envs.wording import (
     number,
 )
 from aajax.errors import InputError
+from aajax.schema import Choice
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
@@ -74,7 +76,7 @@ _PROPOSAL_PATTERN = f"{PROPOSAL_START} ?(?:10|[0-9]) ?{PROPOSAL_END}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrustAndSplitWords(TextGame):
+class TrustAndSplitWords(TextGame[TrustAndSplit]):
     """Build it with `trust_and_split_words`, which checks its arguments."""
 
     env: TrustAndSplit
@@ -85,7 +87,10 @@ class TrustAndSplitWords(TextGame):
 
     name = "trust-and-split"
     invalid_rule = "a message says nothing, a proposal asks for nothing"
-    silent = np.zeros((), np.int32)
+
+    @property
+    def silent(self) -> np.ndarray:
+        return np.zeros((), np.int32)
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -145,7 +150,8 @@ class TrustAndSplitWords(TextGame):
         if kind == "message":
             action = hand_named(_inside(text)) if valid else NO_HAND
         else:
-            action = int(re.search(r"[0-9]+", text)[0]) if valid else 0
+            found = re.search(r"[0-9]+", text) if valid else None
+            action = int(found[0]) if found is not None else 0
         return Parsed(np.asarray(action, np.int32), valid)
 
     def say(self, kind: str, action: np.ndarray) -> str:
@@ -167,7 +173,7 @@ class TrustAndSplitWords(TextGame):
         return MESSAGE_FORM
 
     def _told(self, table: Table, seat: int) -> str:
-        """What the other said last in this round, or nothing."""
+        """The other's last message in this round, or ""."""
         turn = int(table.state.turn)
         said = [words[1 - seat] for words in table.words[len(table.words) - turn :]]
         texts = [text for text in said if text is not None]
@@ -205,6 +211,9 @@ class TrustAndSplitWords(TextGame):
             other_points=number(previous.points[other]),
         )
 
+    def templates(self) -> Mapping[str, str]:
+        return self.wording.templates
+
     def scripted(self) -> Players:
         return players(self.env)
 
@@ -225,7 +234,7 @@ class TrustAndSplitWords(TextGame):
 def trust_and_split_words(
     *,
     num_messages: int = 1,
-    messages: str = "free",
+    messages: Annotated[str, Choice(tuple(MESSAGES))] = "free",
     message_chars: int = 500,
     upper_value: float = 10.0,
     lower_value: float = 1.0,
@@ -233,22 +242,22 @@ def trust_and_split_words(
     num_rounds: int = 10,
     wording: str | Path = "full",
 ) -> TrustAndSplitWords:
-    """Both talk between tags, and answer `<<proposal_start>> x <<proposal_end>>`.
+    """Trust-and-Split as text: tagged messages, then tagged proposals.
 
-    What a message says is shown to the other as it is; to the environment it is the
-    first hand that it names, or `NO_HAND`. A message of any other form is shown empty,
-    a proposal of any other form asks for no coins. Rewards are points.
+    A message's text is shown to the other verbatim; its symbol in the environment is
+    the first hand that it names, or `NO_HAND`. A malformed message is shown as empty, a
+    malformed proposal asks for no coins. Rewards are points.
 
     Args:
-      num_messages: of each seat in every round, in turn.
-      messages: "free" text without `<`, or "hands", one word of three.
-      message_chars: that a free message may have.
+      num_messages: messages of each seat per round.
+      messages: "free", text without `<`, or "hands", one of three words.
+      message_chars: maximal length of a free message in characters.
       upper_value, lower_value, alternating: as in `envs.trust_and_split`.
-      num_rounds: after which an episode is cut off.
+      num_rounds: rounds after which an episode is truncated.
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     if messages not in MESSAGES:
         names = ", ".join(MESSAGES)
@@ -270,7 +279,7 @@ def trust_and_split_words(
 
 
 def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
-    """In one file or the other; without it there is nothing to answer."""
+    """Raises InputError unless players are told what the other did last time."""
     last_round, proposal = (templates.templates[x] for x in ("last_round", "proposal"))
     in_last_round = all(x in last_round for x in ("{other_class", "{other_coins"))
     if not in_last_round and "{other_dealt" not in proposal:
@@ -281,19 +290,19 @@ def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
 
 
 def check_message_chars(message_chars: int) -> None:
-    """Raises InputError unless messages may be so long."""
+    """Raises InputError if `message_chars` is out of range."""
     check_whole("message_chars", message_chars, 1, MOST_CHARS)
 
 
 def _winner(own: int, other: int) -> str:
-    """Who wins if the other has the hand that it names; two of a hand are not dealt."""
+    """The winner if the other's claim is true; "nobody" for equal hands."""
     if other == NO_HAND or own == other:
         return "nobody"
     return "you" if wins(np.array([own, other]))[0] else "they"
 
 
 def _dealt(asked: int) -> str:
-    """What the other did when the coins were last worth more to the reader."""
+    """What the other did when coins were last worth more to the reader; of DEALT."""
     return DEALT[0] if asked == NEVER else took(asked)
 
 
@@ -307,17 +316,17 @@ def hand_named(text: str) -> int:
 
 
 def message_pattern(message_chars: int) -> str:
-    """Of free messages: anything without `<`, up to so many characters."""
+    """Regular expression of tagged messages without `<`, up to `message_chars` long."""
     return f"{MESSAGE_START}[^<]{{0,{message_chars}}}{MESSAGE_END}"
 
 
 def write_message(text: str) -> str:
-    """Between tags."""
+    """The message between its tags."""
     return f"{MESSAGE_START}{text}{MESSAGE_END}"
 
 
 def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:
-    """What the other said in the step before; nothing if it only listened then."""
+    """The prompt's part on the other's last message; "" if it was not asked for one."""
     text = table.words[-1][1 - seat]
     if text is None:
         return ""
@@ -325,7 +334,7 @@ def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:
 
 
 def message_text(pattern: str, answer: str) -> str:
-    """What a message says; nothing if the answer is of another form."""
+    """The text between the tags; "" if the answer is malformed."""
     return _inside(answer) if re.fullmatch(pattern, answer) else ""
 
 

@@ -1,16 +1,17 @@
-"""How config.json of each Hugging Face family says what a decoder is."""
+"""Conversion between a Hugging Face config.json and `DecoderConfig`, by family."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from aajax import records, schema
 from aajax.errors import InputError
-from aajax.lm.model.config import FAMILIES, MOST_LAYERS, ROPE_KINDS, DecoderConfig, Rope
+from aajax.lm.model.config import MOST_LAYERS, DecoderConfig, Family, Rope, RopeKind
 from aajax.schema import Count, Natural, Positive, Range, check
 
-KINDS = ("full_attention", "sliding_attention")
+Kind = Literal["full_attention", "sliding_attention"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The text part of a gemma3 folder leaves out what is as in transformers' config class.
 _GEMMA3_TEXT = {
@@ -34,8 +35,8 @@ _GEMMA3_TEXT = {
 class _RopeKeys:
     """Keys of rope_parameters, or of rope_scaling before them; None: left out."""
 
-    rope_type: Literal[ROPE_KINDS] | None = None
-    type: Literal[ROPE_KINDS] | None = None  # its older name
+    rope_type: RopeKind | None = None
+    type: RopeKind | None = None  # its older name
     rope_theta: Positive | None = None
     partial_rotary_factor: float | None = None
     factor: Positive | None = None
@@ -58,9 +59,9 @@ class _KindsOfRope:
 
 @dataclasses.dataclass(frozen=True)
 class _Keys:
-    """Keys of config.json that are read; None: left out."""
+    """The keys of config.json that are read; None for absent ones."""
 
-    model_type: Literal[FAMILIES]
+    model_type: Family
     vocab_size: Count
     hidden_size: Count
     intermediate_size: Count
@@ -83,7 +84,7 @@ class _Keys:
     sliding_window: Count | None = None
     sliding_window_pattern: Count | None = None
     max_window_layers: Natural | None = None
-    layer_types: tuple[Literal[KINDS], ...] | None = None
+    layer_types: tuple[Kind, ...] | None = None
     rope_theta: Positive | None = None
     rope_local_base_freq: Positive | None = None
     partial_rotary_factor: float | None = None
@@ -108,17 +109,17 @@ class _Keys:
 
 
 class _Family(NamedTuple):
-    """What a family's config.json leaves unsaid: how to read it, what it writes."""
+    """A model family: how its config.json is read, and its architecture's name."""
 
     read: Callable[[_Keys], dict[str, Any]]
     architecture: str
 
 
 def read_json(folder: Path, name: str) -> Mapping[str, Any]:
-    """The object in a JSON file of a checkpoint folder.
+    """The JSON object in a file of a checkpoint folder.
 
     Raises:
-      InputError: if it is not there, or is no object.
+      InputError: if the file is missing or does not hold an object.
     """
     try:
         return records.read_object(folder / name)
@@ -129,15 +130,15 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
 
 
 def config_from_hf(hf: Mapping[str, Any], prefix: str = "") -> DecoderConfig:
-    """The decoder that a parsed config.json describes; version 4 and 5 keys.
+    """The `DecoderConfig` of a parsed config.json, of transformers 4 or 5.
 
     Args:
-      hf: the keys; those that are not known are left out.
-      prefix: of keys in messages.
+      hf: the parsed file; unknown keys are ignored.
+      prefix: of keys in error messages.
 
     Raises:
-      InputError: for a family, rope type, activation or soft-capping that is not known,
-        or a key that is not what it needs to be.
+      InputError: for an unsupported family, rope type, activation or soft-capping, or a
+        key with an invalid value.
     """
     model_type = hf.get("model_type")
     if model_type == "gemma3" and "text_config" in hf:
@@ -189,7 +190,7 @@ def _decoder(keys: _Keys) -> DecoderConfig:
 
 
 def _plain(config: DecoderConfig) -> DecoderConfig:
-    """The one among the configs of the same decoder that leaves out what it may."""
+    """The canonical one of all configs that describe the same decoder."""
     changes: dict[str, Any] = {}
     if config.query_scale == config.head_dim**-0.5:
         changes["query_scale"] = None
@@ -200,8 +201,12 @@ def _plain(config: DecoderConfig) -> DecoderConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _activation(keys: _Keys) -> str:
-    names = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+def _activation(keys: _Keys) -> Literal["silu", "gelu_tanh"]:
+    names: dict[str, Literal["silu", "gelu_tanh"]] = {
+        "silu": "silu",
+        "swish": "silu",
+        "gelu_pytorch_tanh": "gelu_tanh",
+    }
     name = keys.hidden_activation or keys.hidden_act or "silu"
     if name not in names:
         raise InputError(f"hidden_act is {name!r}: one of {', '.join(names)} is needed")
@@ -209,7 +214,7 @@ def _activation(keys: _Keys) -> str:
 
 
 def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
-    """Which layers see a window only, and its width; (), None if none does."""
+    """Which layers have sliding-window attention, and its width; (), None for none."""
     uses = keys.model_type != "llama" and keys.use_sliding_window
     if not (keys.is_gemma or uses) or keys.sliding_window is None:
         return (), None
@@ -218,6 +223,7 @@ def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
         sliding = tuple(kind == "sliding_attention" for kind in keys.layer_types)
     elif keys.is_gemma:
         pattern = keys.sliding_window_pattern
+        assert pattern is not None  # `config_from_hf` has filled it in
         sliding = tuple(bool((layer + 1) % pattern) for layer in layers)
     else:
         first = 28 if keys.max_window_layers is None else keys.max_window_layers
@@ -226,7 +232,7 @@ def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
 
 
 def _rope(keys: _Keys, kind: str) -> Rope:
-    """Of full or of sliding attention, from either generation of keys."""
+    """The rotary embedding of full or sliding attention, from old or new keys."""
     local = kind == "sliding_attention"
     plain = _RopeKeys(
         rope_theta=keys.rope_local_base_freq if local else keys.rope_theta,
@@ -298,6 +304,7 @@ def _read_gemma3(keys: _Keys) -> dict[str, Any]:
         raise InputError(
             "use_bidirectional_attention is True: only causal models are supported"
         )
+    assert keys.query_pre_attn_scalar is not None  # `config_from_hf` has filled it in
     biased = bool(keys.attention_bias)
     return {
         "qk_norm": True,
@@ -323,7 +330,7 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
     """The config.json of a decoder; `config_from_hf` of it gives the decoder back.
 
     Raises:
-      InputError: if the decoder is none that its family's config.json can describe.
+      InputError: if its family's config.json cannot describe the decoder.
     """
     hf = _written(config)
     wanted, found = _plain(config), config_from_hf(hf)

@@ -1,11 +1,11 @@
-"""The two compiled programs of `sampler`: reading tokens, and sampling them.
+"""The two compiled programs of `sampler`: prefill (`read`) and decoding (`decode`).
 
 Both take the memory of the cache that they are given, and write into it in place. P is
 the number of sequences, padding included.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,68 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward, logits, unstack_layers
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens, next_state
 from aajax.ops import categorical
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 class Columns(NamedTuple):
-    """What is noted of each sampled token; see `sampler.Sample`. Each [P, L]."""
+    """Records of each sampled token, [P, L] each; see `session.Sample`."""
 
     tokens: Array
     log_prob: Array
     state: Array
     remaining: Array
+
+
+class Program(NamedTuple):
+    """Static arguments of the compiled programs.
+
+    Attributes:
+      config: of the decoder.
+      dtype: of the computation.
+      top_k: top-k sampling: among the k likeliest tokens only; None for all.
+      size: L, room for sampled tokens, at least the largest budget.
+    """
+
+    config: DecoderConfig
+    dtype: jnp.dtype
+    top_k: int | None = None
+    size: int = 0
+
+
+class Model(NamedTuple):
+    """The weights of the model.
+
+    Attributes:
+      params: of the decoder.
+      adapters, adapter_id: as in `decoder.forward`.
+    """
+
+    params: PyTree
+    adapters: Adapters | None = None
+    adapter_id: Array | None = None
+
+
+class Wanted(NamedTuple):
+    """Sampling parameters of each sequence, padded; see `session.Sampling`.
+
+    Attributes:
+      keys: key[P].
+      temperature: f32[P], 0 for greedy decoding.
+      budget: i32[P], maximal number of tokens; 0 for an inactive sequence.
+      stop: bool[1, V] or bool[P, V], mask of stop tokens.
+      state: i32[P], grammar state.
+      grammar: for constrained decoding; None for no constraint.
+      top_p: f32[], nucleus sampling: among the smallest set of likeliest tokens whose
+        total probability reaches top_p; None for all.
+    """
+
+    keys: PRNGKey
+    temperature: AnyArray
+    budget: AnyArray
+    stop: AnyArray
+    state: AnyArray
+    grammar: Grammar | None = None
+    top_p: AnyArray | float | None = None
 
 
 class _Loop(NamedTuple):
@@ -38,143 +90,122 @@ class _Loop(NamedTuple):
 
 
 def num_programs() -> int:
-    """How many programs reading and sampling have been compiled to so far."""
-    return read._cache_size() + decode._cache_size()
+    """Number of programs that `read` and `decode` have been compiled to so far."""
+    programs: tuple[Any, ...] = (read, decode)
+    return sum(program._cache_size() for program in programs)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnames="cache")
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def read(
-    config: DecoderConfig,
-    dtype: jnp.dtype,
-    params: PyTree,
-    cache: Cache,
-    last: Array,
-    tokens: Array,
-    adapters: Adapters | None,
-    adapter_id: Array | None,
+    program: Program, model: Model, cache: Cache, last: Array, tokens: Array
 ) -> tuple[Cache, Array]:
-    """The cache and the last hidden states after `tokens`.
+    """Prefill: reads `tokens` into the cache, and returns the last hidden states.
 
     Args:
-      config, dtype: static.
-      params: of the decoder.
+      program: static.
+      model: that reads.
       cache: with room for the tokens; donated.
       last: [P, D], hidden state of each sequence's last token.
       tokens: i32[P, L], −1 from the end of each row on.
-      adapters, adapter_id: as in `decoder.forward`.
     """
     valid = tokens >= 0
     place = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
     positions = jnp.where(valid, cache.length[:, None] + place, -1)
-    hidden, cache = forward(
-        config, params, jnp.maximum(tokens, 0), positions, cache, adapters, adapter_id,
-        dtype=dtype,
+    hidden, after = forward(
+        program.config, model.params, jnp.maximum(tokens, 0), positions, cache,
+        model.adapters, model.adapter_id, dtype=program.dtype,
     )  # fmt: skip
+    assert after is not None
     count = valid.sum(1, dtype=jnp.int32)
     at = jnp.maximum(count - 1, 0)[:, None, None]
     newest = jnp.take_along_axis(hidden, at, 1)[:, 0]
-    return cache, jnp.where(count[:, None] > 0, newest, last)
+    return after, jnp.where(count[:, None] > 0, newest, last)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnames="cache")
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def decode(
-    config: DecoderConfig,
-    dtype: jnp.dtype,
-    top_k: int | None,
-    size: int,
-    params: PyTree,
-    cache: Cache,
-    last: Array,
-    keys: PRNGKey,
-    temperature: Array,
-    budget: Array,
-    stop: Array,
-    top_p: Array | None,
-    grammar: Grammar | None,
-    state: Array,
-    adapters: Adapters | None,
-    adapter_id: Array | None,
+    program: Program, model: Model, cache: Cache, last: Array, wanted: Wanted
 ) -> tuple[Cache, Array, Columns, Array]:
-    """Samples and reads tokens until no sequence goes on.
+    """Decodes token by token until all sequences have stopped or used their budget.
 
     Args:
-      config, dtype, top_k: static.
-      size: static, L, at least the largest budget.
-      params: of the decoder.
+      program: static.
+      model: that is sampled from.
       cache: with room for the budgets; donated.
       last: [P, D], what the first token is sampled from.
-      keys: key[P].
-      temperature: f32[P], 0 for the likeliest token.
-      budget: i32[P], at most so many tokens; 0 leaves a sequence alone.
-      stop: bool[1, V] or bool[P, V], tokens that end a sequence.
-      top_p: f32[] or None.
-      grammar, state: i32[P], what restricts the tokens.
-      adapters, adapter_id: as in `decoder.forward`.
+      wanted: how each sequence is sampled.
 
     Returns:
       The cache, `last`, a record of the tokens, and bool[P], who met a stop token.
     """
     num_rows = last.shape[0]
-    rows = jnp.arange(num_rows)
-    stop = jnp.broadcast_to(stop, (num_rows, config.vocab_size))
+    stop = jnp.broadcast_to(wanted.stop, (num_rows, program.config.vocab_size))
+    wanted = wanted._replace(stop=stop)
     if cache.is_apart:
-        params, adapters = unstack_layers(config, params, adapters)
-
-    def body(loop: _Loop) -> _Loop:
-        done, step, remaining = loop.done, loop.step, budget - loop.step
-        score = logits(config, params, loop.last)
-        if grammar is not None:
-            mask = allowed_tokens(grammar, loop.state, stop, remaining)
-            score = jnp.where(mask, score, -jnp.inf)
-            done = done | ~mask.any(1)
-        key = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-        token, log_prob = draw(key, score, temperature, top_k, top_p)
-        columns = Columns(
-            jnp.where(done, -1, token),
-            jnp.where(done, 0.0, log_prob),
-            jnp.where(done, 0, loop.state),
-            jnp.where(done, 0, remaining),
-        )
-        columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
-        hidden, cache = forward(
-            config, params, token[:, None],
-            jnp.where(done, -1, loop.cache.length)[:, None],
-            loop.cache, adapters, adapter_id, dtype=dtype,
-        )  # fmt: skip
-        state = loop.state
-        if grammar is not None:
-            state = jnp.where(done, state, next_state(grammar, state, token))
-        stops = ~done & stop[rows, token]
-        return _Loop(
-            cache,
-            jnp.where(done[:, None], loop.last, hidden[:, 0]),
-            state,
-            done | stops | (remaining <= 1),
-            loop.stopped | stops,
-            columns,
-            step + 1,
-        )
-
-    whole = jnp.zeros((num_rows, size), jnp.int32)
+        params, adapters = unstack_layers(program.config, model.params, model.adapters)
+        model = model._replace(params=params, adapters=adapters)
+    whole = jnp.zeros((num_rows, program.size), jnp.int32)
     loop = _Loop(
         cache,
         last,
-        state,
-        budget <= 0,
+        wanted.state,
+        wanted.budget <= 0,
         jnp.zeros(num_rows, bool),
         Columns(whole - 1, jnp.zeros(whole.shape, jnp.float32), whole, whole),
         jnp.zeros((), jnp.int32),
     )
+    body = functools.partial(_sample_and_read, program, model, wanted)
     loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
     return loop.cache, loop.last, loop.columns, loop.stopped
+
+
+def _sample_and_read(
+    program: Program, model: Model, wanted: Wanted, loop: _Loop
+) -> _Loop:
+    """One more token of each sequence that goes on."""
+    done, step, remaining = loop.done, loop.step, wanted.budget - loop.step
+    score = logits(program.config, model.params, loop.last)
+    if wanted.grammar is not None:
+        mask = allowed_tokens(wanted.grammar, loop.state, wanted.stop, remaining)
+        score = jnp.where(mask, score, -jnp.inf)
+        done = done | ~mask.any(1)
+    key = jax.vmap(jax.random.fold_in, (0, None))(wanted.keys, step)
+    token, log_prob = draw(key, score, wanted.temperature, program.top_k, wanted.top_p)
+    columns = Columns(
+        jnp.where(done, -1, token),
+        jnp.where(done, 0.0, log_prob),
+        jnp.where(done, 0, loop.state),
+        jnp.where(done, 0, remaining),
+    )
+    columns = jax.tree.map(lambda x, y: x.at[:, step].set(y), loop.columns, columns)
+    hidden, after = forward(
+        program.config, model.params, token[:, None],
+        jnp.where(done, -1, loop.cache.length)[:, None],
+        loop.cache, model.adapters, model.adapter_id, dtype=program.dtype,
+    )  # fmt: skip
+    state = loop.state
+    if wanted.grammar is not None:
+        state = jnp.where(done, state, next_state(wanted.grammar, state, token))
+    rows = jnp.arange(len(token))
+    stops = ~done & wanted.stop[rows, token]
+    assert after is not None
+    return _Loop(
+        after,
+        jnp.where(done[:, None], loop.last, hidden[:, 0]),
+        state,
+        done | stops | (remaining <= 1),
+        loop.stopped | stops,
+        columns,
+        step + 1,
+    )
 
 
 def draw(
     key: PRNGKey,
     score: Array,
-    temperature: Array,
+    temperature: AnyArray,
     top_k: int | None = None,
-    top_p: Array | float | None = None,
+    top_p: AnyArray | float | None = None,
 ) -> tuple[Array, Array]:
     """One token of each distribution softmax(score / temperature), truncated.
 
@@ -182,8 +213,9 @@ def draw(
       key: key[P].
       score: f32[P, V], −∞ for tokens that are not allowed.
       temperature: f32[P], 0 for the likeliest token.
-      top_k: only the k likeliest, and what is as likely as the last of them.
-      top_p: of what is left, the likeliest that together reach this probability.
+      top_k: samples among the k likeliest tokens, and ties with the last of them.
+      top_p: nucleus sampling: samples among the smallest set of likeliest tokens (after
+        top-k) whose total probability reaches top_p.
 
     Returns:
       Tokens i32[P], and their log-probabilities f32[P].

@@ -68,7 +68,7 @@ def _compile(pattern: str, max_states: int) -> tuple | str:
 
 def _closes_too_much(pattern: str) -> bool:
     """Whether a parenthesis would close the frame's: `a)(b` is no expression."""
-    rest, pattern = None, re.sub(r"\\.", "-", pattern, flags=re.DOTALL)
+    rest, pattern = "", re.sub(r"\\.", "-", pattern, flags=re.DOTALL)
     while rest != pattern:  # classes may hold classes
         rest, pattern = pattern, re.sub(r"\[\^?\]?[^\[\]]*\]", "-", pattern)
     depth = 0

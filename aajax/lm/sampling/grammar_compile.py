@@ -62,11 +62,13 @@ def byte_automata(
     results = _read(output)
     # A child that was ended, or overflowed its stack, leaves no word on its pattern.
     results += [grammar_child.TOO_LARGE] * (len(patterns) - len(results))
+    made = []
     for index, (pattern, result) in enumerate(zip(patterns, results, strict=True)):
         if isinstance(result, str):
             needed = result.format(max_states, seconds)
             raise InputError(f"patterns[{index}] is {pattern!r}: {needed}")
-    return tuple(ByteAutomaton(*result) for result in results)
+        made.append(ByteAutomaton(*result))
+    return tuple(made)
 
 
 def _read(output: bytes) -> list[tuple | str]:

@@ -1,20 +1,21 @@
-"""Sampling from a decoder that keeps what it has read across the turns of a dialogue.
+"""Batched sampling with a KV cache that is kept across the turns of a dialogue.
 
-A session is a value: `append` reads tokens into it, `generate` samples from it, and
-both return a new one. Every token is read once, the sampled ones included, so that no
-turn reads the history again. Sequences are ragged; each has its own temperature,
-budget, stop tokens, grammar state and key, all arrays, so that a new value of theirs
-compiles nothing. It works on token ids only and knows nothing of text.
+A session is a value: `append` prefills tokens, `generate` samples, and both return a
+new session. Every token is processed once, so that no turn reads the history again.
+Sequences may have different lengths; each has its own temperature, budget, stop tokens,
+grammar state and key, as arrays, so that other values need no new compilation. It works
+on token ids only.
 
-On a mesh rows are split over data and fsdp, heads over tensor. Where it spans
-processes, each has rows of its own and gives and gets those alone, but all call the
-same methods with as many rows and the same kinds of arguments: the longest of all
-decides what runs. One key is folded with numbers that go on from process to process.
+On a mesh, rows are sharded over data and fsdp, heads over tensor. If the mesh spans
+processes, each passes and receives its own rows only, but all must call the same
+methods with equally many rows and the same kinds of arguments. Global row numbers are
+folded into a single key, so that rows of different processes differ.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,15 @@ from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
-from aajax.lm.sampling.decoding import decode, num_programs, read
-from aajax.lm.sampling.grammar import FREE, Grammar
+from aajax.lm.sampling.decoding import (
+    Model,
+    Program,
+    Wanted,
+    decode,
+    num_programs,
+    read,
+)
+from aajax.lm.sampling.grammar import FREE
 from aajax.lm.sampling.rows import (
     block_width,
     fold,
@@ -39,36 +47,49 @@ from aajax.lm.sampling.rows import (
 )
 from aajax.lm.sampling.session import (
     Sample,
+    Sampling,
     Session,
     check_room,
+    empty_session,
     make_room,
     merge,
+    run,
     take_back,
 )
-from aajax.lm.sampling.session_mesh import empty_session, run
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
-__all__ = ["FREE", "Sample", "Sampler", "Session", "num_programs"]
+__all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
+
+
+class _ByRow(NamedTuple):
+    """What `Sampling` says, with one entry a row, not shared with what was given."""
+
+    max_tokens: np.ndarray
+    stop: np.ndarray
+    temperature: np.ndarray
+    state: np.ndarray
+    active: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """How to read and sample; it holds no state.
+    """Options of prefill and decoding; it holds no state.
 
-    Methods leave the session that they are given as it was. With `donate` they take
-    its memory instead of copying the cache, and it must not be used again.
+    Methods do not change the session that they are given. With `donate` they reuse its
+    memory instead of copying the cache, and it must not be used again.
 
     Attributes:
       config: of the decoder.
-      dtype: of the arithmetic.
-      cache_dtype: of stored keys and values; `dtype` if None.
-      top_k: sample among the k likeliest tokens (and their ties) only.
-      top_p: sample among the likeliest tokens that together have this probability.
-      max_cache: tokens that a sequence may have; `config.max_length` if None.
-      piece: longer prompts are read this many tokens at a time, a power of two, which
-        bounds the memory of attention logits.
-      mesh: of `sharding.make_mesh`; params, adapters and grammar lie on it, placed by
-        `sharding.shard` and the same in all processes. None for one device.
+      dtype: of the computation.
+      cache_dtype: of the KV cache; `dtype` if None.
+      top_k: top-k sampling: among the k likeliest tokens (and ties) only.
+      top_p: nucleus sampling: among the smallest set of likeliest tokens whose total
+        probability reaches top_p.
+      max_cache: maximal length of a sequence in tokens; `config.max_length` if None.
+      piece: chunk size of prefill in tokens, a power of two, which bounds the memory of
+        attention logits.
+      mesh: of `sharding.make_mesh`, on which params, adapters and grammar have been
+        placed by `sharding.shard`. None for one device.
     """
 
     config: DecoderConfig
@@ -98,24 +119,25 @@ class Sampler:
 
     @property
     def limit(self) -> int:
-        """Tokens that a sequence may have."""
+        """Maximal length of a sequence in tokens."""
         longest = self.config.max_length
         return longest if self.max_cache is None else min(longest, self.max_cache)
 
     def prepare(self, params: PyTree) -> PyTree:
-        """The weights as `append` and `generate` take them without a copy in each call.
+        """Params for many calls of `append` and `generate`.
 
-        On CPUs each layer's apart, for the memory of a second copy; else `params`.
+        On CPUs they are unstacked once (see `unstack_layers`), for the memory of a
+        second copy, instead of in each call; elsewhere `params` itself.
         """
         if self.mesh is not None or jax.default_backend() != "cpu":
             return params
         return unstack_layers(self.config, params)[0]
 
     def start(self, batch: int, size: int = 1) -> Session:
-        """A session of `batch` empty sequences, with room for `size` tokens each.
+        """A session of `batch` empty sequences, with a KV cache of `size` tokens each.
 
-        The cache grows as needed, twofold at a time. Each size compiles anew, and
-        attention takes the time of all slots, used or not.
+        The cache doubles as needed. Each size is compiled separately, and attention
+        takes time in proportion to the size, used or not.
         """
         if batch < 1:
             raise InputError(f"batch is {batch}: at least 1 is needed")
@@ -131,16 +153,16 @@ class Sampler:
         params: PyTree,
         tokens: Sequence[Sequence[int]],
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
+        adapter_id: AnyArray | None = None,
         *,
         donate: bool = False,
     ) -> Session:
-        """The session after reading `tokens`.
+        """Prefill: the session after reading `tokens`.
 
         Args:
-          session: left as it was, unless donated.
+          session: not changed, unless donated.
           params: of the decoder, or what `prepare` made of them.
-          tokens: ids for each of the B sequences; an empty list leaves its alone.
+          tokens: ids for each of the B sequences; may be empty.
           adapters: low-rank adapters.
           adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
           donate: whether the memory of `session` may be taken.
@@ -174,16 +196,16 @@ class Sampler:
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
+        model = Model(params, adapters, adapter_id)
+        program = Program(self.config, self.dtype)
         for first in range(0, longest, self.piece):
             width = min(self.piece, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
-            cache, last = run(
-                self.mesh, read, self.config, self.dtype, params, cache, last,
-                place_rows(self.mesh, block), adapters, adapter_id,
-            )  # fmt: skip
+            piece = place_rows(self.mesh, block)
+            cache, last = run(self.mesh, read, program, model, cache, last, piece)
         return Session(cache, last, session.batch)
 
     def generate(
@@ -191,80 +213,69 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
-        *,
-        temperature: Array | float = 1.0,
-        max_tokens: Array | int,
-        stop: Array,
-        grammar: Grammar | None = None,
-        state: Array | None = None,
+        sampling: Sampling,
         adapters: Adapters | None = None,
-        adapter_id: Array | None = None,
-        active: Array | None = None,
+        adapter_id: AnyArray | None = None,
+        *,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
-        """Samples until every sequence has stopped or used its budget.
+        """Samples until every sequence has produced a stop token or used its budget.
 
-        A sequence also ends, without a token, where its grammar allows none.
+        A sequence also ends if its grammar allows no token. A row's sample does not
+        depend on the other rows.
 
         Args:
-          session: left as it was, unless donated.
+          session: not changed, unless donated.
           params: of the decoder.
-          key: one key, folded with each row's number, or B typed keys, one a row: a
-            row's sample depends on no other row.
-          temperature: f32[B] or one for all; 0 takes the likeliest token.
-          max_tokens: i32[B] or one for all, stop token included.
-          stop: bool[V] or bool[B, V], tokens that end a sequence.
-          grammar: what restricts each token, by the row's state; see `grammar`.
-          state: i32[B], where in the grammar each row starts, `FREE` for all tokens
-            that are text or stop; needed with `grammar`.
+          key: one key, into which row numbers are folded, or B typed keys.
+          sampling: temperature, budget, stop tokens and grammar of each row.
           adapters, adapter_id: as in `append`.
-          active: bool[B], rows to sample; the others stay as they are.
-          donate: whether the memory of `session` may be taken.
+          donate: whether the memory of `session` may be reused.
 
         Returns:
           The session with the sampled tokens read, and the sample.
 
         Raises:
-          InputError: if an active row has read nothing (a beginning-of-sequence token
-            is the least), or it has not the room for its budget; for a negative
-            temperature or budget; for shapes that do not fit.
+          InputError: if an active row is empty (append at least a
+            beginning-of-sequence token) or would exceed the limit, a temperature or
+            budget is negative, or shapes do not fit.
         """
         batch = session.batch
-        temperature = per_row("temperature", temperature, np.float32, batch)
-        budget = per_row("max_tokens", max_tokens, np.int32, batch)
-        active = per_row("active", True if active is None else active, bool, batch)
-        if not (temperature >= 0).all():
-            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
-        if (budget < 0).any():
-            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
-        if (grammar is None) != (state is None):
-            given = "grammar" if state is None else "state"
-            raise InputError(f"{given} is given alone: grammar and state are needed")
-        state = per_row("state", FREE if state is None else state, np.int32, batch)
-        stop = stop_rows(stop, batch, self.config.vocab_size)
+        given = self._by_row(batch, sampling)
         # The same for all subsets of rows, so that their samples can be merged.
-        columns = int(budget.max())
-        budget = np.where(active, budget, 0)
-        check_room(session.length, budget, active, self.limit)
+        columns = int(given.max_tokens.max())
+        budget = np.where(given.active, given.max_tokens, 0)
+        check_room(session.length, budget, given.active, self.limit)
         total = (session.length + budget).max()
         longest, length = largest(self.mesh, columns, total)
         rows = functools.partial(self._rows, batch)
         keys = row_keys(
             key, batch, padded_rows(self.mesh, batch), first_row(self.mesh, batch)
         )
+        stop = given.stop
+        wanted = Wanted(
+            keys=place_rows(self.mesh, keys),
+            temperature=rows(given.temperature, 1.0),
+            budget=rows(budget, 0),
+            stop=stop if len(stop) == 1 else rows(stop, False),
+            state=rows(given.state, FREE),
+            grammar=sampling.grammar,
+            top_p=self.top_p,
+        )
+        size = max(16, power_of_two(longest))
         cache, last, *buffers = run(
-            self.mesh, decode, self.config, self.dtype, self.top_k,
-            max(16, power_of_two(longest)), params,
-            make_room(session, length, self.limit, donate), session.last,
-            place_rows(self.mesh, keys), rows(temperature, 1.0), rows(budget, 0),
-            stop if len(stop) == 1 else rows(stop, False), self.top_p, grammar,
-            rows(state, FREE), adapters,
-            self._adapter_rows(batch, adapter_id, adapters),
-        )  # fmt: skip
+            self.mesh,
+            decode,
+            Program(self.config, self.dtype, self.top_k, size),
+            Model(params, adapters, self._adapter_rows(batch, adapter_id, adapters)),
+            make_room(session, length, self.limit, donate),
+            session.last,
+            wanted,
+        )
         record, stopped = own_rows(buffers)
-        tokens, log_prob, state, remaining = (x[:batch, :columns] for x in record)
+        tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
-        sample = Sample(tokens, count, log_prob, stopped[:batch], state, remaining)
+        sample = Sample(tokens, count, log_prob, stopped[:batch], states, remaining)
         return Session(cache, last, batch), sample
 
     def generate_checked(
@@ -272,46 +283,44 @@ class Sampler:
         session: Session,
         params: PyTree,
         key: PRNGKey,
+        sampling: Sampling,
         *,
         accepts: Callable[[int, list[int]], bool],
         num_tries: int,
-        grammar: Grammar,
-        state: Array,
-        active: Array | None = None,
         donate: bool = False,
         **options,
     ) -> tuple[Session, Sample, np.ndarray]:
-        """Samples freely, and under the grammar what is not accepted.
+        """Rejection sampling with constrained decoding as a fallback.
 
-        Each row is sampled from state `FREE` until `accepts` says so, at most
-        `num_tries` times, then once more under the grammar. Tries that failed are
-        taken back: they are neither in the session nor in the sample.
+        Each row is sampled without constraint until `accepts` is true, at most
+        `num_tries` times, then once under the grammar. Rejected samples are removed
+        from the session.
 
         Args:
           session, params, key: as in `generate`.
-          accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
-            stop token where there is one.
-          num_tries: free tries; with 0 all is sampled under the grammar.
-          grammar, state, active, donate: as in `generate`.
+          sampling: how each row is sampled, under a grammar.
+          accepts: `(row, ids) -> bool`; `ids` includes the stop token, if any.
+          num_tries: unconstrained samples per row; 0 for the grammar at once.
+          donate: as in `generate`.
           **options: further arguments of `generate`.
 
         Returns:
-          The session, the sample, and i32[B], samples that each row took, 0 for a row
-          that is not active, num_tries + 1 for one that needed the grammar.
+          The session, the sample, and i32[B], the number of samples that each row took:
+          0 for an inactive row, num_tries + 1 for one that needed the grammar.
         """
         if num_tries < 0:
             raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
         batch = session.batch
-        pending = per_row("active", True if active is None else active, bool, batch)
-        state = per_row("state", state, np.int32, batch)
+        given = self._by_row(batch, sampling)
+        pending, state = given.active, given.state
         keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
         for index in range(num_tries + 1):
             free = index < num_tries
+            now = sampling._replace(state=np.where(free, FREE, state), active=pending)
             session, sample = self.generate(
-                session, params, fold(keys, index), grammar=grammar,
-                state=np.where(free, FREE, state), active=pending,
+                session, params, fold(keys, index), now,
                 donate=donate or index > 0, **options,
             )  # fmt: skip
             result = sample if result is None else merge(pending, sample, result)
@@ -319,23 +328,41 @@ class Sampler:
             if free:
                 failed = [
                     not accepts(row, sample.tokens[row, : sample.length[row]].tolist())
-                    for row in np.flatnonzero(pending)
+                    for row in np.flatnonzero(pending).tolist()
                 ]
                 pending[pending] = failed
-            if not free or not largest(self.mesh, pending.any())[0]:
+            if not free or not largest(self.mesh, int(pending.any()))[0]:
                 break
             session = take_back(
                 session, self._rows(batch, pending, False),
                 self._rows(batch, before, 0), start.last,
             )  # fmt: skip
+        assert result is not None  # there is one try at least
         return session, result, tries
 
+    def _by_row(self, batch: int, sampling: Sampling) -> _ByRow:
+        temperature = per_row("temperature", sampling.temperature, np.float32, batch)
+        budget = per_row("max_tokens", sampling.max_tokens, np.int32, batch)
+        active = True if sampling.active is None else sampling.active
+        active = per_row("active", active, bool, batch)
+        if not (temperature >= 0).all():
+            raise InputError(f"temperature is {temperature.min()}: 0 or more is needed")
+        if (budget < 0).any():
+            raise InputError(f"max_tokens is {budget.min()}: 0 or more is needed")
+        state = sampling.state
+        if (sampling.grammar is None) != (state is None):
+            given = "grammar" if state is None else "state"
+            raise InputError(f"{given} is given alone: grammar and state are needed")
+        state = per_row("state", FREE if state is None else state, np.int32, batch)
+        stop = stop_rows(sampling.stop, batch, self.config.vocab_size)
+        return _ByRow(budget, stop, temperature, state, active)
+
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
-        """[P, ...] of this process's [B, ...]."""
+        """This process's rows [B, ...], padded and placed on the mesh as [P, ...]."""
         return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
 
     def _adapter_rows(
-        self, batch: int, adapter_id: Array | None, adapters: Adapters | None
+        self, batch: int, adapter_id: AnyArray | None, adapters: Adapters | None
     ) -> Array | None:
         """i32[P], or None without adapters."""
         if adapters is None:

@@ -1,25 +1,34 @@
-"""What a decoder has read, as a value, and what was sampled from it."""
+"""Sessions (the state of a batch of sequences) and samples.
 
-from typing import NamedTuple
+A session's arrays are on one device or sharded over a mesh: `empty_session` creates
+them there, and `run` keeps their sharding.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax.errors import InputError
-from aajax.lm.mesh.hosts import own_rows
-from aajax.lm.model.cache import Cache, bucket, grow
-from aajax.types import Array
+from aajax.lm.mesh.hosts import largest, own_rows, padded_rows, processes
+from aajax.lm.mesh.sharding import batch_shardings, cache_shardings
+from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.sampling.grammar import Grammar
+from aajax.types import AnyArray, Array
 
 
 class Session(NamedTuple):
-    """What has been read so far.
+    """The state of a batch of sequences: KV cache and last hidden states.
 
     Attributes:
-      cache: of P sequences, P the power of two at or above `batch`; on a mesh of many
-        processes, of those of all of them.
+      cache: of P sequences, `batch` padded to a power of two; with several processes,
+        of all their sequences.
       last: [P, D], hidden state of each sequence's last token.
-      batch: B, sequences that are in use, of this process.
+      batch: B, number of this process's sequences, without padding.
     """
 
     cache: Cache
@@ -32,18 +41,40 @@ class Session(NamedTuple):
         return own_rows(self.cache.length)[: self.batch]
 
 
-class Sample(NamedTuple):
-    """What `generate` sampled, as NumPy arrays; L is the largest budget.
+class Sampling(NamedTuple):
+    """Sampling parameters of each sequence.
 
     Attributes:
-      tokens: i32[B, L], padded with −1; with the stop token, where there is one.
+      max_tokens: i32[B] or a scalar, budget in tokens, stop token included.
+      stop: bool[V] or bool[B, V], mask of stop tokens.
+      temperature: f32[B] or a scalar; 0 for greedy decoding.
+      grammar: for constrained decoding; see `grammar.compile_grammar`.
+      state: i32[B], start state of each row in the grammar, `FREE` for no constraint;
+        needed with `grammar`.
+      active: bool[B], rows to sample; None for all.
+    """
+
+    max_tokens: AnyArray | int
+    stop: AnyArray
+    temperature: AnyArray | float = 1.0
+    grammar: Grammar | None = None
+    state: AnyArray | None = None
+    active: AnyArray | None = None
+
+
+class Sample(NamedTuple):
+    """Sampled tokens as NumPy arrays; L is the largest budget.
+
+    Attributes:
+      tokens: i32[B, L], padded with −1; includes the stop token, if any.
       length: i32[B], tokens sampled.
       log_prob: f32[B, L], of each token under the distribution that it was drawn from
-        (after grammar, temperature, top-k and top-p); 0 where greedy, and for padding.
-      stopped: bool[B], ended with a stop token, and not for want of budget.
-      state: i32[B, L], the grammar state that each token was drawn in, and
-      remaining: i32[B, L], the budget that was left, it included; 0 for padding. With
-        both, `scoring.score` can restrict its distribution as the sampler did.
+        (after grammar, temperature, top-k and top-p); 0 for greedy decoding and
+        padding.
+      stopped: bool[B], whether the sequence ended with a stop token.
+      state: i32[B, L], grammar state before each token.
+      remaining: i32[B, L], budget before each token; 0 for padding. With `state` it
+        lets `scoring.score` apply the sampler's logits mask.
     """
 
     tokens: np.ndarray
@@ -55,13 +86,13 @@ class Sample(NamedTuple):
 
 
 def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
-    """The session's cache with room for `length` tokens, not shared with `session`.
+    """The session's cache with room for `length` tokens, copied unless `donate`.
 
     Args:
-      session: whose cache is copied unless it grows.
+      session: whose cache is used.
       length: tokens of the longest sequence, at most `limit`.
-      limit: of the size.
-      donate: whether the session's own memory will do.
+      limit: upper bound of the cache's size.
+      donate: whether the session's memory may be reused.
     """
     size = min(bucket(length), limit)
     if size > session.cache.size:
@@ -73,7 +104,7 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
 def check_room(
     length: np.ndarray, budget: np.ndarray, active: np.ndarray, limit: int
 ) -> None:
-    """Raises InputError for an active row with nothing read or too large a budget.
+    """Raises InputError if an active row is empty or its budget exceeds the limit.
 
     Args:
       length: i32[B], tokens read.
@@ -95,7 +126,7 @@ def check_room(
 
 
 def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
-    """The session with `rows`, bool[P], as when it had `length`, i32[P], and `last`."""
+    """Resets `rows`, bool[P], to an earlier `length`, i32[P], and `last`, [P, D]."""
     cache = session.cache
     length = jnp.where(rows, length, cache.length)
     last = jnp.where(rows[:, None], last, session.last)
@@ -103,9 +134,66 @@ def take_back(session: Session, rows: Array, length: Array, last: Array) -> Sess
 
 
 def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
-    """The new sample for `rows`, bool[B], and the old one for the others."""
+    """Selects `new` for `rows`, bool[B], and `old` for the others."""
 
     def choose(x, y):
         return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
     return Sample(*map(choose, new, old))
+
+
+def empty_session(
+    config: DecoderConfig,
+    batch: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None = None,
+) -> Session:
+    """An empty session of `batch` sequences per process, with a cache of `size` slots.
+
+    Raises:
+      InputError: if another process has another number of sequences.
+    """
+    most, least = largest(mesh, batch, -batch)
+    if most != -least:
+        raise InputError(
+            f"batch is {batch}, and {-least} to {most} among all processes: the same "
+            "number in each is needed"
+        )
+    rows = padded_rows(mesh, batch) * len(processes(mesh))
+    make = _empty if mesh is None else _empty_on_mesh
+    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    return Session(cache, last, batch)
+
+
+def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
+    """Runs a program that returns a cache and rows, and constrains their sharding."""
+    if mesh is None:
+        return program(*arguments)
+    with jax.set_mesh(mesh):
+        cache, *rows = program(*arguments)
+    # They are there already, but named otherwise, for which programs compile anew.
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, rows)
+    cache, rows = jax.device_put((cache, rows), shardings)
+    return cache, *rows
+
+
+def _empty(
+    config: DecoderConfig,
+    rows: int,
+    size: int,
+    cache_dtype: jnp.dtype,
+    dtype: jnp.dtype,
+    mesh: Mesh | None,
+) -> tuple[Cache, Array]:
+    cache = init_cache(config, rows, size, cache_dtype)
+    last = jnp.zeros((rows, config.hidden_size), dtype)
+    if mesh is None:
+        return (cut(cache) if jax.default_backend() == "cpu" else cache), last
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, last)
+    return jax.lax.with_sharding_constraint((cache, last), shardings)
+
+
+# Compiled, no device ever holds all of them.
+_empty_on_mesh = jax.jit(_empty, static_argnums=range(6))

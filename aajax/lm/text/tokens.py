@@ -1,18 +1,24 @@
-"""Text and tokens, at the edge: whatever lies below sees ids alone."""
+"""Tokenizers: conversion between text and token ids."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 import tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from aajax import records, schema
 from aajax.errors import InputError
 from aajax.schema import Natural, check
+
+# Only tokenizers and configs are used, and it need not tell that it has no PyTorch.
+logging.getLogger("transformers").addFilter(
+    lambda record: not re.match("PyTorch was not|None of PyTorch", record.getMessage())
+)
+from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: E402
 
 # Classes that say no more than that tokenizer.json holds everything.
 _PLAIN_CLASSES = {None, "PreTrainedTokenizerFast", "TokenizersBackend"}
@@ -22,7 +28,7 @@ _DATE = "26 Jul 2024"
 
 @dataclasses.dataclass(frozen=True)
 class _TokenizerKeys:
-    """What is read of tokenizer_config.json."""
+    """The keys of tokenizer_config.json that are read."""
 
     tokenizer_class: str | None = None
 
@@ -31,7 +37,7 @@ class _TokenizerKeys:
 
 @dataclasses.dataclass(frozen=True)
 class _GenerationKeys:
-    """What is read of generation_config.json."""
+    """The keys of generation_config.json that are read."""
 
     eos_token_id: Natural | tuple[Natural, ...] | None = None
 
@@ -40,22 +46,22 @@ class _GenerationKeys:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokens:
-    """A tokenizer as a value.
+    """A tokenizer, with markers that text cannot produce.
 
-    A marker is a token that stands for no text: a special one, or one that was added
-    to the model's own vocabulary and that the chat template writes (<think>). Markers
-    come from templates only; a text that spells one is read as any other text.
+    A marker is a special token, or one that was added to the model's vocabulary and is
+    used in the chat template (<think>). Only templates produce markers; a text that
+    contains the spelling of one is tokenised like any other, and cannot forge a turn.
 
     Attributes:
-      tokenizer: that of `transformers`, which reads markers in a text as markers.
-      plain: the same tokenizer, to which a marker in a text is text.
+      tokenizer: of `transformers`, which recognises markers in a text.
+      plain: the same tokenizer without markers.
       markers: id by spelling.
       pieces: bytes by id; see `token_bytes`.
-      stop_ids: tokens after which a reply is over: the end of a text by the tokenizer
-        and by generation_config.json, and the end of a turn by the chat template.
+      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer and of
+        generation_config.json, and the chat template's end of turn.
       end_of_turn: the marker that the chat template puts after a reply; None without
         such a template.
-      pad_id: fills what is masked.
+      pad_id: padding token.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -68,17 +74,18 @@ class Tokens:
 
     @property
     def vocab_size(self) -> int:
-        """Ids are below it, added tokens included; a model may have more rows."""
+        """Number of ids, added tokens included; a model may have more rows."""
         return len(self.pieces)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text: nothing is added to it, and no marker comes out of it.
+        """The ids of a text, without added special tokens or markers.
 
-        What is no Unicode text, as half of a surrogate pair, becomes "?".
+        Lone surrogates, which are not valid Unicode text, become "?".
         """
         text = text.encode(errors="replace").decode()
         ids = self.plain.encode(text, add_special_tokens=False).ids
-        forbidden = {*self.markers.values()} - {self.tokenizer.unk_token_id}
+        unknown = self.tokenizer.unk_token_id
+        forbidden = {number for number in self.markers.values() if number != unknown}
         if forbidden.isdisjoint(ids):
             return ids
         # The model's own vocabulary spells a marker, which single characters cannot.
@@ -86,13 +93,15 @@ class Tokens:
         return [token for encoding in encodings for token in encoding.ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids: special tokens and unknown ids are empty, and bytes that
-        are no UTF-8 become U+FFFD."""
+        """The text of the ids, without special tokens and unknown ids.
+
+        Bytes that are not valid UTF-8 become U+FFFD.
+        """
         known = (int(i) for i in ids if 0 <= i < self.vocab_size)
         return b"".join(self.pieces[i] or b"" for i in known).decode(errors="replace")
 
     def token_bytes(self) -> list[bytes | None]:
-        """The bytes that each id adds to a text; None for special tokens and holes.
+        """The bytes of each id's text; None for special tokens and unused ids.
 
         A marker that is not special (<think> of Qwen3) has bytes, since it may be part
         of what a reply says.
@@ -105,15 +114,15 @@ class Tokens:
         generate: bool = False,
         enable_thinking: bool = False,
     ) -> str:
-        """A dialogue by the tokenizer's own chat template, as a string.
+        """A dialogue rendered by the tokenizer's chat template.
 
         Args:
-          messages: of "role" and "content".
-          generate: whether the header of the next reply follows.
-          enable_thinking: an option that some templates know.
+          messages: dicts with "role" and "content".
+          generate: whether to append the header of the next reply.
+          enable_thinking: an option of some templates.
 
         Raises:
-          jinja2.TemplateError: if the template refuses the messages.
+          jinja2.TemplateError: if the template rejects the messages.
           InputError: if there is no template.
         """
         return _render(self.tokenizer, messages, generate, enable_thinking)
@@ -164,10 +173,11 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
 
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
-    stops = _as_list(tokenizer.eos_token_id)
+    stops = _as_list(cast(int | None, tokenizer.eos_token_id))
     generation = _read(_GenerationKeys, folder / "generation_config.json")
     stops += _as_list(generation.eos_token_id)
-    stops += _as_list(markers.get(end_of_turn))
+    if end_of_turn is not None:
+        stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
     return Tokens(
         tokenizer=tokenizer,
@@ -176,7 +186,7 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
         pieces=_pieces(backend, added, folder),
         stop_ids=frozenset(stops),
         end_of_turn=end_of_turn,
-        pad_id=min(stops, default=0) if pad is None else pad,
+        pad_id=min(stops, default=0) if pad is None else cast(int, pad),
     )
 
 
@@ -254,7 +264,7 @@ def _pieces(
         )
     read = _read_byte_level if is_byte_level else _read_sentencepiece
     vocab = backend.get_vocab(with_added_tokens=True)
-    pieces = [None] * (max(vocab.values()) + 1)
+    pieces: list[bytes | None] = [None] * (max(vocab.values()) + 1)
     for token, i in vocab.items():
         if i not in added:
             pieces[i] = read(token)

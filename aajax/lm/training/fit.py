@@ -1,7 +1,7 @@
-"""One optimiser step of a decoder: of all its weights, or of adapters on a frozen base.
+"""Training steps of a decoder: of all weights, or of LoRA adapters on a frozen base.
 
-A loss is a sum over the batch and what it is to be divided by, so that micro-batches
-add up to exactly the gradient of the whole batch.
+A loss returns a sum and its divisor separately, so that gradient accumulation over
+micro-batches gives exactly the gradient of the whole batch.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from aajax.lm.mesh.sharding import batch_shardings, param_shardings
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward
 from aajax.lm.training import scoring
-from aajax.types import Array, PyTree
+from aajax.types import AnyArray, Array, PyTree
 
 
 class Sums(NamedTuple):
-    """A loss, total / weight, before the division.
+    """A loss total / weight, before the division.
 
     Attributes:
-      total: f32[], what is differentiated.
-      weight: f32[], a constant to gradients; more than 0 over the whole batch.
-      metrics: f32[] each, sums that are divided by `weight` too.
+      total: f32[], differentiated.
+      weight: f32[], not differentiated; positive over the whole batch.
+      metrics: f32[] each, sums that are also divided by `weight`.
     """
 
     total: Array
@@ -40,7 +40,7 @@ Loss = Callable[..., Sums]
 
 
 class TokenBatch(NamedTuple):
-    """What `token_loss` reads.
+    """A batch for `token_loss`.
 
     Attributes:
       tokens: i32[B, L].
@@ -52,16 +52,16 @@ class TokenBatch(NamedTuple):
       state: of [B, L, ...], for `allowed` of `scoring.score`.
     """
 
-    tokens: Array
-    positions: Array
-    targets: Array
-    weights: Array
-    adapter_id: Array | None = None
+    tokens: AnyArray
+    positions: AnyArray
+    targets: AnyArray
+    weights: AnyArray
+    adapter_id: AnyArray | None = None
     state: PyTree = None
 
 
 class FitState(NamedTuple):
-    """What a step changes.
+    """State of training.
 
     Attributes:
       weights: params of the decoder, or `Adapters.weights`.
@@ -76,14 +76,14 @@ class FitState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A training step as a pair of functions.
+    """Training as a pair of functions.
 
     Attributes:
       init: weights → FitState; the weights are copied.
       update: (state, batch, params=None, scale=None) → (state, metrics), compiled; the
-        state given is consumed. `params` is the frozen base and `scale` f32[n] the
-        adapters', both only where adapters are trained. Metrics are f32[]: loss,
-        weight, gradient_norm before the optimiser, and those of the loss.
+        state is donated. `params`, the frozen base, and `scale`, f32[n], are needed
+        only if adapters are trained. Metrics are f32[]: loss, weight, gradient_norm
+        (before the optimiser's clipping), and those of the loss.
     """
 
     init: Callable[[PyTree], FitState]
@@ -143,18 +143,18 @@ def make_step(
     dtype: jnp.dtype = jnp.float32,
     remat: bool = False,
 ) -> Fit:
-    """A step down the gradient of Σ total / Σ weight.
+    """Makes a gradient step on Σ total / Σ weight.
 
     Args:
       config: static.
-      optimizer: clipping by global norm and schedules are its own, as in
+      optimizer: includes gradient clipping and schedules, as in
         optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-5)).
       loss: called as loss(config, params, batch, adapters, dtype=, remat=).
-      adapters: whether adapters are trained and the base is frozen, or else all params.
-      num_microbatches: m, parts of the batch, one after another; part k has the
-        sequences k, k + m, k + 2m, ..., which leaves every one on its device.
-      mesh: on which weights lie as `param_shardings` says, batches as `batch_shardings`
-        does; what comes in otherwise is moved there.
+      adapters: whether adapters are trained on a frozen base, instead of all params.
+      num_microbatches: m, for gradient accumulation; micro-batch k has the sequences
+        k, k + m, k + 2m, ..., so that none moves to another device.
+      mesh: weights are sharded over it by `param_shardings`, batches by
+        `batch_shardings`; arrays with other shardings are moved.
       dtype, remat: of `forward`.
 
     Returns:
@@ -169,66 +169,90 @@ def make_step(
             f"num_microbatches is {num_microbatches}: at least 1 is needed"
         )
 
-    def init(weights: PyTree) -> FitState:
+    step = _Step(
+        config=config,
+        optimizer=optimizer,
+        loss=loss,
+        adapters=adapters,
+        num_microbatches=num_microbatches,
+        mesh=mesh,
+        options={"dtype": dtype, "remat": remat},
+    )
+    return Fit(step.init, jax.jit(step.update, donate_argnums=0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Step:
+    """The parts of `make_step`, put together."""
+
+    config: DecoderConfig
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    adapters: bool
+    num_microbatches: int
+    mesh: Mesh | None
+    options: dict[str, Any]
+
+    def init(self, weights: PyTree) -> FitState:
         def begin(weights):
             # A copy: `update` consumes its buffers, which are the caller's.
             weights = jax.tree.map(jnp.copy, weights)
             zero = jnp.zeros((), jnp.int32)
-            return FitState(weights, optimizer.init(weights), zero)
+            return FitState(weights, self.optimizer.init(weights), zero)
 
         shardings = None
-        if mesh is not None:
-            shardings = param_shardings(mesh, jax.eval_shape(begin, weights))
+        if self.mesh is not None:
+            shardings = param_shardings(self.mesh, jax.eval_shape(begin, weights))
         return jax.jit(begin, out_shardings=shardings)(weights)
 
-    def total(weights, batch, params, scale):
-        if adapters:
+    def total(self, weights, batch, params, scale):
+        if self.adapters:
             tuned = Adapters(weights, scale)
-            sums = loss(config, params, batch, tuned, dtype=dtype, remat=remat)
+            sums = self.loss(self.config, params, batch, tuned, **self.options)
         else:
-            sums = loss(config, weights, batch, None, dtype=dtype, remat=remat)
+            sums = self.loss(self.config, weights, batch, None, **self.options)
         return sums.total, sums
 
-    def accumulate(state, batch, params, scale):
+    def accumulate(self, state, batch, params, scale):
         """Gradient of the total and sums, over the micro-batches."""
 
         def part(micro):
-            micro = _placed(mesh, batch_shardings, micro)
-            gradient, sums = jax.grad(total, has_aux=True)(
+            micro = _placed(self.mesh, batch_shardings, micro)
+            gradient, sums = jax.grad(self.total, has_aux=True)(
                 state.weights, micro, params, scale
             )
-            return _placed(mesh, param_shardings, gradient), sums
+            return _placed(self.mesh, param_shardings, gradient), sums
 
-        if num_microbatches == 1:
+        if self.num_microbatches == 1:
             return part(batch)
 
         def add(carry, micro):
             return jax.tree.map(jnp.add, carry, part(micro)), None
 
-        parts = _split(batch, num_microbatches)
+        parts = _split(batch, self.num_microbatches)
         shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
 
-    def update(state, batch, params=None, scale=None):
-        if adapters != (params is not None and scale is not None):
+    def update(self, state, batch, params=None, scale=None):
+        if self.adapters != (params is not None and scale is not None):
             given = "None" if params is None else "given"
-            needed = "a base with scale is" if adapters else "None is"
+            needed = "a base with scale is" if self.adapters else "None is"
             raise InputError(
-                f"params is {given}: {needed} needed with adapters={adapters}"
+                f"params is {given}: {needed} needed with adapters={self.adapters}"
             )
-        if mesh is not None:
-            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-                return placed_update(state, batch, params, scale)
-        return placed_update(state, batch, params, scale)
+        if self.mesh is not None:
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return self.placed_update(state, batch, params, scale)
+        return self.placed_update(state, batch, params, scale)
 
-    def placed_update(state, batch, params, scale):
-        state = _placed(mesh, param_shardings, state)
-        params = _placed(mesh, param_shardings, params)
-        gradient, sums = accumulate(state, batch, params, scale)
+    def placed_update(self, state, batch, params, scale):
+        state = _placed(self.mesh, param_shardings, state)
+        params = _placed(self.mesh, param_shardings, params)
+        gradient, sums = self.accumulate(state, batch, params, scale)
         weight = jax.lax.stop_gradient(sums.weight)
         gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
-        change, inner = optimizer.update(gradient, state.optimizer, state.weights)
+        change, inner = self.optimizer.update(gradient, state.optimizer, state.weights)
         weights = optax.apply_updates(state.weights, change)
         metrics = {
             **{name: value / weight for name, value in sums.metrics.items()},
@@ -237,9 +261,7 @@ def make_step(
             "gradient_norm": optax.tree.norm(gradient),
         }
         after = FitState(weights, inner, state.step + 1)
-        return _placed(mesh, param_shardings, after), metrics
-
-    return Fit(init, jax.jit(update, donate_argnums=0))
+        return _placed(self.mesh, param_shardings, after), metrics
 
 
 def _split(batch: PyTree, count: int) -> PyTree:

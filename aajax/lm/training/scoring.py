@@ -1,10 +1,9 @@
-"""How likely a decoder finds given tokens, without holding the logits of all of them.
+"""Log-probabilities and entropies of given tokens, with chunked logits.
 
     π(v | h) = softmax(h Wᵀ / temperature)_v,  over all tokens or the allowed ones
 
-A sequence of L tokens has L · V logits, which in float32 outgrow the model itself.
-They are computed for a few places at a time, forgotten, and computed again in the
-backward pass.
+The L · V logits of a sequence in float32 can take more memory than the model. They are
+computed in chunks of positions, and recomputed in the backward pass.
 """
 
 from collections.abc import Callable
@@ -16,11 +15,11 @@ import jax.numpy as jnp
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import logits
-from aajax.types import Array, PyTree
+from aajax.types import AnyArray, Array, PyTree
 
 
 class Scores(NamedTuple):
-    """Of each target, 0 where there is none.
+    """Scores of each target; 0 at padding.
 
     Attributes:
       log_prob: f32[B, L], log π(target | hidden), in nats.
@@ -35,7 +34,7 @@ def score(
     config: DecoderConfig,
     params: PyTree,
     hidden: Array,
-    targets: Array,
+    targets: AnyArray,
     *,
     temperature: Array | float = 1.0,
     allowed: Callable[[PyTree], Array] | None = None,
@@ -44,8 +43,8 @@ def score(
 ) -> Scores:
     """log π(target | hidden) and the entropy of π, in float32, differentiable.
 
-    Tokens that `sampler` drew get the log-probability that it drew them with, unless
-    it truncated the distribution (top-k, top-p).
+    For tokens that were sampled with the same temperature and `allowed`, it equals the
+    sampler's log-probability, unless top-k or top-p was used.
 
     Args:
       config: static.
@@ -81,7 +80,7 @@ def score(
     temperature = jnp.asarray(temperature, jnp.float32)
     temperature = jnp.broadcast_to(temperature, (batch,))[:, None, None]
 
-    def split(x: Array, fill: int) -> Array:
+    def split(x: AnyArray, fill: int) -> Array:
         """[B, L, ...] → [chunks, B, size, ...]."""
         widths = [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)
         x = jnp.pad(x, widths, constant_values=jnp.asarray(fill, x.dtype))

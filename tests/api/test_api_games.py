@@ -66,6 +66,10 @@ def test_seats_that_cannot_be_taken(run):
         "seat is 'gram': a run, its folder, a": lambda: aajax.play([run, "gram"]),
         "seat is .*, 2.: one of the seeds 0 to 1": lambda: aajax.play([(run, 2), run]),
         "seat is .*: a run of game 'coin' is ": lambda: aajax.play([run], game="coin"),
+        "num_games is 0: at least 1 is needed": lambda: aajax.play(
+            [run, run], num_games=0
+        ),
+        "seed is -1: a whole number in ": lambda: aajax.play([run, run], seed=-1),
         "options is .*: none is needed with": lambda: aajax.play(
             [run, "grim"], options={"reward": 3}
         ),
@@ -95,5 +99,7 @@ def test_leagues_that_cannot_be(run):
         aajax.league(["tit_for_tat"])
     with pytest.raises(InputError, match="player is 'gram': one of always_cooperate"):
         aajax.league([run, "gram"])
+    with pytest.raises(InputError, match="num_games is 0: at least 1 is needed"):
+        aajax.league([run], num_games=0)
     with pytest.raises(InputError, match="they are one, and each is needed once"):
         aajax.league([run, run.folder])

@@ -213,6 +213,10 @@ def test_other_bad_input(run, tmp_path):
         aajax.load("nowhere")
     with pytest.raises(InputError, match="num_updates is 3: at least 4, which the"):
         run.extend(3)
+    with pytest.raises(InputError, match="num_updates is 4.5: a whole number of at "):
+        run.extend(4.5)
+    with pytest.raises(InputError, match=r"epsilon is 2: a number in \[0, 1\] is"):
+        run.exploring(2)
     with pytest.raises(InputError, match="it holds this run already"):
         aajax.train(run.config, name="ipd", out=run.folder)
     with pytest.raises(InputError, match="it holds another run .*beta is 3.0 there"):

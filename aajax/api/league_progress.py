@@ -1,0 +1,70 @@
+"""What a league in words tells of how far it is."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+
+from aajax.api.progress import progress_bar
+from aajax.dialogue.play.matches import Match
+from aajax.dialogue.play.seating import LEARNER
+from aajax.tournament.text_league import Pair
+
+SECONDS = 10.0  # between two lines, where there is no terminal
+
+
+class LeagueProgress:
+    """Which pair plays which step, and how many matches are played.
+
+    On a terminal it is a bar, elsewhere a line before a model compiles, and then one
+    every ten seconds.
+
+    Attributes:
+      num_pairs: that are played.
+    """
+
+    def __init__(self, console: Console, pairs: Sequence[Pair], hidden: bool):
+        """
+        Args:
+          console: of standard error.
+          pairs: that are to be played.
+          hidden: whether nothing is told, as beside a person who plays.
+        """
+        self.num_pairs = 0
+        self._console, self._hidden = console, hidden
+        self._num_matches, self._total = 0, sum(len(pair.matchups) for pair in pairs)
+        self._has_model, self._told = False, time.monotonic()
+        self._bar = progress_bar(console, "matches", hidden or not console.is_terminal)
+        self._task = self._bar.add_task("", total=self._total)
+
+    def __enter__(self) -> None:
+        self._bar.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_step(self, pair: Pair, step: int, num_steps: int) -> None:
+        """Told before each step of a pair how many of them were played."""
+        text = f"{' - '.join(pair.names)}: step {step + 1}/{num_steps}"
+        is_first = not self._has_model and any(
+            entrant.seat.player == LEARNER for entrant in pair.entrants
+        )
+        if is_first:
+            self._has_model = True
+            text += ", compiling"
+        self._bar.update(self._task, description=text)
+        late = time.monotonic() - self._told > SECONDS
+        if not (self._hidden or self._console.is_terminal) and (late or is_first):
+            self._told = time.monotonic()
+            count = f"{self._num_matches}/{self._total} matches"
+            self._console.print(f"{count}  {text}", soft_wrap=True, markup=False)
+
+    def counted(
+        self, played: Iterable[tuple[Pair, list[Match]]]
+    ) -> Iterator[tuple[Pair, list[Match]]]:
+        """Pairs and their matches, counted as they pass."""
+        for pair, matches in played:
+            self.num_pairs += 1
+            self._num_matches += len(matches)
+            self._bar.update(self._task, completed=self._num_matches)
+            yield pair, matches

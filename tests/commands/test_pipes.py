@@ -1,0 +1,66 @@
+"""Commands whose output nobody reads to its end, that are stopped, or that fail."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from aajax import cli
+from aajax.api.progress import progress_bar
+
+PROGRAM = "import sys; from aajax.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def started(*arguments, **options):
+    words = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["train", "ipd", "--help"]])
+def test_a_broken_pipe_ends_quietly(arguments):
+    """What is written at exit, from buffers, meets it as well."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = started(*arguments, stdout=writing)
+    os.close(writing)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_an_interrupt_while_a_command_is_imported(seconds, tmp_path):
+    """Of the package itself, which has been imported by then, nobody else tells."""
+    program = PROGRAM.replace("; sys.exit", "; print(flush=True); sys.exit")
+    words = [sys.executable, "-c", program, "train", "lm-ipd", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] in (
+        "aajax train: interrupted.\n",  # of imports
+        "aajax train: interrupted. Nothing was saved.\n",
+    )
+    assert process.returncode == 130
+
+
+def test_an_interrupt_without_words_ends_in_no_space(monkeypatch, capsys):
+    def pressed(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", pressed)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr().err == "aajax list: interrupted.\n"
+
+
+def test_no_bar_leaves_an_empty_line_where_there_is_no_terminal():
+    out = io.StringIO()
+    with progress_bar(Console(file=out), "updates") as progress:
+        progress.update(progress.add_task("compiling", total=3), completed=2)
+    assert out.getvalue() == ""
