@@ -29,7 +29,7 @@ class Seat(NamedTuple):
     """A run that takes a seat, and which of its seeds does."""
 
     entry: str
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     config: RunConfig
     state: TrainState
 

@@ -1,6 +1,6 @@
 """The figure of a sweep: learning curves of every setting, and heat maps of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def sweep_figure(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     heights = 2.6 * lines + 0.3, 1.6 + 0.45 * len(values)
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = parts
     _draw_curves(above, folder, rows, settings, panels)
     ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]
@@ -113,7 +114,9 @@ def _tables(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     if not others:
         return _tables_of_one(settings)
-    read = {"Reward with itself": lambda setting: setting["mean_reward"]}
+    read: dict[str, Callable[[dict], list]] = {
+        "Reward with itself": lambda setting: setting["mean_reward"]
+    }
     if "always_defect" in settings[0]["league"]:
         read["Reward against always-defect"] = lambda x: x["league"]["always_defect"]
     tables = []

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from aajax.training.config import RunConfig
 
 Past = Literal[
-    *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
-    *("clipped", "positive", "sign"),
+    "discounted",
+    "strict",
+    "inclusive",
+    "fading",
+    "summed",
+    "mean",
+    "clipped",
+    "positive",
+    "sign",
 ]
 Baseline = Literal["group", "critic"]
 CHOICES = {"past": get_args(Past), "baseline": get_args(Baseline)}

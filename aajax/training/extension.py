@@ -22,17 +22,26 @@ class Extensible(Protocol):
     @property
     def length(self) -> int:
         """Updates, or iterations."""
+        ...
 
     @property
     def schedule_length(self) -> int:
         """How many of them schedules are shares of."""
+        ...
 
     @property
     def moving(self) -> tuple[str, ...]:
         """Options that say what a quantity comes to in the course of a schedule."""
+        ...
 
     def scheduled_over(self, length: int) -> Self:
         """The config with schedules that are shares of this length."""
+        ...
+
+    @staticmethod
+    def located(record: dict) -> dict:
+        """A record of a run in which files have absolute paths."""
+        ...
 
     def to_json(self) -> dict[str, Any]: ...
 
