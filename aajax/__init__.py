@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aajax import dialogue, lm, report, tournament, training
     from aajax.api.export import export
     from aajax.api.games import play
-    from aajax.api.leagues import league
+    from aajax.api.leagues import league, text_league
     from aajax.api.presets import presets
     from aajax.api.runs import LmRun, Run, SmallRun, evaluate, load, train
 
@@ -47,6 +47,7 @@ __all__ = [
     "register",
     "report",
     "rollout",
+    "text_league",
     "tournament",
     "train",
     "training",
@@ -59,7 +60,7 @@ _LATER = {
     **dict.fromkeys(("LmRun", "Run", "SmallRun"), "aajax.api.runs"),
     **dict.fromkeys(("evaluate", "load", "train"), "aajax.api.runs"),
     "export": "aajax.api.export",
-    "league": "aajax.api.leagues",
+    **dict.fromkeys(("league", "text_league"), "aajax.api.leagues"),
     "play": "aajax.api.games",
     "presets": "aajax.api.presets",
 }

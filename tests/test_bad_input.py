@@ -14,12 +14,12 @@ from tiny_speech import LORA, TINY, tiny_folder
 from transcript_matches import Vocabulary, match
 
 from aajax import cli, envs, schema
+from aajax.api import text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
     export,
     league,
-    league_text,
     lm,
     play,
     plot,
@@ -661,7 +661,7 @@ OPTIONS = {
         train_lm.Options(LM_PRESETS["lm-ipd"][1], Path("out")),
     ),
     "league": (league.Options, None),
-    "league --text": (league_text.Options, None),
+    "league --text": (text_leagues.TextLeague, None),
     "play": (play.Options, None),
     "plot": (plot.Options, None),
     "export": (export.Options, None),

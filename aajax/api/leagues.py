@@ -9,14 +9,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
 
 from aajax import schema
 from aajax.api.evaluation import scripted_group
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, load_small
+from aajax.api.runs import Run, SmallRun, load_small, temporary_folder
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.extras import check_installed
 from aajax.files import write_json
 from aajax.report.tables import setting_label
 from aajax.schema import Count
@@ -76,6 +78,47 @@ def _small(player: Run | str | Path) -> SmallRun:
     if isinstance(player, SmallRun):
         return player
     return load_small(player.folder if isinstance(player, Run) else Path(player))
+
+
+def text_league(
+    players: Sequence[Run | str | Path],
+    *,
+    out: str | Path | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Plays all ordered pairs of players in a text game, as `aajax league --text` does.
+
+        table = aajax.text_league(["runs/lm-ipd", "tit_for_tat"], num_matches=16)
+
+    Args:
+      players: runs of language models, or their folders, PEFT folders, "base", names of
+        scripted players, api:URL#MODEL.
+      out: folder of the league, in which it goes on; a temporary one if not given.
+      progress: whether to show how far it is.
+      **options: those of `aajax league --text --help`.
+
+    Returns:
+      As league.json holds it; see `tournament.text_league.text_table`.
+
+    Raises:
+      InputError: for an unknown option, players that cannot meet, or a folder that
+        holds something else.
+    """
+    check_installed("lm", "transformers")
+    from aajax.api import text_leagues
+
+    names = [player.folder if isinstance(player, Run) else player for player in players]
+    asked = {
+        "players": [str(name) for name in names],
+        "out": temporary_folder() if out is None else out,
+    }
+    league = schema.replaced(text_leagues.TextLeague(), options | asked)
+    with text_leagues.opened(league.out):
+        console = Console(stderr=True, markup=False) if progress else None
+        table = text_leagues.play(league, console)
+        text_leagues.write_text_league(table, league.out)
+    return table
 
 
 def write_league(table: dict[str, Any], out: Path) -> None:

@@ -376,7 +376,7 @@ def train(
     own, config = make_config(preset, options)
     if out is None and resume:
         raise InputError("resume is True: a folder out is needed, to resume from")
-    folder = _temporary() if out is None else Path(out)
+    folder = temporary_folder() if out is None else Path(out)
     goes_on = resume and (folder / "config.json").exists()
     log = (log,) if isinstance(log, str) else tuple(log)
     return _trained(name or own, config, folder, goes_on, progress, log)
@@ -457,7 +457,8 @@ def _explained(folder: Path, config: Config) -> Iterator[None]:
         ) from None
 
 
-def _temporary() -> Path:
+def temporary_folder() -> Path:
+    """A folder that is there until Python ends."""
     folder = Path(tempfile.mkdtemp(prefix="aajax-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

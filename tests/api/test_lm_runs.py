@@ -95,6 +95,21 @@ def test_a_finished_run_stays_as_it_is(run, config):
     assert (run.folder / "summary.json").read_bytes() == before
 
 
+def test_it_meets_others_in_a_league(run, tmp_path):
+    players = [run, "base", "always_defect"]
+    table = aajax.text_league(players, num_matches=2, out=tmp_path / "league")
+    assert table["players"] == ["run", "base", "always_defect"]
+    rewards = {tuple(x["players"]): x["reward"] for x in table["line_ups"]}
+    assert rewards["always_defect", "always_defect"] == [1, 1]
+    assert (tmp_path / "league" / "league.json").exists()
+    (path,) = aajax.export(tmp_path / "league")
+    assert "cooperation" in path.read_text().splitlines()[0].split(",")
+    with pytest.raises(InputError, match="num_games is 2: there is no option of that "):
+        aajax.text_league(players, num_games=2)
+    with pytest.raises(InputError, match="player is 'nobody': always_cooperate, "):
+        aajax.text_league([run, "nobody"])
+
+
 def test_it_is_exported(run, tmp_path):
     paths = aajax.export(run.folder, tmp_path)
     assert [path.name for path in paths] == ["metrics.csv", "summary.csv"]

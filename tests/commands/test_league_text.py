@@ -12,10 +12,10 @@ from dialogue import fake_endpoint as fake
 from rich.console import Console
 
 from aajax import cli, lm
-from aajax.api import text_players
+from aajax.api import text_leagues, text_players
+from aajax.api.league_progress import LeagueProgress
 from aajax.api.text_voices import find_config
 from aajax.commands import league_text
-from aajax.commands.league_progress import LeagueProgress
 from aajax.dialogue import registry
 from aajax.dialogue.endpoints import endpoint as endpoints
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
@@ -172,8 +172,8 @@ def test_pairs_of_names_with_colons(tmp_path):
     assert [entrant.name for entrant in entrants] == ["a", "tit_for_tat"]
     for first in (names[0], "a"):
         for text in (f"{first}:tit_for_tat", f"tit_for_tat:{first}"):
-            options = league_text.Options(players=names, pairs=(text,))
-            assert league_text._only(options, entrants) == [["a", "tit_for_tat"]]
+            options = text_leagues.TextLeague(players=names, pairs=(text,))
+            assert text_leagues._only(options, entrants) == [["a", "tit_for_tat"]]
 
 
 def test_progress_tells_matches_steps_and_what_compiles(folders):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 
 from aajax.api.progress import progress_bar
-from aajax.commands.progress import tell_path
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.seating import LEARNER
 from aajax.tournament.text_league import Pair
@@ -58,7 +57,7 @@ class LeagueProgress:
         if not (self._hidden or self._console.is_terminal) and (late or is_first):
             self._told = time.monotonic()
             count = f"{self._num_matches}/{self._total} matches"
-            tell_path(self._console, f"{count}  {text}")
+            self._console.print(f"{count}  {text}", soft_wrap=True, markup=False)
 
     def counted(
         self, played: Iterable[tuple[Pair, list[Match]]]
