@@ -105,9 +105,9 @@ def measure_names(game: str) -> tuple[str, ...]:
 
     names = [*jax.eval_shape(measured, jax.random.key(0))]
     if spec.from_payoff is not None:
-        game = cast(IteratedMatrixGame, env)
-        first = game.action_names[0]
-        names += [f"P({first} | {outcome})" for outcome in outcome_names(game)]
+        matrix_game = cast(IteratedMatrixGame, env)
+        first = matrix_game.action_names[0]
+        names += [f"P({first} | {outcome})" for outcome in outcome_names(matrix_game)]
     return tuple(name for name in names if name != "reward with itself")
 
 

@@ -245,7 +245,7 @@ def _same(reset: PyTree, step: PyTree) -> Iterator[str]:
             )
 
 
-def _kind(x: jax.ShapeDtypeStruct) -> str:
+def _kind(x: Any) -> str:
     return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
 
 

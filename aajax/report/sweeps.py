@@ -114,7 +114,7 @@ def _tables(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     if not others:
         return _tables_of_one(settings)
-    read: dict[str, Callable[[dict], list]] = {
+    read: dict[str, Callable[[Mapping[str, Any]], list]] = {
         "Reward with itself": lambda setting: setting["mean_reward"]
     }
     if "always_defect" in settings[0]["league"]:

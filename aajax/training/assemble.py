@@ -174,6 +174,7 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
         parts = make_parts(config, env, hyperparameters)
         if algorithm.trainer is not None:
             return algorithm.trainer(parts, policies)
+        assert algorithm.learner is not None  # or it has a trainer
         learners = [
             algorithm.learner(parts, policy, group)
             for policy, group in zip(policies, groups, strict=True)

@@ -10,6 +10,11 @@ the last step led to: theirs as `info["final_observation"]`, ours as
 `TimeStep.final_observation`, under the same keys with the same numbers.
 """
 
+# gymnax's classes are annotated by their own states and parameters.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIncompatibleVariableOverride=false
+# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
+
 import dataclasses
 import functools
 import inspect

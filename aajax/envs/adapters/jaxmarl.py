@@ -10,6 +10,11 @@ episode. Ours tells the two apart by `discount` and keeps `final_observation`; e
 environments keep both in their state and the two flags in `info`.
 """
 
+# JaxMARL's classes are annotated by their own states and spaces.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIncompatibleVariableOverride=false
+# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
+
 import functools
 import inspect
 from collections.abc import Mapping
