@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process writes at a time."""
+"""Atomically written files and folders, and advisory locks of folders."""
 
 import contextlib
 import datetime

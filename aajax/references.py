@@ -4,7 +4,6 @@ A file is imported once, whatever path leads to it, and may import modules that 
 beside it, as with `python file.py`.
 """
 
-import functools
 import hashlib
 import importlib
 import importlib.util
@@ -18,6 +17,8 @@ from typing import Any
 from aajax.errors import InputError
 
 FORMS = "package.module:NAME or file.py:NAME"
+
+_FILES: dict[str, ModuleType] = {}  # what was imported, by its path
 
 
 def is_reference(text: object) -> bool:
@@ -99,7 +100,8 @@ def _module(label: str, place: str) -> ModuleType:
         # As with `python -m`: what lies in the present folder can be imported.
         if "" not in sys.path and str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
-        return importlib.import_module(place)
+        module = importlib.import_module(place)
+        return _FILES.setdefault(str(getattr(module, "__file__", place)), module)
     except (Exception, SystemExit) as error:  # of somebody else's code
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name == place.split(".")[0]:
@@ -109,8 +111,13 @@ def _module(label: str, place: str) -> ModuleType:
         ) from error
 
 
-@functools.cache
 def _load_file(path: str) -> ModuleType:
+    """The module of a file, the same that an import by name gives."""
+    if path in _FILES:
+        return _FILES[path]
+    for module in [*sys.modules.values()]:
+        if getattr(module, "__file__", None) == path:
+            return module
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
     name = f"{Path(path).stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -125,4 +132,4 @@ def _load_file(path: str) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
-    return module
+    return _FILES.setdefault(path, module)

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
+from aajax import references
 from aajax.errors import InputError
 
 # Of numbers without another bound: the largest of int32 and float32.
@@ -98,11 +99,17 @@ class Formerly:
     name: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Refers:
+    """Texts that refer to an object alone: see `references`."""
+
+
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
+Reference = Annotated[str, Refers()]
 Seed = Annotated[int, Range(0, 2**32 - 1, words="a whole number in [0, 2^32)")]
 
 
@@ -424,6 +431,8 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             type(value) is type(choice) and value == choice
             for choice in typing.get_args(member)
         )
+    if Refers() in marks:
+        return references.is_reference(value)
     if member is bool:
         return isinstance(value, bool)
     if member in (int, float):
@@ -465,6 +474,8 @@ def _describe_bound(accepting: list[tuple[Any, tuple]], value: Any) -> str:
 def _describe_member(member: Any, marks: tuple) -> str:
     if typing.get_origin(member) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(member)))}"
+    if Refers() in marks:
+        return references.FORMS
     if member in (int, float):
         return _range(marks).describe(whole=member is int)
     choice = _choice(marks)

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from test_architecture import FOR_ALL, MAY_IMPORT
 
 import aajax
 from aajax import envs
@@ -117,3 +118,19 @@ def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch):
             main(["train", "ipd", "--out", "runs/sweep", "--sweep.beta", *values])
         for block in blocks:
             exec(block, names)
+
+
+def test_the_design_says_who_may_import_whom():
+    design = (DOCS / "design.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+? \| (.*)\|$", design, re.MULTILINE)
+    said = {name: set(re.findall(r"`([\w.]+)`", allowed)) for name, allowed in rows}
+    assert said == MAY_IMPORT
+    (everybody,) = re.findall(r"^All may import (.*)\.$", design, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", everybody)) == FOR_ALL
+
+
+def test_snippets_are_included():
+    """Formatted as Python, the mark of a snippet is none any more."""
+    pages = [page.read_text() for page in DOCS.rglob("*.md")]
+    assert sum(len(re.findall(r"^--8<-- ", page, re.MULTILINE)) for page in pages) > 5
+    assert not any("--8 <" in page for page in pages)

@@ -1,7 +1,7 @@
 """What a trained run is worth: the numbers of summary.json."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import jax
@@ -10,8 +10,8 @@ import numpy as np
 from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.envs.matrix import IteratedMatrixGame
-from aajax.errors import InputError
 from aajax.keys import stream
+from aajax.references import is_reference
 from aajax.rollout import Episodes
 from aajax.tournament import (
     Group,
@@ -38,20 +38,25 @@ def trained_params(state: TrainState, num_agents: int) -> tuple[PyTree, ...]:
 
 
 def scripted_group(spec: EnvSpec, env: Environment, names: tuple[str, ...]) -> Group:
-    """Scripted players of an environment.
+    """Scripted players of an environment, which share a policy.
 
     Raises:
       InputError: if there is no such player.
     """
-    if spec.players is None or not spec.player_names(env):
-        raise InputError(
-            f"player is {names[0]!r}: game {spec.name!r} has no scripted players"
-        )
-    there = spec.players(env)
-    params = [there.params(name) for name in names]
-    stacked = jax.tree.map(lambda *x: np.stack(x), *params)
+    found = [spec.player(env, name) for name in names]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *(params for _, params in found))
     seats = env.num_agents
-    return Group(names, (there.policy,) * seats, (stacked,) * seats)
+    return Group(names, (found[0][0],) * seats, (stacked,) * seats)
+
+
+def scripted_groups(
+    spec: EnvSpec, env: Environment, names: Sequence[str]
+) -> list[Group]:
+    """The same, and players that are found by reference, each a group of its own."""
+    own = [name for name in names if is_reference(name)]
+    rest = tuple(name for name in names if name not in own)
+    groups = [(name,) for name in own] + ([rest] if rest else [])
+    return [scripted_group(spec, env, group) for group in groups]
 
 
 def evaluate_state(config: RunConfig, state: TrainState) -> list[dict]:

@@ -16,6 +16,7 @@ from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
+from aajax.references import is_reference
 from aajax.rollout import play_episodes
 from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
@@ -124,14 +125,13 @@ def _player(
         policy, params = entry
         return policy, params
     names = spec.player_names(env)
-    if entry not in names or spec.players is None:
+    if entry not in names and not is_reference(entry):
         raise InputError(
             f"seat is {entry!r}: a run, its folder, a pair of a policy and parameters "
             f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
             "needed"
         )
-    scripted = spec.players(env)
-    return scripted.policy, scripted.params(entry)
+    return spec.player(env, entry)
 
 
 def find_run(entry: str) -> Seat | None:

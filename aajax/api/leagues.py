@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from aajax import schema
-from aajax.api.evaluation import scripted_group
+from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
 from aajax.api.runs import Run, SmallRun, load_small, temporary_folder
 from aajax.envs import find_spec
@@ -175,8 +175,7 @@ def play_league(
                     f"are needed, and {name} of {run.folder} is {there!r}"
                 )
         groups.append(_trained_group(run, label, env))
-    if names:
-        groups.append(scripted_group(spec, env, names))
+    groups += scripted_groups(spec, env, names)
     num_steps = config.steps_per_episode
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {

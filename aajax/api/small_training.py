@@ -8,9 +8,10 @@ from typing import Any
 
 from aajax.api.evaluation import evaluate_state
 from aajax.api.sinks import check_log, opened_sinks
+from aajax.envs.check import check_rules
 from aajax.files import write_json
 from aajax.training import divergence
-from aajax.training.assemble import make_trainer
+from aajax.training.assemble import make_env, make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.memory import check_memory
 from aajax.training.metrics import Sink
@@ -48,6 +49,7 @@ def train_small(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
+    check_rules(make_env(config), config.game)
     make_trainer(config)({})
     check_memory(config)
     with opened(folder, preset, config, resume) as config:

@@ -25,6 +25,7 @@ from aajax.errors import InputError
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
 from aajax.lm.model import lora
+from aajax.references import is_reference
 from aajax.tournament.text_league import Entrant
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
@@ -219,6 +220,8 @@ def _model(config: LmConfig, adapters: Sequence[Path]) -> LanguageModel:
 def _check_there(name: str, game: TextGame) -> None:
     if name.startswith(API):
         _address(name)
+    elif is_reference(name):
+        scripted_player(game, name)
     elif name != HUMAN and name not in scripted_names(game):
         raise InputError(
             f"player is {name!r}: {', '.join(scripted_names(game))}, {BASE}, {HUMAN}, "

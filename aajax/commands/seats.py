@@ -15,6 +15,7 @@ from aajax.envs.base import Environment
 from aajax.envs.view import View
 from aajax.errors import InputError
 from aajax.policies.base import Policy
+from aajax.references import is_reference
 from aajax.types import Array, PRNGKey, PyTree
 
 PERSON = "human"
@@ -54,10 +55,8 @@ def sit_down(
             player = _person(console, env, words, seat)
         elif run:
             player = _automaton(entry, seat, *learned(run, env, seat))
-        elif entry in names and spec.players is not None:
-            scripted = spec.players(env)
-            params = scripted.params(entry)
-            player = _automaton(entry, seat, scripted.policy, params)
+        elif entry in names or is_reference(entry):
+            player = _automaton(entry, seat, *spec.player(env, entry))
         else:
             raise InputError(
                 f"seat is {entry!r}: {PERSON}, the folder of a run or, in this game, "

@@ -1,1 +1,1 @@
-"""Games in words between players; no game is known here."""
+"""Text games: play between language models, scripted players and people; learning."""

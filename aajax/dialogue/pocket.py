@@ -1,5 +1,8 @@
-"""Pocket models: chat models that a laptop trains in less than a minute, in the folder
-format of full-sized ones, for wherever a model is needed and none is at hand."""
+"""Pocket models: tiny chat models, trained on a laptop in less than a minute.
+
+They are saved in the format of full-sized ones, for tests and experiments without a
+pretrained model.
+"""
 
 import dataclasses
 import hashlib
@@ -159,9 +162,9 @@ def _train_into(
 def pocket_folder(
     cache_dir: str | os.PathLike | None = None, config: PocketConfig = PocketConfig()
 ) -> Path:
-    """The folder of a pocket model, trained at the first call.
+    """The folder of a pocket model, trained at the first call and cached.
 
-    Of several processes that want it at once, one trains it and the others wait.
+    Of concurrent processes one trains it, holding an advisory lock; the others wait.
 
     Args:
       cache_dir: where such folders are kept; aajax in $XDG_CACHE_HOME or ~/.cache if
@@ -183,12 +186,12 @@ def pocket_folder(
 
 
 def user_cache() -> Path:
-    """aajax in $XDG_CACHE_HOME or ~/.cache: what can be made again."""
+    """The cache folder: aajax in $XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aajax"
 
 
 def decoder_config(config: PocketConfig, vocab_size: int) -> DecoderConfig:
-    """The decoder of a pocket model whose tokenizer has so many tokens."""
+    """The decoder's configuration, given the size of the tokenizer's vocabulary."""
     return DecoderConfig(
         family=config.family,
         vocab_size=vocab_size,
@@ -281,10 +284,10 @@ class _Row(NamedTuple):
 
 
 def _dialogue_rows(rng, template, config: PocketConfig) -> Iterator[_Row]:
-    """Dialogues of as many exchanges as fit, the last one being cut off.
+    """Dialogues of as many exchanges as fit, the last one truncated.
 
-    Positions leave gaps between exchanges, as if more had been said there, so that long
-    dialogues are not beyond what was learned (https://arxiv.org/abs/2305.16843).
+    Positions have random gaps between exchanges, so that the model generalises to
+    longer dialogues (randomised positions, https://arxiv.org/abs/2305.16843).
     """
     length = config.length
     while True:
@@ -304,7 +307,7 @@ def _dialogue_rows(rng, template, config: PocketConfig) -> Iterator[_Row]:
 
 
 def _text_rows(rng, text: str, tokens, length: int) -> Iterator[_Row]:
-    """Pieces of a text from anywhere in it."""
+    """Random windows of a text."""
     last = max(len(text) - length, 1)
     while True:
         start = rng.integers(last)

@@ -1,4 +1,4 @@
-"""Games in words by name."""
+"""Text games by name."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from aajax.errors import InputError
 
 
 def text_specs() -> dict[str, TextSpec]:
-    """All environments that there are in words, by their names in words."""
+    """The text games of all registered environments, by name."""
     every = (envs.find_spec(name).words for name in envs.names())
     return {spec.name: spec for spec in every if spec is not None}
 
 
 def find_text_spec(name: str) -> TextSpec:
-    """The game in words called `name`.
+    """The record of the text game called `name`.
 
     Raises:
       InputError: if there is no such game.
@@ -38,7 +38,7 @@ def find_text_spec(name: str) -> TextSpec:
 
 
 def make(name: str, wording: str | Path = "full", **options) -> TextGame:
-    """The game in words called `name`, built with its constructor's options.
+    """Builds the text game called `name` with its constructor's options.
 
     Args:
       name: of the game.
@@ -60,7 +60,7 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """The options of a game in words by name, with their annotations.
+    """The options of the text game called `name`, name → annotation.
 
     Raises:
       InputError: if there is no such game.

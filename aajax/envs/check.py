@@ -1,8 +1,8 @@
-"""Whether an environment keeps what `base.Environment` promises.
+"""Contract tests of an environment, as gymnasium's `check_env`.
 
-The same that the tests of this package ask of every registered environment: shapes and
-types that do not change, nothing random but by the key, episodes that stop in time, and
-a discount that tells an end from a cut; then what its record offers besides.
+They are the same for all registered environments: constant shapes and dtypes, no
+randomness but by the key, episodes that stop in time, and a discount that distinguishes
+termination from truncation; then the optional parts of the record.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,19 +44,19 @@ class Play(NamedTuple):
 
 
 class ViolationError(Exception):
-    """What is not kept, in one line."""
+    """A violation of the contract, in one line."""
 
 
 def check_environment(
     spec: EnvSpec, num_steps: int = NUM_STEPS, **options: Any
 ) -> list[str]:
-    """What an environment and its record do not keep, one line each; none if all is.
+    """Violations of the contract by an environment and its record, one line each.
 
-    What can only be told of an environment that works so far is told when it does.
+    Some checks are made only once the ones that they depend on pass.
 
     Args:
       spec: of the environment.
-      num_steps: after which its episodes are cut off.
+      num_steps: steps after which its episodes are truncated.
       **options: of its constructor.
 
     Raises:
@@ -83,8 +83,20 @@ def check_environment(
     return found + list(check_words(spec))
 
 
+def check_rules(env: Environment, game: str) -> None:
+    """Raises InputError for what no run could train on, without playing a game.
+
+    Args:
+      env: an environment.
+      game: what it is called in the message.
+    """
+    found = list(dict.fromkeys(_attributes(env))) or list(_types(env))
+    if found:
+        raise InputError(f"game is {game!r}: {found[0]}; `aajax check` tells all")
+
+
 def random_play(env: Environment, num_steps: int) -> Play:
-    """Games in which every seat acts at random, all at once.
+    """Plays games in parallel in which every seat acts uniformly at random.
 
     Raises:
       ViolationError: if they cannot be played so.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aajax import schema
+from aajax import references, schema
 from aajax.envs.base import Environment
 from aajax.envs.text import TextGame
 from aajax.envs.view import View
@@ -149,9 +149,51 @@ class EnvSpec:
         """Names of all scripted players."""
         return () if self.players is None else self.players(env).names
 
+    def player(self, env: Environment, name: str) -> tuple[Policy, PyTree]:
+        """The policy and the parameters of a scripted player.
+
+        Args:
+          env: that it plays.
+          name: of `player_names`, `package.module:NAME` or `file.py:NAME` of a function
+            env → Policy, whose parameters are ().
+
+        Raises:
+          InputError: if there is no such player.
+        """
+        if references.is_reference(name):
+            return own_player(env, name), ()
+        if self.players is None or not self.player_names(env):
+            raise InputError(
+                f"player is {name!r}: game {self.name!r} has no scripted players"
+            )
+        there = self.players(env)
+        return there.policy, there.params(name)
+
     def opponent_names(self, env: Environment) -> tuple[str, ...]:
         """Names of the scripted players that runs are evaluated against."""
         names = self.player_names(env)
         if self.opponents is None:
             return names
         return tuple(name for name in self.opponents if name in names)
+
+
+def own_player(env: Environment, name: str) -> Policy:
+    """The policy that a function env → Policy makes, found by reference.
+
+    Raises:
+      InputError: if there is no such function.
+    """
+    kind = "a function env -> Policy"
+    make = references.load(name, "player", kind)
+    try:
+        policy = make(env)
+    except Exception as error:  # of somebody else's code
+        raise InputError(
+            f"player is {name!r}: {kind} is needed ({references.reason(error)})"
+        ) from error
+    if not isinstance(policy, Policy):
+        raise InputError(
+            f"player is {name!r}: {kind} is needed, and it returns "
+            f"{type(policy).__name__}"
+        )
+    return policy

@@ -1,8 +1,8 @@
-"""A decoder language model: it knows no game, and nothing of text above its tokens.
+"""Decoder language models in JAX: model, LoRA adapters, sampling, training, sharding.
 
-What reads or writes files of others (`weights`, `peft_folder`, `tokens`, `chat`) is
-imported by name, as `from aajax.lm import weights`, so that this package needs none of
-the libraries that those do.
+It works on token ids and knows no game. Modules that need optional libraries
+(`checkpoints.weights`, `checkpoints.peft_folder`, `text.tokens`, `text.chat`) are
+imported by name and not from here.
 """
 
 from aajax.lm.checkpoints.hf_config import config_from_hf, config_to_hf

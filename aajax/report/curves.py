@@ -28,14 +28,14 @@ from aajax.report.tables import (  # noqa: E402
 
 
 def training_figure(folder: Path, path: Path) -> None:
-    """Draws learning curves, and how the trained policies answer each outcome.
+    """Draws learning curves, and the trained policies' response to each outcome.
 
     Args:
       folder: of a run, with metrics.jsonl and summary.json.
       path: of the PNG.
 
     Raises:
-      InputError: if they are no such files.
+      InputError: if a file is missing or of another kind.
     """
     rows, summary = read_metrics(folder), read_summary(folder)
     if len(summary["settings"]) > 1:
@@ -75,7 +75,7 @@ def training_figure(folder: Path, path: Path) -> None:
 
 
 def compared_figure(runs: dict[str, Path], path: Path) -> None:
-    """Draws what runs measured in play while they learned, a panel for each measure.
+    """Draws the runs' training measures, a panel for each measure.
 
     Args:
       runs: label → folder of a run, with metrics.jsonl; of its settings, the first.

@@ -26,10 +26,10 @@ SMOOTHED = 10  # iterations
 
 
 def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
-    """Draws what a run measured while it learned.
+    """Draws the measures of a run over its iterations.
 
-    A measure may be missing in some iterations, or in all: of play with itself where
-    somebody else sat opposite in every match, for instance.
+    A measure may be missing in some or all iterations, such as those of self-play when
+    every match was against another player.
 
     Args:
       folder: of a run, with metrics.jsonl.

@@ -1,4 +1,4 @@
-"""What a run left in its folder, for figures."""
+"""Reads and checks the files of a run's folder, for figures."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Numbers = tuple[float | None, ...]  # over seeds; None of those that diverged
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One setting of a sweep in summary.json, as far as figures show it."""
+    """The keys of one setting of a sweep in summary.json that figures need."""
 
     hyperparameters: Annotated[dict[str, float | str], Formerly("knobs")]
     mean_reward: Numbers
@@ -43,7 +43,7 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The same of summary.json."""
+    """The keys of summary.json that figures need."""
 
     preset: str
     settings: Annotated[tuple[Setting, ...], Items(1)]

@@ -54,7 +54,7 @@ def sweep_figure(
     ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]
     for one, (title, names, table) in zip(axes, tables, strict=True):
-        text = np.vectorize(lambda x: f"{x:.2f}" if np.isfinite(x) else "-")(table)
+        text = np.vectorize(_text)(table)
         heat_map(one, table, text)
         one.set_xticks(range(len(names)), names, fontsize="small")
         one.set_yticks(range(len(values)), [number(value) for value in values])
@@ -114,7 +114,7 @@ def _tables(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     if not others:
         return _tables_of_one(settings)
-    read: dict[str, Callable[[Mapping[str, Any]], list]] = {
+    read: dict[str, Callable[[Mapping[str, Any]], Sequence[float | None]]] = {
         "Reward with itself": lambda setting: setting["mean_reward"]
     }
     if "always_defect" in settings[0]["league"]:
@@ -146,6 +146,11 @@ def _tables_of_one(settings: Settings) -> list[tuple[str, list[str], np.ndarray]
         ]
         tables.append(("P(cooperate) after", outcomes, np.array(answers)))
     return tables
+
+
+def _text(number: float) -> str:
+    """Two digits, and no zero with a sign."""
+    return f"{round(number, 2) + 0.0:.2f}" if np.isfinite(number) else "-"
 
 
 def _mean(numbers: Sequence[float | None]) -> float:

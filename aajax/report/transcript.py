@@ -1,8 +1,8 @@
-"""One HTML page of what was said in matches, from their records.
+"""A self-contained HTML page of match transcripts.
 
-The page is one file without anything external. Its script draws the match that is
-chosen from JSON in the page; texts of a match reach the document as text nodes alone,
-and by its content policy nothing runs but the page's own script, known by its hash.
+Its script draws the selected match from JSON in the page. Texts of a match are inserted
+as text nodes only, and the content security policy allows only the page's own script,
+by its hash.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Tables that stay readable in the width of a terminal."""
+"""Tables that fit the width of a terminal."""
 
 import dataclasses
 import textwrap
@@ -18,7 +18,7 @@ NAME = 12  # the least room for names that fold
 
 @dataclasses.dataclass(frozen=True)
 class WideTable:
-    """A table whose columns go on below where a line has no room for all of them.
+    """A table that is split into parts, one below the other, if it is too wide.
 
     Every part begins with the columns that say what a row is of. Headings are broken
     between words; names that are longer than the room that is left for them are folded,

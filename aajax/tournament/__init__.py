@@ -1,4 +1,4 @@
-"""Who earns what against whom, and how a policy answers what happened."""
+"""Round-robin evaluation of policies with confidence intervals; their responses."""
 
 from aajax.tournament.match import Group, play_line_ups
 from aajax.tournament.responses import cooperation_after, outcome_names

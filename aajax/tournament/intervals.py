@@ -1,4 +1,4 @@
-"""Confidence intervals of what players earn, over seeds and over games."""
+"""95 % confidence intervals of mean rewards, over seeds and over games."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,13 @@ def mean_over_seeds(
 ) -> tuple[float, float | None]:
     """The mean over line-ups of seeds, and the half-width of its 95 % interval.
 
-    Every player is a population of which some seeds were trained, and the mean is meant
-    of all seeds that there could be: the seeds of everybody at the table are drawn by
-    chance, not of one seat alone. The variance is the sum, over players, of the
-    jackknife's,
+    Each player is a population, of which some random seeds were trained; the interval
+    is for the mean over all possible seeds of all players in the game, not only of one
+    seat's. The variance is the sum, over players, of the jackknife's,
 
         V_p = (M − 1) / M Σ_m (θ_−m − mean θ_−m)²,
 
-    where θ_−m is the mean without the line-ups in which seed m of player p sits. For
+    where θ_−m is the mean without the line-ups in which seed m of player p plays. For
     two players it is that of a two-way mean, s²_rows / M + s²_columns / K; for a player
     with itself that of a U-statistic (Arvesen 1969). Degrees of freedom are
     Satterthwaite's. Where a player meets itself, its seats are taken by different
@@ -26,10 +25,10 @@ def mean_over_seeds(
 
     Args:
       values: f64[M_1, ..., M_N], by the seed in each seat.
-      players: [N], who sits in each seat; equal numbers are one player.
+      players: [N], player of each seat; equal numbers are the same player.
 
     Returns:
-      The mean and the half-width; None where every player has one seed alone.
+      The mean and the half-width, which is None if every player has only one seed.
     """
     axes = [np.flatnonzero(np.asarray(players) == p) for p in dict.fromkeys(players)]
     place = np.indices(values.shape)
@@ -73,7 +72,8 @@ def mean_over_games(
       total, count: f64[games].
 
     Returns:
-      Both, None where no game counts; the interval None where only one does.
+      The ratio and the half-width; both None if no game counts, the half-width None if
+      only one does.
     """
     counts = count > 0
     num = int(counts.sum())

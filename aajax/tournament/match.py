@@ -1,4 +1,4 @@
-"""Who meets whom: groups of players, and line-ups of their members."""
+"""Plays line-ups: one member of a group of players in each seat."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,11 +17,11 @@ TABLES_AT_ONCE = 64  # line-ups played side by side; bounds memory
 
 
 class Group(NamedTuple):
-    """Players that share policies and differ in their parameters.
+    """M players that share policies and differ in parameters, so that they are vmapped.
 
     Attributes:
-      names: one per member; members of one name are seeds of one player.
-      policies: for each seat, the one that all members play there.
+      names: of the members; members with equal names are seeds of one player.
+      policies: for each seat, the policy of all members there.
       params: for each seat, the members' parameters, leaves [M, ...].
     """
 
@@ -36,7 +36,7 @@ def reward_per_seat(episodes: Episodes) -> Array:
 
 
 def game_totals(episodes: Episodes) -> tuple[Array, Array]:
-    """What each seat earned in each game, f32[B, N], and steps of it, f32[B]."""
+    """Return of each seat in each game, f32[B, N], and the game's steps, f32[B]."""
     inside = episodes.inside.astype(jnp.float32)
     reward = episodes.trajectory.reward * inside[..., None]
     return reward.sum(0), inside.sum(0)
@@ -52,21 +52,20 @@ def play_line_ups(
     measure: Callable[[Episodes], PyTree] = reward_per_seat,
     paired: bool = False,
 ) -> PyTree:
-    """What is measured in every line-up: by default each seat's reward per step.
-
-    Games end where the environment says so: what comes after is not measured.
+    """Plays P line-ups and measures each: by default the seats' rewards per step.
 
     Args:
       key: consumed.
-      env: one game.
-      groups: whose members take each seat, N of them.
-      members: i64[P, N], which member of the seat's group plays, line-up by line-up.
+      env: unbatched.
+      groups: the group whose members play each seat, N of them.
+      members: i64[P, N], index of the member that plays each seat, by line-up.
       num_games: games per line-up.
-      num_steps: steps per game, at most.
+      num_steps: upper bound of the steps per game; padding after its end is not
+        measured.
       measure: of a line-up's games.
-      paired: whether all line-ups have equal chance (common random numbers), which
-        makes differences between them more precise, and intervals over them too short;
-        else each has its own.
+      paired: whether all line-ups use the same random keys (common random numbers),
+        which makes differences between them more precise, but intervals over them too
+        short; else each has its own.
 
     Returns:
       What `measure` returns, with a leading axis of line-ups; f32[P, N] by default.

@@ -1,4 +1,4 @@
-"""How a policy answers an outcome: P(action 0 | last joint action)."""
+"""A policy's response to each outcome: P(action 0 | last joint action)."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,9 +19,10 @@ MOST_JOINTS = 32
 
 
 def outcome_names(env: IteratedMatrixGame) -> list[str]:
-    """START and what can have happened, own action first: start, CC, CD, DC, DD.
+    """Names of the last outcomes, own action first: start, CC, CD, DC, DD.
 
-    In games of many agents, by how many co-players took action 0: "C, 3 of 9 C".
+    In games of many agents by the number of co-players that took action 0: "C, 3 of 9
+    C".
     """
     names, num_agents = env.action_names, env.num_agents
     if _is_listed(env):
@@ -45,24 +46,23 @@ def cooperation_after(
 ) -> Array:
     """P(action 0) at the start, and right after each outcome is forced once.
 
-    The policy plays itself undisturbed until, at a step that differs from game to
-    game, all seats are made to play a joint action of the outcome; read is the
-    probability with which one seat, another from game to game, then cooperates. So a
-    policy that remembers the whole history is asked what it does about *one* defection
-    out of its own kind of play. For a memory-one policy the answer is its table. In
-    games that end by chance only those that go on after that step are asked.
+    An intervention in self-play: at one step, which varies between games, all seats are
+    forced to play a joint action of the outcome; measured is the probability that one
+    seat, which varies too, cooperates in the next step. For a policy with a memory this
+    is the response to a single deviation from its usual play; for a memory-one policy
+    it is its table. Games that terminate at that step are left out.
 
     Args:
       key: consumed.
       env: a symmetric game.
-      policy: that plays all seats.
+      policy: of all seats.
       params: for each seat.
       num_games: per outcome; at least one per seat.
-      num_steps: per game, at most; at least 2.
+      num_steps: upper bound of the steps per game; at least 2.
 
     Returns:
       f32[outcomes], in the order of `outcome_names`, the mean over seats of the means
-      over games; nan where no game goes on.
+      over games; NaN if no game goes on.
     """
     num_agents = env.num_agents
     table = seated([policy] * num_agents, [[seat] for seat in range(num_agents)])

@@ -1,4 +1,4 @@
-"""Tables of who earns what against whom, with intervals over seeds."""
+"""Head-to-head tables: rewards of all line-ups, with intervals over seeds."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ MAX_LINE_UPS = 20_000
 
 
 class LineUp(NamedTuple):
-    """One line-up of players and what they earned.
+    """A line-up of players and their rewards.
 
     Attributes:
-      players: who sits in each seat.
+      players: name of the player in each seat.
       reward: mean reward per step of each seat.
-      interval: half-width of the 95 % interval of each, over the seeds of everybody
-        at the table; where nobody has more than one, over games. None for one game.
+      interval: half-width of each mean's 95 % interval, over the seeds of all players
+        in the line-up; over games if no player has several seeds. None for one game.
     """
 
     players: tuple[str, ...]
@@ -45,10 +45,10 @@ def round_robin(
     num_games: int,
     num_steps: int,
 ) -> list[LineUp]:
-    """Plays all line-ups of all members, and sums them up by player.
+    """Plays a round-robin of all members, and aggregates it by player.
 
-    Every line-up has environments and chance of its own. Where a player meets itself,
-    its different seeds do; see `intervals.mean_over_seeds`, also for the intervals.
+    Every line-up has random keys of its own. Where a player meets itself, different
+    seeds of it meet; see `intervals.mean_over_seeds`, also for the intervals.
 
     Raises:
       InputError: if there are too many line-ups to play.
@@ -83,10 +83,10 @@ def against_copies(
     num_games: int,
     num_steps: int,
 ) -> np.ndarray:
-    """What each focal member earns per step among copies of each opponent.
+    """Reward per step of each focal member among copies of each opponent.
 
     Returns:
-      f64[M_focal, M_opponents], the mean over the seats that the focal member takes.
+      f64[M_focal, M_opponents], the mean over the focal member's seat.
     """
     shape = len(focal.names), len(opponents.names)
     who, whom = np.indices(shape).reshape(2, -1)
@@ -110,9 +110,9 @@ def with_itself(
     num_steps: int,
     measure: Callable[[Episodes], PyTree] = mean_reward,
 ) -> PyTree:
-    """What is measured of each member in self-play, leaves f64[M, ...].
+    """Measures each member in self-play, leaves f64[M, ...].
 
-    By default its reward per step, the mean over seats, f64[M].
+    By default the reward per step, mean over seats, f64[M].
     """
     members = np.tile(np.arange(len(group.names))[:, None], env.num_agents)
     seating = [group] * env.num_agents
@@ -123,7 +123,7 @@ def with_itself(
 def _by_player(
     total: np.ndarray, count: np.ndarray, seating: Sequence[Group]
 ) -> list[LineUp]:
-    """Sums up games by the members' names.
+    """Aggregates games by the members' names.
 
     Args:
       total: f64[M_1, ..., M_N, B, N], what each seat earned in each game.

@@ -1,4 +1,4 @@
-"""Games in words, all against all: who earns what, and does what, against whom.
+"""Round-robin leagues of text games, which can be interrupted and resumed.
 
 pairs/P.jsonl.gz     matches of each pair that is finished, while others are not
 matches.jsonl.gz     those of all pairs
@@ -27,11 +27,11 @@ ALL_MATCHES = "matches.jsonl.gz"
 
 
 class Entrant(NamedTuple):
-    """Who takes part.
+    """A participant of a league.
 
     Attributes:
       name: in tables; unique.
-      seat: which player speaks for it, and with which adapter.
+      seat: the player and its adapter.
     """
 
     name: str
@@ -62,18 +62,17 @@ def pairs_of(
     seed: int,
     only: Sequence[Sequence[str]] | None = None,
 ) -> list[Pair]:
-    """All ordered pairs, those with oneself too, in the same environments.
+    """All ordered pairs of entrants, self-play included, with their matchups.
 
-    Match m of every pair is in group m, whose environment it shares with match m of all
-    others (common random numbers); matches have numbers of their own over all pairs.
+    Match m of every pair has the same environment seed (common random numbers), and is
+    in group m; match numbers are unique over all pairs.
 
     Args:
       entrants: E of them.
       num_matches: of each pair.
       seed: of the environments.
-      only: two names each, whose pairs are left, in either order; all pairs if None.
-        Those that are left have the numbers, and so the matches, that they have
-        among all.
+      only: pairs of names to play, in either order; None for all. The pairs have the
+        same numbers, and so the same matches, as among all.
 
     Raises:
       InputError: for entrants of one name, or less than one match.
@@ -109,21 +108,22 @@ def play_pairs(
     shuffled: Sequence[str] = (),
     on_step: Callable[[Pair, int, int], None] = lambda pair, step, num_steps: None,
 ) -> Iterator[tuple[Pair, list[Match]]]:
-    """The matches of each pair in turn, as they were played or are now.
+    """Plays the pairs in turn, or loads those that were played before.
 
-    A pair is on the disk before it is yielded, and is not played again: whatever stops
-    a league, it goes on to the very numbers of an uninterrupted one. After the last
-    pair all matches are in one file.
+    A pair is saved before it is yielded. An interrupted league resumes with the next
+    pair, and gives the same numbers as an uninterrupted one. After the last pair all
+    matches are merged into one file.
 
     Args:
-      game: that is played.
-      line_up: who speaks, by name; called once there is somebody to play.
-      pairs: of `pairs_of`.
-      seed: of the players' chance.
+      game: the text game.
+      line_up: makes the players, by name; called only if there is a pair to play.
+      pairs: from `pairs_of`.
+      seed: of the players' randomness.
       folder: of this league alone.
-      shuffled: kinds of answers that are dealt out among the matches of a pair.
-      on_step: told before each step of a pair how many were played, and how many
-        there are.
+      shuffled: kinds of answers that are permuted among the matches of a pair; see
+        `dialogue.play.play`.
+      on_step: called before each step with the pair, the number of steps played and
+        their total.
 
     Raises:
       InputError: if the folder has matches of another league.
@@ -160,19 +160,19 @@ def play_pairs(
 def text_table(
     game: TextGame, played: Iterable[tuple[Pair, Sequence[Match]]]
 ) -> dict[str, object]:
-    """What came of a league, as league.json holds it.
+    """The results of a league, as stored in league.json.
 
     Args:
       game: that was played.
       played: pairs and their matches, all of a league.
 
     Returns:
-      `players`; `line_ups`, for each pair what each seat earned per round, its 95 %
+      `players`; `line_ups`, for each pair the reward per round of each seat, its 95 %
       interval over matches, and all measures of each seat and of `both`; `face_offs`,
-      for each player and opponent the measures of the player in either seat;
-      `averages`, for each player the reward against all whom it met. A measure
-      is a number and the half-width of its 95 % interval, each None where there is
-      nothing to have it from; intervals are over environments.
+      for each player and opponent the player's measures over both seats; `averages`,
+      for each player the mean reward over all its opponents. A measure is a number and
+      the half-width of its 95 % interval over environment seeds, each None if there is
+      no data.
     """
     found = {pair.names: tallies(game, matches) for pair, matches in played}
     first_pair = next(iter(found.values()))
@@ -205,9 +205,9 @@ def text_table(
 def _average(
     player: str, found: Mapping[tuple[str, ...], Mapping[str, Tally]]
 ) -> tuple[float | None, float | None]:
-    """Of the rewards of a player in either seat, against all whom it met.
+    """Mean reward of a player over both seats and all opponents, and its interval.
 
-    All matches of an environment are one observation of the interval.
+    All matches with the same environment seed are one observation of the interval.
     """
     seats = [
         (measures["reward"], seat)
@@ -243,9 +243,10 @@ def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, ob
 
 
 def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
-    """Of who sits in seat 0 of one pair and in seat 1 of the opposite one.
+    """A player's measure over both seats, from a pair and its reverse.
 
-    The two matches of an environment are not independent, and count as one.
+    The two matches with the same environment seed are dependent, and count as one
+    observation.
     """
     return mean_over_games(
         first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import optax
 
-from aajax import envs
+from aajax import envs, references
 from aajax.envs.base import Discrete, Environment
 from aajax.envs.matrix.env import IteratedMatrixGame
 from aajax.errors import InputError
@@ -141,14 +141,23 @@ class Algorithm:
 def find_algorithm(name: str) -> Algorithm:
     """The algorithm called `name`.
 
+    Args:
+      name: of `ALGORITHMS`, `package.module:NAME` or `file.py:NAME`.
+
     Raises:
       InputError: if there is none.
     """
-    if name not in ALGORITHMS:
+    if name in ALGORITHMS:
+        return ALGORITHMS[name]
+    if not references.is_reference(name):
+        known = ", ".join(ALGORITHMS)
         raise InputError(
-            f"algorithm is {name!r}: one of {', '.join(ALGORITHMS)} is needed"
+            f"algorithm is {name!r}: one of {known}, or {references.FORMS} of an "
+            "Algorithm, is needed"
         )
-    return ALGORITHMS[name]
+    return references.load(
+        name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
+    )
 
 
 def descending(
@@ -318,3 +327,4 @@ ALGORITHMS = {
         ),
     )
 }
+"""What a run can be trained by, by name."""

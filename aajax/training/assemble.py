@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from aajax import envs, nets, schema
+from aajax import envs, nets, references, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
 from aajax.errors import InputError
 from aajax.nets.planes import KERNEL
@@ -106,7 +106,19 @@ def _policy_in_training(
     (observation_size,) = env.observation_shape
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
-    if config.policy == "tabular":
+    if references.is_reference(config.policy):
+        kind = "a function num_outputs -> flax.linen.Module"
+        make = references.load(config.policy, "policy", kind)
+        with schema.within(f"policy is {config.policy!r}: "):
+            network = nets.flax_network(
+                make,
+                observation_size,
+                num_scores,
+                critic=config.has_critic or algorithm.critic,
+                num_values=num_values,
+                value_scale=scale,
+            )
+    elif config.policy == "tabular":
         network = nets.tabular(
             observation_size, num_scores, num_values=num_values, value_scale=scale
         )

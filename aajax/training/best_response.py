@@ -1,4 +1,4 @@
-"""A fresh, greedy learner against a frozen policy: how far can it be exploited?"""
+"""Exploitability: trains a best response to a frozen policy."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ from aajax.types import Array, PRNGKey, PyTree
 def best_responses(
     config: RunConfig, victim: Policy, params: PyTree, seed: int = 0
 ) -> tuple[PyTree, Array]:
-    """Trains one best response to each of M frozen policies, all at once.
+    """Trains a best response to each of M frozen policies, vmapped.
 
     Args:
-      config: how it learns, in seat 0, for itself alone; its algorithm, opponents and
-        seeds are not used.
-      victim: in all other seats.
+      config: of the learner, which plays seat 0 and maximises its own reward; the
+        config's algorithm, opponents and seeds are not used.
+      victim: the frozen policy, in all other seats.
       params: of the victims, [M, ...].
       seed: of the learners.
 

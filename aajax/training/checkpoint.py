@@ -1,9 +1,8 @@
-"""Checkpoints of a training state, by orbax, and whether they are whole.
+"""Checkpoints of a training state by orbax, with checksums.
 
-Orbax writes to a temporary folder and renames it when it is complete, so that a
-checkpoint either is whole or is not there. What happens to it later, a cut, a lost file
-or a changed bit, tells the digest of each file, which is noted beside them: not every
-change would be noticed in reading.
+Orbax writes atomically: to a temporary folder that is renamed when it is complete.
+Later damage (a truncated or missing file, a flipped bit) is detected by the SHA-256 of
+each file, stored beside them, since reading alone would not notice all of it.
 """
 
 import contextlib
@@ -43,8 +42,7 @@ _log = logging.getLogger(__name__)
 def save(folder: Path, step: int, state: PyTree) -> None:
     """Saves `state` under `folder/step` and keeps the two latest.
 
-    What is there of this step or of later ones is damaged, or was begun and not ended:
-    it is replaced.
+    Checkpoints of this or later steps are replaced: they are damaged or incomplete.
 
     Raises:
       OSError: if it cannot be written; earlier checkpoints stay.
@@ -69,18 +67,18 @@ def restore_latest(
     like: PyTree,
     fault: Callable[[PyTree], str | None] = lambda state: None,
 ) -> tuple[int, PyTree] | None:
-    """The latest whole checkpoint as `(step, state)`; None if there is none at all.
+    """The latest intact checkpoint as `(step, state)`; None if there are none.
 
-    Of each later one, which is damaged, a line is logged.
+    A line is logged for each damaged one that is skipped.
 
     Args:
-      folder: where `save` put them.
-      like: a state of the same structure, or its `jax.eval_shape`; what has a sharding
-        on several devices is put there.
-      fault: what is wrong with a state, in words, or None.
+      folder: of the checkpoints.
+      like: a state of the same structure, or its `jax.eval_shape`; arrays that are
+        sharded in it are restored with that sharding.
+      fault: further check, `state -> message`, None if the state is valid.
 
     Raises:
-      InputError: if there are some, and none is whole.
+      InputError: if there are checkpoints but none is intact.
     """
     damaged = {}
     for step in _steps(folder):

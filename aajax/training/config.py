@@ -17,16 +17,17 @@ from aajax.schema import (
     NonNegative,
     Positive,
     Range,
+    Reference,
     Seed,
     Share,
     check,
 )
 from aajax.training.algorithms import find_algorithm
-from aajax.training.estimator import Baseline, Past
+from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
-PolicyKind = Literal["tabular", "mlp", "gru", "transformer"]
+PolicyKind = Literal["tabular", "mlp", "gru", "transformer"] | Reference
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -68,7 +69,7 @@ Sweep = dataclasses.make_dataclass(
         (name, _values(annotation), dataclasses.field(default=()))
         for name, annotation in {
             **schema.hints(Hyperparameters),
-            "past": Past,
+            "past": PastName,
             "baseline": Baseline,
         }.items()
     ],
@@ -148,7 +149,7 @@ class RunConfig:
     explore: Literal["soft", "greedy"] = "soft"
     # what a learner maximises; `aajax list` describes them
     algorithm: str = "advantage_alignment"
-    past: Past = "discounted"  # how the alignment term aggregates past advantages
+    past: PastName = "discounted"  # how the alignment term aggregates past advantages
     # surrogate objective of the policy update
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"
     num_epochs: Count = 4  # ppo: epochs over each batch
@@ -217,12 +218,12 @@ class RunConfig:
 
     @property
     def steps_per_episode(self) -> int:
-        """Steps after which an episode is cut off."""
+        """Steps after which an episode is truncated."""
         return self.episode_steps or self.num_steps
 
     @property
     def steps_remembered(self) -> int:
-        """Steps after which a policy's memory begins anew."""
+        """Steps after which a policy's recurrent memory is reset."""
         return self.num_steps if self.memory == "update" else self.steps_per_episode
 
     @property
@@ -245,7 +246,11 @@ class RunConfig:
     @staticmethod
     def located(record: dict) -> dict:
         """A record of a run in which files have absolute paths."""
-        return {**record, "game": references.absolute(record["game"])}
+        names = "game", "policy", "algorithm", "past"
+        found = {name: references.absolute(record[name]) for name in names}
+        swept = record["sweep"]["past"]
+        sweep = {**record["sweep"], "past": [references.absolute(x) for x in swept]}
+        return {**record, **found, "sweep": sweep}
 
     @classmethod
     def from_json(cls, record: Mapping) -> "RunConfig":

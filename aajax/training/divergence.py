@@ -1,8 +1,8 @@
-"""Runs that diverge: which lane, when, and in what.
+"""Detection of runs that diverge.
 
-A lane is one seed of one setting of a sweep. It has diverged when one of its metrics,
-its parameters or its optimiser's numbers is NaN or infinite. What is found is noted in
-the run's folder:
+A lane is one seed of one hyper-parameter setting of a sweep. It has diverged when one
+of its metrics, parameters or optimiser states is NaN or infinite. Divergences are
+recorded in the run's folder:
 
 diverged.json   one record per lane; not there if there is none
 """
@@ -30,10 +30,10 @@ Lane = tuple[int, int]  # numbers of a setting and of a seed, each from 0
 
 
 class Divergence(NamedTuple):
-    """What became of a lane.
+    """The record of a lane that diverged.
 
     Attributes:
-      seed: itself, and not its number.
+      seed: the seed's value, not its index.
       hyperparameters: of the setting; empty if nothing is swept.
       update: at which it was found, from 1.
       quantity: a metric's name, or the path of an array of the state.
@@ -102,7 +102,7 @@ def find(
 
 
 def not_finite(tree: PyTree, num_axes: int = 0) -> dict[str, np.ndarray]:
-    """Where floating-point arrays are not finite: path → bool[...], if anywhere.
+    """Arrays with values that are not finite: path → bool[...], true at such lanes.
 
     Args:
       tree: of arrays, which may lie on devices of several processes if all call this.
@@ -126,7 +126,7 @@ def _not_finite(leaves: dict[str, Array], num_axes: int) -> dict[str, Array]:
 
 
 def keep(state: PyTree, good: PyTree, lost: Lost) -> PyTree:
-    """The state [K, S, ...] with lanes that have diverged as they are in `good`."""
+    """The state [K, S, ...], with lanes that have diverged taken from `good`."""
 
     def pick(new: Array, old: Array) -> Array:
         mask = np.zeros((*new.shape[:2], *[1] * (new.ndim - 2)), bool)
@@ -158,7 +158,7 @@ def without(
 
 
 def note(folder: Path, lost: Lost) -> list[Divergence]:
-    """Notes them in a run's folder instead of those there; returns the new ones."""
+    """Replaces the records in a run's folder by `lost`; returns the new ones."""
     known = noted(folder)
     if not lost:
         (folder / FILE).unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def note(folder: Path, lost: Lost) -> list[Divergence]:
 
 
 def noted(folder: Path, num_updates: float = math.inf) -> Lost:
-    """Those in a run's folder that were found in the first `num_updates` updates."""
+    """The records in a run's folder, of the first `num_updates` updates."""
     if not (folder / FILE).exists():
         return {}
     records = read_json(folder / FILE)
@@ -186,7 +186,7 @@ def noted(folder: Path, num_updates: float = math.inf) -> Lost:
 
 
 def listed(lost: Lost) -> str:
-    """The first few, in one line."""
+    """Describes the first few in one line."""
     lines = [str(found) for found in lost.values()]
     more = len(lines) - _MOST
     if more > 0:

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import optax
 
+from aajax import references
+from aajax.errors import InputError
 from aajax.learners import advantages
 from aajax.ops import alignment, surrogate
+from aajax.schema import Reference
 from aajax.types import Array
 
 if TYPE_CHECKING:
@@ -24,8 +28,9 @@ Past = Literal[
     "positive",
     "sign",
 ]
+PastName = Past | Reference
 Baseline = Literal["group", "critic"]
-CHOICES = {"past": get_args(Past), "baseline": get_args(Baseline)}
+_NAMES = {"past": get_args(Past), "baseline": get_args(Baseline)}
 PASTS = {
     "discounted": alignment.discounted_past,
     "strict": alignment.strict_past,
@@ -39,6 +44,43 @@ PASTS = {
     ),
     "sign": alignment.chain(alignment.discounted_past, alignment.sign),
 }
+
+
+def choices(config: "RunConfig") -> dict[str, tuple[str, ...]]:
+    """What is swept by name: all names there are, in the order of their numbers."""
+    swept = config.sweep.past
+    own = tuple(name for name in swept if references.is_reference(name))
+    return {**_NAMES, "past": _NAMES["past"] + own}
+
+
+def find_past(name: str) -> alignment.Past:
+    """How the alignment term sums up the past: of the kind of `ops.alignment.Past`.
+
+    Args:
+      name: of `PASTS`, `package.module:NAME` or `file.py:NAME`.
+
+    Raises:
+      InputError: if there is no such function.
+    """
+    if name in PASTS:
+        return PASTS[name]
+    kind = "a function (a_t[T, ...], gamma, last_t[T]) -> [T, ...]"
+    past = references.load(name, "past", kind)
+    a_t, last_t = (
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape, dtype in (((4, 2), jnp.float32), ((4,), bool))
+    )
+    try:
+        shape = jax.eval_shape(past, a_t, jnp.float32(0.9), last_t).shape
+    except Exception as error:  # of somebody else's code
+        raise InputError(
+            f"past is {name!r}: {kind} is needed ({references.reason(error)})"
+        ) from error
+    if shape != a_t.shape:
+        raise InputError(
+            f"past is {name!r}: {kind} is needed, and of [4, 2] it makes {list(shape)}"
+        )
+    return past
 
 
 def make_optimizer(
@@ -77,7 +119,7 @@ def make_estimation(
     }
     if "baseline" in hyperparameters:
         # One program for all lanes, each of which does what a plain run does.
-        names, index = CHOICES["baseline"], hyperparameters["baseline"]
+        names, index = _NAMES["baseline"], hyperparameters["baseline"]
         parts |= {
             "advantage": advantages.chosen([estimators[x] for x in names], index),
             "whiten": _chosen_normaliser(config, names, index),
@@ -91,9 +133,9 @@ def make_estimation(
 def make_past(config: "RunConfig", hyperparameters: dict[str, Array]) -> alignment.Past:
     """How the alignment term sums up the past."""
     if "past" in hyperparameters:
-        pasts = [PASTS[name] for name in CHOICES["past"]]
+        pasts = [find_past(name) for name in choices(config)["past"]]
         return alignment.chosen(pasts, hyperparameters["past"])
-    return PASTS[config.past]
+    return find_past(config.past)
 
 
 def _normaliser(config: "RunConfig", baseline: str) -> advantages.Normaliser:

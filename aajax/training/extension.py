@@ -1,4 +1,4 @@
-"""Runs that go on for longer than was asked for at first."""
+"""Extension of runs beyond the length with which they were started."""
 
 import logging
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -10,9 +10,9 @@ class Extensible(Protocol):
     """The config of a run, of whatever kind.
 
     Attributes:
-      unit: what a run makes so many of, in the plural.
-      schedule_option: the option that `schedule_length` is of.
-      may_differ: names of options that may be others where a run goes on.
+      unit: plural of what the length counts: updates, or iterations.
+      schedule_option: the option that sets `schedule_length`.
+      may_differ: names of options that may be changed when a run is resumed.
     """
 
     unit: ClassVar[str]
@@ -39,8 +39,8 @@ class Extensible(Protocol):
         ...
 
     @staticmethod
-    def located(record: dict) -> dict:
-        """A record of a run in which files have absolute paths."""
+    def located(record: dict[str, Any]) -> dict[str, Any]:
+        """A record in which files have absolute paths."""
         ...
 
     def to_json(self) -> dict[str, Any]: ...
@@ -53,15 +53,15 @@ Config = TypeVar("Config", bound=Extensible)
 
 
 def going_on(config: Config, stored: Config) -> Config:
-    """The config of a run that goes on, with the schedule that it began with.
+    """The config of an extended run, with the schedule of the original one.
 
-    A schedule that were stretched over the longer run would jump back where the shorter
-    one has arrived. The run is then, to the bit, an uninterrupted one of the new length
-    whose schedule is of the old one.
+    Stretching a schedule over the longer run would make it jump back at the point where
+    the run is resumed. The extended run equals, bit for bit, an uninterrupted one of
+    the new length with the original schedule.
 
     Args:
-      config: that is asked for.
-      stored: of the run as far as it has come.
+      config: as requested.
+      stored: of the run so far.
     """
     kept = stored.schedule_length
     is_given = config.schedule_length not in (kept, config.length)
@@ -71,7 +71,7 @@ def going_on(config: Config, stored: Config) -> Config:
 
 
 def tell_schedule(config: Extensible) -> None:
-    """Logs which schedule a run keeps that has been extended, if it has any."""
+    """Logs which schedule an extended run keeps, if it has any."""
     if config.moving:
         _log.warning(
             "%s: the schedule stays that of %d %s, and is not stretched over %d",

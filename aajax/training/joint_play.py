@@ -1,6 +1,6 @@
-"""A training run of agents that learn jointly, such as LOLA's.
+"""Training with joint learners, such as LOLA, which update all agents at once.
 
-A joint learner decides for itself who plays whom, and how often: it is given `play`.
+A joint learner plays the games itself, as many as it needs, by the function `play`.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def fresh_games(
     num_games: int,
     num_steps: int | None = None,
 ) -> Play:
-    """`(key, params) -> trajectory`: games played from their start, one policy a seat.
+    """A function `(key, params) -> trajectory` that plays games from a reset.
 
-    Where episodes are shorter than `num_steps`, others follow in the same game.
+    If episodes are shorter than `num_steps`, further ones follow (auto-reset).
 
     Args:
-      env: one game.
+      env: unbatched.
       policies: one per seat; `params` and the trajectory's memory have one entry for
         each.
       num_games: B, games played in parallel.

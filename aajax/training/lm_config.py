@@ -15,22 +15,26 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
-from aajax.ops import alignment
-from aajax.schema import Count, Formerly, Natural, Positive, Seed, Share, check
+from aajax.schema import (
+    Count,
+    Formerly,
+    Natural,
+    Positive,
+    Reference,
+    Seed,
+    Share,
+    check,
+)
 from aajax.training.config import Beta, Rate, Weight
+from aajax.training.estimator import find_past
 
 LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
-LmPast = Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
+LmPast = (
+    Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
+    | Reference
+)
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
-PASTS = {
-    "discounted": alignment.discounted_past,
-    "strict": alignment.strict_past,
-    "inclusive": alignment.inclusive_past,
-    "summed": alignment.summed_past,
-    "mean": alignment.mean_past,
-    "clipped": alignment.chain(alignment.discounted_past, alignment.clip(1.0)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +171,7 @@ class LmConfig:
     def goal(self) -> credit.Goal:
         """What a learner is credited for."""
         if self.algorithm == "advantage_alignment":
-            past = PASTS[self.past]
+            past = find_past(self.past)
             return credit.advantage_alignment(self.past_gamma, self.beta, past=past)
         return getattr(credit, self.algorithm)()
 
@@ -185,7 +189,7 @@ class LmConfig:
         """A record of a run in which files and folders of templates are absolute."""
         found = {
             name: references.absolute(record[name])
-            for name in ("game", "guest")
+            for name in ("game", "guest", "past")
             if name in record
         }
         if record.get("prompts") not in (None, *WORDINGS):

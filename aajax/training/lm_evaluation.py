@@ -1,4 +1,4 @@
-"""What a trained adapter does with itself and with scripted players."""
+"""Evaluation of a trained adapter in self-play and against scripted players."""
 
 import dataclasses
 from typing import Any, cast
@@ -18,12 +18,12 @@ ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
 
 
 def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
-    """Measures of the learner's seats, by who sits opposite.
+    """Measures of the learner's seats, by opponent.
 
-    "base" is the model without its adapter, with itself; "shuffled", where there are
-    messages, the learner with itself, each reading messages of other matches. Answers
-    are sampled under the grammar. Environments and answers follow from the run's seed;
-    they are those of no iteration.
+    "base" is self-play of the model without its adapter. "shuffled", in games with
+    messages, is self-play of the learner in which messages are permuted between
+    matches. Answers are sampled under the grammar. Random keys are derived from the
+    run's seed, and differ from those of training.
     """
     game = parts.game
     names = scripted_names(game)

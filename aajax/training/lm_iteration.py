@@ -1,9 +1,8 @@
-"""One iteration of a language model's training: play, credit, one step.
+"""One iteration of a language model's training: play, credit, one gradient step.
 
-On a mesh over n processes each plays an n-th of the matches, in the order of their
-numbers, and a match is what it were if one process played them all. Rewards of all are
-known to all, so that baselines are those of one process too; each puts the tokens of
-its own matches into the batch, whose gradient is that of all.
+On a mesh over n processes each plays 1/n of the matches, with the same result as if one
+process played them all. Rewards are all-gathered, so that baselines are over all
+matches; each process contributes the tokens of its own matches to the global batch.
 """
 
 import dataclasses
@@ -39,12 +38,12 @@ from aajax.types import Array
 
 
 class Iteration(NamedTuple):
-    """What an iteration leaves.
+    """The result of an iteration.
 
     Attributes:
-      state: after it.
-      stack: adapters that spoke in it.
-      matches: that this process played, with advantages and credits.
+      state: new training state.
+      stack: adapters that played in it.
+      matches: played by this process, with advantages and credit.
       metrics: name → number.
     """
 
@@ -57,9 +56,9 @@ class Iteration(NamedTuple):
 def iterate(
     parts: LmParts, state: LmState, stack: Stack, number: int, load: Load
 ) -> Iteration:
-    """Plays the matches of an iteration, and makes one step.
+    """Plays the matches of an iteration, and makes one gradient step.
 
-    Everything random follows from the run's seed and `number`. Matches name past selves
+    Randomness is derived from the run's seed and `number`. Matches record past selves
     by their numbers.
 
     Args:
@@ -67,7 +66,7 @@ def iterate(
       state: consumed.
       stack: consumed, of the iteration before.
       number: of the iteration, from 0.
-      load: the past self of a number.
+      load: loads a past self by its number.
     """
     config, began = parts.config, time.monotonic()
     rng = random_numbers(config, number)
@@ -112,7 +111,7 @@ def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
 def learn(
     parts: LmParts, state: LmState, matches: list[Match]
 ) -> tuple[LmState, list[Match], dict[str, float]]:
-    """One step along the credits of matches, those that this process played.
+    """One gradient step on matches, those that this process played.
 
     Returns:
       The state, the matches with their advantages and credits, and metrics.
@@ -144,7 +143,7 @@ def learn(
 
 
 def shares(config: LmConfig, number: int) -> dict[str, float]:
-    """The weights of entropy and divergence in an iteration over those in the first."""
+    """Weights of entropy bonus and KL penalty, relative to those of iteration 0."""
     first, last = SCHEDULE
     done = (number / config.schedule_length - first) / (last - first)
     done = min(max(done, 0.0), 1.0)

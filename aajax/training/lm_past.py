@@ -1,9 +1,8 @@
-"""Past selves of a language model: all on the disk, in memory those that play.
+"""Past selves of a language model: snapshots of the learner's adapter, as opponents.
 
-A past self has a number, that of the iterations it was trained in, by which it is kept
-(past/N), drawn and noted. On the devices there is room for the learner and for as many
-past selves as may play at once. The stack lives from iteration to iteration, and who
-plays again stays where it is; which place that is changes nothing of what is said.
+A past self is numbered by the iterations after which it was saved (folder past/N). All
+are on disk; a stack of adapters on the devices holds the learner and as many past
+selves as can play in one iteration, and is kept between iterations as a cache.
 """
 
 import dataclasses
@@ -30,11 +29,11 @@ Load = Callable[[int], Adapters]  # number → adapters of one
 
 
 class Stack(NamedTuple):
-    """The adapters that may speak in an iteration.
+    """The adapters that can play in an iteration.
 
     Attributes:
       adapters: n of them; the first is the learner's.
-      numbers: [n − 1], which past self each of the others is; 0 for none.
+      numbers: [n − 1], number of the past self at each other index; 0 for none.
     """
 
     adapters: Adapters
@@ -49,7 +48,7 @@ class Stack(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbered:
-    """A `Player` whose rows name adapters by numbers.
+    """A `Player` whose rows name adapters by past selves' numbers, not by index.
 
     Attributes:
       player: whose adapters have indices.
@@ -75,7 +74,7 @@ def past_folder(folder: Path, number: int) -> Path:
 
 
 def kept_numbers(config: LmConfig, done: int) -> range:
-    """The past selves that there are after `done` iterations."""
+    """Numbers of the past selves saved after `done` iterations."""
     every = config.past_selves.every
     return range(every, done + 1, every) if config.has_past_selves else range(0)
 
@@ -100,7 +99,7 @@ def drawn_numbers(
 
 
 def most_at_once(config: LmConfig) -> int:
-    """Past selves that can play in one iteration, 0 where there are none in time."""
+    """Maximal number of past selves in one iteration; 0 if none are saved in time."""
     num_kept = len(kept_numbers(config, config.num_iterations - 1))
     num_drawn = config.num_matches
     if config.seating.past_per == "group":
@@ -109,7 +108,7 @@ def most_at_once(config: LmConfig) -> int:
 
 
 def make_stack(config: LmConfig, learner: Adapters, mesh: Mesh | None) -> Stack:
-    """A stack with the learner in it, and with room for as many as ever play at once.
+    """A stack with the learner, and with room for `most_at_once` past selves.
 
     Args:
       config: of the run.
@@ -129,13 +128,13 @@ def updated(
     load: Load,
     mesh: Mesh | None,
 ) -> Stack:
-    """The stack with the learner as it is now, and with those who play.
+    """Updates the learner in the stack, and loads the past selves that will play.
 
     Args:
-      stack: consumed: the adapters that change are written where they are.
-      learner: of one.
+      stack: donated.
+      learner: the current one, n = 1.
       wanted: numbers of past selves, at most as many as there is room for.
-      load: called for those that are not in the stack.
+      load: loads those that are not in the stack.
       mesh: of the stack.
     """
     if not stack.numbers:

@@ -44,7 +44,7 @@ def train_lm(
 ) -> tuple[LmState, float]:
     """Trains on from the latest checkpoint in the folder.
 
-    Whatever stops a run, it goes on to the very numbers of an uninterrupted one: all
+    An interrupted run resumes with the same numbers as an uninterrupted one: all
     that is random follows from the seed and the number of the iteration. An interrupt
     (SIGINT, SIGTERM) saves first; a second one stops at once. On a mesh over several
     processes all of them call this, and an interrupt of one stops all.

@@ -1,4 +1,4 @@
-"""Whether what a run plays can lie in memory, before it is compiled."""
+"""Checks that a run's observations fit in memory, before anything is compiled."""
 
 import math
 import os
@@ -13,10 +13,10 @@ from aajax.training.run import hyperparameter_settings
 
 
 def check_memory(config: RunConfig) -> None:
-    """Raises InputError if the observations of one update alone are more than there is.
+    """Raises InputError if the observations of one update alone exceed the memory.
 
-    They are [K, S, T, B, N, ...] of a run of K settings and S seeds, which train at
-    once. All else, parameters and gradients among it, comes on top.
+    They are [K, S, T, B, N, ...] for K settings and S seeds, which train in parallel.
+    Parameters, gradients and all else are not counted.
     """
     if not find_algorithm(config.algorithm).plays:
         return

@@ -1,4 +1,4 @@
-"""Rows of numbers, one JSON object per line."""
+"""Rows of metrics: sinks, and JSON lines files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ Sink = Callable[[Mapping[str, Any]], None]
 
 
 def send(rows: Iterable[Mapping[str, Any]], sinks: Iterable[Sink]) -> None:
-    """Gives every row to every sink."""
+    """Passes every row to every sink."""
     sinks = tuple(sinks)
     for row in rows:
         for sink in sinks:
@@ -22,20 +22,20 @@ def send(rows: Iterable[Mapping[str, Any]], sinks: Iterable[Sink]) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[dict]) -> None:
-    """Adds rows at the end of the file, creating it if need be.
+    """Appends rows to a file, which is created if it does not exist.
 
-    What is NaN or infinite is null in the file.
+    NaN and infinities are stored as null.
     """
     append_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict]:
-    """All rows; a last line that was cut short in writing is left out."""
+    """All rows; an incomplete last line, from an interrupted write, is left out."""
     return records.read_rows(path) if path.exists() else []
 
 
 def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
-    """Forgets rows of updates beyond `num_updates`; returns those that remain.
+    """Removes rows of updates beyond `num_updates`; returns those that remain.
 
     Raises:
       InputError: for a file that holds no such rows.

@@ -1,9 +1,9 @@
-"""A pool of past selves, as opponents.
+"""A pool of past selves (earlier parameters of the learner), as opponents.
 
-The pool is a ring of parameters that stays on the device. Every so many updates the
-present self is written over the oldest member, and in the others nothing is written:
-both by one scatter, so that no update has a branch. The ring is written after it was
-drawn from, which spares a copy of it.
+The pool is a ring buffer of parameters on the device. Every so many updates the current
+parameters replace the oldest member, by a scatter that writes nothing in other updates,
+so that there is no branch. The pool is written after it was sampled from, which saves a
+copy.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Opponents:
 
 
 class Pool(NamedTuple):
-    """A ring of parameters.
+    """A ring buffer of parameters.
 
     Attributes:
       members: parameters [C, ...], of the latest C past selves.
@@ -51,7 +51,7 @@ def create(params: PyTree, capacity: int) -> Pool:
 
 
 def record(pool: Pool, params: PyTree, keeps: Array) -> Pool:
-    """Where `keeps`, bool[], puts `params` in the place of the oldest past self."""
+    """Replaces the oldest past self by `params` if `keeps`, bool[]."""
     capacity = _capacity(pool)
     # Beyond the end of the ring nothing is written.
     slot = jnp.where(keeps, pool.filled % capacity, capacity)
@@ -62,10 +62,10 @@ def record(pool: Pool, params: PyTree, keeps: Array) -> Pool:
 
 
 def draw(key: PRNGKey, pool: Pool, present: PyTree, options: Opponents) -> PyTree:
-    """Opponents for every group, leaves [G, ...], uniform over past selves.
+    """Samples an opponent for each group of games, leaves [G, ...].
 
-    The first groups, a share of `options.current`, meet the present self; so do all as
-    long as there is no past one.
+    Opponents are uniform over past selves, but the current parameters for the first
+    groups, a fraction `options.current`, and for all as long as the pool is empty.
     """
     groups = jnp.arange(options.groups)
     size = jnp.clip(pool.filled, 1, _capacity(pool))

@@ -1,9 +1,9 @@
-"""Replay of earlier games, beside those just played.
+"""A replay buffer of games, mixed into on-policy batches.
 
-A ring of trajectories stays on the device. In every update some of the games just
-played give way to older ones, whose values are estimated anew by the present critic;
-their log-probabilities stay those of the policy that acted, for surrogates that weigh
-by importance. See appendix of https://arxiv.org/abs/2406.14662.
+The buffer is a ring of trajectories on the device. In every update some of the new
+games are replaced by older ones, whose values are recomputed by the current critic;
+their log-probabilities stay those of the policy that acted, for surrogates with
+importance ratios. See the appendix of https://arxiv.org/abs/2406.14662.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Replay:
 
 
 class Store(NamedTuple):
-    """A ring of games.
+    """A ring buffer of games.
 
     Attributes:
       games: trajectories with the ring's axis first, [C, T, ...].
@@ -58,13 +58,13 @@ def create(like: Trajectory, capacity: int) -> Store:
 def mix(
     key: PRNGKey, store: Store, trajectory: Trajectory, num_replayed: int
 ) -> tuple[Store, Trajectory, Array]:
-    """Puts older games in the place of the last `num_replayed`, which are kept.
+    """Replaces the last `num_replayed` games by older ones, and stores the former.
 
-    Games are exchangeable, so that the last are as good as any. Before the store holds
-    a game, none is replayed; when it is full, not those that have to go now.
+    As long as the buffer is empty, none are replayed; when it is full, none of those
+    that are overwritten in this update.
 
     Returns:
-      The store, the trajectory, and bool[B], which games are older ones.
+      The store, the trajectory, and bool[B], which games are replayed.
     """
     rows = _swap(trajectory)
     num_games = trajectory.last.shape[1]
@@ -97,10 +97,10 @@ def revalue(
     seats: Sequence[int],
     is_old: Array,
 ) -> Trajectory:
-    """Values of older games, bool[B], as the present critic estimates them.
+    """Recomputes the values of replayed games with the current critic.
 
-    The value after an episode's last step stays as it was recorded: its observation is
-    not kept.
+    The value after an episode's last step stays as recorded, since that observation is
+    not stored.
 
     Args:
       policy: that plays the seats.
@@ -108,7 +108,7 @@ def revalue(
       trajectory: of all seats.
       memory: of these seats, [B, n, ...], before the first step.
       seats: n of them.
-      is_old: which games.
+      is_old: bool[B], which games are replayed.
     """
     own = jnp.asarray(seats)
     evaluation = policy.read_again(

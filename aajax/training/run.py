@@ -27,7 +27,7 @@ from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
-from aajax.training.estimator import CHOICES
+from aajax.training.estimator import choices
 from aajax.training.extension import Config, Extensible, going_on, tell_schedule
 from aajax.training.metrics import Sink
 from aajax.training.self_play import TrainState
@@ -295,11 +295,12 @@ def _latest(saves: Path, config: RunConfig) -> tuple[int, TrainState]:
 def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
     """What varies, name -> f32[K]; one hyper-parameter that does not, in a plain run.
 
-    Names, of pasts and baselines, become their numbers in CHOICES, i32[K].
+    Names, of pasts and baselines, become their numbers in `choices`, i32[K].
     """
+    names = choices(config)
     values: dict[str, Any] = config.swept or {"beta": (config.hyperparameters.beta,)}
-    for name in CHOICES.keys() & values.keys():
-        values[name] = tuple(map(CHOICES[name].index, values[name]))
+    for name in names.keys() & values.keys():
+        values[name] = tuple(map(names[name].index, values[name]))
     return sweep.grid(values)
 
 

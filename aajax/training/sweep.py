@@ -1,4 +1,4 @@
-"""Many runs as one program: a vmap over hyper-parameters and seeds."""
+"""Sweeps as one compiled program: a vmap over hyper-parameters and seeds."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Transforms of a trainer: what may be added to the updates of `self_play`.
+"""Transforms of a trainer: composable additions to the updates of `self_play`.
 
 self_play(..., transforms=[past_selves(Opponents(64)), replayed(Replay(32))])
 """
@@ -21,11 +21,11 @@ from aajax.types import PRNGKey, PyTree, Tables, Trajectory
 
 
 def past_selves(options: Opponents) -> Transform:
-    """Past selves of a single learner take the seats that it does not play.
+    """Past selves of the learner, from a pool, play the seats that it does not play.
 
     Raises:
-      InputError: from `self_play`, for more learners, or for memories that go on where
-        others come to the table.
+      InputError: from `self_play`, for more than one learner, or for recurrent memory
+        that is kept from update to update while opponents change.
     """
 
     def others(setting: Setting) -> Others:
@@ -58,15 +58,15 @@ def past_selves(options: Opponents) -> Transform:
 
 
 def frozen(policy: Policy, params: PyTree) -> Transform:
-    """A policy that does not learn takes the seats that no learner plays.
+    """A fixed policy plays the seats that no learner plays.
 
-    The learners then find a best response to it.
+    The learners then learn a best response to it.
     """
     return Transform(others=lambda setting: Others(policy, lambda key, state: params))
 
 
 def replayed(options: Replay) -> Transform:
-    """Some games of every update are older ones, valued by the present critic."""
+    """Replaces some games of every update by replayed ones; see `training.replay`."""
 
     def init(setting: Setting, state: TrainState, shapes: Callable) -> TrainState:
         del setting
@@ -90,14 +90,14 @@ def replayed(options: Replay) -> Transform:
 
 
 def measured(measure: Callable[[Tables, Trajectory], Metrics]) -> Transform:
-    """What else is measured of the games just played, beside their reward.
+    """Adds measures of the games just played to the metrics.
 
     Args:
-      measure: (tables before play, trajectory) → numbers by name.
+      measure: `(games in progress before the rollout, trajectory) -> {name: f32[]}`.
     """
     return Transform(measure=measure)
 
 
 def forgetful() -> Transform:
-    """Memories begin anew with every update, in games that go on too."""
+    """Resets recurrent memory at every update, also within episodes."""
     return Transform(forgets=True)

@@ -71,7 +71,8 @@ def test_numbers_that_there_are_not_are_empty(sweep, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(sweep.folder, folder)
     (folder / "summary.json").unlink()
-    lines = [json.loads(x) for x in (sweep.folder / "metrics.jsonl").open()]
+    lines = (sweep.folder / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in lines]
     lines[0]["reward"][0][1] = None
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "metrics.jsonl").write_text(text)

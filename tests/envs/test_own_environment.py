@@ -76,7 +76,9 @@ def test_it_is_found_from_another_folder(run, tmp_path, monkeypatch):
     code, _, said = run("league", "../run", "--out", "league")
     assert code == 0, said
     (tmp_path / "my_game.py").rename(tmp_path / "other_game.py")
-    registry.references._load_file.cache_clear()
+    registry.references._FILES.clear()
+    for module in [x for x in sys.modules if x.startswith("my_game_")]:
+        monkeypatch.delitem(sys.modules, module)
     code, _, said = run("league", "../run", "--out", "league")
     assert code == 2 and "my_game.py cannot be imported (FileNotFound" in said
     assert len(said.splitlines()) == 1
@@ -148,6 +150,42 @@ def test_an_error_in_the_file_is_one_line(content, tmp_path, monkeypatch):
         envs.find_spec("game.py:SPEC")
     assert BROKEN[content] in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+BROKEN_RULES = """
+from own_rules import LowerNumber, environment
+from aajax import EnvSpec
+
+@environment
+class Broken(LowerNumber):
+    def step(self, key, state, action):
+        state, timestep = super().step(key, state, action)
+        return state, timestep._replace(reward=timestep.reward.sum())
+
+SPEC = EnvSpec("broken", "Broken.", lambda num_steps=8: Broken(num_steps))
+"""
+
+
+def test_rules_that_are_broken_are_told_before_training(run, tmp_path):
+    (tmp_path / "own_rules.py").write_text(FILE.read_text())
+    (tmp_path / "broken.py").write_text(BROKEN_RULES)
+    game, out = f"{tmp_path / 'broken.py'}:SPEC", tmp_path / "run"
+    code, _, said = run(*TRAIN, "--game", game, "--out", out)
+    line = "reward of step is float32[]: float32[2] is needed; `aajax check` tells all"
+    assert code == 2 and line in said and len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_file_and_its_module_are_one(tmp_path, monkeypatch):
+    shutil.copy(FILE, tmp_path / "one_game.py")
+    shutil.copy(FILE, tmp_path / "second_game.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    named = envs.find_spec("one_game:SPEC")
+    assert envs.find_spec("one_game.py:SPEC") is named
+    of_file = envs.find_spec("second_game.py:SPEC")
+    assert envs.find_spec("second_game:SPEC") is of_file
+    assert of_file is not named
 
 
 def test_what_lies_beside_the_file_can_be_imported(tmp_path):

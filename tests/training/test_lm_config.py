@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.errors import InputError
 from aajax.lm.model.lora import LoraConfig
 from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
-from aajax.training.lm_config import PASTS, LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_config import LmConfig, LmPast, Lora, PastSelves, Speaking
 from aajax.training.lm_iteration import shares
 
 # Every field is something else than its default.
@@ -253,7 +254,7 @@ def test_the_learning_rate_falls_likewise(final):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("past", PASTS)
+@pytest.mark.parametrize("past", get_args(get_args(LmPast)[0]))
 def test_credits_that_a_config_asks_for(past):
     advantage = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     config = LmConfig(past=past, past_gamma=0.8, beta=0.6)

@@ -1,1 +1,1 @@
-"""Players behind HTTP endpoints: requests, budgets, journals, keys."""
+"""Players behind OpenAI-compatible HTTP endpoints: requests, budgets, journals."""

@@ -1,8 +1,8 @@
-"""A model behind an OpenAI-compatible endpoint at the table.
+"""A player that is a model behind an OpenAI-compatible endpoint.
 
-All rows that are asked at a step are asked at once, as far as the endpoint allows. An
-answer that is not of the form that was asked for is asked for again; the last one alone
-is remembered, as if it had been the first.
+All requests of a step are sent concurrently, up to `ApiConfig.concurrency`. A malformed
+answer is asked for again, with a reminder of the form; only the last answer stays in
+the conversation, as if it had been the first.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ Messages = tuple[tuple[str, str], ...]  # (role, text) each, of users and assist
 
 
 class Dialogue(NamedTuple):
-    """What is remembered of a row.
+    """The conversation of a row.
 
     Attributes:
-      row: whose it is.
-      step: that comes next.
-      messages: what was said, users and assistants in turn.
+      row: the seat and match.
+      step: index of the next step.
+      messages: alternating messages of user and assistant.
     """
 
     row: Row
@@ -44,8 +44,8 @@ class Dialogue(NamedTuple):
 class ApiPlayer:
     """A `Player`, made by `api_player`; it remembers a `Dialogue` for each row.
 
-    Texts that a row is told without an answer in between are one message with blank
-    lines in it, so that users and assistants alternate, which all endpoints accept.
+    Consecutive prompts without an answer in between are joined with blank lines to one
+    message, so that user and assistant alternate, which all endpoints accept.
 
     Attributes:
       config: of the endpoint.
@@ -63,12 +63,13 @@ class ApiPlayer:
     def reply(
         self, memory: Sequence[Dialogue], requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[tuple[Dialogue, ...], list[Reply | None]]:
-        """As in `Player`; the keys tell equal questions of different plays apart.
+        """As in `Player`; keys tell equal questions of different plays apart.
 
         Raises:
-          EndpointError: if the endpoint gives no answer. What others are asked at the
-            moment is waited for and journalled; nothing else is asked.
-          InputError: if it takes more than the budget, or a pattern is none.
+          EndpointError: if the endpoint gives no answer. Requests in flight are still
+            awaited and journalled, but no others are sent.
+          InputError: if the budget is exceeded, or a pattern is not a regular
+            expression.
         """
         told = [
             dialogue._replace(messages=_tell(dialogue.messages, request.text))
@@ -132,25 +133,26 @@ class ApiPlayer:
 
 
 def api_player(config: ApiConfig, journal: Journal | None = None) -> ApiPlayer:
-    """A player that asks an endpoint.
+    """A player behind an endpoint.
 
-    What the journal's requests have cost, those that failed too, counts against the
-    budget of `config`, which is thus one for an evaluation or a run however often it
+    The cost of all requests in the journal, failed ones included, counts against the
+    budget of `config`, so that the budget covers an evaluation or run however often it
     is resumed.
 
     Args:
       config: of the endpoint.
-      journal: of the evaluation or run; without one, a crash costs all that was paid.
+      journal: of the evaluation or run, from which answers are replayed on resumption;
+        None for no journal.
 
     Raises:
-      InputError: if there is no key in the variable that should hold it.
+      InputError: if the environment variable of the key is not set.
     """
     budget = Budget(config.max_requests, config.max_total_tokens, journal)
     return ApiPlayer(config, connect(config, budget), journal)
 
 
 def reminder(pattern: str) -> str:
-    """What is said after an answer of another form."""
+    """The message after a malformed answer, which describes the form that is needed."""
     return (
         "Your last answer was not of the form that is needed, and was not counted. "
         "Answer again, with nothing but a text that matches this regular expression "

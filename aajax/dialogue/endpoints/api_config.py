@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint as a value: where, how, and at what most cost."""
+"""Configuration of OpenAI-compatible endpoints: address, sampling, limits."""
 
 import dataclasses
 import importlib.util
@@ -63,25 +63,26 @@ class Endpoints:
 
 @dataclasses.dataclass(frozen=True)
 class ApiConfig(Endpoints):
-    """An endpoint, how it is asked, and what that may cost.
+    """An endpoint: address, sampling parameters and limits.
 
     Attributes:
-      url: up to and without /chat/completions, such as https://api.openai.com/v1.
-      model: its name there.
-      retries: further requests after one that failed in a way that may pass.
-      backoff: seconds before the first of them; doubled for each of the next, and a
-        random half more or less.
-      longest_wait: seconds before any of them.
-      key_variable: environment variable that holds the key; None for no key.
-      concurrency: most requests at once.
-      timeout: seconds that an exchange may take in all, after which it is given up.
-      temperature: of sampling; the endpoint's own if None.
-      max_tokens: of an answer, reasoning included; the endpoint's own if None. It is
-        sent as max_completion_tokens along with a reasoning_effort.
-      reasoning_effort: such as "low", for models that reason; not sent if None.
-      tries: most answers to one question, until one is of the form that is asked for.
-      max_requests: that may be sent in all; None for any number.
-      max_total_tokens: that may be read and written in all; None for any number.
+      url: base URL, without /chat/completions, such as https://api.openai.com/v1.
+      model: name of the model at the endpoint.
+      retries: maximal number of retries after a transient failure.
+      backoff: seconds before the first retry; doubled for each further one, with ±50 %
+        random jitter.
+      longest_wait: upper bound of the seconds before a retry.
+      key_variable: environment variable that holds the API key; None for no key.
+      concurrency: maximal number of requests in flight.
+      timeout: seconds for a whole request, to the last byte of the answer.
+      temperature: of sampling; None for the endpoint's default.
+      max_tokens: of an answer, reasoning included; None for the endpoint's default. It
+        is sent as max_completion_tokens if `reasoning_effort` is given.
+      reasoning_effort: such as "low", for reasoning models; not sent if None.
+      tries: maximal number of answers to one question, until one is well-formed.
+      max_requests: maximal number of requests in all; None for no limit.
+      max_total_tokens: maximal number of prompt and completion tokens in all; None for
+        no limit.
     """
 
     url: str

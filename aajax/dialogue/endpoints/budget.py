@@ -1,4 +1,4 @@
-"""What may be spent at an endpoint, counted and journalled before it is spent."""
+"""A budget of requests and tokens, reserved before each request is sent."""
 
 import contextlib
 import dataclasses
@@ -10,27 +10,27 @@ from aajax.errors import InputError
 
 
 class HaltedError(Exception):
-    """Somebody else failed, and nothing more is to be asked."""
+    """Raised in a thread that is to stop because another one has failed."""
 
 
 @dataclasses.dataclass
 class Paid:
-    """A request under way.
+    """The cost of a request in flight.
 
     Attributes:
-      tokens: that it has cost; to begin with, the most that it may.
+      tokens: upper bound while in flight; to be set to what the request has cost.
     """
 
     tokens: int
 
 
 class Budget:
-    """Requests and tokens that are left; any number of threads may draw on it.
+    """A thread-safe budget of requests and tokens.
 
-    A request takes the most tokens that it may cost before it is sent, and gives back
-    what it did not cost, so that the limit holds whatever is under way. With a journal
-    both are written down at once, and what was spent before, by whatever process, is
-    spent: a request of which only the beginning was written counts in full.
+    Before a request is sent, the most tokens that it can cost are reserved; afterwards
+    the unused rest is returned, so that the limit holds with any number of requests in
+    flight. With a journal both are recorded, and what earlier processes spent counts
+    too; a request whose end was not recorded counts in full.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class Budget:
     def request(
         self, most: int, halt: threading.Event, before: str = ""
     ) -> Iterator[Paid]:
-        """Counts a request that is sent inside; waits first where others hold tokens.
+        """Context of one request; waits while requests in flight hold too many tokens.
 
         Args:
-          most: tokens that it may cost.
-          halt: ends the waiting.
-          before: why the one before failed, told where this one does not fit.
+          most: the most tokens that it can cost.
+          halt: event that ends the waiting.
+          before: why the previous attempt failed, for the error message.
 
         Raises:
-          InputError: if it does not fit, whatever requests under way give back.
+          InputError: if it exceeds the budget even if requests in flight cost nothing.
           HaltedError: if `halt` was set.
-          OSError: if the journal cannot be written; nothing is to be sent then.
+          OSError: if the journal cannot be written; the request must not be sent then.
         """
         try:
             self._take(most, halt)

@@ -1,4 +1,4 @@
-"""Chat completions as JSON: what is sent, and what comes back, however odd."""
+"""JSON of the chat completions API: requests, and tolerant parsing of responses."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ _PER_MESSAGE, _PER_REQUEST = 16, 256
 
 
 class Completion(NamedTuple):
-    """What a model answered.
+    """A model's answer.
 
     Attributes:
-      text: without white space around it and without reasoning; may be empty.
-      reasoning: that it showed; may be empty.
-      finish: why it ended, such as "stop" or "length"; None if it is not said.
-      tokens: that were read and written; None if it is not said.
+      text: stripped, without reasoning; may be empty.
+      reasoning: reasoning text, if the endpoint returns it; may be empty.
+      finish: finish reason, such as "stop" or "length"; None if not given.
+      tokens: prompt and completion tokens; None if not given.
     """
 
     text: str
@@ -31,7 +31,7 @@ class Completion(NamedTuple):
 
 
 def payload(config: ApiConfig, messages: Sequence[dict]) -> dict:
-    """What is sent: a JSON object.
+    """The JSON body of a request.
 
     Args:
       config: of the endpoint.
@@ -48,7 +48,7 @@ def payload(config: ApiConfig, messages: Sequence[dict]) -> dict:
 
 
 def most_tokens(config: ApiConfig, messages: Sequence[dict]) -> int:
-    """As many tokens as a request can cost, or more: no token is less than a byte."""
+    """Upper bound of a request's tokens, its bytes: no token is less than a byte."""
     read = sum(
         _PER_MESSAGE + len(m["content"].encode(errors="replace")) for m in messages
     )

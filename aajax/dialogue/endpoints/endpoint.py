@@ -1,9 +1,9 @@
-"""Asks an OpenAI-compatible endpoint over HTTP, again and again where that helps.
+"""Requests to an OpenAI-compatible endpoint, with retries and exponential backoff.
 
     POST {url}/chat/completions  {"model": ..., "messages": [...], ...}
 
-What may pass is tried again, with more and more time in between: the statuses 408, 409,
-429 and 5xx, connections that fail, time that runs out, and answers that are none.
+Retried are the statuses 408, 409, 429 and 5xx, failed connections, timeouts, and
+responses without an answer.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
       budget: on which it draws.
 
     Raises:
-      InputError: if there is no key in the variable that should hold it.
+      InputError: if the environment variable of the key is not set.
     """
     # Needs httpx, which `config` has found.
     from aajax.dialogue.endpoints.exchange import Client, ExchangeError

@@ -1,8 +1,7 @@
-"""Exchanges over HTTP: one request, and the whole of its response, by one deadline.
+"""An HTTP client with one deadline for each request and its complete response.
 
-The deadline is over all that an exchange does: finding the address, connecting, sending
-and receiving, headers and body, byte by byte or at once. Connections are used again.
-Redirects are not followed, since they would carry the key to another place.
+The deadline covers name resolution, connecting, sending and receiving. Connections are
+reused. Redirects are not followed, since they would send the API key elsewhere.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ MOST_OF_ERROR = 64 << 10  # bytes of a body that are read where it is an error's
 
 
 class Response(NamedTuple):
-    """What came back.
+    """An HTTP response.
 
     Attributes:
       status: of HTTP.
@@ -42,7 +41,7 @@ class Response(NamedTuple):
 
 
 class ExchangeError(Exception):
-    """An exchange without a response.
+    """A request without a response.
 
     Attributes:
       reason: in words, with what the library says, which a server may have written.
@@ -56,10 +55,10 @@ class ExchangeError(Exception):
 
 
 class Client:
-    """Posts to one address; any number of threads may, at the same time.
+    """A thread-safe client that posts to one URL.
 
-    The exchanges are tasks of an event loop in a thread of its own, where a deadline
-    cancels whatever a task is waiting for. Thread and connections end with the client.
+    Requests are tasks of an event loop in a background thread, where the deadline
+    cancels a task whatever it waits for. Thread and connections end with the client.
     """
 
     def __init__(self, url: str, headers: dict[str, str], most_at_once: int):

@@ -1,15 +1,15 @@
-"""A journal of what was paid, so that what broke off resumes without paying twice.
+"""A write-ahead journal of paid answers, so that a run resumes without paying twice.
 
-Lines of JSON. One for each request before it is sent, with the most tokens that it may
-cost, and one after it has ended, with those that it did or may have cost; one for each
-answer, on the disk before it is used:
+It is a file of JSON lines: one before each request is sent, with the most tokens that
+it can cost; one after it has ended, with the tokens that it cost or may have cost; and
+one for each answer, synced to disk before it is used:
 
     {"request": 0, "most_tokens": 1290}
     {"request": 0, "tokens": 41}
     {"match": 0, "seat": 1, "step": 0, "attempt": 0, "digest": ..., "answer": {...}}
 
-A journal belongs to one evaluation or run, whose matches have numbers of their own, and
-to one process at a time.
+A journal belongs to one evaluation or run, in which match numbers are unique, and may
+be open in one process at a time.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from aajax.types import PyTree
 
 
 class Place(NamedTuple):
-    """Where in an evaluation something was asked, all counted from 0."""
+    """Which question of an evaluation: indices from 0."""
 
     match: int
     seat: int
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What was paid for: requests, and tokens that they cost or may have cost."""
+    """Totals of requests, and of tokens that they cost or may have cost."""
 
     requests: int
     tokens: int
@@ -48,20 +48,20 @@ def digest(request: PyTree) -> str:
 
 
 class Journal:
-    """Answers by place and by digest of what was asked, and what all of it has cost.
+    """Answers by place and digest of the question, and their total cost; thread-safe.
 
-    Equal places with unequal digests are different questions, as where an evaluation
-    was changed in between. Any number of threads may read and add.
+    Questions at equal places with different digests are different, as when an
+    evaluation was changed before it was resumed.
     """
 
     def __init__(self, path: str | Path):
-        """Opens a journal, or begins one; its folder must be there.
+        """Opens or creates a journal; its folder must exist.
 
-        A last line without an end was being written when the process died: it is taken
-        off the file, and what it was to answer counts as not asked.
+        An incomplete last line, from a process that was killed while writing it, is
+        removed.
 
         Raises:
-          InputError: for a whole line that is none of a journal's.
+          InputError: if a complete line is not one of a journal.
           OSError: if the file cannot be read or written.
         """
         self.path = Path(path)

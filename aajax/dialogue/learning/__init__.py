@@ -1,1 +1,1 @@
-"""From matches to a step of an adapter."""
+"""Learning from matches: token batches, credit, losses, the critic."""

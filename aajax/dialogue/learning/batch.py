@@ -1,4 +1,4 @@
-"""Matches as arrays of tokens: the very ids that were read and sampled."""
+"""Token batches of matches, with the ids that were read and sampled in play."""
 
 import math
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ _LEAST = 64  # tokens of a padded length
 
 
 class SpeechBatch(NamedTuple):
-    """S seats, each with what it was told and said in a whole match.
+    """S sequences, each the dialogue of one seat in a whole match; K sampled tokens.
 
     Attributes:
-      tokens: i32[S, L].
+      tokens: i32[S, L], prompts and answers.
       positions: i32[S, L], −1 for padding.
-      places: i32[S, K], for each sampled token where in `tokens` the one before it is.
+      places: i32[S, K], index in `tokens` of the token before each sampled one.
       targets: i32[S, K], sampled tokens, −1 for padding.
-      log_prob: f32[S, K], of each when it was sampled, 0 for padding.
-      round: i32[S, K], in which it was sampled, 0 for padding.
-      state: i32[S, K], grammar state that it was sampled in.
-      remaining: i32[S, K], budget that was left.
+      log_prob: f32[S, K], log-probability when sampled, 0 for padding.
+      round: i32[S, K], round of the game, 0 for padding.
+      state: i32[S, K], grammar state before the token.
+      remaining: i32[S, K], token budget before the token.
       credit: f32[S, K], 0 for padding.
-      decisions: i32[S, T], place of the last token that was read before a seat's first
-        answer in each round; −1 where it did not answer.
-      adapter_id: i32[S], which adapter of those that are trained is read.
-      entropy_scale: f32[S], by which the weight of the entropy is multiplied.
-      kl_scale: f32[S], by which that of the divergence from the base is.
+      decisions: i32[S, T], index of the last prompt token before a seat's first answer
+        in each round, where the critic reads; −1 if it did not answer.
+      adapter_id: i32[S], which of the trained adapters is used.
+      entropy_scale: f32[S], factor of the entropy's weight.
+      kl_scale: f32[S], factor of the KL penalty's weight.
     """
 
     tokens: AnyArray
@@ -48,18 +48,18 @@ class SpeechBatch(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A seat at a match whose tokens are known."""
+    """A seat in a match whose tokens are recorded."""
 
     match: int  # in the sequence of matches
     seat: int
 
 
 def places_of(matches: Sequence[Match], trained_only: bool = True) -> list[Place]:
-    """Seats with tokens, those of seat 0 first.
+    """All seats with recorded tokens, ordered by seat, then by match.
 
     Args:
       matches: M of them.
-      trained_only: without those that no learner learns from.
+      trained_only: whether to leave out seats that are not trained on.
     """
     num_agents = len(matches[0].players)
     return [
@@ -79,15 +79,17 @@ def speech_batch(
     length: int = 0,
     num_targets: int = 0,
 ) -> SpeechBatch:
-    """The arrays of some seats.
+    """The padded batch of the given seats.
+
+    L and K are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few programs are
+    compiled.
 
     Args:
-      matches: M of them, of T rounds and S steps.
-      places: which seats.
+      matches: M of them, of T rounds.
+      places: seats to include.
       credit: f32[M, T, N], of each round; 0 if None.
-      length: L is at least so large, and
-      num_targets: K; both are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few
-        programs are compiled.
+      length: lower bound of L.
+      num_targets: lower bound of K.
     """
     rows = [_Row(matches[b].turns[i], len(matches[b].rewards)) for b, i in places]
     longest = max(length, *(len(row.tokens) for row in rows))

@@ -1,12 +1,11 @@
-"""What each round was worth to who learns: from rewards to credits.
+"""Advantages and credit of each round of text games, from rewards.
 
     R_i,t = Σ_{l≥t} γ^(l−t) r_i,l / c        discounted returns of M matches
     A_i,t = R_i,t − mean of R_i,t over comparable matches
     c_i,t by `ops.alignment`, as for small networks
 
-Matches are comparable that have equal environments, or all of them, and in which a seat
-is
-held alike: by who learns, or by somebody else.
+For each seat, matches are comparable if the seat is trained in both or in neither, and,
+with the baseline "group", if their environments have the same seed.
 
 Source: https://arxiv.org/abs/2511.19405.
 """
@@ -32,11 +31,11 @@ Credit = Callable[[Array], Array]  # advantages f[T, N] → credits f[T, N]
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """What a learner wants.
+    """An objective: reward transform and credit.
 
     Attributes:
-      share: `f[..., N] -> f[..., N]`, whose rewards count; of `ops.rewards`.
-      credit: of advantages; of `ops.alignment`.
+      share: reward transform `f[..., N] -> f[..., N]`; see `ops.rewards`.
+      credit: advantages to credit; see `ops.alignment`.
     """
 
     share: Callable[[Array], Array]
@@ -44,17 +43,17 @@ class Goal:
 
 
 def naive() -> Goal:
-    """Its own advantage: plain policy gradient."""
+    """Each player maximises its own reward: plain policy gradient."""
     return Goal(sharing.own, own_credit)
 
 
 def sum_of_rewards() -> Goal:
-    """The advantage of all rewards together."""
+    """Each player maximises the sum of all rewards."""
     return Goal(sharing.total, own_credit)
 
 
 def advantage_alignment(gamma: float, beta: float, **options) -> Goal:
-    """`ops.alignment.alignment_credit` of its own rewards."""
+    """Each player maximises its own reward, with `ops.alignment.alignment_credit`."""
     return Goal(
         sharing.own,
         lambda advantage_t: alignment_credit(advantage_t, gamma, beta, **options),
@@ -69,10 +68,10 @@ def reward_array(matches: Sequence[Match]) -> np.ndarray:
 def comparable(
     matches: Sequence[Match], baseline: Literal["group", "batch"]
 ) -> np.ndarray:
-    """Which matches each seat is compared in, i32[M, N].
+    """Group ids for the baseline, i32[M, N].
 
-    Two matches have equal numbers in a seat if in both, or in neither, a learner holds
-    it, and, with "group", their environments are equal.
+    Two matches have equal ids at a seat if the seat is trained in both or in neither,
+    and, with "group", their environments have the same seed.
     """
     group = np.array([match.group for match in matches])
     trained = np.array([match.trained for match in matches])
@@ -82,7 +81,7 @@ def comparable(
 def comparable_in(
     group: np.ndarray, trained: np.ndarray, baseline: Literal["group", "batch"]
 ) -> np.ndarray:
-    """The same, of what matches have: `group` i[M] and `trained` bool[M, N]."""
+    """`comparable` of arrays: the matches' `group`, i[M], and `trained`, bool[M, N]."""
     if baseline == "batch":
         group = np.zeros_like(group)
     group = np.unique(group, return_inverse=True)[1]
@@ -93,16 +92,16 @@ def comparable_in(
 def group_advantages(
     reward: Array, compared: Array, discount: float, scale: float
 ) -> Array:
-    """Returns minus the mean return of the comparable other matches.
+    """Returns minus the mean return of the other matches of the group, per round.
 
-    A match that nothing compares with has advantage 0: its whole return would weigh in
-    the alignment terms of those who play in it.
+    The leave-one-out baseline of RLOO and GRPO. A match that is alone in its group has
+    advantage 0; see `ops.baselines.advantage_over_group`.
 
     Args:
       reward: f[M, T, N].
-      compared: i32[M, N], see `comparable`.
+      compared: i32[M, N], group ids of `comparable`.
       discount: γ.
-      scale: c, what rewards are divided by.
+      scale: c, by which rewards are divided.
 
     Returns:
       f[M, T, N].
@@ -118,7 +117,7 @@ def group_advantages(
 def critic_advantages(
     reward: Array, value: Array, discount: float, lambda_: float, scale: float
 ) -> Array:
-    """Generalised advantage estimates, a match ending with its last round.
+    """Generalised advantage estimates (GAE); a match terminates with its last round.
 
     Args:
       reward: f[M, T, N].

@@ -1,8 +1,8 @@
-"""A critic with an adapter of its own on the base of the policy.
+"""A critic: a separate LoRA adapter on the policy's base model, and a linear head.
 
     V = w · h + b,   L = Σ Huber(V − target) / number of rounds
 
-where h is the hidden state of the last token that a seat reads before it answers in a
+where h is the hidden state of the last prompt token before a seat's first answer in a
 round.
 """
 
@@ -24,7 +24,7 @@ from aajax.types import Array, PyTree
 
 
 class CriticState(NamedTuple):
-    """What learns.
+    """State of the critic.
 
     Attributes:
       weights: "adapter", that of one adapter; "head" f32[D] and "bias" f32[].

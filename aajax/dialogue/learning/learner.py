@@ -1,9 +1,10 @@
-"""A step along the credits of what was said: REINFORCE on sampled tokens.
+"""The policy-gradient loss of text games: REINFORCE on sampled tokens, by credit.
 
     L = Σ_tokens [ −ρ c log π(v) + κ ρ D − η H(π) ] / number of tokens
 
-with ρ = min(π(v) / μ(v), cap), held constant, μ being the distribution that the token
-was sampled from, and D an estimate of the divergence from the base without adapters,
+with ρ = min(π(v) / μ(v), cap) the truncated importance ratio (without gradient), μ the
+distribution that the token was sampled from, c the credit of its round, H the entropy,
+and D an estimate of the KL divergence from the base model without adapters,
 `ops.surrogate.kl_k3` as published.
 π is restricted to the tokens that the grammar allowed, as it was in sampling.
 
@@ -31,12 +32,12 @@ _FAR = 40.0  # nats, beyond which the reference is cut
 
 @dataclasses.dataclass(frozen=True)
 class SpeechLoss:
-    """Weights of the loss.
+    """Weights of the loss's terms.
 
     Attributes:
-      ratio_cap: of ρ.
-      kl: κ, 0 for no reference.
-      entropy: η.
+      ratio_cap: upper bound of the importance ratio ρ.
+      kl: κ, weight of the KL penalty; 0 for none.
+      entropy: η, weight of the entropy bonus.
       temperature: of sampling.
       divergence: `(log_prob, reference_log_prob) -> f32`, `ops.surrogate.kl_k3` or
         `kl_k3_reverse`: equal in value, but the gradient of one is that of

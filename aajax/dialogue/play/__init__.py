@@ -1,4 +1,4 @@
-"""Matches in lockstep, who sits where, what is recorded and measured."""
+"""Play of text games: batched matches, seating, records and measures."""
 
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
 

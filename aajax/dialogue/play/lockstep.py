@@ -1,7 +1,8 @@
-"""Many tables in lockstep: whoever is asked at a step answers in one batch.
+"""Plays many matches in parallel, step by step.
 
-A match depends on nothing but its players, its environment's seed and its own key: not
-on which other matches are played beside it, unless answers are shuffled.
+In each step a player gets the prompts of all its seats in all matches as one batch. A
+match depends only on its players, its environment seed and its own key, not on the
+other matches in the batch, unless answers are shuffled.
 """
 
 import functools
@@ -20,11 +21,11 @@ from aajax.types import AnyArray, PRNGKey, PyTree
 
 
 class Seat(NamedTuple):
-    """Who sits somewhere.
+    """The player of a seat.
 
     Attributes:
       player: its name.
-      adapter: which of its adapters speaks, −1 for none.
+      adapter: index of its LoRA adapter, −1 for none.
     """
 
     player: str
@@ -35,11 +36,12 @@ class Matchup(NamedTuple):
     """A match to be played.
 
     Attributes:
-      number: unique within a call of `play`; the players' chance follows from it.
-      group: of matches with the same environment seed.
-      world_seed: the environment's chance follows from it, whatever the players do.
-      seats: who sits where.
-      trained: [N], which seats a learner learns from.
+      number: unique within a call of `play`; the players' random keys are derived from
+        it.
+      group: id shared by matches with the same environment seed.
+      env_seed: seed of the environment's randomness, independent of the players'.
+      seats: the player of each seat.
+      trained: [N], whether each seat is trained on.
     """
 
     number: int
@@ -64,19 +66,19 @@ def play(
       players: by name.
       matchups: M of them.
       key: not consumed: folded with the number of each match.
-      shuffled: kinds of answers, such as "message", that are dealt out among matches:
-        all but the player itself read in its place what was said at the same step of
-        the match half the list of `matchups` away. What they are worth is what that
-        costs.
+      shuffled: kinds of answers, such as "message", that are permuted among matches:
+        the other players are shown the answer at the same step of another match (half
+        the list of `matchups` away). An ablation that measures how much the content of
+        these answers matters.
       on_step: told before each step how many were played, and how many there are.
 
     Returns:
       The records, in the order of `matchups`.
 
     Raises:
-      InputError: for a matchup without a seat for each agent, or with a player that is
-        not there, or for numbers that are not unique; for kinds that are not the
-        game's, or one match alone to shuffle.
+      InputError: if a matchup does not have a seat for each agent or names an unknown
+        player, numbers are not unique, a kind is unknown, or there is only one match to
+        shuffle.
     """
     _check(game, players, matchups)
     _check_shuffled(game, matchups, shuffled)
@@ -144,7 +146,7 @@ def _check_shuffled(
 
 
 class _Place(NamedTuple):
-    """A seat that a player holds: its table, its number, and its row."""
+    """A seat that a player holds: index of the match in play, seat, and row."""
 
     table: int
     seat: int
@@ -152,7 +154,7 @@ class _Place(NamedTuple):
 
 
 class _Record:
-    """What is written down of a match under way."""
+    """The record of a match in progress."""
 
     def __init__(self, game: TextGame, matchup: Matchup):
         self.game, self.matchup = game, matchup
@@ -163,7 +165,7 @@ class _Record:
         self.facts: list[dict] = []
 
     def ask(self, step: int, state: PyTree) -> list[Ask]:
-        """What each seat is told at a step."""
+        """The prompts of all seats at a step."""
         if step % len(self.game.steps) == 0:
             self.facts.append(self.game.facts(state))
             self.rewards.append(np.zeros(len(self.seats)))
@@ -176,7 +178,7 @@ class _Record:
     def answer(
         self, step: int, asks: Sequence[Ask], replies: Sequence[Reply | None]
     ) -> np.ndarray:
-        """The joint action i32[N, ...] that the answers are."""
+        """Records the answers and parses them as a joint action i32[N, ...]."""
         joint = np.empty((len(asks), *self.game.silent.shape), np.int32)
         for seat, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
             turn, joint[seat] = _turn(self.game, step, ask, reply)
@@ -189,7 +191,7 @@ class _Record:
         self.rewards[-1] += reward
 
     def match(self) -> Match:
-        """The whole."""
+        """The complete record."""
         matchup = self.matchup
         return Match(
             game=self.game.name,
@@ -227,7 +229,7 @@ def _check(game: TextGame, players: Mapping, matchups: Sequence[Matchup]) -> Non
 
 
 def _held(matchups: Sequence[Matchup]) -> dict[str, list[_Place]]:
-    """The places of each player that sits anywhere."""
+    """All places of each player, by name."""
     held: dict[str, list[_Place]] = {}
     for b, matchup in enumerate(matchups):
         for i, seat in enumerate(matchup.seats):
@@ -239,7 +241,7 @@ def _held(matchups: Sequence[Matchup]) -> dict[str, list[_Place]]:
 def _dealt_out(
     asks: Sequence[Sequence[Ask]], replies: Mapping, kind: str
 ) -> dict[tuple[int, int], Reply]:
-    """For each place that answers in this kind, the answer half of those away."""
+    """The permuted answers of one kind, by place: those half a list away."""
     places = sorted(p for p in replies if asks[p[0]][p[1]].kind == kind)
     half = len(places) // 2
     others = places[half:] + places[:half]

@@ -1,4 +1,4 @@
-"""What was said and done at a table: the record of a match, and files of records."""
+"""Records of matches (prompts, answers, actions, rewards), and files of them."""
 
 import dataclasses
 import gzip
@@ -19,16 +19,16 @@ _FAULTS = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """What a seat was told, and what it answered.
+    """A seat's prompt and answer in one step.
 
     Attributes:
       step: from 0.
-      text: told.
-      kind: of the answer; None where the seat only listened.
-      answer: as it was written; None where the seat only listened.
-      valid: whether the answer was of the form that was asked for.
-      tries: answers that were thrown away before, plus 1; 0 where it only listened.
-      tokens: of a language model whose tokens are known.
+      text: the prompt.
+      kind: kind of answer; None if the seat was not asked.
+      answer: verbatim; None if the seat was not asked.
+      valid: whether the answer was well-formed.
+      tries: number of answers, rejected ones included; 0 if the seat was not asked.
+      tokens: of a local language model; None for other players.
     """
 
     step: int
@@ -42,25 +42,25 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A whole match of N seats, T rounds and S steps.
+    """The record of a match of N seats, T rounds and S steps.
 
     Attributes:
       game: its name.
       number: of the match, unique within an iteration or a league.
-      group: matches of one group have the same environment seed.
-      world_seed: of the environment's chance.
-      players: name of who sat in each seat.
-      adapters: which adapter spoke in each seat, −1 for none; in training 0 for who
-        learns, and N for the past self of N iterations.
+      group: id shared by matches with the same environment seed.
+      env_seed: seed of the environment's randomness.
+      players: name of the player in each seat.
+      adapters: LoRA adapter of each seat, −1 for none; in training 0 is the learner's,
+        and i > 0 its snapshot after i iterations (a past self).
       turns: [seat][step].
-      actions: [step][seat], as the environment took them, a number or a list of
-        numbers; of steps that are words alone too, where the environment took none.
-      rewards: [round][seat], raw points.
-      facts: [round], the environment's own numbers at the start of a round by name,
-        such as values or hands.
-      advantages, credits: [round][seat], where a learner computed them, else None;
-        None for a seat that is not trained.
-      trained: [seat], whether a learner learned from it.
+      actions: [step][seat], a number or a list of numbers; also of steps of talk, in
+        which the environment takes no step.
+      rewards: [round][seat], unscaled points.
+      facts: [round], values that the environment drew for a round, by name, such as
+        item values or hands.
+      advantages, credits: [round][seat], as computed by the learner, None if it did
+        not; None for a seat that is not trained.
+      trained: [seat], whether the seat was trained on.
     """
 
     game: str
@@ -79,10 +79,10 @@ class Match:
 
 
 def save_matches(file: Path, matches: Iterable[Match]) -> None:
-    """One line of JSON each, compressed; floats are exact.
+    """Writes matches as gzipped JSON lines, atomically; floats are exact.
 
-    The file appears when it is whole, and is the same for the same matches. What is NaN
-    or infinite is null in it, and NaN when it is read again.
+    Equal matches give equal bytes. NaN and infinities are stored as null, and loaded as
+    NaN.
 
     Raises:
       OSError: if it cannot be written.
@@ -96,11 +96,10 @@ def save_matches(file: Path, matches: Iterable[Match]) -> None:
 
 
 def load_matches(file: Path) -> Iterator[Match]:
-    """The matches of `save_matches`.
+    """Loads the matches of a file that `save_matches` wrote.
 
     Raises:
-      InputError: for a line that is no match, and for a file that is none of these or
-        was cut short.
+      InputError: if the file is of another kind or truncated, or a line is not a match.
     """
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for number in itertools.count(1):
@@ -144,5 +143,5 @@ def _turn(record: dict) -> Turn:
 
 
 def _numbers(row: Sequence[float | None]) -> list[float]:
-    """With NaN in the place of null."""
+    """Numbers with NaN in place of null."""
     return [math.nan if x is None else x for x in row]

@@ -1,8 +1,8 @@
-"""What players did in matches, in numbers.
+"""Measures of matches, such as cooperation rates.
 
-Each measure is a total over a count, rounds in which a seat cooperated over all rounds
-for instance, kept for every match and seat: so that any matches, seats or groups of
-matches with the same environment seed can be summed up, and intervals be had over them.
+Each measure is a ratio of sums (rounds with cooperation over all rounds, for instance),
+kept as sum and count for every match and seat, so that it can be aggregated over any
+subset of matches and seats, with confidence intervals over groups of matches.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ def measure(
     seats: np.ndarray | None = None,
     by_seat: bool = True,
 ) -> dict[str, float | None]:
-    """The measures of `tallies`, summed up over matches.
+    """The measures of `tallies`, aggregated over matches.
 
     Args:
       game: that was played.
       matches: M of them.
-      seats: bool[M, N], which count, such as `[match.trained for match in matches]`;
-        all if None.
-      by_seat: whether there is NAME_seat_I for each seat beside NAME for all of them.
+      seats: bool[M, N], seats that count, such as
+        `[match.trained for match in matches]`; None for all.
+      by_seat: whether to add NAME_seat_I for each seat to NAME for all of them.
 
     Returns:
-      Name → number, None where there was nothing to be measured.
+      Name → number, None if there is no data.
     """
     found = tallies(game, matches)
     shape = found["reward"].total.shape

@@ -1,4 +1,8 @@
-"""Who plays whom in an iteration: learners, their past selves, and guests."""
+"""Matchups of a training iteration: the learner against itself, past selves or guests.
+
+A past self is a snapshot of the learner's adapter from an earlier iteration; a guest is
+another player that does not learn (scripted, or a model behind an endpoint).
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -50,15 +54,15 @@ def matchups(
     past: Sequence[int] = (),
     first_number: int = 0,
 ) -> list[Matchup]:
-    """The matches of an iteration.
+    """Draws the matchups of an iteration.
 
     Args:
       seating: rules.
-      rng: consumed.
+      rng: random generator.
       num_matches: M.
-      group_size: matches with the same environment seed, in a row.
-      past: adapters that past selves speak with, above 0.
-      first_number: of the matches.
+      group_size: number of consecutive matches with the same environment seed.
+      past: indices of past selves' adapters, above 0.
+      first_number: number of the first match.
 
     Raises:
       InputError: if groups do not add up to the matches.
@@ -94,7 +98,7 @@ def matchups(
 def _opponents(
     seating: Seating, rng: np.random.Generator, count: int, past: Sequence[int]
 ) -> list[Seat | None]:
-    """Who sits opposite instead of the learner itself; None for nobody."""
+    """The opponent in each match, a past self or guest; None for the learner itself."""
     guests = rng.random(count) < seating.guest_share
     earlier = rng.random(count) < seating.past_share
     which = rng.integers(0, max(len(past), 1), count)
@@ -109,5 +113,5 @@ def _opponents(
 
 
 def num_rows(seating: Seating, num_matches: int) -> int:
-    """Seats that can be learned from in an iteration, at most."""
+    """Upper bound of the number of seats that are trained on in an iteration."""
     return num_matches * (NUM_SEATS if seating.learners == "both" else 1)

@@ -1,1 +1,1 @@
-"""Who answers at a table: language models, scripted players, people."""
+"""Players of text games: language models, scripted players, people."""

@@ -1,7 +1,7 @@
-"""Who sits at a table: somebody who is told things and answers in words.
+"""The player protocol of text games: prompts in, answers out.
 
-A player holds any number of rows, seats at tables, at once. What it remembers of them
-is a value that `start` makes and `reply` returns anew.
+A player holds a batch of rows, each a seat in a match. Its memory of them is a value:
+`start` makes it, and `reply` returns a new one.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ from aajax.types import PRNGKey, PyTree
 
 
 class Row(NamedTuple):
-    """A seat that a player holds.
+    """A seat in a match that a player holds.
 
     Attributes:
       match: number of the match, unique within a call of `play`.
       seat: 0 to N − 1.
-      adapter: which of the player's adapters speaks, −1 for none; only language models
-        have them.
+      adapter: index of the player's LoRA adapter, −1 for none; for language models.
     """
 
     match: int
@@ -28,15 +27,14 @@ class Row(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a row is told at one step.
+    """The prompt of a row at one step.
 
     Attributes:
-      text: in words.
-      kind: of the answer that is asked for; None where the row only listens.
-      pattern: regular expression of that answer; None where the row only listens.
-      observation: f32[...], what the seat sees in the array environment.
-      of_world: whether the environment takes a step on the answers, or it is words
-        alone.
+      text: of the prompt.
+      kind: kind of answer that is asked for; None if no answer is asked for.
+      pattern: regular expression of well-formed answers; None likewise.
+      observation: f32[...], the seat's observation in the array environment.
+      is_action: whether the environment takes a step on the answers, else it is talk.
     """
 
     text: str
@@ -47,21 +45,21 @@ class Request(NamedTuple):
 
     @property
     def answers(self) -> str:
-        """The pattern, of a row that answers."""
+        """The pattern; only for a row that is asked for an answer."""
         if self.pattern is None:
             raise ValueError("the row only listens")
         return self.pattern
 
 
 class Tokens(NamedTuple):
-    """An answer as a language model sampled it.
+    """The token ids of an answer that a language model sampled.
 
     Attributes:
-      prompt: ids that were read since the answer before, or from the beginning.
-      ids: sampled, the stop token included.
-      log_prob: f32 of each, under the distribution that it was drawn from.
-      state: grammar state that each was drawn in; 0 where all is allowed.
-      remaining: budget that was left at each, it included.
+      prompt: ids read since the previous answer, or from the start.
+      ids: sampled ids, stop token included.
+      log_prob: of each, under the distribution that it was drawn from.
+      state: grammar state before each; 0 for no constraint.
+      remaining: token budget before each.
     """
 
     prompt: list[int]
@@ -75,9 +73,9 @@ class Reply(NamedTuple):
     """An answer.
 
     Attributes:
-      text: as it was written, without tokens that are no text.
-      tries: answers that were thrown away before, plus 1.
-      tokens: of a language model whose tokens are known, else None.
+      text: verbatim, without special tokens.
+      tries: number of answers, rejected ones included.
+      tokens: of a local language model; None for other players.
     """
 
     text: str
@@ -86,23 +84,23 @@ class Reply(NamedTuple):
 
 
 class Player(Protocol):
-    """Holds rows of one call of `play`."""
+    """A player of a batch of rows in one call of `play`."""
 
     def start(self, rows: Sequence[Row]) -> PyTree:
-        """What the player remembers before anything was said."""
+        """The player's memory at the start of the matches."""
         ...
 
     def reply(
         self, memory: PyTree, requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[PyTree, list[Reply | None]]:
-        """Tells every row its text, and answers for those of which it is asked.
+        """Reads the prompts of all rows, and answers those that ask for an answer.
 
         Args:
-          memory: of `start`, or as returned before.
-          requests: one for each row, in the order of `start`.
-          keys: key[R], one for each row.
+          memory: from `start` or the previous call.
+          requests: one per row, in the order of `start`.
+          keys: key[R], one per row.
 
         Returns:
-          The new memory, and a reply for each row, None where it only listened.
+          The new memory, and a reply per row, None if it was not asked.
         """
         ...

@@ -1,7 +1,7 @@
-"""The form of an answer, for people: in words, and completed where it is easily meant.
+"""Describes a regular expression to people, and completes what they type to match it.
 
-Patterns are read as far as people meet them: characters, classes, groups, alternatives
-and repeats. Any other one is shown as it is.
+Supported are characters, classes, groups, alternatives and repeats; any other pattern
+is shown as it is.
 """
 
 import re
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A part a number of times; `most` is None where there is no bound."""
+    """A repeated part; `most` is None if there is no upper bound."""
 
     part: "Part"
     least: int
@@ -63,7 +63,7 @@ class _NotReadError(Exception):
 
 
 def in_words(pattern: str) -> str:
-    """The form of what a pattern matches. White space that is optional is left out."""
+    """Describes what a pattern matches, without optional white space."""
     try:
         return _words(_read(pattern))
     except _NotReadError:
@@ -71,11 +71,11 @@ def in_words(pattern: str) -> str:
 
 
 def complete(pattern: str, text: str, accepts: Callable[[str], bool]) -> str | None:
-    """The answer that was meant by `text`, or None if that is not clear.
+    """The answer that `text` abbreviates, or None if that is not clear.
 
-    It is the text itself, without white space around it, with the characters that every
-    answer begins or ends with, or the one fixed answer with the same letters and
-    digits in either case.
+    It is the text itself; or stripped; or with the characters added with which every
+    answer begins or ends (tags); or the one fixed answer with the same letters and
+    digits, ignoring case.
 
     Args:
       pattern: of the answer.

@@ -1,4 +1,4 @@
-"""A person at the table, in a terminal."""
+"""A player that is a person in a terminal."""
 
 import dataclasses
 import sys
@@ -17,10 +17,9 @@ _HELP = "/help shows this, /quit leaves the game. Anything else is your answer:"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HumanPlayer:
-    """A `Player` that asks whoever sits at the console; it remembers its rows.
+    """A `Player` that asks the person at the console.
 
-    Rows that only listen are told first, so that nothing waits behind a question. Tags
-    around an answer may be left out.
+    Prompts that need no answer are shown first. Tags around an answer may be left out.
 
     Attributes:
       console: where the person reads and writes.
@@ -36,11 +35,11 @@ class HumanPlayer:
     def reply(
         self, memory: tuple[Row, ...], requests: Sequence[Request], keys: PRNGKey
     ) -> tuple[tuple[Row, ...], list[Reply | None]]:
-        """As in `Player`; chance is the person's own.
+        """As in `Player`; keys are not used.
 
         Raises:
           KeyboardInterrupt: if the person leaves, or the input ends.
-          InputError: for a pattern that is none.
+          InputError: for a pattern that is not a regular expression.
         """
         replies: list[Reply | None] = [None] * len(memory)
         listening_first = sorted(

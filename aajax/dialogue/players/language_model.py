@@ -1,10 +1,10 @@
-"""A language model at the table, with any number of adapters.
+"""A player that is a local language model, with any number of LoRA adapters.
 
-All rows are one batch, whichever adapters speak, and the model reads every token once:
-what it has read is kept from turn to turn.
+All rows are sampled in one batch, whatever their adapters, and the KV cache is kept
+from turn to turn, so that every token is processed once.
 
-On a mesh over several processes each holds rows of its own, any number of them, and all
-are asked at the same steps, each whatever rows it likes.
+On a mesh over several processes, each process holds rows of its own, in any number; all
+must call `reply` at the same steps.
 """
 
 import dataclasses
@@ -32,15 +32,16 @@ _SILENT = Request("", None, None, np.zeros(0, np.float32))  # of a row that is n
 
 
 class Memory(NamedTuple):
-    """What a model remembers of its rows.
+    """State of a language model's rows.
 
-    R is the largest number of rows that a process has; those beyond its own are silent.
+    R is the largest number of rows of any process; the others are padded.
 
     Attributes:
-      session: what it has read.
+      session: KV cache and lengths.
       adapter_id: i32[R].
-      pending: [R], texts that each row was told and has not read yet.
-      stopped: [R], whether the last answer ended of itself; None before the first.
+      pending: [R], prompts of each row that are not in the cache yet.
+      stopped: [R], whether the last answer ended with the end of turn; None before the
+        first.
     """
 
     session: Session
@@ -211,7 +212,7 @@ def load_language_model(
     mesh: Mesh | None = None,
     **options,
 ) -> LanguageModel:
-    """The model of a Hugging Face folder, ready to answer in any of `patterns`.
+    """Loads the model of a Hugging Face folder, for answers of any of `patterns`.
 
     Args:
       folder: with config.json, weights and a tokenizer with a chat template.
@@ -219,7 +220,7 @@ def load_language_model(
       dtype: of the arithmetic.
       param_dtype: of the weights; as in the folder if None.
       system: what the system says in every dialogue.
-      params: of the decoder, where they are at hand (and sharded); else read.
+      params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
       mesh: that `params` lie on, as `Sampler` has it; None for one device.
       **options: further attributes of `LanguageModel`.

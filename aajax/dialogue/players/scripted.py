@@ -1,7 +1,6 @@
-"""The scripted players of an environment at its text table.
+"""Scripted players in text games.
 
-They see the numbers of the environment, do what they would do there, and say it in
-words.
+They act on the array environment's observations, and their actions are written as text.
 """
 
 import dataclasses
@@ -11,21 +10,23 @@ import jax
 import numpy as np
 
 from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.envs.spec import own_player
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
+from aajax.references import is_reference
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScriptedPlayer:
-    """A `Player` that knows the environment alone; made by `scripted_player`.
+    """A `Player` that ignores prompts and acts on observations; see `scripted_player`.
 
-    What it remembers is the policy's memory, [R, ...]. The policy acts at every step,
-    also at those where a row only listens, so that its memory is as in the environment.
+    Its memory is the policy's, [R, ...]. The policy acts at every step, also when no
+    answer is asked for, so that its memory is the same as in the array environment.
 
     Attributes:
       game: what it is played in.
-      params: of the policy, who plays.
+      params: of the policy, which choose the player.
       initial_memory: `batch_shape -> memory`.
       act: `(params, key[R], observation f32[R, ...], memory) -> (action, memory)`.
     """
@@ -63,25 +64,32 @@ def scripted_names(game: TextGame) -> tuple[str, ...]:
 def scripted_player(game: TextGame, name: str) -> ScriptedPlayer:
     """The player called `name` in the game's environment, or by an alias.
 
+    Args:
+      game: what it is played in.
+      name: or `package.module:NAME` or `file.py:NAME` of a function env → Policy.
+
     Raises:
       InputError: if there is no such player.
     """
-    if name not in scripted_names(game):
+    if is_reference(name):
+        policy, params = own_player(game.env, name), ()
+    elif name in scripted_names(game):
+        there = game.scripted()
+        policy, params = there.policy, there.params(game.aliases().get(name, name))
+    else:
         names = ", ".join(scripted_names(game)) or "no scripted players"
         raise InputError(f"player is {name!r}: one of {names} is needed")
-    there = game.scripted()
 
     def act(params, keys, observation, memory):
         # A key for each row: its chance is then nobody else's.
-        output = jax.vmap(there.policy.act, (None, 0, 0, 0))(
+        output = jax.vmap(policy.act, (None, 0, 0, 0))(
             params, keys, observation, memory
         )
         return output.action, output.memory
 
-    own_name = game.aliases().get(name, name)
     return ScriptedPlayer(
         game=game,
-        params=there.params(own_name),
-        initial_memory=there.policy.initial_memory,
+        params=params,
+        initial_memory=policy.initial_memory,
         act=jax.jit(act),
     )

@@ -1,5 +1,5 @@
-"""Environments of other libraries as ours, and ours as theirs.
+"""Adapters between aajax environments and those of other libraries.
 
-`jaxmarl` and `gymnax` go both ways, `pettingzoo` goes out. Each module needs the
-library that it is named after: `pip install 'aajax[adapters]'`.
+`jaxmarl` and `gymnax` convert in both directions, `pettingzoo` from ours to theirs.
+Each module needs the library that it is named after: `pip install 'aajax[adapters]'`.
 """

@@ -1,4 +1,4 @@
-"""What the adapters share: missing packages, action spaces, observations, options."""
+"""Helpers of the adapters: optional imports, action spaces, observations, options."""
 
 import contextlib
 import inspect
@@ -18,7 +18,7 @@ from aajax.types import Array, Episodes, PyTree
 
 @contextlib.contextmanager
 def needs(package: str) -> Iterator[None]:
-    """Around the import of a package of the extra `adapters`.
+    """Context of the import of a package of the extra `adapters`.
 
     Raises:
       InputError: if the package cannot be imported.
@@ -35,7 +35,7 @@ def needs(package: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Around an import that prints, and that puts streams in the place of others."""
+    """Context of an import that prints, or replaces sys.stdout and sys.stderr."""
     names = "stdout", "stderr", "__stdout__"
     kept = {name: getattr(sys, name) for name in names}
     sys.stdout = sys.__stdout__ = io.StringIO()
@@ -47,7 +47,7 @@ def quiet() -> Iterator[None]:
 
 
 def action_space(label: str, space: Any) -> ActionSpace:
-    """The action space that stands for one of JaxMARL or gymnax.
+    """Converts an action space of JaxMARL or gymnax to ours.
 
     Args:
       label: what the message calls the space.
@@ -74,13 +74,13 @@ def action_space(label: str, space: Any) -> ActionSpace:
 
 
 def flat(observation: PyTree) -> Array:
-    """All numbers of a pytree in one vector, f32[size], in the order of its leaves."""
+    """A pytree flattened to one vector, f32[size], in the order of its leaves."""
     leaves = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(observation)]
     return jnp.concatenate(leaves)
 
 
 def typed(state: PyTree) -> PyTree:
-    """A state whose numbers are arrays of a definite type, as `lax.scan` needs it."""
+    """A state without Python scalars and weak types, as `lax.scan` needs it."""
 
     def definite(x: Any) -> Array:
         x = jnp.asarray(x)
@@ -99,7 +99,7 @@ def typed_as(state: PyTree, before: PyTree) -> PyTree:
 
 
 def measures(env: Environment, episodes: Episodes) -> dict[str, Array]:
-    """Of an episode: the return, summed over steps and averaged over agents; its steps.
+    """The return (sum over steps, mean over agents) and the length of an episode.
 
     Both are means over games, f32[].
     """
@@ -112,9 +112,9 @@ def measures(env: Environment, episodes: Episodes) -> dict[str, Array]:
 
 
 def check_resets(env: Environment) -> None:
-    """Raises InputError for an environment that resets itself.
+    """Raises InputError for an environment with auto-reset.
 
-    Their interfaces do that, or leave it to the user, on top of ours.
+    The other libraries' interfaces add it themselves, or leave it to the user.
     """
     _, timestep = jax.eval_shape(env.reset, jax.random.key(0))
     if timestep.final_observation is not None:

@@ -1,13 +1,13 @@
-"""gymnax's environments as ours, of one agent, and ours as gymnax's.
+"""Adapters from gymnax environments (one agent) to ours, and from ours to gymnax.
 
 https://github.com/RobertTLange/gymnax, version 1. An environment of theirs by its name,
 `gymnax:CartPole-v1`, is accepted wherever a game is named; `from_gymnax` takes any
 `Environment` of theirs, and `to_gymnax` makes one.
 
-Their step returns observation, state, reward, terminated, truncated and info, and both
-sides keep what ends an episode apart from what cuts it off, and the observation that
-the last step led to: theirs as `info["final_observation"]`, ours as
-`TimeStep.final_observation`, under the same keys with the same numbers.
+Their step returns observation, state, reward, terminated, truncated and info. Both
+libraries distinguish termination from truncation, and keep the final observation:
+theirs as `info["final_observation"]`, ours as `TimeStep.final_observation`. Given the
+same keys, numbers are the same.
 """
 
 # gymnax's classes are annotated by their own states and parameters.
@@ -76,7 +76,7 @@ class FromGymnax:
         return (self.observation_size,)
 
     def reset(self, key: PRNGKey) -> tuple[GymnaxState, TimeStep]:
-        """Begins an episode, with their `reset_env`."""
+        """Starts an episode, with gymnax's `reset_env`."""
         observation, state = self.env.reset_env(key, self.params)
         timestep = TimeStep(
             observation=self._seen(observation),
@@ -89,7 +89,7 @@ class FromGymnax:
     def step(
         self, key: PRNGKey, state: GymnaxState, action: Array
     ) -> tuple[GymnaxState, TimeStep]:
-        """Plays a step, with their `step_env`, which does not reset."""
+        """Plays a step, with gymnax's `step_env`, which does not auto-reset."""
         time = state.time + 1
         observation, after, reward, terminated, _ = self.env.step_env(
             key, state.state, jnp.reshape(action, self.action_shape), self.params
@@ -115,18 +115,17 @@ def from_gymnax(
     params: PyTree | None = None,
     num_steps: int | None = None,
 ) -> FromGymnax:
-    """An environment of gymnax as one of ours, with one agent.
+    """Wraps a gymnax environment as one of ours, with one agent.
 
-    Observations are flattened, in the order of the leaves of their pytree; one that is
-    a number of a discrete space becomes one-hot. The discount is 0 where theirs is
-    terminated, and 1 where it is truncated alone.
+    Observations are flattened, in the order of the leaves of their pytree; discrete
+    ones become one-hot. The discount is 0 at termination, 1 at truncation.
 
     Args:
-      env: theirs; equal environments of ours need the same object.
-      params: theirs, leaves of ours, so that `jax.vmap` can go over them; None: their
+      env: of gymnax; wrappers compare equal only for the same object.
+      params: its parameters, pytree leaves of the wrapper, for `jax.vmap`; None for its
         `default_params`.
-      num_steps: after which an episode is cut off, in the place of their
-        `max_steps_in_episode`; None: as that says.
+      num_steps: steps after which an episode is truncated; None for its
+        `max_steps_in_episode`.
 
     Raises:
       InputError: for an action space that ours has not: a box with different or
@@ -163,7 +162,7 @@ def spec(name: str) -> EnvSpec:
     params that are numbers, words, or lists of numbers.
 
     Raises:
-      InputError: if there is none of this name, or it needs what is not there.
+      InputError: for an unknown name, or if a package that it needs is missing.
     """
     if name not in gymnax.registered_envs:
         names = ", ".join(gymnax.registered_envs)
@@ -193,13 +192,13 @@ def spec(name: str) -> EnvSpec:
 
 @struct.dataclass
 class ExportedState(EnvState):
-    """The state of an environment of ours, and how the step that led to it ended.
+    """The state of one of our environments, and whether the episode is over.
 
     Attributes:
-      time: i32[], steps played of this episode.
+      time: i32[], steps played in this episode.
       state: of our environment.
-      terminated: bool[], whether the episode has ended.
-      truncated: bool[], whether it is cut off.
+      terminated: bool[], whether the episode is terminated.
+      truncated: bool[], whether it is truncated.
     """
 
     state: PyTree
@@ -208,10 +207,10 @@ class ExportedState(EnvState):
 
 
 class ToGymnax(TheirEnvironment):
-    """An environment of ours as one of gymnax.
+    """One of our environments as a gymnax environment.
 
-    Of one agent, observation, action and reward have its own shapes; of N agents, they
-    begin with an axis of N, and the step is a joint one.
+    With one agent, observation, action and reward have no agent axis; with N agents,
+    they have a leading axis N, and actions are joint actions.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -267,7 +266,7 @@ class ToGymnax(TheirEnvironment):
         """Choices of one agent.
 
         Raises:
-          InputError: if it has not one choice of so many.
+          InputError: if an agent's action space is not discrete.
         """
         space = self.env.action_spaces[0]
         if not isinstance(space, Discrete):

@@ -1,13 +1,13 @@
-"""JaxMARL's environments as ours, and ours as JaxMARL's.
+"""Adapters from JaxMARL environments to ours, and from ours to JaxMARL.
 
 https://github.com/FLAIROx/JaxMARL, version 0.2. An environment of theirs by its name,
 `jaxmarl:coin_game`, is accepted wherever a game is named; `from_jaxmarl` takes any
 `MultiAgentEnv`, and `to_jaxmarl` makes one.
 
-Their time step has one flag, `done`, for an episode that has ended and for one whose
-time is up, and their `step` replaces the observation that it led to by that of a new
-episode. Ours tells the two apart by `discount` and keeps `final_observation`; exported
-environments keep both in their state and the two flags in `info`.
+JaxMARL has one flag, `done`, for termination and truncation, and its `step` replaces
+the final observation by the next episode's first. Ours distinguishes the two by
+`discount` and keeps `final_observation`; exported environments keep both in their
+state, and the two flags in `info`.
 """
 
 # JaxMARL's classes are annotated by their own states and spaces.
@@ -136,18 +136,18 @@ def from_jaxmarl(
     ends: bool = True,
     is_symmetric: bool | None = None,
 ) -> FromJaxMARL:
-    """An environment of JaxMARL as one of ours.
+    """Wraps a JaxMARL environment as one of ours.
 
-    Observations are flattened, one agent's numbers in the order of the leaves of its
-    pytree, and zeros follow those of agents who see less than others. `done` of all
-    agents stops the episode: with discount 1 from step `time_limit` on, which is a
-    cut, and with discount 0 before, which is an end. Agents that are done before the
-    others play on, and actions that `get_avail_actions` rules out are not masked, as in
-    their own `step`.
+    Observations are flattened, in the order of the leaves of an agent's pytree, and
+    padded with zeros to a common length. `done` of all agents stops the episode: as a
+    truncation (discount 1) from step `time_limit` on, as a termination (discount 0)
+    before. Agents that are done before the others play on, and actions that
+    `get_avail_actions` excludes are not masked, as in JaxMARL's own `step`.
 
     Args:
       env: theirs; equal environments of ours need the same object.
-      num_steps: after which an episode is cut off, if it has not stopped before.
+      num_steps: steps after which an episode is truncated, if it has not stopped
+        before.
       time_limit: steps after which `env` itself sets `done`, because time is up; None
         if it does so for no such reason.
       ends: whether `done` may be set before `time_limit`; else every episode is as long
@@ -361,7 +361,7 @@ class ToJaxMARL(MultiAgentEnv):
 
 
 def to_jaxmarl(env: Environment) -> ToJaxMARL:
-    """An environment of ours as a `MultiAgentEnv` of JaxMARL.
+    """Wraps one of our environments as a `MultiAgentEnv` of JaxMARL.
 
     Raises:
       InputError: if it resets itself.

@@ -1,8 +1,7 @@
-"""Our environments as PettingZoo's parallel ones.
+"""Adapter from our environments to PettingZoo's parallel API.
 
-https://pettingzoo.farama.org/api/parallel/. It keeps what ends an episode apart from
-what cuts it off, as ours does, and nothing resets by itself: the last observations of
-an episode are those that its last step led to.
+https://pettingzoo.farama.org/api/parallel/. Like ours it distinguishes termination from
+truncation. There is no auto-reset: the last step returns the final observations.
 """
 
 import secrets
@@ -66,11 +65,12 @@ class ToPettingZoo(ParallelEnv):
     def reset(
         self, seed: int | None = None, options: dict | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-        """Begins an episode; of all episodes after it too, a seed decides the chance.
+        """Starts an episode.
 
         Args:
-          seed: None: chance goes on, or begins with any seed.
-          options: are not read, as no environment has any here.
+          seed: random seed of this and all later episodes; None continues the current
+            random stream, or starts one with an arbitrary seed.
+          options: ignored.
         """
         if seed is not None:
             self._key = jax.random.key(seed)
@@ -111,7 +111,7 @@ class ToPettingZoo(ParallelEnv):
         return result
 
     def render(self) -> str | None:
-        """What onlookers see, in the render mode "ansi"; else None.
+        """The state as text in the render mode "ansi", as for spectators; else None.
 
         Raises:
           InputError: if there is no episode yet.

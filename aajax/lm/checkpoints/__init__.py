@@ -1,1 +1,1 @@
-"""Weights and adapters in the folders of Hugging Face and PEFT."""
+"""Reads and writes checkpoints of Hugging Face transformers and adapters of PEFT."""

@@ -1,4 +1,4 @@
-"""How config.json of each Hugging Face family says what a decoder is."""
+"""Conversion between a Hugging Face config.json and `DecoderConfig`, by family."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class _KindsOfRope:
 
 @dataclasses.dataclass(frozen=True)
 class _Keys:
-    """Keys of config.json that are read; None: left out."""
+    """The keys of config.json that are read; None for absent ones."""
 
     model_type: Family
     vocab_size: Count
@@ -109,17 +109,17 @@ class _Keys:
 
 
 class _Family(NamedTuple):
-    """What a family's config.json leaves unsaid: how to read it, what it writes."""
+    """A model family: how its config.json is read, and its architecture's name."""
 
     read: Callable[[_Keys], dict[str, Any]]
     architecture: str
 
 
 def read_json(folder: Path, name: str) -> Mapping[str, Any]:
-    """The object in a JSON file of a checkpoint folder.
+    """The JSON object in a file of a checkpoint folder.
 
     Raises:
-      InputError: if it is not there, or is no object.
+      InputError: if the file is missing or does not hold an object.
     """
     try:
         return records.read_object(folder / name)
@@ -130,15 +130,15 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
 
 
 def config_from_hf(hf: Mapping[str, Any], prefix: str = "") -> DecoderConfig:
-    """The decoder that a parsed config.json describes; version 4 and 5 keys.
+    """The `DecoderConfig` of a parsed config.json, of transformers 4 or 5.
 
     Args:
-      hf: the keys; those that are not known are left out.
-      prefix: of keys in messages.
+      hf: the parsed file; unknown keys are ignored.
+      prefix: of keys in error messages.
 
     Raises:
-      InputError: for a family, rope type, activation or soft-capping that is not known,
-        or a key that is not what it needs to be.
+      InputError: for an unsupported family, rope type, activation or soft-capping, or a
+        key with an invalid value.
     """
     model_type = hf.get("model_type")
     if model_type == "gemma3" and "text_config" in hf:
@@ -190,7 +190,7 @@ def _decoder(keys: _Keys) -> DecoderConfig:
 
 
 def _plain(config: DecoderConfig) -> DecoderConfig:
-    """The one among the configs of the same decoder that leaves out what it may."""
+    """The canonical one of all configs that describe the same decoder."""
     changes: dict[str, Any] = {}
     if config.query_scale == config.head_dim**-0.5:
         changes["query_scale"] = None
@@ -214,7 +214,7 @@ def _activation(keys: _Keys) -> Literal["silu", "gelu_tanh"]:
 
 
 def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
-    """Which layers see a window only, and its width; (), None if none does."""
+    """Which layers have sliding-window attention, and its width; (), None for none."""
     uses = keys.model_type != "llama" and keys.use_sliding_window
     if not (keys.is_gemma or uses) or keys.sliding_window is None:
         return (), None
@@ -232,7 +232,7 @@ def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
 
 
 def _rope(keys: _Keys, kind: str) -> Rope:
-    """Of full or of sliding attention, from either generation of keys."""
+    """The rotary embedding of full or sliding attention, from old or new keys."""
     local = kind == "sliding_attention"
     plain = _RopeKeys(
         rope_theta=keys.rope_local_base_freq if local else keys.rope_theta,
@@ -330,7 +330,7 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
     """The config.json of a decoder; `config_from_hf` of it gives the decoder back.
 
     Raises:
-      InputError: if the decoder is none that its family's config.json can describe.
+      InputError: if its family's config.json cannot describe the decoder.
     """
     hf = _written(config)
     wanted, found = _plain(config), config_from_hf(hf)

@@ -1,4 +1,4 @@
-"""What Hugging Face checkpoints call the parameters of a decoder."""
+"""Names of a decoder's parameters in Hugging Face checkpoints."""
 
 import re
 from typing import NamedTuple
@@ -41,12 +41,12 @@ _TEXT = (  # of folders with images too, before and since version 5 of transform
 
 
 class Stored(NamedTuple):
-    """How a parameter is stored.
+    """How a parameter is stored in a checkpoint.
 
     Attributes:
-      names: of its tensors, one for each layer if it is stacked, else one.
-      is_stacked: layers are its first axis.
-      is_transposed: kernels are [in, out], and stored [out, in].
+      names: of its tensors, one per layer if it is stacked, else one.
+      is_stacked: whether the parameter's first axis is layers.
+      is_transposed: whether tensors are its transpose: [out, in] for kernels [in, out].
     """
 
     names: tuple[str, ...]
@@ -66,10 +66,10 @@ def stored(config: DecoderConfig, path: str) -> Stored:
 
 
 def text_name(config: DecoderConfig, name: str) -> str | None:
-    """The plain name of a tensor of a checkpoint; None for what no decoder has.
+    """The name of a checkpoint's tensor in a text-only model; None if it is not needed.
 
-    Rotary frequencies, which old checkpoints hold, follow from the config. Of a
-    gemma3 folder with images, the text part keeps its name without the prefix.
+    Not needed are rotary frequencies, which old checkpoints store, and vision towers.
+    In multimodal gemma3 checkpoints the prefix of the text model is removed.
     """
     if _BUFFER.search(name):
         return None

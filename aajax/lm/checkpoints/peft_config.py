@@ -1,4 +1,4 @@
-"""adapter_config.json of the PEFT library: which linear layers have which adapter."""
+"""adapter_config.json of the PEFT library: rank and alpha of each layer's LoRA."""
 
 import dataclasses
 import re
@@ -40,14 +40,15 @@ Modules = str | tuple[str, ...] | None  # one expression, or names
 
 @dataclasses.dataclass(frozen=True)
 class PeftOptions:
-    """Keys of adapter_config.json that are read; None: left out.
+    """The keys of adapter_config.json that are read; None for absent ones.
 
     Attributes:
-      r, lora_alpha: rank and alpha of layers that no pattern is of.
-      use_rslora: whether B is multiplied by alpha / √r, and not by alpha / r.
-      target_modules, exclude_modules: layers with an adapter, and without one.
-      layers_to_transform: numbers of those that may have one; all if there are none.
-      rank_pattern, alpha_pattern: expressions → rank and alpha of layers.
+      r, lora_alpha: rank and alpha of layers that match no pattern.
+      use_rslora: whether the scale is alpha / √r instead of alpha / r.
+      target_modules, exclude_modules: names of layers with and without an adapter.
+      layers_to_transform: indices of layers that may have one; None for all.
+      rank_pattern, alpha_pattern: regular expression → rank or alpha of matching
+        layers.
     """
 
     peft_type: Literal["LORA"]
@@ -96,7 +97,7 @@ def modules(config: DecoderConfig, target: Target) -> list[str]:
 def write_options(
     config: DecoderConfig, lora: LoraConfig, base_model_name: str
 ) -> dict[str, Any]:
-    """What adapter_config.json says of an adapter."""
+    """The contents of adapter_config.json for an adapter."""
     names = [modules(config, target)[0].rsplit(".", 1)[1] for target in lora.targets]
     is_whole = lora.alpha == int(lora.alpha)
     return {
@@ -123,8 +124,7 @@ def read_options(folder: Path) -> PeftOptions:
     """The adapter_config.json of a folder.
 
     Raises:
-      InputError: if it cannot be read, or asks for more than low-rank adapters of
-        linear layers.
+      InputError: if it cannot be read, or asks for anything but LoRA of linear layers.
     """
     record = read_json(folder, CONFIG)
     with schema.within(f"file is {folder / CONFIG}: "):
@@ -140,12 +140,12 @@ def read_options(folder: Path) -> PeftOptions:
 def places(
     config: DecoderConfig, options: PeftOptions, root: str = ROOT
 ) -> list[Place]:
-    """The linear layers that `read_options` gives an adapter, target by target.
+    """All linear layers with an adapter, ordered by target.
 
     Args:
       config: of the base.
-      options: as read.
-      root: instead of `ROOT`, what the names began with where the adapter was made.
+      options: from `read_options`.
+      root: prefix of layer names in the model for which the adapter was made.
 
     Raises:
       InputError: if there are none.
@@ -184,7 +184,7 @@ def _is_target(options: PeftOptions, name: str, layer: int) -> bool:
 
 
 def _matches(options: PeftOptions, option: str, name: str) -> bool:
-    """Whether a name is in a list, whole or its end, or all that an expression says."""
+    """PEFT's matching: full match of an expression, or a name or suffix in a list."""
     value = getattr(options, option) or ()
     if isinstance(value, str):
         return _match(option, value, name)
@@ -192,7 +192,7 @@ def _matches(options: PeftOptions, option: str, name: str) -> bool:
 
 
 def _of_pattern(options: PeftOptions, option: str, name: str, default: Any):
-    """What the first expression found at the end of a name stands for."""
+    """The value of the first pattern that matches at the end of a name."""
     for pattern, value in (getattr(options, option) or {}).items():
         if _match(option, rf"(.*\.)?({pattern})", name):
             return value

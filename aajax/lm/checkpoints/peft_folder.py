@@ -1,4 +1,4 @@
-"""Folders of adapters as the PEFT library has them, which vLLM serves as they are."""
+"""Reads and writes LoRA adapters in the PEFT library's format, which vLLM can serve."""
 
 import os
 import tempfile
@@ -46,18 +46,18 @@ def save_peft(
 ) -> None:
     """Writes adapter_config.json and adapter_model.safetensors.
 
-    The files are complete before they get their names, adapter_config.json being the
-    last. Other files in the folder are left alone.
+    Files are written atomically (to a temporary name, then renamed),
+    adapter_config.json last. Other files in the folder are not touched.
 
-    Where adapters lie on devices of many processes, all of them call this, and process
-    0 writes; all return once the folder is whole.
+    If adapters are sharded over several processes, all of them must call this; process
+    0 writes, and all return when the folder is complete.
 
     Args:
-      folder: made if it is not there.
+      folder: created if it does not exist.
       config: of the base.
       lora: of the adapter.
-      adapters: of one, in float32, float16 or bfloat16.
-      base_model_name: the base's name or folder, which is noted only.
+      adapters: a single one, in float32, float16 or bfloat16.
+      base_model_name: the base's name or folder, for the record only.
 
     Raises:
       InputError: if adapters are more than one or not of `config` and `lora`.
@@ -93,21 +93,21 @@ def _write(folder: Path, tensors: dict[str, np.ndarray], options: dict) -> None:
 def load_peft(
     folder: str | os.PathLike, config: DecoderConfig, dtype: jnp.dtype = jnp.float32
 ) -> tuple[LoraConfig, Adapters]:
-    """The adapter of a folder, as adapters of one.
+    """Loads the adapter of a folder, as `Adapters` with n = 1.
 
-    All layers get the largest rank and scale that one has (by rank_pattern and
-    alpha_pattern): A and B are filled up with zeros, also in layers that have none, and
-    B is multiplied where the scale is smaller. With use_rslora the scale is alpha / √r;
-    the alpha returned is the one of which alpha / rank is the scale.
+    If rank or alpha differ between layers (rank_pattern, alpha_pattern), all get the
+    largest rank and scale: A and B are padded with zeros, also in layers without an
+    adapter, and B is multiplied where the scale is smaller. With use_rslora the
+    returned alpha is such that alpha / rank is the scale alpha / √r.
 
     Args:
       folder: with adapter_config.json and adapter_model.safetensors.
       config: of the base.
-      dtype: of A and B, whatever they are stored in.
+      dtype: to which A and B are converted.
 
     Raises:
-      InputError: for a folder that cannot be read, is not of this decoder, or has more
-        than low-rank adapters of linear layers.
+      InputError: if the folder cannot be read, does not fit this decoder, or holds
+        anything but LoRA of linear layers.
     """
     folder = Path(folder)
     options = read_options(folder)
@@ -173,7 +173,7 @@ def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) 
 def _read_tensors(
     folder: Path, config: DecoderConfig
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Tensors by name, as in a folder of text alone, and what names began with here."""
+    """Tensors by their names in a text-only model, and the original prefix of names."""
     tensors, root = {}, ROOT
     try:
         with safe_open(folder / WEIGHTS, framework="numpy") as file:

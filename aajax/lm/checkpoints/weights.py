@@ -1,4 +1,4 @@
-"""Checkpoint folders of Hugging Face: read shard by shard, and written whole."""
+"""Reads and writes checkpoint folders of Hugging Face transformers (safetensors)."""
 
 import contextlib
 import dataclasses
@@ -54,11 +54,11 @@ class _Index:
 
 
 def read_config(folder: str | os.PathLike) -> DecoderConfig:
-    """The decoder of a checkpoint folder.
+    """The `DecoderConfig` of a checkpoint folder.
 
     Raises:
-      InputError: without a config.json of a decoder that is known, or one that is many
-        times as large as what lies beside it.
+      InputError: if there is no config.json of a supported decoder, or its sizes exceed
+        those of the stored tensors by far.
     """
     folder = Path(folder)
     record = read_json(folder, CONFIG)
@@ -75,22 +75,22 @@ def load_params(
     dtype: jnp.dtype | None = None,
     shardings: PyTree | None = None,
 ) -> PyTree:
-    """The parameters of a checkpoint folder; devices get, and read, their part only.
+    """Loads the parameters of a checkpoint folder; each device reads its shard only.
 
     Args:
       folder: with config.json and safetensors, in one file or several with an index.
-      config: of the folder, if not given.
-      dtype: of all parameters; if not given, each keeps its own (float32, if layers
-        of one are stored in several).
-      shardings: like the parameters or a prefix of them, `jax.sharding.Sharding`s;
-        the default device if not given.
+      config: None reads it from the folder.
+      dtype: of all parameters; None keeps the stored dtype (float32 if layers of one
+        parameter differ).
+      shardings: `jax.sharding.Sharding`s, a pytree prefix of the parameters; None for
+        the default device.
 
     Returns:
-      As `init_params`.
+      Parameters as `init_params` makes them.
 
     Raises:
-      InputError: for a folder that cannot be read or is not of this decoder, and for
-        weights that are NaN or infinite.
+      InputError: if the folder cannot be read or does not fit the config, or weights
+        are NaN or infinite.
     """
     folder = Path(folder)
     config = read_config(folder) if config is None else config
@@ -124,24 +124,25 @@ def save_params(
 ) -> None:
     """Writes config.json and safetensors that `load_params` and transformers read.
 
-    The files are complete before they get their names, config.json being the last: a
-    folder that has one holds all its weights. Other files in it are left alone;
-    weights that were there are replaced.
+    Files are written atomically (to a temporary name, then renamed), config.json last:
+    a folder that has one is complete. Weights in the folder are replaced, other files
+    are not touched.
 
-    Where params lie on devices of many processes, all of them call this: each tensor in
-    turn is gathered on all, and process 0 writes. It alone holds a file's worth at a
-    time. All return once the folder is whole.
+    If params are sharded over several processes, all of them must call this: tensors
+      are
+    gathered one by one, and process 0 writes, holding one file in memory at a time. All
+    return when the folder is complete.
 
     Args:
-      folder: made if it is not there.
+      folder: created if it does not exist.
       config: of the decoder.
       params: as `init_params`, in float32, float16 or bfloat16.
       max_shard_bytes: size of a file; a larger tensor has a file of its own.
 
     Raises:
       InputError: if params are not of this decoder or cannot be stored.
-      OSError: if the files cannot be written, in all processes; what was there before
-        stays.
+      OSError: in all processes, if the files cannot be written; the folder is then left
+        as it was.
     """
     folder = Path(folder)
     if max_shard_bytes < 1:
@@ -168,7 +169,7 @@ def save_params(
 
 
 def _make_inside(folder: Path, stack: contextlib.ExitStack) -> Path:
-    """A folder in `folder` that is gone when the stack is left."""
+    """A temporary folder in `folder`, removed when the stack is closed."""
     folder.mkdir(parents=True, exist_ok=True)
     made = tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL)
     return Path(stack.enter_context(made))
@@ -176,15 +177,15 @@ def _make_inside(folder: Path, stack: contextlib.ExitStack) -> Path:
 
 @functools.lru_cache(maxsize=8)
 def _like(config: DecoderConfig) -> PyTree:
-    """Parameters without their numbers."""
+    """Shapes and dtypes of the parameters."""
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
 def _check_size(folder: Path, config: DecoderConfig) -> None:
-    """Refuses sizes far beyond those of the tensors, before anything is made of them.
+    """Raises InputError if the config's sizes exceed the stored tensors' by far.
 
-    What differs by less is told tensor by tensor where they are read, and so is what is
-    wrong with the files.
+    This comes before anything of that size is allocated; smaller mismatches are
+    reported per tensor when these are read.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -249,7 +250,7 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-    """A tensor in a file, of which any part can be read.
+    """A tensor in a safetensors file; indexing reads a part of it.
 
     Attributes:
       folder: of the file.
@@ -280,9 +281,9 @@ class _Tensor:
 
 
 def all_finite(x: np.ndarray) -> bool:
-    """Whether no number of an array of DTYPES is NaN or infinite.
+    """Whether an array of DTYPES holds no NaN and no infinity.
 
-    Those have all bits of their exponent set. Nothing of the array's size is made.
+    Checks exponent bits block by block, without temporaries of the array's size.
     """
     bits = np.dtype(f"u{x.dtype.itemsize}")
     exponent = np.array(np.inf, x.dtype).view(bits)  # all bits of it, and no other
@@ -292,7 +293,7 @@ def all_finite(x: np.ndarray) -> bool:
 
 
 def _check_head(folder: Path, head, embedding) -> None:
-    """Compares a tied head, which some checkpoints store too, with the embedding."""
+    """Raises InputError if a tied head, where stored, differs from the embedding."""
 
     shape = embedding.get_shape()
 
@@ -339,7 +340,7 @@ def _check_params(config: DecoderConfig, params: PyTree) -> None:
 
 
 def _faults(wanted: Mapping, shapes: Mapping, types: Mapping, known) -> str:
-    """What differs, with the first few names; empty if nothing does."""
+    """A message on missing, unknown or misshapen tensors; "" if there are none."""
     faults = {
         "missing": [name for name in wanted if name not in shapes],
         "not expected": [name for name in shapes if name not in wanted],
@@ -361,7 +362,7 @@ def _faults(wanted: Mapping, shapes: Mapping, types: Mapping, known) -> str:
 
 
 def _reader(shape: tuple[int, ...], source: Stored, tensors, dtype):
-    """From an index into a parameter to its numbers, read from the tensors' slices."""
+    """A function that reads the part of a parameter at an index from the files."""
     slices = [tensors[name] for name in source.names]
     if dtype is None:
         types = {tensor.get_dtype() for tensor in slices}
@@ -391,7 +392,7 @@ def _reader(shape: tuple[int, ...], source: Stored, tensors, dtype):
 
 
 class _Part(NamedTuple):
-    """A tensor to be written: of one layer of a leaf, or all of it if that is None."""
+    """A tensor to be written: one layer of a leaf, or the leaf if `layer` is None."""
 
     name: str
     leaf: Array
@@ -421,7 +422,7 @@ def _write_parts(
 ) -> list[str]:
     """Writes weights and, for several files, their index; returns the files' names.
 
-    In processes that do not write, where `folder` is None, it takes part in gathering.
+    Processes that do not write pass None as `folder`, and take part in the all-gathers.
     """
     groups, room = [], 0.0
     for part in parts:

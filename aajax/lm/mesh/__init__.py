@@ -1,1 +1,1 @@
-"""Many devices and many processes: meshes, shardings, rows of each process."""
+"""Sharding over devices and processes: meshes, partition rules, per-process batches."""

@@ -1,8 +1,9 @@
-"""What the processes of a job have of their own, and what they do together.
+"""Collective operations between the processes of a multi-host job.
 
-Each process has rows of its own, such as the games that it plays, and all run the same
-programs on one mesh. What differs from process to process must not decide which
-program comes next: sizes are agreed on first.
+Each of the n processes holds its own rows (sequences, such as the games that it plays),
+and all run the same compiled programs on one mesh (SPMD). Values that differ between
+processes must therefore not decide which program runs next: sizes are agreed on first,
+with `largest`.
 """
 
 import errno
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 def processes(mesh: Mesh | None) -> list[int]:
-    """Numbers of the processes that have devices of the mesh; without one, this one."""
+    """Indices of the processes that own devices of the mesh; this one for None."""
     if mesh is None:
         return [jax.process_index()]
     return sorted({device.process_index for device in mesh.devices.flat})
@@ -35,12 +36,13 @@ def processes(mesh: Mesh | None) -> list[int]:
 
 @functools.lru_cache(maxsize=64)
 def padded_rows(mesh: Mesh | None, batch: int) -> int:
-    """Rows of a process, `batch` of them in use: as many on each group of its devices.
+    """P, the number of rows to which this process's `batch` rows are padded.
 
-    Groups are what data and fsdp split rows over; each has a power of two of them.
+    Rows are sharded over the axes data and fsdp; each of this process's shards has the
+    same number of rows, a power of two.
 
     Raises:
-      InputError: if processes share rows, as where the tensor axis spans them.
+      InputError: if processes share rows, as when the tensor axis spans processes.
     """
     if mesh is None:
         return power_of_two(batch)
@@ -56,12 +58,15 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
 
 
 def place_rows(mesh: Mesh | None, rows: PyTree) -> PyTree:
-    """Rows of all processes, [n P, ...], of each one's [P, ...]; see `padded_rows`."""
+    """A global array [n P, ...], sharded over data and fsdp, from local rows [P, ...].
+
+    Every one of the n processes calls it with its own rows; P is `padded_rows`.
+    """
     return rows if mesh is None else shard_batch(mesh, rows)
 
 
 def own_rows(tree: PyTree) -> PyTree:
-    """The rows [P, ...] of this process, as NumPy arrays: undoes `place_rows`."""
+    """Inverse of `place_rows`: this process's rows [P, ...] as NumPy arrays."""
 
     def pieces(x: Array) -> list[Array]:
         if getattr(x, "is_fully_addressable", True):
@@ -79,11 +84,12 @@ def own_rows(tree: PyTree) -> PyTree:
 
 
 def largest(mesh: Mesh | None, *numbers: int) -> list[int]:
-    """The largest of each number among the processes of the mesh, which all take part.
+    """Maximum of each number over the processes of the mesh (an all-reduce).
 
     Args:
-      mesh: may be None, or of one process: numbers stay as they are.
-      numbers: of 32 bits, as many in each process.
+      mesh: its processes must all call this; with one process, or None, the numbers are
+        returned as they are.
+      numbers: 32-bit integers, equally many in each process.
     """
     if len(processes(mesh)) == 1:
         return [int(number) for number in numbers]
@@ -92,9 +98,9 @@ def largest(mesh: Mesh | None, *numbers: int) -> list[int]:
 
 
 def rows_of_all(mesh: Mesh | None, tree: PyTree) -> PyTree:
-    """The rows [n B, ...] of all n processes, in their order, of each one's [B, ...].
+    """All-gather: rows [n B, ...] of all n processes, in order, from local [B, ...].
 
-    All take part, with equal shapes, and get the same NumPy arrays.
+    All processes must call it, with equal shapes; all get the same NumPy arrays.
     """
     tree = jax.tree.map(np.asarray, tree)
     if len(processes(mesh)) == 1:
@@ -110,42 +116,43 @@ def rows_of_all(mesh: Mesh | None, tree: PyTree) -> PyTree:
 
 
 def first_row(mesh: Mesh | None, batch: int) -> int:
-    """The number of this process's first row, if each process has `batch` of them."""
+    """Global index of this process's first row, if each process has `batch` rows."""
     return processes(mesh).index(jax.process_index()) * batch
 
 
 def is_spread(tree: PyTree) -> bool:
-    """Whether arrays lie on devices of other processes too."""
+    """Whether arrays are sharded over devices of several processes."""
     leaves = jax.tree.leaves(tree)
     return not all(getattr(leaf, "is_fully_addressable", True) for leaf in leaves)
 
 
 def gathered(x: Array) -> np.ndarray:
-    """The whole of an array; if others have parts of it, all of them take part."""
+    """All-gathers an array to NumPy; every process that has a shard must call it."""
     if is_spread(x) and not x.is_fully_replicated:
         return np.asarray(multihost_utils.process_allgather(x, tiled=True))
     return np.asarray(x)
 
 
 def writer(tree: PyTree) -> Callable[[Callable[[], T]], T | None]:
-    """How to call what writes a tree that all processes gather: in the first one only.
+    """How to run an action that writes `tree`: in process 0 only if it is sharded.
 
-    Where no other process has a part of it, this one writes.
+    If no other process has a shard of it, the action runs in this process.
 
     Returns:
-      `action -> result`, see `in_first`.
+      `action -> result`; see `in_first`.
     """
     return in_first if is_spread(tree) else lambda action: action()
 
 
 def in_first(action: Callable[[], T]) -> T | None:
-    """Calls it in process 0 alone, and returns None in the others.
+    """Runs `action` in process 0 and returns its result there, None in the others.
 
-    All wait for process 0 and fail with it: none is left waiting for one that has given
-    up.
+    All processes wait for process 0, and raise if it raises, so that none is left
+    waiting in a later collective.
 
     Raises:
-      OSError, InputError: that of the action; in the others one that says whose it is.
+      OSError, InputError: raised by the action; in other processes one that names
+        process 0.
     """
     if jax.process_count() == 1:
         return action()

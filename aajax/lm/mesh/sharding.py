@@ -1,8 +1,9 @@
-"""Where a decoder's arrays lie on many devices, and how many processes find each other.
+"""Device meshes, partition rules for a decoder's arrays, and multi-process start-up.
 
-Three mesh axes, each of any size: `data` copies weights and splits the batch; `fsdp`
-splits weights and the batch; `tensor` splits heads, hidden units and vocabulary. XLA
-puts in the communication (GSPMD, https://arxiv.org/abs/2105.04663).
+There are three mesh axes, of any size: `data` (data parallel) replicates weights and
+shards the batch; `fsdp` shards weights and the batch; `tensor` (tensor parallel) shards
+heads, hidden units and vocabulary. XLA inserts the communication (GSPMD,
+https://arxiv.org/abs/2105.04663).
 """
 
 import importlib.util
@@ -44,32 +45,33 @@ _log = logging.getLogger(__name__)
 
 
 def start_distributed(**options) -> None:
-    """Joins this process with the others of the job, if there are others.
+    """Initialises JAX for a multi-process job, if this process belongs to one.
 
-    To be called in every process before anything touches a device. SLURM, Open MPI,
-    Cloud TPU pods and GKE say by themselves who belongs together:
+    Call it in every process before any device is used. SLURM, Open MPI, Cloud TPU pods
+    and GKE are detected:
 
         srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 python train.py
         gcloud compute tpus tpu-vm ssh NAME --worker all --command "python train.py"
         GKE: a JobSet of TPU pods whose command is python train.py
 
-    SLURM and Open MPI need a task for each GPU: JAX gives a task the one GPU of its
-    number on the machine, unless JAX_LOCAL_DEVICE_IDS=0,1,... says otherwise.
-    Elsewhere, as in Kubernetes jobs with GPUs, three variables do, the same command in
-    each process i of n:
+    SLURM and Open MPI need one task per GPU: JAX gives each task the GPU of its local
+    rank, unless JAX_LOCAL_DEVICE_IDS=0,1,... is set.
+
+    Elsewhere, as in Kubernetes jobs with GPUs, set three variables and run the same
+    command in each process i of n:
 
         JAX_COORDINATOR_ADDRESS=HOST:PORT JAX_NUM_PROCESSES=n JAX_PROCESS_ID=i \
             python train.py
 
-    A process for which nothing says so is alone, and nothing is done.
+    Without any of these nothing is done: the process is the only one.
 
     Args:
-      options: of `jax.distributed.initialize`, instead of what the surroundings say:
+      options: of `jax.distributed.initialize`, in place of what is detected:
         coordinator_address, num_processes, process_id, local_device_ids, ...
 
     Raises:
       InputError: if only some of the three variables are set.
-      RuntimeError: if a device was touched before, by `jax.distributed.initialize`.
+      RuntimeError: by `jax.distributed.initialize`, if a device was used before.
     """
     options = {**_from_variables(os.environ), **options}
     if not options and not _is_cluster(os.environ):
@@ -105,7 +107,7 @@ def _from_variables(environ: Mapping[str, str]) -> dict[str, str | int]:
 
 
 def _is_cluster(environ: Mapping[str, str]) -> bool:
-    """Whether there may be more than one process, by what schedulers set."""
+    """Whether a scheduler's environment variables indicate more than one process."""
     # Not SLURM_NTASKS, which a batch script sees too before it has called srun.
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
         if name in environ:
@@ -121,7 +123,7 @@ def _is_cluster(environ: Mapping[str, str]) -> bool:
 
 
 def mesh_shape(num_devices: int, data: int, fsdp: int, tensor: int) -> tuple[int, ...]:
-    """Sizes of the axes, −1 replaced by what the others leave of the devices.
+    """Sizes of the axes; −1 becomes num_devices over the product of the others.
 
     Raises:
       InputError: if the product is not the number of devices.
@@ -151,13 +153,13 @@ def make_mesh(
     tensor: int = 1,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Mesh:
-    """A mesh of `devices`, all of all processes if not given.
+    """A mesh with the axes data, fsdp and tensor.
 
-    `tensor` is innermost, among devices that are close to each other.
+    `tensor` is innermost, so that it spans devices that are close to each other.
 
     Args:
-      data, fsdp, tensor: sizes of the axes; one may be −1, for what is left.
-      devices: whose number is the product of the sizes.
+      data, fsdp, tensor: sizes of the axes; one may be −1, for the remaining devices.
+      devices: as many as the product of the sizes; None for all of all processes.
 
     Raises:
       InputError: if the sizes do not fit the devices.
@@ -170,12 +172,13 @@ def make_mesh(
 
 
 def check_divides(config: DecoderConfig, fsdp: int, tensor: int) -> None:
-    """Whether the axes split the kernels of a decoder's layers, or do nothing there.
+    """Checks that the mesh axes divide the dimensions of a decoder's kernels.
 
-    A vocabulary or biases that an axis does not divide are whole on all its devices.
+    Vocabulary and biases are not checked: if an axis does not divide them they are
+    replicated along it.
 
     Raises:
-      InputError: that names the axis and the dimension that it does not divide.
+      InputError: names the axis and the dimension that it does not divide.
     """
     heads = config.num_heads * config.head_dim
     for axis, size, name, length in (
@@ -191,9 +194,10 @@ def check_divides(config: DecoderConfig, fsdp: int, tensor: int) -> None:
 
 
 def partition_spec(path: str) -> P:
-    """How the leaf at `path`, such as layers/mlp/up/kernel, is split; else not at all.
+    """The PartitionSpec of the leaf at `path`, such as layers/mlp/up/kernel.
 
-    Every leaf of weights, adapters and their optimiser states has a rule.
+    By `PARTITION_RULES`, which cover all weights, adapters and their optimiser states;
+    other leaves are replicated.
     """
     for pattern, spec in PARTITION_RULES:
         if re.search(pattern, path):
@@ -204,13 +208,13 @@ def partition_spec(path: str) -> P:
 def param_shardings(mesh: Mesh | AbstractMesh, shapes: PyTree) -> PyTree:
     """Shardings of weights, adapters or optimiser states, by `PARTITION_RULES`.
 
-    An axis that does not divide its dimension is dropped there: the array is whole
-    along it on every device of the axis. So is every axis where the rank is not the
-    rule's, as of the counts and factored moments of some optimisers.
+    Arrays are replicated along an axis that does not divide the dimension, and along
+    all axes if their rank is not the rule's, as for the step counts and factored
+    moments of some optimisers.
 
     Args:
       mesh: with the axes of `make_mesh`.
-      shapes: arrays, or anything with shapes.
+      shapes: pytree of arrays or `jax.ShapeDtypeStruct`s.
     """
 
     def sharding(path, leaf) -> NamedSharding:
@@ -223,7 +227,7 @@ def param_shardings(mesh: Mesh | AbstractMesh, shapes: PyTree) -> PyTree:
 
 
 def batch_shardings(mesh: Mesh | AbstractMesh, shapes: PyTree) -> PyTree:
-    """Shardings of arrays [B, ...], over data and fsdp, of those axes that divide B."""
+    """Shardings of arrays [B, ...] over data and fsdp, where these divide B."""
 
     def sharding(leaf) -> NamedSharding:
         spec = P(BATCH) if leaf.shape else P()
@@ -243,21 +247,20 @@ def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
 
 
 def shard(params: PyTree, mesh: Mesh) -> PyTree:
-    """The same arrays, each where `param_shardings` says.
+    """Places parameters on the mesh by `param_shardings`.
 
-    Every process gives all of them, with equal values.
+    Every process must pass the full arrays, with equal values.
     """
     return jax.tree.map(_place, params, param_shardings(mesh, params))
 
 
 def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
-    """A batch over the whole mesh from the rows [B, ...] that each process has.
+    """A global batch, sharded over data and fsdp, from each process's rows [B, ...].
 
-    With one process, all rows; with n, each gives an n-th of them, for its own devices.
+    With n processes the global batch has n B rows.
 
     Raises:
-      InputError: with many processes, if data and fsdp do not split the rows among all
-        of them evenly.
+      InputError: if data and fsdp do not split the rows evenly among several processes.
     """
     count = len({device.process_index for device in mesh.devices.flat})
     if count == 1:

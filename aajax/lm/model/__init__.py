@@ -1,1 +1,1 @@
-"""A decoder: its shape, layers, cache, and low-rank adapters."""
+"""The decoder: configuration, layers, KV cache and LoRA adapters."""

@@ -1,4 +1,4 @@
-"""Keys and values of what a decoder has read, kept across the turns of a dialogue."""
+"""The KV cache of a decoder, kept across the turns of a dialogue."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,14 @@ SMALLEST = 64  # tokens; sizes are powers of two from here on
 
 
 class Cache(NamedTuple):
-    """A slot is an absolute position: padding is never stored, nothing is moved.
+    """A KV cache with S slots per sequence; slot p holds the token at position p.
 
-    Slots from `length` on hold what does not count (nothing yet, or what was taken
-    back): a query sees slots up to its own position only, so that taking tokens back
-    is lowering `length`.
+    Padding is not stored. A query attends to slots up to its own position, so that
+    slots from `length` on are ignored, and tokens are removed by lowering `length`.
 
     Attributes:
-      key: [layers, B, kv_heads, S, head_dim], rotated; of a cache that was cut, a
-        tuple of as many arrays as there are layers.
+      key: [layers, B, kv_heads, S, head_dim], with rotary embedding applied; after
+        `cut`, a tuple with an array per layer.
       value: [layers, B, kv_heads, S, head_dim], likewise.
       length: i32[B], tokens stored.
     """
@@ -31,7 +30,7 @@ class Cache(NamedTuple):
 
     @property
     def is_apart(self) -> bool:
-        """Whether each layer's is an array of its own."""
+        """Whether each layer has an array of its own (see `cut`)."""
         return isinstance(self.key, tuple)
 
     @property
@@ -58,16 +57,15 @@ def init_cache(
 
 
 def cut(cache: Cache) -> Cache:
-    """The same with an array for each layer.
+    """The cache with one array per layer in place of one for all.
 
-    A program then reads a layer's without a copy, which CPUs make of a part of an array
-    that has all.
+    CPUs copy slices of an array before they are used; this avoids it.
     """
     return cache._replace(key=tuple(cache.key), value=tuple(cache.value))
 
 
 def grow(cache: Cache, size: int) -> Cache:
-    """The same tokens in a cache of at least `size` slots."""
+    """The cache enlarged to at least `size` slots."""
     more = max(size - cache.size, 0)
 
     def pad(x: Array) -> Array:
@@ -78,5 +76,5 @@ def grow(cache: Cache, size: int) -> Cache:
 
 
 def power_of_two(number: int) -> int:
-    """The least one that is not below `number`."""
+    """The smallest power of two that is at least `number`."""
     return 1 << max(number - 1, 0).bit_length()

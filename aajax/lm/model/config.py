@@ -1,4 +1,4 @@
-"""The shape of a decoder."""
+"""Configuration of a decoder: sizes and architectural variants."""
 
 import dataclasses
 from typing import Annotated, Literal, get_args
@@ -66,20 +66,21 @@ class Rope:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """What fixes a decoder's arrays and formulas; hashable, so static under `jit`.
+    """Configuration of a decoder; hashable, hence static under `jit`.
 
     Attributes:
-      family: whose names and habits a checkpoint folder of it has.
-      num_heads, num_kv_heads: of queries; of keys and values, shared by groups of
-        queries.
-      attention_bias, output_bias, mlp_bias: linear layers that have one.
-      qk_norm: queries and keys are normalised per head.
-      sandwich_norm: outputs of attention and MLP are normalised too.
-      unit_offset: a norm multiplies by 1 + scale instead of scale.
-      scale_embedding: embeddings are multiplied by √hidden_size.
-      query_scale: of attention logits; head_dim^(−1/2) if not given.
-      sliding: for each layer, whether it sees only `window` positions back (its own
-        included), with `local_rope` if that is given.
+      family: model family, which sets the names in its checkpoints.
+      num_heads, num_kv_heads: query heads, and key/value heads shared by groups of them
+        (grouped-query attention).
+      attention_bias, output_bias, mlp_bias: whether the query, key and value
+        projections, the output projection, and the MLP have biases.
+      qk_norm: whether queries and keys are normalised per head.
+      sandwich_norm: whether outputs of attention and MLP are normalised too.
+      unit_offset: whether norms multiply by 1 + scale instead of scale.
+      scale_embedding: whether embeddings are multiplied by √hidden_size.
+      query_scale: factor of attention logits; None for head_dim^(−1/2).
+      sliding: for each layer, whether it has sliding-window attention over the last
+        `window` positions (its own included), with `local_rope` if given.
     """
 
     family: Family

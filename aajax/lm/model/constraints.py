@@ -1,6 +1,6 @@
-"""How activations are split over a mesh that is in use, within `jax.set_mesh(mesh)`.
+"""Sharding constraints of activations, effective within `jax.set_mesh(mesh)`.
 
-Without a mesh all of these leave their array as it is.
+Without a mesh these functions return their argument.
 """
 
 import math
@@ -16,26 +16,26 @@ BATCH = ("data", "fsdp")  # what the batch dimension is split over
 
 
 def over_batch(x: Array) -> Array:
-    """Activations [B, ...], kept split over data and fsdp where a mesh is in use.
+    """Constrains activations [B, ...] to be sharded over data and fsdp.
 
-    Left alone XLA may split their features as the weights' rows are, and compute the
-    whole batch on every device. A mesh is in use within `jax.set_mesh(mesh)`.
+    Without the constraint XLA may shard their features like the weights' rows, and
+    compute the whole batch on every device.
     """
     return _constrained(x, P(BATCH))
 
 
 def look_up(table: Array, tokens: Array) -> Array:
-    """Rows of an embedding [V, D], [B, L, D], split over data and fsdp.
+    """Embedding lookup: rows [B, L, D] of a table [V, D], sharded over data and fsdp.
 
-    Each device reads the columns that it has, and those of other sequences are
-    exchanged for those of its own: the table is not gathered.
+    Each device reads its own columns for all sequences, followed by an all-to-all, so
+    that the table is not all-gathered.
     """
     rows = table[_constrained(tokens, P("data"))]
     return over_batch(_constrained(rows, P("data", None, "fsdp")))
 
 
 def replicate(x: Array) -> Array:
-    """The same array, whole on every device, where a mesh is in use."""
+    """Constrains an array to be replicated on all devices."""
     return _constrained(x, P())
 
 

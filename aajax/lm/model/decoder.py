@@ -1,4 +1,4 @@
-"""The stack: one scanned layer for every family, with or without a cache."""
+"""The decoder: a scan over layers, for all families, with or without a KV cache."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -18,10 +18,10 @@ LAYER = "layer_{}"  # of params that are taken apart
 
 
 class Adapters(NamedTuple):
-    """Low-rank adapters, stacked; see `lora`.
+    """n stacked LoRA adapters of equal rank r; see `lora`.
 
     Attributes:
-      weights: as the params of the layers, with leaves a [layers, n, in, r] and
+      weights: the tree of the layers' params, with leaves a [layers, n, in, r] and
         b [layers, n, r, out] in place of kernels.
       scale: f32[n], alpha / rank of each.
     """
@@ -77,7 +77,7 @@ class _Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Tokens to the last hidden states; `forward` applies it."""
+    """The Flax module from tokens to last hidden states; use `forward`."""
 
     config: DecoderConfig
     dtype: Any = jnp.float32
@@ -178,21 +178,22 @@ def forward(
 
     Args:
       config: static.
-      params: of `init_params`, or of a checkpoint; they, and adapters with them, may
-        have been through `unstack_layers`, and are put through it if the cache was cut.
+      params: of `init_params` or a checkpoint; optionally passed through
+        `unstack_layers`, together with the adapters.
       tokens: i32[B, L].
-      positions: i32[B, L], each token's place in its sequence, −1 for padding. Without
-        a cache a token sees the tokens given here at or before its position; with one,
-        all slots up to its position, its own included.
-      cache: what was read before; the slots of `positions` must be inside it.
-      adapters: low-rank adapters.
-      adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
-      dtype: of the arithmetic; norms and softmax are float32 throughout.
-      remat: recompute layers in the backward pass, to save memory.
+      positions: i32[B, L], each token's position in its sequence, −1 for padding.
+        Without a cache a token attends to the given tokens at or before its position;
+        with one, to all slots up to and including its position.
+      cache: KV cache of earlier tokens; must have room for `positions`.
+      adapters: LoRA adapters.
+      adapter_id: i32[B], index of each sequence's adapter, −1 for none; needed with
+        `adapters`.
+      dtype: of the computation; norms and softmax are always float32.
+      remat: whether to recompute layers in the backward pass, to save memory.
 
     Returns:
-      Hidden states [B, L, D] (of padding: arbitrary), and the cache with the tokens
-      added, None if none was given.
+      Hidden states [B, L, D] (arbitrary at padding), and the cache with the tokens
+      added; None without a cache.
     """
     if cache is not None and cache.is_apart:
         params, adapters = unstack_layers(config, params, adapters)
@@ -211,13 +212,13 @@ def forward(
 def unstack_layers(
     config: DecoderConfig, params: PyTree, adapters: Adapters | None = None
 ) -> tuple[PyTree, Adapters | None]:
-    """The same for `forward`, each layer's weights an array of their own.
+    """Params and adapters with one array per layer, for fast decoding on CPUs.
 
-    Weights are copied out of their stack whenever a layer runs: for single tokens two
-    fifths of a small model's work on CPUs. Here it is done once, before a loop of them,
-    for the memory of a second copy, with kernels transposed, as CPUs multiply a few
-    tokens by them in three quarters of the time. What is apart already stays as it is.
-    A cache that goes with them must have been cut.
+    `forward` accepts the result in place of `params` and `adapters`, with a cache that
+    was `cut`. With stacked weights each layer's are copied whenever it runs, two fifths
+    of the time of decoding with a small model. This copies them once, for the memory of
+    a second copy, and transposes kernels, which takes another quarter off. Arguments
+    that are unstacked already are returned as they are.
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
@@ -246,7 +247,7 @@ def _layer(tree: PyTree, i: int) -> PyTree:
 
 
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
-    """f32[..., V] of hidden states [..., D]."""
+    """Logits f32[..., V] of hidden states [..., D]."""
     table = params["embedding"] if config.tie_embeddings else params["head"]
     return jnp.einsum(
         "...d,vd->...v", hidden, table.astype(hidden.dtype),
@@ -257,7 +258,7 @@ def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
 def init_params(
     config: DecoderConfig, key: PRNGKey, dtype: jnp.dtype = jnp.float32
 ) -> PyTree:
-    """Random parameters, normal with deviation 0.02; leaves of layers stacked."""
+    """Random parameters, normal with deviation 0.02, stacked over layers."""
     tokens = jnp.zeros((1, 1), jnp.int32)
     module = Decoder(config, param_dtype=dtype)
     return module.init(key, tokens, tokens)["params"]

@@ -66,9 +66,9 @@ class Linear(nn.Module):
 
 
 def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
-    """s_i x A_i B_i for each sequence, [B, L, out], in the dtype of x; −1 takes any.
+    """s_i x A_i B_i for each sequence, [B, L, out], in the dtype of x.
 
-    An i beyond the adapters gives NaN.
+    For i = −1 the result is arbitrary, for an i out of range NaN.
     """
     chosen = jnp.maximum(route.adapter_id, 0)
     scale = route.scale.at[chosen].get(mode="fill", fill_value=jnp.nan)
@@ -120,14 +120,14 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 
 def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
-    """softmax(scale · q kᵀ) v over the keys that a query sees; softmax in float32.
+    """Masked attention softmax(scale · q kᵀ) v, with the softmax in float32.
 
-    Keys lie as the cache has them, so that none are moved for a new token.
+    Keys and values have the layout of the cache, to avoid transposing it.
 
     Args:
-      query: [B, L, H, D], whose heads share keys and values in groups of H / K.
+      query: [B, L, H, D]; groups of H / K heads share keys and values.
       key, value: [B, K, S, D].
-      mask: bool[B, L, S]; a query that sees none gets something finite.
+      mask: bool[B, L, S]; a fully masked query gives an arbitrary finite result.
       scale: of the logits.
 
     Returns:
@@ -151,7 +151,7 @@ def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) ->
 
 
 class Attention(nn.Module):
-    """Causal attention with grouped keys and values, over a cache if there is one."""
+    """Causal grouped-query attention, with or without a KV cache."""
 
     config: DecoderConfig
     dtype: Any
@@ -173,12 +173,12 @@ class Attention(nn.Module):
           rope: cosines and sines, f32[B, L, head_dim / 2].
           mask: bool[B, L, S], which keys a query sees.
           route: adapters.
-          store: puts this layer's keys and values, [B, kv_heads, L, head_dim], where
-            they are kept, and returns all that are there, [B, kv_heads, S, head_dim],
-            and what is kept.
+          store: function that adds this layer's keys and values,
+            [B, kv_heads, L, head_dim], to the cache and returns all of them,
+            [B, kv_heads, S, head_dim], and the new cache.
 
         Returns:
-          [B, L, D], and what is kept.
+          [B, L, D], and the new cache.
         """
         config = self.config
         batch, length, _ = x.shape

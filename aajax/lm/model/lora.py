@@ -1,11 +1,11 @@
-"""Low-rank adapters: several at once beside a base, or merged into it.
+"""LoRA adapters: several at once on one base model, or merged into it.
 
     y = x W + (alpha / rank) x A B        A [in, rank], B [rank, out]
 
 See "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv:2106.09685). Adapters
-have a dtype of their own: `forward` casts them to its `dtype`, in which x A B is
-computed and added, and their gradients come in theirs. Float32 adapters on a bfloat16
-base hence keep steps that are smaller than bfloat16 resolves.
+have a dtype of their own: `forward` casts them to its `dtype` for the computation, and
+gradients have the adapters' dtype. With float32 adapters on a bfloat16 base, updates
+smaller than the resolution of bfloat16 are hence not lost.
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ def init_adapters(
     num_adapters: int = 1,
     dtype: jnp.dtype = jnp.float32,
 ) -> Adapters:
-    """Adapters that change nothing yet: A uniform within ±1/√in, as PEFT's, and B zero.
+    """Initial adapters: A uniform in ±1/√in, as in PEFT, and B zero (no effect).
 
     Args:
       config: of the base.
@@ -110,7 +110,7 @@ def init_adapters(
 
 
 def pairs_of(adapters: Adapters) -> dict[Target, dict[str, Array]]:
-    """The a and b of each target, by its name."""
+    """The leaves a and b of each target, by its name."""
     weights = adapters.weights
     return {
         name: weights[block][name]
@@ -120,7 +120,7 @@ def pairs_of(adapters: Adapters) -> dict[Target, dict[str, Array]]:
 
 
 def weights_of(pairs: dict[str, dict[str, Any]]) -> PyTree:
-    """`Adapters.weights`, the opposite of `pairs_of`."""
+    """Inverse of `pairs_of`: `Adapters.weights`."""
     weights: dict[str, dict[str, Any]] = {}
     for name, block in BLOCKS.items():
         if name in pairs:
@@ -129,7 +129,7 @@ def weights_of(pairs: dict[str, dict[str, Any]]) -> PyTree:
 
 
 def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
-    """Raises InputError if adapters are not of this decoder's shapes."""
+    """Raises InputError if the adapters' shapes do not fit this decoder."""
     count = len(adapters.scale)
     for name, pair in pairs_of(adapters).items():
         num_in, num_out = features(config, name)
@@ -144,10 +144,10 @@ def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
 
 
 def stack(adapters: Sequence[Adapters]) -> Adapters:
-    """All of them, in order, as adapters of one tree.
+    """Concatenates adapters along their axis n.
 
-    Smaller ranks are filled with zeros, and so are targets that some do not have. Both
-    A and B being zero there, gradients are too: they stay so in training.
+    Smaller ranks, and targets that only some have, are padded with zeros. Since A and B
+    are both zero there, so are their gradients: padding stays zero in training.
 
     Args:
       adapters: of the same decoder and dtype.
@@ -173,7 +173,7 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
 
 
 def take(adapters: Adapters, index: int | Array) -> Adapters:
-    """The adapter at `index`, i32[], as adapters of one.
+    """The adapter at `index`, i32[], as `Adapters` with n = 1.
 
     Raises:
       InputError: for an index that is known and not of these.
@@ -188,16 +188,16 @@ def take(adapters: Adapters, index: int | Array) -> Adapters:
 
 
 def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
-    """The same adapters with `one` at `index`, i32[].
+    """Replaces the adapter at `index`, i32[], by `one`.
 
     Shapes and dtypes stay, so that a buffer can be donated:
 
         put = jax.jit(lora.put, donate_argnums=0)
 
     Args:
-      adapters: of which one is replaced.
-      index: which; traced, it must be one of these.
-      one: adapters of one; filled up as by `stack`, cast to the dtype of the others.
+      adapters: n of them.
+      index: in 0, ..., n − 1; not checked if traced.
+      one: `Adapters` with n = 1; padded as by `stack`, cast to the others' dtype.
 
     Raises:
       InputError: if `one` is more than one or has a rank or targets that the others do
@@ -226,13 +226,15 @@ def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
 def merge(
     config: DecoderConfig, params: PyTree, adapters: Adapters, index: int | Array
 ) -> PyTree:
-    """Parameters with W + scale A B, summed in float32, in the dtype of W.
+    """Merges one adapter into the parameters: W + scale A B.
+
+    The sum is computed in float32 and cast to the dtype of W.
 
     Args:
       config: of the base.
-      params: as of `init_params`.
-      adapters: of which one is merged.
-      index: which, i32[].
+      params: of the base.
+      adapters: n of them.
+      index: i32[], the one to merge.
 
     Raises:
       InputError: if adapters are not of this decoder, or for an index that is known
@@ -255,7 +257,7 @@ def merge(
 
 
 def _padded(adapters: Adapters, like: Mapping[Target, dict[str, Array]]) -> PyTree:
-    """Weights with the targets and the ranks of `like`, zeros where there are none."""
+    """Weights padded with zeros to the targets and ranks of `like`."""
     count, own = len(adapters.scale), pairs_of(adapters)
     dtype = jax.tree.leaves(own)[0].dtype
     pairs = {}

@@ -1,1 +1,1 @@
-"""Published shapes, whether they fit on a mesh, and how long at best."""
+"""Estimates of memory and time of published models on a mesh, without devices."""

@@ -1,8 +1,8 @@
-"""What a device's rates allow at best: arithmetic, bytes and seconds of a decoder.
+"""Roofline bounds: FLOPs, bytes and least seconds of a decoder on given hardware.
 
-Two operations per weight and token, and four per token, key and unit of a head; all
-weights are read once per step of decoding. Adapters, norms and samplers are left out:
-these are bounds.
+Counted are 2 FLOPs per weight and token, 4 per token, key and unit of an attention
+head, and one read of all weights per decoding step. Adapters, norms and sampling are
+left out, so that times are lower bounds.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ LinkRate = Annotated[float, Range(0, above=True, infinite=True)]
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What one device does at most.
+    """Peak rates of one device.
 
     Attributes:
-      tflops: 10¹² operations per second of products.
-      memory_gbs: 10⁹ bytes per second from its memory.
-      link_gbs: 10⁹ bytes per second that reach it from other devices; infinite where
-        there are none.
+      tflops: 10¹² FLOPs per second of matrix products.
+      memory_gbs: memory bandwidth, 10⁹ bytes per second.
+      link_gbs: bandwidth from other devices, 10⁹ bytes per second; infinite for one
+        device.
     """
 
     tflops: Positive
@@ -40,12 +40,12 @@ class Rates:
 
 @dataclasses.dataclass(frozen=True)
 class Seconds:
-    """Least times of an iteration's parts.
+    """Lower bounds of the times of an iteration's phases, in seconds.
 
     Attributes:
-      reading: what is told, into the cache.
-      sampling: token by token.
-      training: one step on all that was read and sampled.
+      reading: prefill of the prompts.
+      sampling: decoding, token by token.
+      training: one training step on all prompts and samples.
     """
 
     reading: float
@@ -82,23 +82,23 @@ class Iteration:
 
 
 def layer_size(config: DecoderConfig) -> int:
-    """Weights of all layers."""
+    """Number of weights of all layers, without embedding and head."""
     params = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
     return sum(leaf.size for leaf in jax.tree.leaves(params["layers"]))
 
 
 def attention_flops(config: DecoderConfig, length: int) -> float:
-    """Of a token that sees those before it, a mean over a sequence's."""
+    """FLOPs of causal attention per token, mean over a sequence of `length`."""
     return 2 * config.num_layers * config.num_heads * config.head_dim * (length + 1)
 
 
 def forward_flops(config: DecoderConfig, length: int) -> float:
-    """Of all layers and a token, a mean over a sequence of `length`."""
+    """FLOPs of all layers per token, mean over a sequence of `length`."""
     return 2 * layer_size(config) + attention_flops(config, length)
 
 
 def logits_flops(config: DecoderConfig) -> float:
-    """Of a token's."""
+    """FLOPs of the logits per token."""
     return 2 * config.vocab_size * config.hidden_size
 
 
@@ -109,11 +109,11 @@ def training_flops(
     remat: bool = False,
     targets: float = 1.0,
 ) -> float:
-    """Of a token in a training step, a mean over a sequence's.
+    """FLOPs of a training step per token, mean over a sequence of `length`.
 
-    Forward, backward to what came in and, unless weights are frozen, to them; and
-    forward once more where layers are recomputed. Logits are those of a share of
-    tokens, the targets.
+    The sum of the forward pass, the backward pass to activations and, unless `frozen`,
+    to weights, and with `remat` another forward pass. Logits are computed for the share
+    `targets` of tokens.
     """
     weights, logits = 2 * layer_size(config), targets * logits_flops(config)
     attention = attention_flops(config, length)
@@ -125,10 +125,10 @@ def training_flops(
 def step_bytes(
     config: DecoderConfig, batch: float, length: float, itemsize: int
 ) -> float:
-    """Bytes that a step of decoding cannot but read.
+    """Bytes that one decoding step must read from memory.
 
-    All weights once (of an untied embedding a few rows, which are left out), and the
-    keys and values of `batch` sequences of `length`.
+    All weights once (but of an untied embedding only a few rows, left out), and the KV
+    cache of `batch` sequences of `length`.
     """
     cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim
     weights = layer_size(config) + config.vocab_size * config.hidden_size
@@ -144,11 +144,10 @@ def iteration_seconds(
     fsdp: int = 1,
     tensor: int = 1,
 ) -> Seconds:
-    """Least seconds of playing all sequences once and of a step on them.
+    """Lower bounds of the time to sample all sequences and to train on them.
 
-    Every device has its part of sequences and of tensor products. Weights that are
-    split by `fsdp` are gathered for each step of decoding, while the last ones are
-    worked with.
+    Work is divided evenly over the mesh. Weights that are sharded over `fsdp` are
+    all-gathered in each decoding step, overlapped with computation.
 
     Args:
       config: of the decoder.

@@ -1,9 +1,8 @@
-"""What training and playing would take of each device, without weights or devices.
+"""Estimates of memory per device for training and sampling, without weights or devices.
 
-Sizes are those of `jax.eval_shape`, split as `sharding` splits them. Activations are
-what differentiation keeps, which JAX knows before XLA compiles. What XLA adds while it
-works is an estimate, formula at `_working_bytes`. On CPU devices all together were 0.85
-to 1.25 times what XLA allots.
+Sizes are those of `jax.eval_shape`, sharded by `mesh.sharding`. Activations are the
+residuals of `jax.vjp`. XLA's temporaries are estimated, see `_working_bytes`. On CPU
+devices the sum was 0.85 to 1.25 times what XLA allocates.
 """
 
 import dataclasses
@@ -31,10 +30,11 @@ HEADROOM = 0.1  # of a device's memory, left to the runtime and to fragmentation
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be trained and how.
+    """A training job.
 
     Attributes:
-      batch, length: sequences of a step and of a game, over all devices; tokens.
+      batch, length: number of sequences per step and in play, over all devices; tokens
+        of each.
       train: adapters on a frozen base, or all params.
       rank, num_adapters: of adapters.
       remat: recompute layers in the backward pass.
@@ -65,10 +65,10 @@ class Job:
 
 
 class Part(NamedTuple):
-    """Bytes of something.
+    """Bytes of a group of arrays.
 
     Attributes:
-      whole: of all of it, counted once, however many devices have copies.
+      whole: of the full arrays, replicas counted once.
       each: on each device.
     """
 
@@ -120,7 +120,7 @@ class Estimate:
 
 
 def fits(num_bytes: int, memory_gb: float) -> bool:
-    """Whether a device of `memory_gb` · 10⁹ bytes has so many, a tenth left free."""
+    """Whether `num_bytes` fit in `memory_gb` · 10⁹ bytes with a tenth left free."""
     return num_bytes <= (1 - HEADROOM) * memory_gb * 1e9
 
 
@@ -133,7 +133,7 @@ def estimate(
     tensor: int = 1,
     optimizer: optax.GradientTransformation | None = None,
 ) -> Estimate:
-    """Memory that a job takes on a mesh.
+    """Estimates the memory of a job on a mesh.
 
     Args:
       config: of the decoder.
@@ -200,10 +200,10 @@ def _adapters(config: DecoderConfig, job: Job) -> PyTree:
 
 
 def _activation_bytes(config: DecoderConfig, job: Job, rows: int) -> int:
-    """What the backward pass of `rows` sequences needs to be kept, on one device.
+    """Bytes of activations kept for the backward pass of `rows` sequences, per device.
 
-    It is what grows with the number of sequences in the residuals of `jax.vjp`; the
-    rest of them is the weights.
+    They are the part of the residuals of `jax.vjp` that grows with the number of
+    sequences; the rest are weights.
     """
     return _residual_bytes(config, job, 2 * rows) - _residual_bytes(config, job, rows)
 

@@ -112,7 +112,7 @@ SHAPES = {
 
 
 def find_shape(model: str) -> DecoderConfig:
-    """The decoder of that name.
+    """The configuration of the published model called `model`, a key of SHAPES.
 
     Raises:
       InputError: for a name that is not known.

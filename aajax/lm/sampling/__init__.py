@@ -1,1 +1,1 @@
-"""Turns of a dialogue, sampled under a grammar; nothing is read twice."""
+"""Sampling of multi-turn dialogues with a KV cache and grammar-constrained decoding."""

@@ -1,4 +1,4 @@
-"""The two compiled programs of `sampler`: reading tokens, and sampling them.
+"""The two compiled programs of `sampler`: prefill (`read`) and decoding (`decode`).
 
 Both take the memory of the cache that they are given, and write into it in place. P is
 the number of sequences, padding included.
@@ -19,7 +19,7 @@ from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 
 class Columns(NamedTuple):
-    """What is noted of each sampled token; see `sampler.Sample`. Each [P, L]."""
+    """Records of each sampled token, [P, L] each; see `session.Sample`."""
 
     tokens: Array
     log_prob: Array
@@ -28,12 +28,12 @@ class Columns(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What a program is compiled for; static.
+    """Static arguments of the compiled programs.
 
     Attributes:
       config: of the decoder.
-      dtype: of the arithmetic.
-      top_k: sample among the k likeliest tokens only; None for all.
+      dtype: of the computation.
+      top_k: top-k sampling: among the k likeliest tokens only; None for all.
       size: L, room for sampled tokens, at least the largest budget.
     """
 
@@ -44,7 +44,7 @@ class Program(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Whose weights read and sample.
+    """The weights of the model.
 
     Attributes:
       params: of the decoder.
@@ -57,17 +57,17 @@ class Model(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """How the tokens of each sequence are to be sampled.
+    """Sampling parameters of each sequence, padded; see `session.Sampling`.
 
     Attributes:
       keys: key[P].
-      temperature: f32[P], 0 for the likeliest token.
-      budget: i32[P], at most so many tokens; 0 leaves a sequence alone.
-      stop: bool[1, V] or bool[P, V], tokens that end a sequence.
-      state: i32[P], where each is in the grammar.
-      grammar: what restricts the tokens; None for all.
-      top_p: f32[], sample among the likeliest tokens that together have this
-        probability; None for all.
+      temperature: f32[P], 0 for greedy decoding.
+      budget: i32[P], maximal number of tokens; 0 for an inactive sequence.
+      stop: bool[1, V] or bool[P, V], mask of stop tokens.
+      state: i32[P], grammar state.
+      grammar: for constrained decoding; None for no constraint.
+      top_p: f32[], nucleus sampling: among the smallest set of likeliest tokens whose
+        total probability reaches top_p; None for all.
     """
 
     keys: PRNGKey
@@ -90,7 +90,7 @@ class _Loop(NamedTuple):
 
 
 def num_programs() -> int:
-    """How many programs reading and sampling have been compiled to so far."""
+    """Number of programs that `read` and `decode` have been compiled to so far."""
     programs: tuple[Any, ...] = (read, decode)
     return sum(program._cache_size() for program in programs)
 
@@ -99,7 +99,7 @@ def num_programs() -> int:
 def read(
     program: Program, model: Model, cache: Cache, last: Array, tokens: Array
 ) -> tuple[Cache, Array]:
-    """The cache and the last hidden states after `tokens`.
+    """Prefill: reads `tokens` into the cache, and returns the last hidden states.
 
     Args:
       program: static.
@@ -126,7 +126,7 @@ def read(
 def decode(
     program: Program, model: Model, cache: Cache, last: Array, wanted: Wanted
 ) -> tuple[Cache, Array, Columns, Array]:
-    """Samples and reads tokens until no sequence goes on.
+    """Decodes token by token until all sequences have stopped or used their budget.
 
     Args:
       program: static.
@@ -215,8 +215,9 @@ def draw(
       key: key[P].
       score: f32[P, V], −∞ for tokens that are not allowed.
       temperature: f32[P], 0 for the likeliest token.
-      top_k: only the k likeliest, and what is as likely as the last of them.
-      top_p: of what is left, the likeliest that together reach this probability.
+      top_k: samples among the k likeliest tokens, and ties with the last of them.
+      top_p: nucleus sampling: samples among the smallest set of likeliest tokens (after
+        top-k) whose total probability reaches top_p.
 
     Returns:
       Tokens i32[P], and their log-probabilities f32[P].

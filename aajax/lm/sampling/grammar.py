@@ -1,9 +1,10 @@
-"""Regular expressions as tables that say, on the device, which token may come next.
+"""Constrained decoding: regular expressions as finite automata over tokens.
 
-A pattern is compiled over bytes and lifted to the tokens of a vocabulary: a token is a
-function from states to states, and the tokens that are the same function share a
-column. The table knows tokens only, so that a sampler walks it inside one compiled
-loop; states from which the tokens lead to no end are not in it.
+A pattern is compiled to an automaton over bytes and lifted to the tokens of a
+vocabulary. A token is a function from states to states; tokens with equal functions
+share a column of the transition table. The table is a device array, so that logits are
+masked within the compiled decoding loop. States from which no token sequence leads to
+an accepting state are left out.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ _FAR = np.iinfo(np.int32).max // 2
 
 
 class Grammar(NamedTuple):
-    """A table for any number of patterns, each with a start state of its own.
+    """A transition table for any number of patterns, each with its own start state.
 
     Attributes:
-      next_state: i16[S, C] or i32[S, C], where each class of tokens leads from each
-        state, −1 if not allowed.
+      next_state: i16[S, C] or i32[S, C], the next state for each state and class of
+        tokens, −1 if not allowed.
       token_class: i32[V], the class of each token.
       accepting: bool[S], whether the text may end there.
       distance: i32[S], the least number of tokens to an accepting state.
@@ -45,7 +46,7 @@ def compile_grammar(
     max_states: int = _MAX_STATES,
     seconds: float = _SECONDS,
 ) -> tuple[Grammar, tuple[int, ...]]:
-    """One table for all patterns, and the state in which each of them starts.
+    """Compiles patterns to one table, and returns it with each pattern's start state.
 
     In state `FREE` every token with bytes is allowed and leads to `FREE`, so that
     sequences with and without a pattern share a batch.
@@ -95,15 +96,14 @@ def compile_grammar(
 def allowed_tokens(
     grammar: Grammar, state: Array, stop: Array, remaining: Array | None = None
 ) -> Array:
-    """Which tokens may come next.
+    """The logits mask: which tokens are allowed next.
 
-    With `remaining`, only those after which the pattern can still be completed, so that
-    no text is cut short; a budget that cannot suffice any more, and state `FREE`, are
-    not restricted so.
+    With `remaining`, tokens are allowed only if the pattern can still be completed
+    within the budget, unless it cannot be in any case; state `FREE` is not restricted.
 
     Args:
       grammar: of C classes and V tokens.
-      state: i32[...]; a negative one allows nothing.
+      state: i32[...]; a negative one allows no token.
       stop: bool[V] or bool[..., V], tokens that end a sequence, allowed where the text
         may end and nowhere else.
       remaining: i32[...], tokens that are left, the stop token included.
@@ -173,11 +173,11 @@ def _stack(automata) -> tuple[np.ndarray, np.ndarray, list[int]]:
 def _lift(
     table: np.ndarray, token_bytes: Sequence[bytes | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The table over tokens, [S, C], and the class of each token, [V].
+    """Lifts a table over bytes to tokens, [S, C], and returns each token's class, [V].
 
-    Tokens are read one byte at a time, all together. Those whose bytes so far are the
-    same function of the state are one from then on, so that the work is in proportion
-    to the classes and hardly to the vocabulary.
+    All tokens are processed together, byte by byte. Prefixes with the same transition
+    function are merged at once, so that the work grows with the number of classes
+    rather than with the vocabulary.
     """
     # The last row is for −1, as what it indexes.
     table = np.concatenate([table, np.full((1, 256), -1, np.int32)])

@@ -1,4 +1,4 @@
-"""Arguments that are one for all rows of a batch, or one for each."""
+"""Broadcasting and padding of per-row arguments of a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from aajax.types import AnyArray, Array, PRNGKey
 
 
 def per_row(name: str, value: AnyArray | float, dtype: type, batch: int) -> np.ndarray:
-    """`value`, one for all rows or one for each, as [B] and not shared."""
+    """`value`, a scalar or [B], as a new array [B]."""
     given = np.asarray(value)
     if given.shape not in ((), (batch,)):
         raise InputError(f"{name} has shape {given.shape}: () or ({batch},) is needed")
@@ -18,13 +18,13 @@ def per_row(name: str, value: AnyArray | float, dtype: type, batch: int) -> np.n
 
 
 def pad(x: np.ndarray, rows: int, fill: float) -> np.ndarray:
-    """[rows, ...], the last ones filled."""
+    """Pads x along its first axis to [rows, ...] with `fill`."""
     widths = [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1)
     return np.pad(x, widths, constant_values=fill)
 
 
 def row_keys(key: PRNGKey, batch: int, padded: int, first: int = 0) -> PRNGKey:
-    """key[P]: one key folded with each row's number, or B keys as they are.
+    """Keys of the rows, key[P]: a single key folded with row numbers, or B given keys.
 
     Rows are numbered from `first` on.
     """
@@ -50,9 +50,9 @@ def _numbered(key: PRNGKey, numbers: Array) -> PRNGKey:
 
 
 def block_width(number: int) -> int:
-    """Columns for so many tokens: the least of 16, 24, 32, 48, 64, 96, ... that do.
+    """Padded length for `number` tokens: the next of 16, 24, 32, 48, 64, 96, ....
 
-    Few sizes, as each compiles anew, with at most half more columns than tokens.
+    Each length is compiled separately, hence few; at most half as many again are added.
     """
     whole = max(16, power_of_two(number))
     less = whole // 4 * 3
@@ -60,7 +60,7 @@ def block_width(number: int) -> int:
 
 
 def stop_rows(stop: AnyArray, batch: int, vocab: int) -> np.ndarray:
-    """bool[1, V] or bool[B, V] of tokens that end all sequences, or each."""
+    """Masks of stop tokens, bool[1, V] for all sequences or bool[B, V]."""
     given = np.asarray(stop, bool)
     if given.shape == (vocab,):
         return given[None]

@@ -1,15 +1,15 @@
-"""Sampling from a decoder that keeps what it has read across the turns of a dialogue.
+"""Batched sampling with a KV cache that is kept across the turns of a dialogue.
 
-A session is a value: `append` reads tokens into it, `generate` samples from it, and
-both return a new one. Every token is read once, the sampled ones included, so that no
-turn reads the history again. Sequences are ragged; each has its own temperature,
-budget, stop tokens, grammar state and key, all arrays, so that a new value of theirs
-compiles nothing. It works on token ids only and knows nothing of text.
+A session is a value: `append` prefills tokens, `generate` samples, and both return a
+new session. Every token is processed once, so that no turn reads the history again.
+Sequences may have different lengths; each has its own temperature, budget, stop tokens,
+grammar state and key, as arrays, so that other values need no new compilation. It works
+on token ids only.
 
-On a mesh rows are split over data and fsdp, heads over tensor. Where it spans
-processes, each has rows of its own and gives and gets those alone, but all call the
-same methods with as many rows and the same kinds of arguments: the longest of all
-decides what runs. One key is folded with numbers that go on from process to process.
+On a mesh, rows are sharded over data and fsdp, heads over tensor. If the mesh spans
+processes, each passes and receives its own rows only, but all must call the same
+methods with equally many rows and the same kinds of arguments. Global row numbers are
+folded into a single key, so that rows of different processes differ.
 """
 
 import dataclasses
@@ -73,22 +73,23 @@ class _ByRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """How to read and sample; it holds no state.
+    """Options of prefill and decoding; it holds no state.
 
-    Methods leave the session that they are given as it was. With `donate` they take
-    its memory instead of copying the cache, and it must not be used again.
+    Methods do not change the session that they are given. With `donate` they reuse its
+    memory instead of copying the cache, and it must not be used again.
 
     Attributes:
       config: of the decoder.
-      dtype: of the arithmetic.
-      cache_dtype: of stored keys and values; `dtype` if None.
-      top_k: sample among the k likeliest tokens (and their ties) only.
-      top_p: sample among the likeliest tokens that together have this probability.
-      max_cache: tokens that a sequence may have; `config.max_length` if None.
-      piece: longer prompts are read this many tokens at a time, a power of two, which
-        bounds the memory of attention logits.
-      mesh: of `sharding.make_mesh`; params, adapters and grammar lie on it, placed by
-        `sharding.shard` and the same in all processes. None for one device.
+      dtype: of the computation.
+      cache_dtype: of the KV cache; `dtype` if None.
+      top_k: top-k sampling: among the k likeliest tokens (and ties) only.
+      top_p: nucleus sampling: among the smallest set of likeliest tokens whose total
+        probability reaches top_p.
+      max_cache: maximal length of a sequence in tokens; `config.max_length` if None.
+      piece: chunk size of prefill in tokens, a power of two, which bounds the memory of
+        attention logits.
+      mesh: of `sharding.make_mesh`, on which params, adapters and grammar have been
+        placed by `sharding.shard`. None for one device.
     """
 
     config: DecoderConfig
@@ -118,24 +119,25 @@ class Sampler:
 
     @property
     def limit(self) -> int:
-        """Tokens that a sequence may have."""
+        """Maximal length of a sequence in tokens."""
         longest = self.config.max_length
         return longest if self.max_cache is None else min(longest, self.max_cache)
 
     def prepare(self, params: PyTree) -> PyTree:
-        """The weights as `append` and `generate` take them without a copy in each call.
+        """Params for many calls of `append` and `generate`.
 
-        On CPUs each layer's apart, for the memory of a second copy; else `params`.
+        On CPUs they are unstacked once (see `unstack_layers`), for the memory of a
+        second copy, instead of in each call; elsewhere `params` itself.
         """
         if self.mesh is not None or jax.default_backend() != "cpu":
             return params
         return unstack_layers(self.config, params)[0]
 
     def start(self, batch: int, size: int = 1) -> Session:
-        """A session of `batch` empty sequences, with room for `size` tokens each.
+        """A session of `batch` empty sequences, with a KV cache of `size` tokens each.
 
-        The cache grows as needed, twofold at a time. Each size compiles anew, and
-        attention takes the time of all slots, used or not.
+        The cache doubles as needed. Each size is compiled separately, and attention
+        takes time in proportion to the size, used or not.
         """
         if batch < 1:
             raise InputError(f"batch is {batch}: at least 1 is needed")
@@ -155,12 +157,12 @@ class Sampler:
         *,
         donate: bool = False,
     ) -> Session:
-        """The session after reading `tokens`.
+        """Prefill: the session after reading `tokens`.
 
         Args:
-          session: left as it was, unless donated.
+          session: not changed, unless donated.
           params: of the decoder, or what `prepare` made of them.
-          tokens: ids for each of the B sequences; an empty list leaves its alone.
+          tokens: ids for each of the B sequences; may be empty.
           adapters: low-rank adapters.
           adapter_id: i32[B], each sequence's, −1 for none; needed with `adapters`.
           donate: whether the memory of `session` may be taken.
@@ -217,26 +219,26 @@ class Sampler:
         *,
         donate: bool = False,
     ) -> tuple[Session, Sample]:
-        """Samples until every sequence has stopped or used its budget.
+        """Samples until every sequence has produced a stop token or used its budget.
 
-        A sequence also ends, without a token, where its grammar allows none.
+        A sequence also ends if its grammar allows no token. A row's sample does not
+        depend on the other rows.
 
         Args:
-          session: left as it was, unless donated.
+          session: not changed, unless donated.
           params: of the decoder.
-          key: one key, folded with each row's number, or B typed keys, one a row: a
-            row's sample depends on no other row.
-          sampling: how each row is sampled.
+          key: one key, into which row numbers are folded, or B typed keys.
+          sampling: temperature, budget, stop tokens and grammar of each row.
           adapters, adapter_id: as in `append`.
-          donate: whether the memory of `session` may be taken.
+          donate: whether the memory of `session` may be reused.
 
         Returns:
           The session with the sampled tokens read, and the sample.
 
         Raises:
-          InputError: if an active row has read nothing (a beginning-of-sequence token
-            is the least), or it has not the room for its budget; for a negative
-            temperature or budget; for shapes that do not fit.
+          InputError: if an active row is empty (append at least a
+            beginning-of-sequence token) or would exceed the limit, a temperature or
+            budget is negative, or shapes do not fit.
         """
         batch = session.batch
         given = self._by_row(batch, sampling)
@@ -288,24 +290,23 @@ class Sampler:
         donate: bool = False,
         **options,
     ) -> tuple[Session, Sample, np.ndarray]:
-        """Samples freely, and under the grammar what is not accepted.
+        """Rejection sampling with constrained decoding as a fallback.
 
-        Each row is sampled from state `FREE` until `accepts` says so, at most
-        `num_tries` times, then once more under the grammar. Tries that failed are
-        taken back: they are neither in the session nor in the sample.
+        Each row is sampled without constraint until `accepts` is true, at most
+        `num_tries` times, then once under the grammar. Rejected samples are removed
+        from the session.
 
         Args:
           session, params, key: as in `generate`.
           sampling: how each row is sampled, under a grammar.
-          accepts: `(row, ids) -> bool`, whether a free sample will do; `ids` has the
-            stop token where there is one.
-          num_tries: free tries; with 0 all is sampled under the grammar.
+          accepts: `(row, ids) -> bool`; `ids` includes the stop token, if any.
+          num_tries: unconstrained samples per row; 0 for the grammar at once.
           donate: as in `generate`.
           **options: further arguments of `generate`.
 
         Returns:
-          The session, the sample, and i32[B], samples that each row took, 0 for a row
-          that is not active, num_tries + 1 for one that needed the grammar.
+          The session, the sample, and i32[B], the number of samples that each row took:
+          0 for an inactive row, num_tries + 1 for one that needed the grammar.
         """
         if num_tries < 0:
             raise InputError(f"num_tries is {num_tries}: 0 or more is needed")
@@ -357,7 +358,7 @@ class Sampler:
         return _ByRow(budget, stop, temperature, state, active)
 
     def _rows(self, batch: int, x: np.ndarray, fill: float) -> Array:
-        """[P, ...] of this process's [B, ...]."""
+        """This process's rows [B, ...], padded and placed on the mesh as [P, ...]."""
         return place_rows(self.mesh, pad(x, padded_rows(self.mesh, batch), fill))
 
     def _adapter_rows(

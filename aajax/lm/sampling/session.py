@@ -1,7 +1,7 @@
-"""What a decoder has read, as a value, and what was sampled from it.
+"""Sessions (the state of a batch of sequences) and samples.
 
-A session's arrays lie on one device or on a mesh; `empty_session` and `run` put them
-there and keep them there.
+A session's arrays are on one device or sharded over a mesh: `empty_session` creates
+them there, and `run` keeps their sharding.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from aajax.types import AnyArray, Array
 
 
 class Session(NamedTuple):
-    """What has been read so far.
+    """The state of a batch of sequences: KV cache and last hidden states.
 
     Attributes:
-      cache: of P sequences, P the power of two at or above `batch`; on a mesh of many
-        processes, of those of all of them.
+      cache: of P sequences, `batch` padded to a power of two; with several processes,
+        of all their sequences.
       last: [P, D], hidden state of each sequence's last token.
-      batch: B, sequences that are in use, of this process.
+      batch: B, number of this process's sequences, without padding.
     """
 
     cache: Cache
@@ -42,16 +42,16 @@ class Session(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """How the tokens of each sequence are to be sampled.
+    """Sampling parameters of each sequence.
 
     Attributes:
-      max_tokens: i32[B] or one for all, stop token included.
-      stop: bool[V] or bool[B, V], tokens that end a sequence.
-      temperature: f32[B] or one for all; 0 takes the likeliest token.
-      grammar: what restricts each token, by the row's state; see `grammar`.
-      state: i32[B], where in the grammar each row starts, `FREE` for all tokens that
-        are text or stop; needed with `grammar`.
-      active: bool[B], rows to sample; the others stay as they are. None for all.
+      max_tokens: i32[B] or a scalar, budget in tokens, stop token included.
+      stop: bool[V] or bool[B, V], mask of stop tokens.
+      temperature: f32[B] or a scalar; 0 for greedy decoding.
+      grammar: for constrained decoding; see `grammar.compile_grammar`.
+      state: i32[B], start state of each row in the grammar, `FREE` for no constraint;
+        needed with `grammar`.
+      active: bool[B], rows to sample; None for all.
     """
 
     max_tokens: AnyArray | int
@@ -63,17 +63,18 @@ class Sampling(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What `generate` sampled, as NumPy arrays; L is the largest budget.
+    """Sampled tokens as NumPy arrays; L is the largest budget.
 
     Attributes:
-      tokens: i32[B, L], padded with −1; with the stop token, where there is one.
+      tokens: i32[B, L], padded with −1; includes the stop token, if any.
       length: i32[B], tokens sampled.
       log_prob: f32[B, L], of each token under the distribution that it was drawn from
-        (after grammar, temperature, top-k and top-p); 0 where greedy, and for padding.
-      stopped: bool[B], ended with a stop token, and not for want of budget.
-      state: i32[B, L], the grammar state that each token was drawn in, and
-      remaining: i32[B, L], the budget that was left, it included; 0 for padding. With
-        both, `scoring.score` can restrict its distribution as the sampler did.
+        (after grammar, temperature, top-k and top-p); 0 for greedy decoding and
+        padding.
+      stopped: bool[B], whether the sequence ended with a stop token.
+      state: i32[B, L], grammar state before each token.
+      remaining: i32[B, L], budget before each token; 0 for padding. With `state` it
+        lets `scoring.score` apply the sampler's logits mask.
     """
 
     tokens: np.ndarray
@@ -85,13 +86,13 @@ class Sample(NamedTuple):
 
 
 def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
-    """The session's cache with room for `length` tokens, not shared with `session`.
+    """The session's cache with room for `length` tokens, copied unless `donate`.
 
     Args:
-      session: whose cache is copied unless it grows.
+      session: whose cache is used.
       length: tokens of the longest sequence, at most `limit`.
-      limit: of the size.
-      donate: whether the session's own memory will do.
+      limit: upper bound of the cache's size.
+      donate: whether the session's memory may be reused.
     """
     size = min(bucket(length), limit)
     if size > session.cache.size:
@@ -103,7 +104,7 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
 def check_room(
     length: np.ndarray, budget: np.ndarray, active: np.ndarray, limit: int
 ) -> None:
-    """Raises InputError for an active row with nothing read or too large a budget.
+    """Raises InputError if an active row is empty or its budget exceeds the limit.
 
     Args:
       length: i32[B], tokens read.
@@ -125,7 +126,7 @@ def check_room(
 
 
 def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
-    """The session with `rows`, bool[P], as when it had `length`, i32[P], and `last`."""
+    """Resets `rows`, bool[P], to an earlier `length`, i32[P], and `last`, [P, D]."""
     cache = session.cache
     length = jnp.where(rows, length, cache.length)
     last = jnp.where(rows[:, None], last, session.last)
@@ -133,7 +134,7 @@ def take_back(session: Session, rows: Array, length: Array, last: Array) -> Sess
 
 
 def merge(rows: np.ndarray, new: Sample, old: Sample) -> Sample:
-    """The new sample for `rows`, bool[B], and the old one for the others."""
+    """Selects `new` for `rows`, bool[B], and `old` for the others."""
 
     def choose(x, y):
         return np.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
@@ -149,7 +150,7 @@ def empty_session(
     dtype: jnp.dtype,
     mesh: Mesh | None = None,
 ) -> Session:
-    """A session of `batch` sequences of each process, with caches of `size` slots.
+    """An empty session of `batch` sequences per process, with a cache of `size` slots.
 
     Raises:
       InputError: if another process has another number of sequences.
@@ -167,7 +168,7 @@ def empty_session(
 
 
 def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
-    """What a program returns, a cache and rows, each where it belongs on the mesh."""
+    """Runs a program that returns a cache and rows, and constrains their sharding."""
     if mesh is None:
         return program(*arguments)
     with jax.set_mesh(mesh):

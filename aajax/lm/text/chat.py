@@ -1,10 +1,10 @@
-"""Dialogues as ids: what a template writes, around replies exactly as sampled.
+"""Chat templates applied turn by turn, around sampled replies.
 
     opening, reply, next turn, reply, next turn, reply, ..., close
 
-A reply is never tokenised again, so that log-probabilities belong to the very ids that
-were sampled. Everything else is found by rendering the tokenizer's own chat template on
-dialogues of known words, and then checked on whole dialogues.
+Replies keep the ids that were sampled and are never tokenised again, so that their
+log-probabilities stay valid. The text around them is found by rendering the tokenizer's
+own chat template on probe dialogues, and verified on complete ones.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ _THOUGHT = "<think>\nfirst\n</think>\n\nthen"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChatTemplate:
-    """What stands around the replies of a dialogue; made by `find_template`.
+    """The parts of a chat template between the replies; made by `find_template`.
 
-    A reply has stopped if its last id is `end_of_turn`. A reply that was cut off, or
-    that ended by another stop token, gets the end of turn from what follows it.
+    A reply has `stopped` if its last id is `end_of_turn`. If it has not (it used its
+    budget, or ended with another stop token), the following part adds the end of turn.
 
     Attributes:
       tokens: the tokenizer.
@@ -62,7 +62,7 @@ class ChatTemplate:
     trims: bool
 
     def opening(self, user_text: str | Sequence[str]) -> list[int]:
-        """From the beginning to the header of the first reply.
+        """Ids from the start of the dialogue to the header of the first reply.
 
         Args:
           user_text: one text, or several turns that a seat listened to.
@@ -70,7 +70,7 @@ class ChatTemplate:
         return self._encode(self.start, *self._turns(user_text), self.header)
 
     def next_turn(self, user_text: str | Sequence[str], stopped: bool) -> list[int]:
-        """From the end of a sampled reply to the header of the next.
+        """Ids from the end of a sampled reply to the header of the next.
 
         Args:
           user_text: one text, or several turns that a seat listened to.
@@ -80,7 +80,7 @@ class ChatTemplate:
         return self._encode(turn, *self._turns(user_text), self.header)
 
     def close(self, stopped: bool) -> list[int]:
-        """What follows the last reply of a dialogue.
+        """Ids that follow the last reply of a dialogue.
 
         Args:
           stopped: whether the last id of the reply is `end_of_turn`.
@@ -121,21 +121,21 @@ class ChatTemplate:
 def find_template(
     tokens: Tokens, system: str | None = None, enable_thinking: bool = False
 ) -> ChatTemplate:
-    """The chat template of a tokenizer, taken apart and checked.
+    """Splits a tokenizer's chat template into the parts around replies; checks them.
 
-    A template that trims texts is followed for users, while replies stay as sampled.
-    Qwen3 without thinking asks for a reply behind an empty <think> block that it drops
-    from earlier turns; since the reply was sampled behind it, the block is kept there.
+    If the template trims texts, users' texts are trimmed, but replies stay as sampled.
+    Qwen3 without thinking puts an empty <think> block before a new reply and drops it
+    from earlier turns; it is kept there, since the reply was sampled after it.
 
     Args:
-      tokens: as `load_tokenizer` gives it.
-      system: what the system says; the template's default if None.
+      tokens: from `load_tokenizer`.
+      system: system message; the template's default if None.
       enable_thinking: passed to the template.
 
     Raises:
-      InputError: if there is no template, if it refuses `system`, or if a dialogue by
-        it is not its beginning with more appended: for instance if it removes the
-        reasoning of earlier replies, or writes the number of the turn.
+      InputError: if there is no template, it rejects `system`, or a rendered dialogue
+        is not a prefix of the same dialogue with more turns: for instance if the
+        template removes the reasoning of earlier replies, or numbers the turns.
     """
     if not tokens.tokenizer.chat_template:
         raise _refusal(tokens, "it has none")

@@ -1,4 +1,4 @@
-"""A tokenizer made on the spot, for models that fit in a pocket."""
+"""Makes byte-level BPE tokenizers for pocket models (tiny chat models)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,9 +24,9 @@ SMALLEST = 256 + len(_MARKERS)  # tokens: every byte, and the markers after them
 def pocket_tokenizer(
     folder: str | Path, texts: Iterable[str] | None = None, vocab_size: int = 512
 ) -> Tokens:
-    """Saves a tokenizer that spells any text, with a chat template, and loads it.
+    """Trains, saves and loads a byte-level tokenizer with a chat template.
 
-    A turn is one marker for the role, the text, and <|done|>, which also ends a reply.
+    A turn is a special token for the role, the text, and <|done|>, the end of turn.
 
     Args:
       folder: gets tokenizer.json and tokenizer_config.json, which `AutoTokenizer`

@@ -1,4 +1,4 @@
-"""Text and tokens, at the edge: whatever lies below sees ids alone."""
+"""Tokenizers: conversion between text and token ids."""
 
 import dataclasses
 import logging
@@ -28,7 +28,7 @@ _DATE = "26 Jul 2024"
 
 @dataclasses.dataclass(frozen=True)
 class _TokenizerKeys:
-    """What is read of tokenizer_config.json."""
+    """The keys of tokenizer_config.json that are read."""
 
     tokenizer_class: str | None = None
 
@@ -37,7 +37,7 @@ class _TokenizerKeys:
 
 @dataclasses.dataclass(frozen=True)
 class _GenerationKeys:
-    """What is read of generation_config.json."""
+    """The keys of generation_config.json that are read."""
 
     eos_token_id: Natural | tuple[Natural, ...] | None = None
 
@@ -46,22 +46,22 @@ class _GenerationKeys:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokens:
-    """A tokenizer as a value.
+    """A tokenizer, with markers that text cannot produce.
 
-    A marker is a token that stands for no text: a special one, or one that was added
-    to the model's own vocabulary and that the chat template writes (<think>). Markers
-    come from templates only; a text that spells one is read as any other text.
+    A marker is a special token, or one that was added to the model's vocabulary and is
+    used in the chat template (<think>). Only templates produce markers; a text that
+    contains the spelling of one is tokenised like any other, and cannot forge a turn.
 
     Attributes:
-      tokenizer: that of `transformers`, which reads markers in a text as markers.
-      plain: the same tokenizer, to which a marker in a text is text.
+      tokenizer: of `transformers`, which recognises markers in a text.
+      plain: the same tokenizer without markers.
       markers: id by spelling.
       pieces: bytes by id; see `token_bytes`.
-      stop_ids: tokens after which a reply is over: the end of a text by the tokenizer
-        and by generation_config.json, and the end of a turn by the chat template.
+      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer and of
+        generation_config.json, and the chat template's end of turn.
       end_of_turn: the marker that the chat template puts after a reply; None without
         such a template.
-      pad_id: fills what is masked.
+      pad_id: padding token.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -74,13 +74,13 @@ class Tokens:
 
     @property
     def vocab_size(self) -> int:
-        """Ids are below it, added tokens included; a model may have more rows."""
+        """Number of ids, added tokens included; a model may have more rows."""
         return len(self.pieces)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text: nothing is added to it, and no marker comes out of it.
+        """The ids of a text, without added special tokens or markers.
 
-        What is no Unicode text, as half of a surrogate pair, becomes "?".
+        Lone surrogates, which are not valid Unicode text, become "?".
         """
         text = text.encode(errors="replace").decode()
         ids = self.plain.encode(text, add_special_tokens=False).ids
@@ -93,13 +93,15 @@ class Tokens:
         return [token for encoding in encodings for token in encoding.ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids: special tokens and unknown ids are empty, and bytes that
-        are no UTF-8 become U+FFFD."""
+        """The text of the ids, without special tokens and unknown ids.
+
+        Bytes that are not valid UTF-8 become U+FFFD.
+        """
         known = (int(i) for i in ids if 0 <= i < self.vocab_size)
         return b"".join(self.pieces[i] or b"" for i in known).decode(errors="replace")
 
     def token_bytes(self) -> list[bytes | None]:
-        """The bytes that each id adds to a text; None for special tokens and holes.
+        """The bytes of each id's text; None for special tokens and unused ids.
 
         A marker that is not special (<think> of Qwen3) has bytes, since it may be part
         of what a reply says.
@@ -112,15 +114,15 @@ class Tokens:
         generate: bool = False,
         enable_thinking: bool = False,
     ) -> str:
-        """A dialogue by the tokenizer's own chat template, as a string.
+        """A dialogue rendered by the tokenizer's chat template.
 
         Args:
-          messages: of "role" and "content".
-          generate: whether the header of the next reply follows.
-          enable_thinking: an option that some templates know.
+          messages: dicts with "role" and "content".
+          generate: whether to append the header of the next reply.
+          enable_thinking: an option of some templates.
 
         Raises:
-          jinja2.TemplateError: if the template refuses the messages.
+          jinja2.TemplateError: if the template rejects the messages.
           InputError: if there is no template.
         """
         return _render(self.tokenizer, messages, generate, enable_thinking)

@@ -1,7 +1,7 @@
-"""One optimiser step of a decoder: of all its weights, or of adapters on a frozen base.
+"""Training steps of a decoder: of all weights, or of LoRA adapters on a frozen base.
 
-A loss is a sum over the batch and what it is to be divided by, so that micro-batches
-add up to exactly the gradient of the whole batch.
+A loss returns a sum and its divisor separately, so that gradient accumulation over
+micro-batches gives exactly the gradient of the whole batch.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ from aajax.types import AnyArray, Array, PyTree
 
 
 class Sums(NamedTuple):
-    """A loss, total / weight, before the division.
+    """A loss total / weight, before the division.
 
     Attributes:
-      total: f32[], what is differentiated.
-      weight: f32[], a constant to gradients; more than 0 over the whole batch.
-      metrics: f32[] each, sums that are divided by `weight` too.
+      total: f32[], differentiated.
+      weight: f32[], not differentiated; positive over the whole batch.
+      metrics: f32[] each, sums that are also divided by `weight`.
     """
 
     total: Array
@@ -40,7 +40,7 @@ Loss = Callable[..., Sums]
 
 
 class TokenBatch(NamedTuple):
-    """What `token_loss` reads.
+    """A batch for `token_loss`.
 
     Attributes:
       tokens: i32[B, L].
@@ -61,7 +61,7 @@ class TokenBatch(NamedTuple):
 
 
 class FitState(NamedTuple):
-    """What a step changes.
+    """State of training.
 
     Attributes:
       weights: params of the decoder, or `Adapters.weights`.
@@ -76,14 +76,14 @@ class FitState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A training step as a pair of functions.
+    """Training as a pair of functions.
 
     Attributes:
       init: weights → FitState; the weights are copied.
       update: (state, batch, params=None, scale=None) → (state, metrics), compiled; the
-        state given is consumed. `params` is the frozen base and `scale` f32[n] the
-        adapters', both only where adapters are trained. Metrics are f32[]: loss,
-        weight, gradient_norm before the optimiser, and those of the loss.
+        state is donated. `params`, the frozen base, and `scale`, f32[n], are needed
+        only if adapters are trained. Metrics are f32[]: loss, weight, gradient_norm
+        (before the optimiser's clipping), and those of the loss.
     """
 
     init: Callable[[PyTree], FitState]
@@ -143,18 +143,18 @@ def make_step(
     dtype: jnp.dtype = jnp.float32,
     remat: bool = False,
 ) -> Fit:
-    """A step down the gradient of Σ total / Σ weight.
+    """Makes a gradient step on Σ total / Σ weight.
 
     Args:
       config: static.
-      optimizer: clipping by global norm and schedules are its own, as in
+      optimizer: includes gradient clipping and schedules, as in
         optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-5)).
       loss: called as loss(config, params, batch, adapters, dtype=, remat=).
-      adapters: whether adapters are trained and the base is frozen, or else all params.
-      num_microbatches: m, parts of the batch, one after another; part k has the
-        sequences k, k + m, k + 2m, ..., which leaves every one on its device.
-      mesh: on which weights lie as `param_shardings` says, batches as `batch_shardings`
-        does; what comes in otherwise is moved there.
+      adapters: whether adapters are trained on a frozen base, instead of all params.
+      num_microbatches: m, for gradient accumulation; micro-batch k has the sequences
+        k, k + m, k + 2m, ..., so that none moves to another device.
+      mesh: weights are sharded over it by `param_shardings`, batches by
+        `batch_shardings`; arrays with other shardings are moved.
       dtype, remat: of `forward`.
 
     Returns:

@@ -1,10 +1,9 @@
-"""How likely a decoder finds given tokens, without holding the logits of all of them.
+"""Log-probabilities and entropies of given tokens, with chunked logits.
 
     π(v | h) = softmax(h Wᵀ / temperature)_v,  over all tokens or the allowed ones
 
-A sequence of L tokens has L · V logits, which in float32 outgrow the model itself.
-They are computed for a few places at a time, forgotten, and computed again in the
-backward pass.
+The L · V logits of a sequence in float32 can take more memory than the model. They are
+computed in chunks of positions, and recomputed in the backward pass.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from aajax.types import AnyArray, Array, PyTree
 
 
 class Scores(NamedTuple):
-    """Of each target, 0 where there is none.
+    """Scores of each target; 0 at padding.
 
     Attributes:
       log_prob: f32[B, L], log π(target | hidden), in nats.
@@ -44,8 +43,8 @@ def score(
 ) -> Scores:
     """log π(target | hidden) and the entropy of π, in float32, differentiable.
 
-    Tokens that `sampler` drew get the log-probability that it drew them with, unless
-    it truncated the distribution (top-k, top-p).
+    For tokens that were sampled with the same temperature and `allowed`, it equals the
+    sampler's log-probability, unless top-k or top-p was used.
 
     Args:
       config: static.
