@@ -53,7 +53,8 @@ def play(
     Args:
       seats: who takes each: a run, its folder or FOLDER:2 for its third seed, counted
         through the settings of a sweep, (run, 2) likewise, the name of a scripted
-        player, or a pair of a `Policy` and its parameters.
+        player, FILE.py:NAME of a function env → Policy, or a pair of a `Policy` and
+        its parameters.
       game: that is played; that of the runs if not given.
       options: of the game, where there is no run.
       num_steps: of a game, at most; those of the runs, or 16, if not given.

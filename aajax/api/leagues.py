@@ -46,7 +46,7 @@ def league(
 
     Args:
       players: runs of one game, or their folders, and names of scripted players, as
-        `aajax list GAME` has them.
+        `aajax list GAME` has them, or FILE.py:NAME of a function env → Policy.
       game: needed where there is no run.
       num_games: of every line-up.
       num_steps: of a game; those of the runs if not given.
@@ -93,7 +93,7 @@ def text_league(
 
     Args:
       players: runs of language models, or their folders, PEFT folders, "base", names of
-        scripted players, api:URL#MODEL.
+        scripted players, FILE.py:NAME of one of yours, api:URL#MODEL.
       out: folder of the league, in which it goes on; a temporary one if not given.
       progress: whether to show how far it is.
       **options: those of `aajax league --text --help`.

@@ -42,7 +42,7 @@ class Options:
         None  # environment of scripted players alone, where there is no run
     )
     out: Path = Path("runs/league")  # folder for league.json and league.png
-    # scripted players that take part; None: all of the game's
+    # scripted players that take part, or FILE.py:NAME of yours; None: all of the game's
     scripted: Names | None = None
     num_games: Count = 256  # games of each line-up
     num_steps: Count | None = None  # time steps per game; None: as in the runs

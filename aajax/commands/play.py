@@ -33,9 +33,9 @@ Seconds = Annotated[float, Range(0, 3600)]
 class Options:
     """Shows one game between scripted players, trained runs and people.
 
-    A seat is taken by a scripted player's name (`aajax list` has them), the folder of
-    a run, or `human`: FOLDER:2 is the third seed of a run, FOLDER the first, counted
-    through the settings of a sweep.
+    A seat is taken by a scripted player's name (`aajax list` has them), FILE.py:NAME
+    of one of yours, the folder of a run, or `human`: FOLDER:2 is the third seed of a
+    run, FOLDER the first, counted through the settings of a sweep.
     """
 
     game: tyro.conf.Positional[str]  # environment to play; `aajax list` names them

@@ -138,7 +138,8 @@ class RunConfig:
     options: Annotated[tuple[str, ...], Formerly("world")] = ()
     # payoff tensor of a matrix game of your own: JSON, or a .json or .npy file
     payoff: str | None = None
-    policy: PolicyKind = "tabular"  # architecture of the policy network
+    # architecture of the policy network, or FILE.py:NAME of a Flax network of yours
+    policy: PolicyKind = "tabular"
     hidden_size: Count = 32  # hidden units of mlp, gru and transformer policies
     network: NetworkConfig = NetworkConfig()
     # continuous actions: binned, categorical over num_bins values, or normal
@@ -147,9 +148,10 @@ class RunConfig:
     num_bins: Annotated[int, Range(2)] = 2
     # soft: log π includes the ε-mixture; greedy: only sampling does
     explore: Literal["soft", "greedy"] = "soft"
-    # what a learner maximises; `aajax list` describes them
+    # what a learner maximises; `aajax list` describes them, or FILE.py:NAME of yours
     algorithm: str = "advantage_alignment"
-    past: PastName = "discounted"  # how the alignment term aggregates past advantages
+    # how the alignment term aggregates past advantages, or FILE.py:NAME of yours
+    past: PastName = "discounted"
     # surrogate objective of the policy update
     learner: Literal["policy_gradient", "ppo"] = "policy_gradient"
     num_epochs: Count = 4  # ppo: epochs over each batch

@@ -92,7 +92,8 @@ class LmConfig:
     # what a learner maximises; `aajax list` describes them
     algorithm: LmAlgorithm = "advantage_alignment"
     beta: Beta = 1.0  # weight β of the alignment term
-    past: LmPast = "discounted"  # how the alignment term aggregates past advantages
+    # how the alignment term aggregates past advantages, or FILE.py:NAME of yours
+    past: LmPast = "discounted"
     past_gamma: Share = 0.9  # discount factor of past advantages
     gamma: Share = 0.9  # discount factor γ of rewards
     # group: mean of equal seeds; batch: mean of all matches; critic
