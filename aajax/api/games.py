@@ -132,7 +132,7 @@ def _player(
             f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
             "needed"
         )
-    return spec.player(env, entry)
+    return spec.player(env, str(entry))
 
 
 def find_run(entry: str) -> Seat | None:

@@ -167,7 +167,10 @@ def _sample_and_read(
     score = logits(program.config, model.params, loop.last)
     if wanted.grammar is not None:
         mask = allowed_tokens(
-            wanted.grammar, loop.state, cast(Array, wanted.stop), remaining
+            wanted.grammar,
+            loop.state,
+            cast(Array, wanted.stop),
+            cast(Array, remaining),
         )
         score = jnp.where(mask, score, -jnp.inf)
         done = done | ~mask.any(1)
