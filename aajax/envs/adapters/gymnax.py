@@ -10,6 +10,11 @@ theirs as `info["final_observation"]`, ours as `TimeStep.final_observation`. Giv
 same keys, numbers are the same.
 """
 
+# gymnax's classes are annotated by their own states and parameters.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIncompatibleVariableOverride=false
+# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
+
 import dataclasses
 import functools
 import inspect
