@@ -14,7 +14,7 @@ from tiny_speech import LORA, TINY, tiny_folder
 from transcript_matches import Vocabulary, match
 
 from aajax import cli, envs, schema
-from aajax.api import text_leagues
+from aajax.api import leagues, text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
@@ -88,7 +88,7 @@ ROWS = {
         ),
         (
             "--game coin --options coins=3",
-            "options has coins=3: one of one, each is n",
+            "coins is '3': one of one, each is needed",
         ),
         (
             "--game harvest --options view=1,2",
@@ -942,8 +942,11 @@ CALLS = [
     ),
     (lambda: LmConfig(options=["a=1"]), "options is ['a=1']: a tuple (in JSON, a li"),
     (lambda: LmConfig(lora=3), "lora is 3: an object is needed"),
-    (lambda: league.play([]), "game is None: "),
-    (lambda: league.play([], [], game="ipd"), "scripted is []: at least one player is"),
+    (lambda: leagues.play_league([]), "game is None: "),
+    (
+        lambda: leagues.play_league([], [], game="ipd"),
+        "scripted is []: at least one player is",
+    ),
 ]
 
 
