@@ -177,3 +177,18 @@ def test_what_every_text_game_measures():
         found |= set(measure(game, matches, by_seat=False))
     assert {"cooperation_after_cd", "honest_messages", "deals"} <= found
     assert undefined("lm-metrics", found) == []
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["arrays", "words"])
+def test_numbers_of_a_league(text, folder):
+    out = folder / f"league-{text}"
+    players = ("always_cooperate", "always_defect")
+    if text:
+        sizes = "--options", "num_rounds=2", "--num-matches", "2"
+        main(["league", "--text", *players, "--game=ipd", *sizes, f"--out={out}"])
+    else:
+        sizes = "--num-games=2", "--num-steps=2"
+        main(["league", "--game=ipd", "--scripted", *players, *sizes, f"--out={out}"])
+    table = json.loads((out / "league.json").read_text())
+    assert len(table["line_ups"]) == 4
+    assert undefined("league", {*table, *table["line_ups"][0]}) == []

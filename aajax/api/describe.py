@@ -5,7 +5,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 
@@ -14,6 +14,7 @@ from aajax.api.evaluation import measure_of
 from aajax.api.presets import Config, find_preset, presets
 from aajax.dialogue import registry
 from aajax.dialogue.players.scripted import scripted_names
+from aajax.envs.matrix import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
@@ -104,8 +105,9 @@ def measure_names(game: str) -> tuple[str, ...]:
 
     names = [*jax.eval_shape(measured, jax.random.key(0))]
     if spec.from_payoff is not None:
-        first = env.action_names[0]
-        names += [f"P({first} | {outcome})" for outcome in outcome_names(env)]
+        matrix_game = cast(IteratedMatrixGame, env)
+        first = matrix_game.action_names[0]
+        names += [f"P({first} | {outcome})" for outcome in outcome_names(matrix_game)]
     return tuple(name for name in names if name != "reward with itself")
 
 

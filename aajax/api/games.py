@@ -30,7 +30,7 @@ class Seat(NamedTuple):
     """A run that takes a seat, and which of its seeds does."""
 
     entry: str
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     config: RunConfig
     state: TrainState
 
@@ -132,7 +132,7 @@ def _player(
             f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
             "needed"
         )
-    return spec.player(env, entry)
+    return spec.player(env, str(entry))
 
 
 def find_run(entry: str) -> Seat | None:

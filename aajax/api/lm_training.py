@@ -61,7 +61,7 @@ def train_lm(
     """
     check_log(log)
     # Runs of one preset are the same programs.
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))
     if resume:
         config = resumed(folder, config)

@@ -259,8 +259,12 @@ class SmallRun(Run):
     def evaluate(self) -> list[dict[str, Any]]:
         return masked(evaluate_state(self.config, self.state), self.diverged)
 
-    @functools.cached_property
+    @property
     def diverged(self) -> divergence.Lost:
+        return self._diverged
+
+    @functools.cached_property
+    def _diverged(self) -> divergence.Lost:
         return diverged(self.folder, self.config, self.state)
 
     @functools.cached_property

@@ -185,11 +185,16 @@ def _only(options: TextLeague, entrants: Sequence[Entrant]) -> list | None:
     for text in options.pairs:
         # Names may have colons of their own.
         halves = (
-            (labels.get(text[:i]), labels.get(text[i + 1 :]))
-            for i, sign in enumerate(text)
-            if sign == ":"
+            (text[:i], text[i + 1 :]) for i, sign in enumerate(text) if sign == ":"
         )
-        both = next((half for half in halves if None not in half), None)
+        both = next(
+            (
+                (labels[one], labels[other])
+                for one, other in halves
+                if one in labels and other in labels
+            ),
+            None,
+        )
         if both is None:
             names = ", ".join(entrant.name for entrant in entrants)
             raise InputError(f"pairs has {text!r}: A:B is needed, two of {names}")

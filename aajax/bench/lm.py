@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 
@@ -24,14 +25,15 @@ SMALL = DecoderConfig(
     attention_bias=True,
     rope=Rope(theta=1e6),
 )
-OURS: dict[str, Callable] = {
+Name = Literal["dialogue", "prefill", "training"]
+OURS: dict[Name, Callable] = {
     "dialogue": lm_work.measure_dialogue,
     "prefill": lm_work.measure_prefill,
     "training": lm_work.measure_training,
 }
 
 
-def measure(work: Work, only: tuple[str, ...], repeats: int) -> dict:
+def measure(work: Work, only: tuple[Name, ...], repeats: int) -> dict:
     """All measurements, each in a process of its own.
 
     Args:

@@ -68,10 +68,10 @@ def parse(
     """
     known = schema.options(cls, default)
     arguments = [_present_flag(word, known) for word in arguments]
-    defaults = {} if default is None else {"default": default}
+    defaults: dict[str, Any] = {} if default is None else {"default": default}
     with schema.deferred(), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            options = tyro.cli(
+            options: Any = tyro.cli(
                 cls, args=arguments, prog=prog, description=description, **defaults
             )
         except SystemExit as stopped:

@@ -17,14 +17,22 @@ from aajax.files import write_json
 from aajax.schema import Count, Items
 
 Name = Literal[
-    *("ipd-env", "coin-env", "negotiation-env", "harvest-env"),
-    *("ipd-train", "coin-train", "coin-train-pool", "negotiation-train"),
-    *("negotiation-discrete", "harvest-train", "ipd-job"),
+    "ipd-env",
+    "coin-env",
+    "negotiation-env",
+    "harvest-env",
+    "ipd-train",
+    "coin-train",
+    "coin-train-pool",
+    "negotiation-train",
+    "negotiation-discrete",
+    "harvest-train",
+    "ipd-job",
 ]
 Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("median", "range", "peer", "ratio", "peak memory")
 # They take minutes, and are measured only when asked for.
-SLOW = ("negotiation-discrete", "harvest-train")
+SLOW: tuple[Name, ...] = ("negotiation-discrete", "harvest-train")
 
 # Peers, measured on 2 cores of a like machine: Pax's environments under a random
 # policy, the published code of LOQA and of Advantage Alignment at their own sizes, and
@@ -33,7 +41,7 @@ SLOW = ("negotiation-discrete", "harvest-train")
 # SocialJax's map of apples has other rules, and the same window; Melting Pot's engine
 # plays one game, about 1450 steps a second with its pictures. Nobody's training there
 # was timed.
-PEERS = {
+PEERS: dict[Name, tuple[str, float | None, str | None]] = {
     "ipd-env": ("env-steps/s", 33.3e6, "Pax"),
     "coin-env": ("env-steps/s", 1.83e6, "Pax"),
     "negotiation-env": ("env-steps/s", 5.56e6, "Advantage Alignment"),
@@ -82,7 +90,7 @@ def main(arguments: list[str]) -> None:
     tell_path(console, f"wrote {options.out}")
 
 
-MEASUREMENTS: dict[str, Callable[[int], dict]] = {
+MEASUREMENTS: dict[Name, Callable[[int], dict]] = {
     "ipd-env": environments.measure_ipd,
     "coin-env": environments.measure_coin,
     "negotiation-env": environments.measure_negotiation,

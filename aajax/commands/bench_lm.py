@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 from rich.table import Table
 
-from aajax.bench.lm import OURS, SMALL, checkpoint, measure
+from aajax.bench.lm import OURS, SMALL, Name, checkpoint, measure
 from aajax.bench.lm_work import Work
 from aajax.bench.timing import machine
 from aajax.commands.arguments import check_file, parse
@@ -19,7 +19,6 @@ from aajax.files import write_json
 from aajax.lm.planning.shapes import find_shape
 from aajax.schema import Count, Items
 
-Name = Literal["dialogue", "prefill", "training"]
 Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
 

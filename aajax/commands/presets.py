@@ -46,7 +46,7 @@ def named(preset: str, arguments: Sequence[str]) -> str:
     pocket = preset.removesuffix("-aa")
     if pocket.removeprefix("lm-") in POCKET:
         preset = pocket
-    return SIZED.get((preset, size), preset)
+    return preset if size is None else SIZED.get((preset, size), preset)
 
 
 def _size(arguments: Sequence[str]) -> str | None:

@@ -31,7 +31,7 @@ class Options:
     resume: bool = False  # continue the run in that folder, or extend it
     log: Logs = ()  # where metrics go beside metrics.jsonl
     # large model with its published settings; None: a pocket model
-    size: Size | None = None
+    size: Size | None = None  # pyright: ignore[reportInvalidTypeForm]
 
 
 def main(

@@ -82,7 +82,7 @@ def _print(options: Options, saved: Mapping) -> None:
         )
     chosen = _chosen(saved, options.iterations)
     records = _records(chosen, sys.maxsize)
-    numbers = [record.get("number") for record in records]
+    numbers: list[Any] = [record.get("number") for record in records]
     number = numbers[-1] if options.match is None else options.match
     if number not in numbers:
         among = f"{min(numbers)} to {max(numbers)}"

@@ -257,7 +257,7 @@ def _same(reset: PyTree, step: PyTree) -> Iterator[str]:
             )
 
 
-def _kind(x: jax.ShapeDtypeStruct) -> str:
+def _kind(x: Any) -> str:
     return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
 
 
@@ -351,12 +351,14 @@ def _parts(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
 
 
 def _planes(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
+    assert spec.planes is not None
     shape = spec.planes(env)
     if len(shape) != 3 or np.prod(shape) != env.observation_shape[0]:
         yield f"{shape} is not the (C, H, W) of {env.observation_shape[0]} numbers"
 
 
 def _players(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
+    assert spec.players is not None
     there = spec.players(env)
     if len(set(there.names)) < len(there.names):
         yield f"names are {there.names}: each is needed once"
@@ -397,12 +399,14 @@ def _is_in(space: Any, action: np.ndarray) -> bool:
 
 def _measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     trajectory, state, inside = _trajectory(env, play)
+    assert spec.measures is not None
     found = spec.measures(env, Episodes(trajectory, state, inside))
     yield from _numbers(found)
 
 
 def _training_measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     before = Tables(*jax.tree.map(jnp.asarray, play.start), memory=())
+    assert spec.training_measures is not None
     yield from _numbers(spec.training_measures(env)(before, _trajectory(env, play)[0]))
 
 
@@ -421,10 +425,12 @@ def _trajectory(env: Environment, play: Play) -> tuple[Trajectory, PyTree, jax.A
     states, played = (jax.tree.map(_by_time, x) for x in play.played)
     seen = np.concatenate([first.observation[None], played.observation[:-1]])
     zeros = jnp.zeros(played.reward.shape)
+    reward, discount, last = map(
+        jnp.asarray, (played.reward, played.discount, played.last)
+    )
     trajectory = Trajectory(
         *(jnp.asarray(seen), jnp.asarray(_by_time(play.action))),
-        *map(jnp.asarray, (played.reward, played.discount, played.last)),
-        *(zeros, zeros, zeros, ()),
+        *(reward, discount, last, zeros, zeros, zeros, ()),
     )
     states = jax.tree.map(
         lambda x, y: jnp.concatenate([jnp.asarray(x)[None], jnp.asarray(y)]),
@@ -440,6 +446,7 @@ def _by_time(x: np.ndarray) -> np.ndarray:
 
 
 def _view(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
+    assert spec.view is not None
     view = spec.view(env)
     if len(view.seats) != env.num_agents:
         yield f"seats are {view.seats}: {env.num_agents} names are needed"

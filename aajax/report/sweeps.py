@@ -48,7 +48,8 @@ def sweep_figure(
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     heights = 2.6 * lines + 0.3, 1.6 + 0.45 * len(values)
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
-    above, below = np.atleast_1d(figure.subfigures(2, 1, height_ratios=heights))
+    parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = parts
     _draw_curves(above, folder, rows, settings, panels)
     ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]

@@ -10,7 +10,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
 from aajax.dialogue.play.matches import Match, load_matches, save_matches
@@ -215,8 +215,9 @@ def _average(
         for seat, name in enumerate(names)
         if name == player
     ]
-    total = sum(tally.total[:, seat] for tally, seat in seats)
-    return mean_over_games(total, sum(tally.count[:, seat] for tally, seat in seats))
+    total: Any = sum(tally.total[:, seat] for tally, seat in seats)
+    count: Any = sum(tally.count[:, seat] for tally, seat in seats)
+    return mean_over_games(total, count)
 
 
 def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:

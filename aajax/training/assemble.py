@@ -61,7 +61,7 @@ def make_env(config: RunConfig) -> Environment:
     del accepted["num_steps"]
     options = read_options("options", config.options, config.game, accepted)
     options["num_steps"] = config.steps_per_episode
-    if config.payoff is None:
+    if config.payoff is None or spec.from_payoff is None:
         return spec.build(**options)
     return spec.from_payoff(read_tensor(payoff, config.payoff), **options)
 
@@ -98,9 +98,11 @@ def _policy_in_training(
     _check_spaces(config, env)
     space = env.action_spaces[seat]
     distribution = _make_distribution(config, space, epsilon)
-    num_scores = distribution.num_scores or space.num_actions
+    num_actions = None if isinstance(space, Box) else space.num_actions
+    num_scores = distribution.num_scores or num_actions
+    assert num_scores is not None  # of real numbers the distribution says how many
     algorithm = find_algorithm(config.algorithm)
-    num_values = space.num_actions if algorithm.action_values else None
+    num_values = num_actions if algorithm.action_values else None
     (observation_size,) = env.observation_shape
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
@@ -184,6 +186,7 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
         parts = make_parts(config, env, hyperparameters)
         if algorithm.trainer is not None:
             return algorithm.trainer(parts, policies)
+        assert algorithm.learner is not None  # or it has a trainer
         learners = [
             algorithm.learner(parts, policy, group)
             for policy, group in zip(policies, groups, strict=True)

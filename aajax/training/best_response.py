@@ -41,6 +41,7 @@ def best_responses(
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
             policy = make_policy(config, env, hyperparameters["exploration"])
             parts = make_parts(config, env, hyperparameters)
+            assert algorithm.learner is not None  # as was seen to
             return self_play(
                 env,
                 [policy],

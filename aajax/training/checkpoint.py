@@ -110,6 +110,7 @@ def _restore(place: Path, like: PyTree) -> tuple[PyTree | None, str | None]:
     if reason is not None:
         return None, reason
     template = ocp.args.StandardRestore(jax.tree.map(_shape, like))
+    state = None
     try:
         with (
             _without_echoes(),

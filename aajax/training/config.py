@@ -187,7 +187,8 @@ class RunConfig:
         Hyperparameters()
     )
     final: Final = Final()
-    sweep: Sweep = Sweep()
+    # Made of the fields of other dataclasses, a class that checkers do not see.
+    sweep: Sweep = Sweep()  # pyright: ignore[reportInvalidTypeForm]
 
     unit: ClassVar[str] = "updates"
     schedule_option: ClassVar[str] = "final.num_updates"

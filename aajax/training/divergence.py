@@ -90,13 +90,14 @@ def find(
 
     for name, numbers in metrics.items():
         odd = ~np.isfinite(numbers)
-        for lane in map(tuple, np.argwhere(odd.any(0)).tolist()):
+        for setting, seed in np.argwhere(odd.any(0)).tolist():
+            lane = setting, seed
             first = int(odd[(slice(None), *lane)].argmax())
             value = str(float(numbers[(first, *lane)]))
             add(lane, num_updates + first + 1, name, value)
     for name, odd in not_finite(state, num_axes=2).items():
-        for lane in map(tuple, np.argwhere(odd).tolist()):
-            add(lane, num_updates + length, name, "not finite")
+        for setting, seed in np.argwhere(odd).tolist():
+            add((setting, seed), num_updates + length, name, "not finite")
     return lost
 
 

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from aajax.training.config import RunConfig
 
 Past = Literal[
-    *("discounted", "strict", "inclusive", "fading", "summed", "mean"),
-    *("clipped", "positive", "sign"),
+    "discounted",
+    "strict",
+    "inclusive",
+    "fading",
+    "summed",
+    "mean",
+    "clipped",
+    "positive",
+    "sign",
 ]
 PastName = Past | Reference
 Baseline = Literal["group", "critic"]

@@ -33,7 +33,7 @@ from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_config import LmConfig
 from aajax.training.options import read_options
-from aajax.types import PRNGKey, PyTree
+from aajax.types import AnyArray, PRNGKey, PyTree
 
 DIVERGENCES = {"k3": surrogate.kl_k3, "reverse": surrogate.kl_k3_reverse}
 
@@ -74,7 +74,7 @@ class LmParts:
     critic: Critic | None
     scale: jax.Array
     mesh: Mesh | None
-    credit: Callable[[jax.Array], jax.Array]
+    credit: Callable[[AnyArray], jax.Array]
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
@@ -191,6 +191,7 @@ def assemble(
 
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
+    assert config.initial_adapter is not None
     found, adapter = load_peft(config.initial_adapter, decoder)
     if abs(found.scale - config.lora_config.scale) > 1e-6:
         raise InputError(
@@ -208,7 +209,7 @@ def _mesh(config: LmConfig) -> Mesh | None:
     axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
     if set(axes.values()) == {1}:
         return None
-    mesh = make_mesh(**axes)
+    mesh = make_mesh(config.data, config.fsdp, config.tensor)
     count = len(processes(mesh))
     if config.num_matches % count:
         raise InputError(
@@ -252,10 +253,11 @@ def adam(
 ) -> optax.GradientTransformation:
     """Adam on gradients that are clipped; its rate moves on to `final`, if given."""
     clip = optax.clip_by_global_norm(config.max_gradient_norm)
-    if final is not None:
-        first, last = (round(share * config.schedule_length) for share in SCHEDULE)
-        rate = optax.linear_schedule(rate, final, max(last - first, 1), first)
-    return optax.chain(clip, optax.adam(rate))
+    if final is None:
+        return optax.chain(clip, optax.adam(rate))
+    first, last = (round(share * config.schedule_length) for share in SCHEDULE)
+    schedule = optax.linear_schedule(rate, final, max(last - first, 1), first)
+    return optax.chain(clip, optax.adam(schedule))
 
 
 def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ import numpy as np
 
 from aajax.dialogue.learning import credit as credits
 from aajax.dialogue.learning.batch import Place, SpeechBatch, places_of, speech_batch
+from aajax.dialogue.learning.critic import CriticState
 from aajax.dialogue.play.lockstep import play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
@@ -160,7 +161,7 @@ def shares(config: LmConfig, number: int) -> dict[str, float]:
 
 def _advantages(
     parts: LmParts, state: LmState, matches: list[Match]
-) -> tuple[object, np.ndarray, dict[str, float]]:
+) -> tuple[CriticState | None, np.ndarray, dict[str, float]]:
     """The critic after its own step, and advantages f32[M, T, N]."""
     config = parts.config
     reward = config.goal.share(jnp.asarray(credits.reward_array(matches)))
@@ -174,7 +175,7 @@ def _advantages(
     )
     first = first_row(parts.mesh, len(matches))
     advantage = advantage[first : first + len(matches)]
-    if parts.critic is None:
+    if parts.critic is None or state.critic is None:
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)

@@ -110,25 +110,25 @@ def revalue(
       seats: n of them.
       is_old: bool[B], which games are replayed.
     """
-    seats = jnp.asarray(seats)
-    evaluation = policy.evaluate(
+    own = jnp.asarray(seats)
+    evaluation = policy.read_again(
         params,
-        trajectory.observation[:, :, seats],
-        trajectory.action[:, :, seats],
+        trajectory.observation[:, :, own],
+        trajectory.action[:, :, own],
         trajectory.last,
         memory,
     )
     value = evaluation.value
-    recorded = trajectory.next_value[:, :, seats]
+    recorded = trajectory.next_value[:, :, own]
     next_value = jnp.concatenate([value[1:], recorded[-1:]])
     next_value = jnp.where(trajectory.last[..., None], recorded, next_value)
     changes = {"value": value, "next_value": next_value}
-    if trajectory.action_value is not None:
+    if evaluation.action_value is not None and trajectory.action_value is not None:
         changes["action_value"] = evaluation.action_value
 
     def put(old, new):
         mask = is_old.reshape(1, -1, *(1,) * (new.ndim - 2))
-        return old.at[:, :, seats].set(jnp.where(mask, new, old[:, :, seats]))
+        return old.at[:, :, own].set(jnp.where(mask, new, old[:, :, own]))
 
     return trajectory._replace(
         **{name: put(getattr(trajectory, name), x) for name, x in changes.items()}

@@ -14,15 +14,15 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
-from aajax.learners.base import Metrics
 from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
@@ -261,7 +261,10 @@ def diverged(folder: Path, config: RunConfig, state: TrainState) -> divergence.L
 
 
 def _find(
-    config: RunConfig, state: TrainState, done: int, numbers: Metrics
+    config: RunConfig,
+    state: TrainState,
+    done: int,
+    numbers: Mapping[str, np.ndarray],
 ) -> divergence.Lost:
     learners = {f"learner_{i}": x for i, x in enumerate(state.learners)}
     return divergence.find(
@@ -295,7 +298,7 @@ def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
     Names, of pasts and baselines, become their numbers in `choices`, i32[K].
     """
     names = choices(config)
-    values = config.swept or {"beta": (config.hyperparameters.beta,)}
+    values: dict[str, Any] = config.swept or {"beta": (config.hyperparameters.beta,)}
     for name in names.keys() & values.keys():
         values[name] = tuple(map(names[name].index, values[name]))
     return sweep.grid(values)
@@ -316,7 +319,9 @@ def _template(config: RunConfig) -> TrainState:
     )
 
 
-def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]:
+def _rows(
+    numbers: Mapping[str, np.ndarray], done: int, every: int, seconds: float
+) -> list[dict]:
     """Every so many updates a row; metrics [U, K, S] become lists [K][S]."""
     length = len(numbers["reward"])
     return [
@@ -330,7 +335,7 @@ def _rows(numbers: Metrics, done: int, every: int, seconds: float) -> list[dict]
     ]
 
 
-def _means(numbers: Metrics) -> dict[str, float]:
+def _means(numbers: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Of the last update, over those that have numbers."""
     last = {name: x[-1][np.isfinite(x[-1])] for name, x in numbers.items()}
     return {name: float(x.mean()) if x.size else np.nan for name, x in last.items()}

@@ -39,8 +39,8 @@ def start(
         return make_trainer(hyperparameters).init(jax.random.key(seed))
 
     over_seeds = jax.vmap(init, (None, 0))
-    seeds = jnp.asarray(seeds, jnp.uint32)
-    return jax.jit(jax.vmap(over_seeds, (0, None)))(hyperparameters, seeds)
+    numbers = jnp.asarray(seeds, jnp.uint32)
+    return jax.jit(jax.vmap(over_seeds, (0, None)))(hyperparameters, numbers)
 
 
 def advance(

@@ -29,7 +29,8 @@ def past_selves(options: Opponents) -> Transform:
     """
 
     def others(setting: Setting) -> Others:
-        if len(setting.policies) > 1 or not (setting.fresh or setting.forgets):
+        policy, *more = setting.policies
+        if more or not (setting.fresh or setting.forgets):
             raise InputError(
                 f"opponents is {options}: a single learner, and fresh games or "
                 "memories in every update, are needed"
@@ -39,7 +40,7 @@ def past_selves(options: Opponents) -> Transform:
             assert state.pool is not None  # by `init`
             return pools.draw(key, state.pool, state.acting[0], options)
 
-        return Others(by_group(setting.policies[0], options.groups), params)
+        return Others(by_group(policy, options.groups), params)
 
     def init(setting: Setting, state: TrainState, shapes: Callable) -> TrainState:
         del setting, shapes

@@ -145,7 +145,7 @@ def api_player(config: ApiConfig, journal: Journal | None = None) -> ApiPlayer:
         None for no journal.
 
     Raises:
-      InputError: if there is no key in the variable that should hold it.
+      InputError: if the environment variable of the key is not set.
     """
     budget = Budget(config.max_requests, config.max_total_tokens, journal)
     return ApiPlayer(config, connect(config, budget), journal)

@@ -77,7 +77,7 @@ def connect(config: ApiConfig, budget: Budget) -> Ask:
       budget: on which it draws.
 
     Raises:
-      InputError: if there is no key in the variable that should hold it.
+      InputError: if the environment variable of the key is not set.
     """
     # Needs httpx, which `config` has found.
     from aajax.dialogue.endpoints.exchange import Client, ExchangeError

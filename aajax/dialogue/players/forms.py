@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A part a number of times; `most` is None where there is no bound."""
+    """A repeated part; `most` is None if there is no upper bound."""
 
     part: "Part"
     least: int

@@ -39,7 +39,7 @@ class HumanPlayer:
 
         Raises:
           KeyboardInterrupt: if the person leaves, or the input ends.
-          InputError: for a pattern that is none.
+          InputError: for a pattern that is not a regular expression.
         """
         replies: list[Reply | None] = [None] * len(memory)
         listening_first = sorted(

@@ -220,7 +220,7 @@ def load_language_model(
       dtype: of the arithmetic.
       param_dtype: of the weights; as in the folder if None.
       system: what the system says in every dialogue.
-      params: of the decoder, where they are at hand (and sharded); else read.
+      params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
       mesh: that `params` lie on, as `Sampler` has it; None for one device.
       **options: further attributes of `LanguageModel`.

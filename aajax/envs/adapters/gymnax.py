@@ -10,6 +10,11 @@ theirs as `info["final_observation"]`, ours as `TimeStep.final_observation`. Giv
 same keys, numbers are the same.
 """
 
+# gymnax's classes are annotated by their own states and parameters.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIncompatibleVariableOverride=false
+# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
+
 import dataclasses
 import functools
 import inspect
@@ -157,7 +162,7 @@ def spec(name: str) -> EnvSpec:
     params that are numbers, words, or lists of numbers.
 
     Raises:
-      InputError: if there is none of this name, or it needs what is not there.
+      InputError: for an unknown name, or if a package that it needs is missing.
     """
     if name not in gymnax.registered_envs:
         names = ", ".join(gymnax.registered_envs)

@@ -10,6 +10,11 @@ the final observation by the next episode's first. Ours distinguishes the two by
 state, and the two flags in `info`.
 """
 
+# JaxMARL's classes are annotated by their own states and spaces.
+# pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIncompatibleVariableOverride=false
+# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
+
 import functools
 import inspect
 from collections.abc import Mapping

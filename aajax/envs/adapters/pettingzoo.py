@@ -94,6 +94,7 @@ class ToPettingZoo(ParallelEnv):
         if not self.agents:
             raise InputError("there is no episode: reset() is needed before step()")
         joint = np.stack([self._action(name, actions) for name in self.agents])
+        assert self._key is not None  # `reset` has made it
         self._key, key = jax.random.split(self._key)
         self._state, timestep = self._step(key, self._state, jnp.asarray(joint))
         last, discount = bool(timestep.last), float(timestep.discount)
@@ -119,6 +120,7 @@ class ToPettingZoo(ParallelEnv):
             return None
         if self._state is None:
             raise InputError("there is no episode: reset() is needed before render()")
+        assert self.view is not None  # there is one with a render mode
         return self.view.show(jax.device_get(self._state))
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:

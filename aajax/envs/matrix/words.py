@@ -159,7 +159,7 @@ def matrix_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     if name not in MATRIX_GAMES:
         raise InputError(

@@ -271,7 +271,7 @@ def negotiation(
         5 each, and in "deal_or_no_deal" 10, the value of the whole pool.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     for argument, value, accepted in [
         ("utilities", utilities, SAMPLERS),

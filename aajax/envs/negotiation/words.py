@@ -230,7 +230,7 @@ def deal_or_no_deal(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     check_message_chars(message_chars)
     check_whole("num_messages", num_messages, 0)

@@ -180,7 +180,7 @@ def split(
       num_steps: rounds after which an episode is truncated.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     if values not in SAMPLERS:
         names = ", ".join(SAMPLERS)

@@ -168,7 +168,7 @@ def split_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these, or they do not go together.
+      InputError: for an invalid argument, or an unsupported combination of them.
     """
     check_whole("num_rounds", num_rounds)
     env = split_env.split(values=values, num_items=num_items, num_steps=num_rounds)

@@ -267,7 +267,7 @@ def trust_and_split(
       num_steps: steps after which an episode is truncated, possibly within a round.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     check_whole("num_symbols", num_symbols)
     check_whole("num_messages", num_messages, 0)

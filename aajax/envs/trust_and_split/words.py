@@ -257,7 +257,7 @@ def trust_and_split_words(
       wording: "full", "short" or a folder; see `load_wording`.
 
     Raises:
-      InputError: if an argument is none of these.
+      InputError: for an invalid argument.
     """
     if messages not in MESSAGES:
         names = ", ".join(MESSAGES)

@@ -161,7 +161,7 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
     types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
     if len(types) > 1:
         raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
-    like: Mapping[Target, dict[str, Array]] = {}
+    like: dict[Target, dict[str, Array]] = {}
     for name in BLOCKS:
         found = [pairs[name] for pairs in each if name in pairs]
         if found:
@@ -256,7 +256,7 @@ def merge(
     return {**params, "layers": layers}
 
 
-def _padded(adapters: Adapters, like: dict[str, dict[str, Array]]) -> PyTree:
+def _padded(adapters: Adapters, like: Mapping[Target, dict[str, Array]]) -> PyTree:
     """Weights padded with zeros to the targets and ranks of `like`."""
     count, own = len(adapters.scale), pairs_of(adapters)
     dtype = jax.tree.leaves(own)[0].dtype

@@ -216,7 +216,7 @@ def _residual_bytes(config: DecoderConfig, job: Job, rows: int) -> int:
     ids = jax.ShapeDtypeStruct((rows, job.length), jnp.int32)
     floats = jax.ShapeDtypeStruct(ids.shape, jnp.float32)
     which = jax.ShapeDtypeStruct((rows,), jnp.int32)
-    batch = TokenBatch._make((ids, ids, ids, floats, which))
+    batch = TokenBatch._make((ids, ids, ids, floats, which, None))
     scale = jax.ShapeDtypeStruct((job.num_adapters,), jnp.float32)
 
     def residuals(weights, params, batch, scale):

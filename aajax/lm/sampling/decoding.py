@@ -5,7 +5,7 @@ the number of sequences, padding included.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -148,8 +148,8 @@ def decode(
     loop = _Loop(
         cache,
         last,
-        wanted.state,
-        wanted.budget <= 0,
+        cast(Array, wanted.state),
+        cast(Array, wanted.budget <= 0),
         jnp.zeros(num_rows, bool),
         Columns(whole - 1, jnp.zeros(whole.shape, jnp.float32), whole, whole),
         jnp.zeros((), jnp.int32),
@@ -166,7 +166,12 @@ def _sample_and_read(
     done, step, remaining = loop.done, loop.step, wanted.budget - loop.step
     score = logits(program.config, model.params, loop.last)
     if wanted.grammar is not None:
-        mask = allowed_tokens(wanted.grammar, loop.state, wanted.stop, remaining)
+        mask = allowed_tokens(
+            wanted.grammar,
+            loop.state,
+            cast(Array, wanted.stop),
+            cast(Array, remaining),
+        )
         score = jnp.where(mask, score, -jnp.inf)
         done = done | ~mask.any(1)
     key = jax.vmap(jax.random.fold_in, (0, None))(wanted.keys, step)
