@@ -114,7 +114,7 @@ ROWS = {
             "--payoff [[[1,2],[3,4]],[[1,2],[3,4]]] --game coin",
             "payoff is '[[[1,2],[3,4]],[[1,2],[3,4]]]': none is needed with game",
         ),
-        ("--policy lstm", "policy is 'lstm': one of tabular, mlp, gru, transformer is"),
+        ("--policy lstm", "policy is 'lstm': one of tabular, mlp, gru, transformer, "),
         ("--hidden-size 0", "hidden_size is 0: at least 1 is needed"),
         ("--hidden-size 3e9", "hidden_size is '3e9': a whole number of at least 1 is"),
         (

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 import jax
 import numpy as np
@@ -98,7 +98,12 @@ def _read(label: str, annotation: Any, text: str) -> Any:
         return read_tensor(label, text)
     # A word stands for a number where an array of them would do too.
     kinds = [kind for kind in kinds if kind is not jax.Array]
-    plain = Union[tuple(kinds)]  # noqa: UP007
+    marked = [
+        Annotated[kind, *marks] if marks else kind
+        for kind, marks in schema.alternatives(annotation)
+        if kind in kinds
+    ]
+    plain = Union[tuple(marked)]  # noqa: UP007
     try:
         return schema.read_text(plain, text)
     except ValueError as error:
