@@ -138,8 +138,8 @@ def _attributes(made: Any) -> Iterator[str]:
         yield f"{', '.join(missing)} missing: what Environment has is needed"
         return
     count, spaces = made.num_agents, made.action_spaces
-    if not isinstance(count, int) or count < 2:
-        yield f"num_agents is {count!r}: a whole number of at least 2 is needed"
+    if not isinstance(count, int) or count < 1:
+        yield f"num_agents is {count!r}: a whole number of at least 1 is needed"
         return
     is_tuple = isinstance(spaces, tuple)
     if not is_tuple or len(spaces) != count or not _are_spaces(spaces):

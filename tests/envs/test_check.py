@@ -74,7 +74,7 @@ def asks_values(key, state, reward):
 
 
 RULE_BREAKERS = {
-    "agents": ({"num_agents": 1}, "num_agents is 1: a whole number of at least 2 is"),
+    "agents": ({"num_agents": 0}, "num_agents is 0: a whole number of at least 1 is"),
     "spaces": ({"action_spaces": (3, 3)}, "action_spaces is (3, 3): a tuple of 2, "),
     "one action": ({"action_spaces": (Discrete(1),) * 2}, "at least 2 actions are"),
     "unequal seats": (
