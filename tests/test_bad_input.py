@@ -88,7 +88,7 @@ ROWS = {
         ),
         (
             "--game coin --options coins=3",
-            "coins is '3': one of one, each is needed",
+            "options has coins=3: one of one, each is needed",
         ),
         (
             "--game harvest --options view=1,2",
@@ -467,6 +467,7 @@ ROWS = {
     "league --text": [
         ("base", "players is ['base'] and game None: the folder of a run among them"),
         ("--game ipd", "players is []: one or more, each once, are needed"),
+        ("grim random --game ipd --pairs x:y", "pairs has 'x:y': A:B is needed, two "),
         ("grim grim --game ipd", "players is ['grim', 'grim']: one or more, each once"),
         ("nobody --game ipd", "player is 'nobody': always_cooperate, always_defect, "),
         ("api:x --game ipd", "player is 'api:x': api:URL#MODEL is needed, such as api"),
@@ -564,6 +565,8 @@ ROWS = {
         ("{words} --iterations 0", "iterations is '0': a number above 0, for the last"),
         ("{words} --matches 0", "matches is 0: at least 1 is needed"),
         ("{words} --model", "model has no value: a path is needed"),
+        ("{words} --text --match -1", "match is -1: at least 0 is needed"),
+        ("{words} --text=1", "text is '1': it takes no value"),
     ],
     "bench": [
         ("--only", "only is (): at least 1 value is needed"),
