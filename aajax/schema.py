@@ -30,6 +30,7 @@ from aajax import references
 from aajax.errors import InputError
 
 # Of numbers without another bound: the largest of int32 and float32.
+_PLAIN = bool, int, float, str
 MOST, MOST_FLOAT = 2**31 - 1, (2 - 2**-23) * 2.0**127
 
 
@@ -170,6 +171,24 @@ def check_value(name: str, annotation: Any, value: Any) -> None:
       InputError: in one line that names the argument, its value and what is accepted.
     """
     _check_value(name, annotation, value)
+
+
+def check_arguments(function: Callable, values: Mapping[str, Any]) -> None:
+    """Checks numbers and texts among arguments against a function's annotations.
+
+    Arrays, and arguments without an annotation of a number or a text, are not checked.
+
+    Raises:
+      InputError: as `check_value`.
+    """
+    for name, own in _named(function).items():
+        value = values.get(name)
+        if value is own.default or type(value) not in _PLAIN:
+            continue
+        if own.annotation is own.empty or isinstance(own.annotation, str):
+            continue
+        if any(kind in _PLAIN for kind, _ in alternatives(own.annotation)):
+            check_value(name, own.annotation, value)
 
 
 @contextlib.contextmanager
@@ -538,6 +557,7 @@ def _path(cls: type, prefix: str, name: str, value: Any) -> tuple[str, ...]:
     known = [option.name for option in options(cls)]
     ends = [option for option in known if option.rpartition(".")[2] == name]
     likely = ends or difflib.get_close_matches(str(name), known, n=3)
+    likely = [prefix + option for option in likely]
     advice = f"; is {' or '.join(likely)} meant?" if likely else ""
     every = "" if likely else f", only {', '.join(known)}"
     raise InputError(

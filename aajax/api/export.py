@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aajax.api.runs import LmRun, Run, SmallRun, load, quantities
+from aajax.api.runs import LmRun, Run, SmallRun, check_run, load, quantities
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
 from aajax.training.run import SUMMARY
 
 
-def export(folder: str | Path, out: str | Path | None = None) -> list[Path]:
+def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
     """Writes CSV files, each with a line of names, and a record a line.
 
     Of a run metrics.csv has a record per setting, seed and logged update, and
@@ -22,7 +22,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> list[Path]:
     all measures of a game in words. What there is no number of is empty.
 
     Args:
-      folder: of a run, or of a league.
+      run: itself, or its folder, or that of a league.
       out: folder for the files; that of the run or league if not given.
 
     Returns:
@@ -31,15 +31,16 @@ def export(folder: str | Path, out: str | Path | None = None) -> list[Path]:
     Raises:
       InputError: if there is neither a run nor a league.
     """
-    folder = Path(folder)
+    check_run("run", run)
+    folder = run.folder if isinstance(run, Run) else Path(run)
     out = folder if out is None else Path(out)
     if (folder / "league.json").exists():
         tables = {"league.csv": league_rows(read_object(folder / "league.json"))}
     elif (folder / "config.json").exists():
-        run = load(folder)
-        tables = {"metrics.csv": run.rows()}
+        found = run if isinstance(run, Run) else load(folder)
+        tables = {"metrics.csv": list(found.rows())}
         if (folder / SUMMARY).exists():
-            tables["summary.csv"] = summary_rows(run)
+            tables["summary.csv"] = list(summary_rows(found))
     else:
         raise InputError(
             f"run is {str(folder)!r}: a folder with a run or a league is needed"

@@ -1,7 +1,7 @@
 """One game between runs and scripted players."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from aajax import schema
 from aajax.api.evaluation import trained_params
-from aajax.api.runs import SmallRun
+from aajax.api.runs import Run, SmallRun
 from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
@@ -71,6 +71,12 @@ def play(
     schema.check_value("num_games", Count, num_games)
     schema.check_value("num_steps", Count | None, num_steps)
     schema.check_value("seed", Seed, seed)
+    if isinstance(seats, str | Path | Run) or not isinstance(seats, Iterable):
+        given = str(seats.folder) if isinstance(seats, Run) else seats
+        raise InputError(
+            f"seats is {schema.shown(given)}: a list of players, one per seat, "
+            "is needed"
+        )
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:

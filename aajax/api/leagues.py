@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from aajax import schema
 from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, load_small, temporary_folder
+from aajax.api.runs import Run, SmallRun, check_run, load_small, temporary_folder
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
@@ -63,7 +63,7 @@ def league(
     schema.check_value("num_games", Count, num_games)
     schema.check_value("num_steps", Count | None, num_steps)
     runs, names = [], []
-    for player in players:
+    for player in _listed(players):
         if isinstance(player, Run) or (Path(player) / "config.json").exists():
             runs.append(_small(player))
         else:
@@ -72,6 +72,17 @@ def league(
     if out is not None:
         write_league(table, Path(out))
     return table
+
+
+def _listed(players: Iterable[Run | str | Path]) -> list[Run | str | Path]:
+    """Runs, folders and names as a list; raises InputError for anything else."""
+    if isinstance(players, str | Path | Run) or not isinstance(players, Iterable):
+        given = str(players.folder) if isinstance(players, Run) else players
+        raise InputError(f"players is {schema.shown(given)}: a list of them is needed")
+    found = list(players)
+    for player in found:
+        check_run("player", player)
+    return found
 
 
 def _small(player: Run | str | Path) -> SmallRun:
@@ -108,7 +119,10 @@ def text_league(
     check_installed("lm", "transformers")
     from aajax.api import text_leagues
 
-    names = [player.folder if isinstance(player, Run) else player for player in players]
+    names = [
+        player.folder if isinstance(player, Run) else player
+        for player in _listed(players)
+    ]
     asked = {
         "players": [str(name) for name in names],
         "out": temporary_folder() if out is None else out,

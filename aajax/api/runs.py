@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,14 +25,15 @@ from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
 from aajax.policies.base import Policy
 from aajax.records import read_object
-from aajax.schema import Count, Share, check_value, within
+from aajax.report.results import read_metrics, read_summary
+from aajax.schema import Count, Share, check_value, shown, within
 from aajax.training import divergence
 from aajax.training import run as small
 from aajax.training.assemble import make_env, make_policies, make_policy
 from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
-from aajax.training.metrics import Sink, read_rows
+from aajax.training.metrics import Sink
 from aajax.training.run import SUMMARY, diverged, hyperparameter_settings
 from aajax.training.self_play import TrainState
 from aajax.types import PyTree
@@ -94,6 +96,10 @@ class Run(abc.ABC):
     def extend(self, length: int, progress: bool = False) -> "Run":
         """The run, trained on to so many updates, or iterations of a language model.
 
+        This object stays that of the shorter run: its metrics, summary and parameters
+        are read before. Any other object of the run that has not read them raises
+        InputError afterwards.
+
         Where nothing moves to a final value in its course, it is then to the bit a run
         that was begun with that number; a schedule stays that of the run as it was
         begun, of which a line is logged.
@@ -113,22 +119,47 @@ class Run(abc.ABC):
                 "has, is needed"
             )
         _, config = make_config(self.config, {name: length})
+        self._read()
         return _trained(self.preset, config, self.folder, True, progress)
+
+    def _read(self) -> None:
+        """Reads what an extension would replace, as far as it is there."""
+        for name in ("summary", "metrics", "params"):
+            with contextlib.suppress(InputError, ImportError):
+                getattr(self, name)
+
+    def _check_length(self) -> None:
+        """Raises InputError if the run in the folder has been extended since."""
+        path, name = self.folder / "config.json", f"num_{self.config.unit}"
+        if not path.exists():
+            return
+        length = read_object(path).get(name, self.config.length)
+        if length != self.config.length:
+            raise InputError(
+                f"run is {str(self.folder)!r}: it was extended from "
+                f"{self.config.length} to {length} {self.config.unit}; take what "
+                "extend returned, or aajax.load it again"
+            )
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
         """What became of it, as summary.json holds it; None for what diverged.
 
         Raises:
-          InputError: for a run that has not come to its end.
+          InputError: for a run that has not come to its end, or was extended since.
         """
+        self._check_length()
         path = self.folder / SUMMARY
         if not path.exists():
             raise InputError(
                 f"run is {str(self.folder)!r}: a finished run is needed; "
                 "aajax.train(..., resume=True) goes on with it"
             )
-        return read_object(path, nan_is_null=True)
+        return self._read_summary()
+
+    @abc.abstractmethod
+    def _read_summary(self) -> dict[str, Any]:
+        """The summary; raises InputError for a file that is none."""
 
     @functools.cached_property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -137,8 +168,15 @@ class Run(abc.ABC):
         Each is f64[settings, seeds, updates], NaN where there is no number; `update`
         i64[updates] and `seconds` f64[updates] say when. About 200 updates of a run
         are logged.
+
+        Raises:
+          InputError: if there are none, or the run was extended since.
         """
-        rows = read_rows(self.folder / "metrics.jsonl")
+        self._check_length()
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            raise InputError(f"file is {path}: it is missing; the run has no metrics")
+        rows = read_metrics(self.folder)
         names = dict.fromkeys(name for row in rows for name in row)
         shape = len(self.settings), len(self.seeds)
         found = {
@@ -191,11 +229,26 @@ class SmallRun(Run):
     """A run of small policies: K settings of hyper-parameters, each with S seeds.
 
     Attributes:
-      state: the latest, [K, S, ...].
+      trained: the latest state, [K, S, ...], if it is at hand; see `state`.
     """
 
     config: RunConfig
-    state: TrainState
+    trained: TrainState | None = None
+
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """The latest, [K, S, ...], read from the folder when it is first asked for.
+
+        Raises:
+          InputError: if there is no checkpoint, or the run was extended since.
+        """
+        if self.trained is not None:
+            return self.trained
+        self._check_length()
+        return small.load_state(self.folder, self.config)
+
+    def _read_summary(self) -> dict[str, Any]:
+        return read_summary(self.folder)
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -283,6 +336,15 @@ class LmRun(Run):
 
     config: LmConfig
 
+    def _read_summary(self) -> dict[str, Any]:
+        path = self.folder / SUMMARY
+        found = read_object(path, nan_is_null=True)
+        if not isinstance(found.get("measures"), dict):
+            raise InputError(
+                f"file is {path}: measures of a finished run are needed in it"
+            )
+        return found
+
     @property
     def settings(self) -> list[dict[str, Any]]:
         return [{}]
@@ -327,6 +389,11 @@ class LmRun(Run):
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Arrays of the adapter, by their names in its PEFT folder."""
+        return self._params
+
+    @functools.cached_property
+    def _params(self) -> dict[str, np.ndarray]:
+        self._check_length()
         from safetensors.numpy import load_file
 
         return load_file(self.adapter / "adapter_model.safetensors")
@@ -385,9 +452,13 @@ def train(
 def load(folder: str | Path) -> Run:
     """The run in a folder, finished or not.
 
+    Files are read when they are first asked for: without a checkpoint there are
+    metrics, but no parameters.
+
     Raises:
-      InputError: if it holds none, or one of small policies without a checkpoint.
+      InputError: if it holds none.
     """
+    check_value("run", Path, folder)
     folder = Path(folder)
     path = folder / "config.json"
     if not path.exists():
@@ -400,9 +471,17 @@ def load(folder: str | Path) -> Run:
         return LmRun(folder, preset, LmConfig.from_json(record))
 
 
+def check_run(name: str, run: Any) -> None:
+    """Raises InputError for an argument that is neither a run nor a path."""
+    if not isinstance(run, Run | str | os.PathLike):
+        raise InputError(
+            f"{name} is {shown(run)}: a run, or a folder with one, is needed"
+        )
+
+
 def load_small(folder: Path) -> SmallRun:
     """The same, and InputError for one of a language model."""
-    return SmallRun(folder, *small.load(folder))
+    return SmallRun(folder, *small.load_config(folder))
 
 
 def evaluate(run: Run | str | Path) -> Any:
@@ -421,6 +500,7 @@ def evaluate(run: Run | str | Path) -> Any:
     Raises:
       InputError: for a folder without a run.
     """
+    check_run("run", run)
     found = run if isinstance(run, Run) else load(run)
     return found.evaluate()
 

@@ -47,7 +47,12 @@ def find_voice(name: str) -> Voice | None:
     if not config.is_file():
         return None
     record = read_object(config)
-    record.pop("preset", None)
+    preset = record.pop("preset", None)
+    if preset is not None and "speaking" not in record:
+        raise InputError(
+            f"player is {name!r}: a run of `aajax train lm-...` is needed, and it is "
+            "one of small networks"
+        )
     try:
         own = LmConfig.from_json(record)
     except InputError as error:

@@ -143,6 +143,7 @@ class EnvSpec:
         missing = [name for name in schema.required(self.make) if name not in options]
         if missing:
             raise InputError(f"game {self.name!r} needs the option {missing[0]}")
+        schema.check_arguments(self.make, options)
         return self.make(**options)
 
     def player_names(self, env: Environment) -> tuple[str, ...]:

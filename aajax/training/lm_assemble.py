@@ -148,7 +148,10 @@ def assemble(
     players: dict[str, Player] = {}
     if config.seating.guest_share > 0:
         if config.guest is None:
-            raise InputError("guest is None: a player is needed, see guest_share")
+            raise InputError(
+                "guest is None: a player is needed with a guest_share of "
+                f"{config.seating.guest_share:g}; --guest names one"
+            )
         players[GUEST] = (make_guest or _scripted)(config.guest, game)
     elif config.guest is not None:
         raise InputError(

@@ -150,24 +150,47 @@ def load(folder: Path) -> tuple[str, RunConfig, TrainState]:
     Raises:
       InputError: if it holds no run, or one without a checkpoint.
     """
+    preset, config = load_config(folder)
+    return preset, config, load_state(folder, config)
+
+
+def load_config(folder: Path) -> tuple[str, RunConfig]:
+    """Preset and config of the run in a folder.
+
+    Raises:
+      InputError: if it holds no run, or one of a language model.
+    """
     path = folder / "config.json"
     if not path.exists():
         raise InputError(f"run is {str(folder)!r}: a folder with a run is needed")
     record = read_object(path)
     preset = record.pop("preset", None)
+    if preset is None and "players" in record:
+        raise InputError(
+            f"run is {str(folder)!r}: a folder with a run is needed, and this is one "
+            "of a league"
+        )
     if preset is None or "speaking" in record:
         raise InputError(
             f"run is {str(folder)!r}: one of small policies is needed; language models "
             "meet in aajax league --text"
         )
     with schema.within(f"file is {path}: "):
-        config = RunConfig.from_json(record)
+        return preset, RunConfig.from_json(record)
+
+
+def load_state(folder: Path, config: RunConfig) -> TrainState:
+    """Latest state [K, S, ...] of the run in a folder.
+
+    Raises:
+      InputError: if there is no checkpoint.
+    """
     restored = checkpoint.restore_latest(folder / "checkpoints", _template(config))
     if restored is None:
         lost = divergence.noted(folder)
         reason = f"; {divergence.listed(lost)}" if lost else " yet"
         raise InputError(f"run is {str(folder)!r}: it has no checkpoint{reason}")
-    return preset, config, restored[1]
+    return restored[1]
 
 
 def train(

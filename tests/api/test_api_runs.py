@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import aajax
 from aajax import cli, schema
+from aajax.api.text_voices import find_voice
 from aajax.errors import InputError
 from aajax.training import PRESETS, NetworkConfig, RunConfig
 from aajax.training.lm_presets import LM_PRESETS
@@ -182,6 +184,10 @@ def test_flat_parts_of_a_language_models_run():
 REFUSED = [
     ({"bata": 3}, "bata is 3: there is no option of that name; is beta meant?"),
     ({"blocks": 2}, "blocks is 2: there is no option of that name; is network.blocks "),
+    (
+        {"sweep": {"bta": (1,)}},
+        "sweep.bta is (1,): there is no option of that name; is sweep.beta meant?",
+    ),
     ({"xyzzy": 2}, "xyzzy is 2: there is no option of that name, only game, options, "),
     ({"network": {"bloks": 2}}, "network.bloks is 2: there is no option of that name;"),
     ({"network": 2}, "network is 2: an object is needed"),
@@ -233,3 +239,57 @@ def test_presets_are_listed():
     presets = aajax.presets()
     assert presets.keys() == {**PRESETS, **LM_PRESETS}.keys()
     assert presets["ipd"] == PRESETS["ipd"][0]
+
+
+WRONG_KINDS = [
+    (lambda run: aajax.load(3), "run is 3: a path is needed"),
+    (lambda run: aajax.load(run), "run is SmallRun("),
+    (lambda run: aajax.evaluate(3), "run is 3: a run, or a folder with one, is needed"),
+    (lambda run: aajax.export(3), "run is 3: a run, or a folder with one, is needed"),
+    (lambda run: aajax.play(run), "a list of players, one per seat, is needed"),
+    (
+        lambda run: aajax.play("grim"),
+        "seats is 'grim': a list of players, one per seat",
+    ),
+    (lambda run: aajax.league("p/three"), "players is 'p/three': a list of them is"),
+    (lambda run: aajax.league(3), "players is 3: a list of them is needed"),
+    (
+        lambda run: aajax.league([run, 3]),
+        "player is 3: a run, or a folder with one, is",
+    ),
+    (lambda run: aajax.make("ipd", num_steps=2.5), "num_steps is 2.5: a whole number"),
+    (lambda run: aajax.make("ipd", num_steps="3"), "num_steps is '3': a whole number"),
+]
+
+
+@pytest.mark.parametrize(("call", "line"), WRONG_KINDS)
+def test_arguments_of_another_kind_are_told_in_one_line(run, call, line):
+    with pytest.raises(InputError) as caught:
+        call(run)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_without_all_of_its_files(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    shutil.rmtree(folder / "checkpoints")
+    part = aajax.load(folder)
+    assert part.summary == run.summary
+    np.testing.assert_array_equal(part.metrics["reward"], run.metrics["reward"])
+    with pytest.raises(InputError, match="it has no checkpoint yet"):
+        _ = part.params
+    (folder / "metrics.jsonl").unlink()
+    (folder / "summary.json").write_text("{}")
+    part = aajax.load(folder)
+    with pytest.raises(InputError, match="metrics.jsonl: it is missing"):
+        _ = part.metrics
+    with pytest.raises(InputError, match="summary.json: preset is missing"):
+        _ = part.summary
+
+
+def test_folders_of_a_league_and_of_small_networks(run, tmp_path):
+    (tmp_path / "config.json").write_text('{"game": "ipd", "players": ["base"]}')
+    with pytest.raises(InputError, match="and this is one of a league"):
+        aajax.load(tmp_path)
+    with pytest.raises(InputError, match="and it is one of small networks"):
+        find_voice(str(run.folder))

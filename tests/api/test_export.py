@@ -82,6 +82,11 @@ def test_numbers_that_there_are_not_are_empty(sweep, tmp_path):
     ]
 
 
+def test_a_run_is_exported_as_its_folder_is(sweep, tmp_path):
+    paths = [aajax.export(run, tmp_path / "out") for run in (sweep, sweep.folder)]
+    assert paths[0] == paths[1] and len(paths[0]) == 2
+
+
 def test_pandas_may_be_missing(sweep, monkeypatch):
     monkeypatch.setattr("aajax.extras.importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pandas is not installed: pip install 'aajax"):

@@ -70,6 +70,18 @@ def test_a_finished_run_is_extended_to_the_bit(whole, tmp_path):
     assert longer.metrics["update"].tolist() == list(range(1, LONG + 1))
 
 
+def test_an_extended_run_is_not_mixed_with_the_shorter_one(tmp_path):
+    aajax.train(PLAIN, name="ipd", out=tmp_path / "run")
+    run, other = aajax.load(tmp_path / "run"), aajax.load(tmp_path / "run")
+    run.extend(8)
+    assert run.metrics["update"].tolist() == list(range(1, 7))
+    assert run.summary["mean_reward"] == [6, 6]
+    assert np.all(run.state.num_updates == 6)
+    for name in ("metrics", "summary", "params"):
+        with pytest.raises(InputError, match="it was extended from 6 to 8 updates"):
+            getattr(other, name)
+
+
 def test_an_interrupted_run_is_extended_to_the_bit(whole, tmp_path):
     def stop(done, row):
         if done == 3:
