@@ -135,6 +135,9 @@ BROKEN = {
     "raise SystemExit(3)": "(SystemExit: 3, in line 1)",
     "SPEC = 3": "an EnvSpec called 'SPEC' is needed in game.py, and it is of type int",
     "from aajax import EnvSpec\nA = EnvSpec('a', 'b', print)": "game.py, which has A",
+    "from aajax import EnvSpec\nA = B = C = D = E = F = EnvSpec('a', 'b', print)": (
+        "game.py, which has A, B, C, D, E, ..."
+    ),
     "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', 3)": "make is 3: a function",
     "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', print, words=3)": "a TextSpec",
     "from aajax import EnvSpec\nSPEC = EnvSpec('a:b', '', print)": "name is 'a:b': a n",
