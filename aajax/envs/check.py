@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs.base import Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.check_parts import numbers
 from aajax.envs.check_words import check_words
 from aajax.envs.spec import EnvSpec
 from aajax.errors import InputError
@@ -413,22 +414,13 @@ def _measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     trajectory, state, inside = _trajectory(env, play)
     assert spec.measures is not None
     found = spec.measures(env, Episodes(trajectory, state, inside))
-    yield from _numbers(found)
+    yield from numbers(found)
 
 
 def _training_measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     before = Tables(*jax.tree.map(jnp.asarray, play.start), memory=())
     assert spec.training_measures is not None
-    yield from _numbers(spec.training_measures(env)(before, _trajectory(env, play)[0]))
-
-
-def _numbers(found: Any) -> Iterator[str]:
-    if not isinstance(found, dict):
-        yield f"it returns {type(found).__name__}: a dict of numbers is needed"
-        return
-    for name, number in found.items():
-        if np.shape(number):
-            yield f"{name!r} is of shape {np.shape(number)}: one number is needed"
+    yield from numbers(spec.training_measures(env)(before, _trajectory(env, play)[0]))
 
 
 def _trajectory(env: Environment, play: Play) -> tuple[Trajectory, PyTree, jax.Array]:
