@@ -143,7 +143,9 @@ class EnvSpec:
         missing = [name for name in schema.required(self.make) if name not in options]
         if missing:
             raise InputError(f"game {self.name!r} needs the option {missing[0]}")
-        schema.check_arguments(self.make, options)
+        for constructor in (self.make, self.from_payoff):
+            if constructor is not None:
+                schema.check_arguments(constructor, options)
         return self.make(**options)
 
     def player_names(self, env: Environment) -> tuple[str, ...]:
