@@ -64,7 +64,8 @@ def load(
         remark = f", and it is of type {type(found).__name__}"
     else:
         there = [own for own, x in vars(module).items() if _is_own(own, x) and fits(x)]
-        remark = f", which has {', '.join(there[:5])}" if there else ""
+        more = ", ..." if there[5:] else ""
+        remark = f", which has {', '.join(there[:5])}{more}" if there else ""
     raise InputError(
         f"{argument} is {reference!r}: {kind} called {name!r} is needed in {place}"
         f"{remark}"

@@ -8,7 +8,9 @@ from typing import Any
 
 from aajax.api.evaluation import evaluate_state
 from aajax.api.sinks import check_log, opened_sinks
+from aajax.envs import find_spec
 from aajax.envs.check import check_rules
+from aajax.envs.check_parts import check_parts
 from aajax.files import write_json
 from aajax.training import divergence
 from aajax.training.assemble import make_env, make_trainer
@@ -49,7 +51,9 @@ def train_small(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
-    check_rules(make_env(config), config.game)
+    env, spec = make_env(config), find_spec(config.game)
+    check_rules(env, config.game)
+    check_parts(spec, env, config.game, config.steps_per_episode)
     make_trainer(config)({})
     check_memory(config)
     with opened(folder, preset, config, resume) as config:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs.base import Box, Discrete, Environment, MultiDiscrete
+from aajax.envs.check_parts import numbers
 from aajax.envs.check_words import check_words
 from aajax.envs.spec import EnvSpec
 from aajax.errors import InputError
@@ -217,7 +218,7 @@ def _traced(name: str, function: Callable, *arguments: PyTree) -> PyTree:
         raise ViolationError(f"{name} returns no pair (state, TimeStep)")
     if not isinstance(found[1], TimeStep):
         raise ViolationError(
-            f"{name} returns {type(found[1]).__name__} beside the state: an "
+            f"{name} returns {_returned(found[1])} beside the state: an "
             "aajax.TimeStep is needed"
         )
     return found
@@ -234,7 +235,7 @@ def _timestep(name: str, env: Environment, found: TimeStep) -> Iterator[str]:
     for field, (shape, dtype) in wanted.items():
         own, needed = getattr(found, field), jax.ShapeDtypeStruct(shape, dtype)
         if not isinstance(own, jax.ShapeDtypeStruct):
-            yield f"{field} of {name} is {own!r}: {_kind(needed)} is needed"
+            yield f"{field} of {name} is {_returned(own)}: {_kind(needed)} is needed"
         elif (own.shape, own.dtype) != (needed.shape, needed.dtype):
             yield f"{field} of {name} is {_kind(own)}: {_kind(needed)} is needed"
     if found.final_observation is not None:
@@ -259,6 +260,17 @@ def _same(reset: PyTree, step: PyTree) -> Iterator[str]:
 
 def _kind(x: Any) -> str:
     return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+
+
+def _returned(x: Any) -> str:
+    """What was returned, by its type and the shapes and types of its arrays."""
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return _kind(x)
+    kinds = [_kind(leaf) for leaf in jax.tree.leaves(x)]
+    if not kinds:
+        return repr(x)
+    more = ", ..." if kinds[4:] else ""
+    return f"{type(x).__name__} of {', '.join(kinds[:4])}{more}"
 
 
 def _episodes(env: Environment, play: Play, num_steps: int) -> Iterator[str]:
@@ -329,7 +341,8 @@ def _chance(env: Environment, play: Play) -> Iterator[str]:
 def _are_close(one: PyTree, other: PyTree) -> bool:
     """Of time steps: states may hold numbers that are never seen."""
     pairs = zip(jax.tree.leaves(one[1]), jax.tree.leaves(other[1]), strict=True)
-    return all(np.allclose(x, y, rtol=1e-5, atol=1e-6) for x, y in pairs)
+    near = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
+    return all(np.allclose(x, y, **near) for x, y in pairs)
 
 
 def _parts(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
@@ -401,22 +414,13 @@ def _measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     trajectory, state, inside = _trajectory(env, play)
     assert spec.measures is not None
     found = spec.measures(env, Episodes(trajectory, state, inside))
-    yield from _numbers(found)
+    yield from numbers(found)
 
 
 def _training_measures(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
     before = Tables(*jax.tree.map(jnp.asarray, play.start), memory=())
     assert spec.training_measures is not None
-    yield from _numbers(spec.training_measures(env)(before, _trajectory(env, play)[0]))
-
-
-def _numbers(found: Any) -> Iterator[str]:
-    if not isinstance(found, dict):
-        yield f"it returns {type(found).__name__}: a dict of numbers is needed"
-        return
-    for name, number in found.items():
-        if np.shape(number):
-            yield f"{name!r} is of shape {np.shape(number)}: one number is needed"
+    yield from numbers(spec.training_measures(env)(before, _trajectory(env, play)[0]))
 
 
 def _trajectory(env: Environment, play: Play) -> tuple[Trajectory, PyTree, jax.Array]:

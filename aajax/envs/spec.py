@@ -147,7 +147,7 @@ class EnvSpec:
 
     def player_names(self, env: Environment) -> tuple[str, ...]:
         """Names of all scripted players."""
-        return () if self.players is None else self.players(env).names
+        return () if self.players is None else self._players(env).names
 
     def player(self, env: Environment, name: str) -> tuple[Policy, PyTree]:
         """The policy and the parameters of a scripted player.
@@ -158,7 +158,7 @@ class EnvSpec:
             env → Policy, whose parameters are ().
 
         Raises:
-          InputError: if there is no such player.
+          InputError: if there is no such player, or its code fails.
         """
         if references.is_reference(name):
             return own_player(env, name), ()
@@ -166,8 +166,27 @@ class EnvSpec:
             raise InputError(
                 f"player is {name!r}: game {self.name!r} has no scripted players"
             )
-        there = self.players(env)
-        return there.policy, there.params(name)
+        there = self._players(env)
+        try:
+            return there.policy, there.params(name)
+        except InputError:
+            raise
+        except Exception as error:  # of somebody else's code
+            raise InputError(
+                f"player is {name!r}: params of the players of game {self.name!r} "
+                f"fail ({references.reason(error)})"
+            ) from error
+
+    def _players(self, env: Environment) -> Players:
+        assert self.players is not None
+        try:
+            return self.players(env)
+        except InputError:
+            raise
+        except Exception as error:  # of somebody else's code
+            raise InputError(
+                f"players of game {self.name!r} fail ({references.reason(error)})"
+            ) from error
 
     def opponent_names(self, env: Environment) -> tuple[str, ...]:
         """Names of the scripted players that runs are evaluated against."""

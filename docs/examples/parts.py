@@ -1,7 +1,12 @@
-"""Parts of one's own: a network, and a way to sum up the past."""
+"""Parts of one's own: a network, a past, an algorithm, a scripted player."""
 
 import flax.linen as nn
 import jax.numpy as jnp
+
+from aajax.learners import presets
+from aajax.policies.base import PolicyOutput, scripted_policy
+from aajax.training.algorithms import Algorithm, descending
+from aajax.training.estimator import make_estimation
 
 
 # --8<-- [start:network]
@@ -28,3 +33,27 @@ def last_step(a_t, gamma, last_t=None):
 
 
 # --8<-- [end:past]
+# --8<-- [start:algorithm]
+def objective(parts):
+    """Everybody for the sum of all rewards."""
+    return presets.sum_of_rewards(
+        **make_estimation(parts.config, parts.hyperparameters)
+    )
+
+
+TOGETHER = Algorithm("together", "Every agent for all.", learner=descending(objective))
+
+
+# --8<-- [end:algorithm]
+# --8<-- [start:player]
+def second(env):
+    """Takes action 1, whatever happened."""
+
+    def act(params, key, observation, memory):
+        zeros = jnp.zeros(observation.shape[:-1])
+        return PolicyOutput(jnp.ones_like(zeros, jnp.int32), zeros, zeros, memory)
+
+    return scripted_policy(act)
+
+
+# --8<-- [end:player]

@@ -89,6 +89,16 @@ def test_an_own_algorithm_is_what_it_does():
     )
 
 
+def test_the_guides_algorithm_is_for_the_sum_of_rewards():
+    example = FILE.parents[2] / "docs" / "examples" / "parts.py"
+    _, (own, _) = trained(algorithm=f"{example}:TOGETHER")
+    _, (other, _) = trained(algorithm="sum_of_rewards")
+    _, (naive, _) = trained(algorithm="naive")
+    own, other, naive = (x.learners[0].params["actor"] for x in (own, other, naive))
+    jax.tree.map(np.testing.assert_array_equal, own, other)
+    assert np.any(own != naive)
+
+
 def test_an_own_past_is_used_in_sweeps_too():
     _, (own, _) = trained(past=f"{FILE}:halved")
     sweep = RunConfig.from_json({"sweep": {"past": ["mean", f"{FILE}:halved"]}}).sweep

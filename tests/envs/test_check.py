@@ -116,7 +116,15 @@ RULE_BREAKERS = {
     ),
     "no time step": (
         {"reset": lambda self, key: (jnp.zeros(2), {"reward": 1})},
-        "reset returns dict beside the state: an aajax.TimeStep is needed",
+        "reset returns dict of int32[] beside the state: an aajax.TimeStep is needed",
+    ),
+    "an array for a time step": (
+        {"reset": lambda self, key: (jnp.zeros(2), jnp.zeros((2, 3)))},
+        "reset returns float32[2, 3] beside the state: an aajax.TimeStep is needed",
+    ),
+    "a list for an array": (
+        changed(reward=lambda x: list(x.reward)),
+        "reward of step is list of float32[], float32[]: float32[2] is needed",
     ),
     "Python's if": (
         with_reward(asks_values),
@@ -176,6 +184,12 @@ def test_broken_rules_are_told_apart(name):
     found = lines_of(lambda num_steps=8: made(num_steps=num_steps))
     assert any(line in each for each in found), found
     assert len(found) <= 2 and all(len(each.splitlines()) == 1 for each in found)
+
+
+def test_nan_is_not_taken_for_chance():
+    made = broken(**changed(reward=lambda x: x.reward * jnp.nan))
+    found = lines_of(lambda num_steps=8: made(num_steps=num_steps))
+    assert found == ["reward has numbers that are not finite"]
 
 
 def test_what_cannot_be_made():

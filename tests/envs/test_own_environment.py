@@ -11,6 +11,7 @@ import pytest
 import aajax
 from aajax import cli, envs
 from aajax.envs import registry
+from aajax.envs.check_parts import check_parts
 
 FILE = Path(__file__).parent.parent / "data" / "own_game.py"
 TRAIN = ("train", "ipd", "--policy", "mlp", "--num-updates", "20", "--num-games", "8")
@@ -135,6 +136,9 @@ BROKEN = {
     "raise SystemExit(3)": "(SystemExit: 3, in line 1)",
     "SPEC = 3": "an EnvSpec called 'SPEC' is needed in game.py, and it is of type int",
     "from aajax import EnvSpec\nA = EnvSpec('a', 'b', print)": "game.py, which has A",
+    "from aajax import EnvSpec\nA = B = C = D = E = F = EnvSpec('a', 'b', print)": (
+        "game.py, which has A, B, C, D, E, ..."
+    ),
     "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', 3)": "make is 3: a function",
     "from aajax import EnvSpec\nSPEC = EnvSpec('a', 'b', print, words=3)": "a TextSpec",
     "from aajax import EnvSpec\nSPEC = EnvSpec('a:b', '', print)": "name is 'a:b': a n",
@@ -173,6 +177,81 @@ def test_rules_that_are_broken_are_told_before_training(run, tmp_path):
     code, _, said = run(*TRAIN, "--game", game, "--out", out)
     line = "reward of step is float32[]: float32[2] is needed; `aajax check` tells all"
     assert code == 2 and line in said and len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+BROKEN_PARTS = """
+import jax.numpy as jnp
+from own_rules import lower_number
+from aajax import EnvSpec
+from aajax.envs import Players
+from aajax.policies.base import PolicyOutput, scripted_policy
+
+def act(params, key, observation, memory):
+    zeros = jnp.zeros(observation.shape[:-1])
+    return PolicyOutput(zeros.astype(jnp.int32), zeros, zeros, memory)
+
+def unfit(params, key, observation, memory):
+    return act(params, key, observation, memory)._replace(action=observation)
+
+def players(act=act, params=lambda name: jnp.int32(0)):
+    return lambda env: Players(scripted_policy(act), ("one", "two"), params)
+
+SPEC = EnvSpec("broken", "Broken.", lower_number, PART)
+"""
+PARTS = {
+    "players=players(params=lambda name: nowhere[name])": (
+        "players: it fails with NameError: name 'nowhere' is not defined; `aajax check`"
+    ),
+    "players=lambda env: 1 / 0": "players: it fails with ZeroDivisionError: division",
+    "players=players(params=len)": None,
+    "players=players(params=lambda name: jnp.zeros(name == 'one'))": (
+        "players: it fails with ValueError: all input arrays must have the same shape"
+    ),
+    "players=players(lambda *_: 1 / 0)": "players: it fails with ZeroDivisionError: ",
+    "players=players(unfit)": "players: they play float32[16, 1, 2]: int32[16, 1] is ",
+    "measures=lambda env, x: {'a': x.trajectory.rewards.mean()}": (
+        "measures: it fails with AttributeError: 'Trajectory' object has no attribute"
+    ),
+    "measures=lambda env, x: {'a': x.trajectory.reward.mean((0, 1))}": (
+        "measures: 'a' is of shape (2,): one number is needed"
+    ),
+    "measures=lambda env, x: {'a': 'b'}": "measures: it fails with TypeError: ",
+    "measures=lambda env, x: {'a': x.mean(x.trajectory.reward).sum()}": None,
+    "training_measures=lambda env: lambda before, x: {'a': x.none}": (
+        "training_measures: it fails with AttributeError: 'Trajectory' object has no"
+    ),
+    "training_measures=lambda env: lambda before, x: x.reward.mean()": (
+        "training_measures: it returns an array: a dict of numbers is needed"
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_broken_players_and_measures_are_told_before_training(part, tmp_path):
+    (tmp_path / "own_rules.py").write_text(FILE.read_text())
+    (tmp_path / "parts.py").write_text(BROKEN_PARTS.replace("PART)", f"{part})"))
+    spec = envs.find_spec(f"{tmp_path / 'parts.py'}:SPEC")
+    env = spec.build()
+    if PARTS[part] is None:
+        return check_parts(spec, env, "parts.py:SPEC", 8)
+    with pytest.raises(ValueError, match="^game is 'parts.py:SPEC': ") as refused:
+        check_parts(spec, env, "parts.py:SPEC", 8)
+    said = str(refused.value)
+    assert PARTS[part] in said and len(said.splitlines()) == 1
+
+
+def test_commands_tell_of_broken_players(run, tmp_path):
+    (tmp_path / "own_rules.py").write_text(FILE.read_text())
+    part = "players=players(params=lambda name: nowhere[name])"
+    (tmp_path / "named.py").write_text(BROKEN_PARTS.replace("PART)", f"{part})"))
+    game, out = f"{tmp_path / 'named.py'}:SPEC", tmp_path / "run"
+    for words, line in (
+        ((*TRAIN, "--game", game, "--out", out), "players: it fails with NameError: "),
+        (("play", game, "--seat", "one", "one"), "game 'broken' fail (NameError: nam"),
+    ):
+        code, _, said = run(*words)
+        assert code == 2 and line in said and len(said.splitlines()) == 1
     assert not out.exists()
 
 
