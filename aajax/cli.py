@@ -60,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    errors = Console(
+        stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
+    )
     if not argv or argv[0] in ("-h", "--help"):
         print_help("aajax", COMMANDS)
         return 0
@@ -90,7 +92,9 @@ def script(main: Callable[[T], object], options: type[T], about: str) -> NoRetur
     Raises:
       SystemExit: always, with the exit code of `main`.
     """
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    errors = Console(
+        stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
+    )
     name = Path(sys.argv[0]).name
     with spelled_out():
         found = _code(

@@ -43,7 +43,7 @@ def main(config: Config) -> None:
         opponents=Opponents(),
     )
     run.raise_for_divergence()
-    Console(width=160, markup=False).print(summary_table(run.summary))
+    Console(width=160, markup=False, emoji=False).print(summary_table(run.summary))
 
 
 if __name__ == "__main__":

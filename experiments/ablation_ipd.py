@@ -40,7 +40,7 @@ def main(config: Config) -> None:
         seeds=config.seeds,
     )
     run.raise_for_divergence()
-    Console(width=160, markup=False).print(summary_table(run.summary))
+    Console(width=160, markup=False, emoji=False).print(summary_table(run.summary))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main(config: Config) -> None:
         num_steps=config.num_steps,
         out=config.out / "ipd-league",
     )
-    Console(stderr=True, markup=False).print(league_table(table))
+    Console(stderr=True, markup=False, emoji=False).print(league_table(table))
     players = table["players"]
     rewards = {tuple(one["players"]): one for one in table["line_ups"]}
     print(f"| | {' | '.join(players)} |\n" + "|---" * (1 + len(players)) + "|")

@@ -67,7 +67,7 @@ def main(config: Config) -> None:
         num_games=config.num_games,
         out=config.out / "negotiation-league",
     )
-    Console(stderr=True, markup=False).print(league_table(table))
+    Console(stderr=True, markup=False, emoji=False).print(league_table(table))
     print("\n".join(league_rows(table)))
 
 

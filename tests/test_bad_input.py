@@ -191,6 +191,7 @@ ROWS = {
             "option is --nosuch: there is none of that name; aajax train ipd --help",
         ),
         ("--out=", "out is '': a path is needed"),
+        ("--out {here}/beta[1]", "out is '{here}/beta[1]': a path without any of * ? "),
         ("--payoff /tmp", "payoff is '/tmp': nested lists of numbers, or a .json or"),
         (
             "--payoff [[[true,0],[1,0]],[[1,1],[0,1]]]",

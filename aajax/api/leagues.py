@@ -24,6 +24,7 @@ from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
+from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def text_league(
     }
     league = schema.replaced(text_leagues.TextLeague(), options | asked)
     with text_leagues.opened(league.out):
-        console = Console(stderr=True, markup=False) if progress else None
+        console = Console(stderr=True, markup=False, emoji=False) if progress else None
         table = text_leagues.play(league, console)
         text_leagues.write_text_league(table, league.out)
     return table
@@ -205,6 +206,12 @@ def _trained_group(run: SmallRun, name: str, env: Environment) -> Group:
     """All seeds of all settings that are left; seeds of one setting share a name."""
     for found in run.diverged.values():
         _log.warning("%s: %s; it is left out", run.folder, found)
+    saved = latest_step(run.folder / "checkpoints")
+    if saved < run.config.num_updates:
+        _log.warning(
+            *("%s: it is unfinished, and plays as after %d of %d updates", run.folder),
+            *(saved, run.config.num_updates),
+        )
     names, left = [], []
     for k, setting in enumerate(run.settings):
         label = f"{name}, {setting_label(setting)}" if len(run.settings) > 1 else name

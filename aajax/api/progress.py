@@ -48,7 +48,9 @@ def shown_progress(
     if not shown:
         yield lambda done, row: None
         return
-    console = Console(stderr=True) if console is None else console
+    console = (
+        Console(stderr=True, markup=False, emoji=False) if console is None else console
+    )
     is_lm = isinstance(config, LmConfig)
     tell, one = (_told_lm, "iteration") if is_lm else (_told, "update")
     first = "reading the model" if is_lm else "compiling"

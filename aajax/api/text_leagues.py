@@ -131,7 +131,9 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
 
     journals = contextlib.ExitStack()
     hidden = errors is None or HUMAN in names
-    progress = LeagueProgress(errors or Console(stderr=True), pairs, hidden)
+    progress = LeagueProgress(
+        errors or Console(stderr=True, markup=False, emoji=False), pairs, hidden
+    )
 
     def open_journal(name: str) -> Journal:
         file = options.out / text_players.journal_file(name)

@@ -234,7 +234,7 @@ def _other_player(
 ) -> Player:
     """Somebody who is no language model of ours."""
     if name == HUMAN:
-        return HumanPlayer(Console(highlight=False, markup=False))
+        return HumanPlayer(Console(highlight=False, markup=False, emoji=False))
     if not name.startswith(API):
         return scripted_player(game, name)
     url, model = _address(name)

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, arguments, "aajax bench")
     check_file("out", options.out)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     results = {}
     for name in options.only:
         with console.status(f"measuring {name}"):

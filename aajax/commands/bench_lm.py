@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
                 f"{name} is not installed: pip install 'aajax[test]', or --model"
             )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     with console.status("measuring"), tempfile.TemporaryDirectory() as folder:
         if options.model is None:
             work = dataclasses.replace(work, folder=checkpoint(config, folder))

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     accepted = {k: v for k, v in spec.options.items() if k != "num_steps"}
     given = read_options("options", options.options, options.game, accepted)
     found = check_environment(spec, options.steps, **given)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     for line in found:
         console.print(line)
     if found:

@@ -27,4 +27,4 @@ def main(arguments: list[str]) -> None:
     """Writes the files; raises InputError for a folder that holds neither."""
     options = parse(Options, arguments, "aajax export")
     for path in export(options.run, options.out):
-        tell_path(Console(markup=False), f"wrote {path}")
+        tell_path(Console(markup=False, emoji=False), f"wrote {path}")

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         check_distinct(options.runs, "runs")
         runs = [load_small(folder) for folder in options.runs]
         table = play_league(runs, *rules, game=options.game)
-        report(table, options.out, Console(markup=False))
+        report(table, options.out, Console(markup=False, emoji=False))
 
 
 def _play_in_words(arguments: list[str]) -> None:

@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> None:
     """Plays; raises InputError for players that cannot meet."""
     options = parse(TextLeague, arguments, "aajax league --text")
     with opened(options.out):
-        table = play(options, Console(stderr=True, markup=False))
-        report(table, options.out, Console(markup=False))
+        table = play(options, Console(stderr=True, markup=False, emoji=False))
+        report(table, options.out, Console(markup=False, emoji=False))
 
 
 def report(table: dict, out: Path, console: Console) -> None:

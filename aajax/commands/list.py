@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     if options.name is None:
         _print_all()
         return
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, emoji=False, highlight=False)
     for number, found in enumerate(describe(options.name)):
         console.print("\n" * (number > 0) + f"{found.kind} {found.name}: {found.about}")
         if found.options:
@@ -100,7 +100,7 @@ def _print_all() -> None:
     for name, (folder, _) in MODELS.items():
         about = f"... of {folder} (--model), with the published settings."
         table.add_row("preset", f"lm-GAME-VARIANT --size {name}", about)
-    Console(markup=False).print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 SPEAKERS = {

@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
 
 def _pocket(options: Pocket) -> None:
     check_installed("lm", "transformers")
-    errors, began = Console(stderr=True, markup=False), time.monotonic()
+    errors, began = Console(stderr=True, markup=False, emoji=False), time.monotonic()
     num_steps = options.config.steps
     with progress_bar(errors, "steps", not errors.is_terminal) as progress:
         task = progress.add_task("compiling", total=num_steps)
@@ -104,7 +104,7 @@ def _pocket(options: Pocket) -> None:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Nothing was saved.") from None
     seconds = time.monotonic() - began
-    Console(soft_wrap=True, markup=False).print(
+    Console(soft_wrap=True, markup=False, emoji=False).print(
         f"loss {loss:.4f} nats per token; {seconds:.1f} s; the model is in "
         f"{options.out}/"
     )
@@ -125,7 +125,7 @@ def _dry_run(options: DryRun) -> None:
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
     found = estimate(config, job, **mesh)
-    console = Console(soft_wrap=True, markup=False)
+    console = Console(soft_wrap=True, markup=False, emoji=False)
     console.print(_table(found, options))
     if times is not None:
         whole = times.reading + times.sampling + times.training

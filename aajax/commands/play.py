@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
         )
     spec = find_spec(options.game)
     words = (spec.view or plain_view)(env)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     table = sit_down(console, spec, env, words, options.seat, runs)
     if options.out:
         _check_out(options.out, spec)

@@ -53,4 +53,4 @@ def main(arguments: list[str]) -> None:
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
             "are needed in it"
         )
-    tell_path(Console(markup=False), f"wrote {path}")
+    tell_path(Console(markup=False, emoji=False), f"wrote {path}")

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
     console = table_console()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print_presets(Console(highlight=False, markup=False))
+        print_presets(Console(highlight=False, markup=False, emoji=False))
         return
     preset, *rest = arguments
     preset = named(preset, rest)

@@ -46,7 +46,9 @@ def main(
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     start_distributed()
     if jax.process_index() > 0:
-        console = Console(quiet=True, markup=False)  # process 0 speaks for all
+        console = Console(
+            quiet=True, markup=False, emoji=False
+        )  # process 0 speaks for all
     run_lm(preset, options, console)
 
 

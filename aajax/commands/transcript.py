@@ -46,7 +46,7 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Writes the page; raises InputError for a folder without matches."""
     options = parse(Options, arguments, "aajax transcript")
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     saved = _saved(options.run)
     if options.text or options.match is not None:
         _print(options, saved)
@@ -90,7 +90,7 @@ def _print(options: Options, saved: Mapping) -> None:
             f"match is {number}: one of the {len(numbers)} from {among} is needed"
         )
     record = records[len(numbers) - 1 - numbers[::-1].index(number)]
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     with within(f"run is {str(options.run)!r}: "):
         console.print(match_text(record, console.width))
 

@@ -53,7 +53,7 @@ def _copy(options: Copy) -> None:
         files.write_text(options.folder / f"{name}.txt", f"{template}\n")
     count = f"{len(templates)} template" + "s" * (len(templates) > 1)
     tell_path(
-        Console(markup=False),
+        Console(markup=False, emoji=False),
         f"wrote {count} to {options.folder}/; use them by --prompts {options.folder}",
     )
 

@@ -135,9 +135,9 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
         if not there.size:
             result.add_row(name, *"----")
             continue
-        spread = there.std(ddof=1) if there.size > 1 else 0.0
-        cells = there.mean(), spread, there.min(), there.max()
-        result.add_row(name, *(f"{cell:.3f}" for cell in cells))
+        spread = f"{there.std(ddof=1):.3f}" if there.size > 1 else "-"
+        mean, low, high = (f"{x:.3f}" for x in (there.mean(), there.min(), there.max()))
+        result.add_row(name, mean, spread, low, high)
     return result
 
 

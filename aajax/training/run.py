@@ -142,6 +142,12 @@ def _check_new(folder: Path, resume: bool) -> None:
             f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
             "folder is needed"
         )
+    # Orbax takes the path of a checkpoint for a pattern, and finds none of its files.
+    if set("*?[]") & set(str(folder.resolve())):
+        raise InputError(
+            f"out is {str(folder)!r}: a path without any of * ? [ ] is needed, as "
+            "checkpoints in it could not be read"
+        )
 
 
 def load(folder: Path) -> tuple[str, RunConfig, TrainState]:

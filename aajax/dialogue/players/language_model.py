@@ -28,6 +28,7 @@ from aajax.lm.text.chat import ChatTemplate, find_template
 from aajax.lm.text.tokens import load_tokenizer
 from aajax.types import PRNGKey, PyTree
 
+MAX_TOKENS = 400  # of an answer, if nothing else is said
 _SILENT = Request("", None, None, np.zeros(0, np.float32))  # of a row that is nobody's
 
 
@@ -77,7 +78,7 @@ class LanguageModel:
     starts: Mapping[str, int]
     adapters: Adapters | None = None
     temperature: float = 1.0
-    max_tokens: int = 400
+    max_tokens: int = MAX_TOKENS
     free_tries: int = 0
     cache_size: int = 1
 
@@ -200,6 +201,19 @@ class LanguageModel:
         return matches(request.answers, self._text(ids).encode())
 
 
+def _check_budget(
+    grammar: Grammar, patterns: Sequence[str], starts: Sequence[int], max_tokens: int
+) -> None:
+    """Raises InputError if an answer of one of the forms cannot end in `max_tokens`."""
+    for pattern, start in zip(patterns, starts, strict=True):
+        least = int(grammar.distance[start]) + 1  # and a stop token
+        if least > max_tokens:
+            raise InputError(
+                f"max_tokens is {max_tokens}: at least {least} is needed for an answer "
+                f"of the form {pattern!r} with this tokenizer"
+            )
+
+
 def load_language_model(
     folder: str | Path,
     patterns: Sequence[str],
@@ -236,6 +250,7 @@ def load_language_model(
     pieces = (pieces + [None] * config.vocab_size)[: config.vocab_size]
     unique = tuple(dict.fromkeys(patterns))
     grammar, starts = compile_grammar(unique, pieces)
+    _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
     if params is None:
         params = load_params(folder, dtype=param_dtype)
     sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
