@@ -28,6 +28,10 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Workers are told a width, which tables and help would obey.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 # Of this process alone: a program that is half written would break its reader.
 _programs = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, _programs, ignore_errors=True)

@@ -2,10 +2,8 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from rich.console import Console
@@ -30,24 +28,6 @@ def test_a_broken_pipe_ends_quietly(arguments):
     os.close(writing)
     assert process.communicate()[1] == ""
     assert process.returncode == 141
-
-
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_an_interrupt_while_a_command_is_imported(seconds, tmp_path):
-    """Of the package itself, which has been imported by then, nobody else tells."""
-    program = PROGRAM.replace("; sys.exit", "; print(flush=True); sys.exit")
-    words = [sys.executable, "-c", program, "train", "lm-ipd", "--out", str(tmp_path)]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    process.stdout.readline()
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate()[1] in (
-        "aajax train: interrupted.\n",  # of imports
-        "aajax train: interrupted. Nothing was saved.\n",
-    )
-    assert process.returncode == 130
 
 
 def test_an_interrupt_without_words_ends_in_no_space(monkeypatch, capsys):

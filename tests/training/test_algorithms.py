@@ -128,7 +128,7 @@ def test_an_entry_has_a_learner_or_a_trainer(given):
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():
-    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*lola_exact is needed"
+    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*lola_exact, or "
     with pytest.raises(InputError, match=needed):
         find_algorithm("dqn")
     with pytest.raises(InputError, match=needed):

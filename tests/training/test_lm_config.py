@@ -43,7 +43,7 @@ ALL_SET = LmConfig(
     reward_scale=5.0,
     num_matches=12,
     group_size=4,
-    num_iterations=7,
+    num_iterations=7, final_num_iterations=9,
     seating=Seating("alternate", 0.5, "group", 0.25),
     past_selves=PastSelves(every=3, most=5),
     guest="greedy",
