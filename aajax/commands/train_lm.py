@@ -30,8 +30,12 @@ class Options:
     out: Path  # folder of the run: config, metrics, matches, adapters, checkpoints
     resume: bool = False  # continue the run in that folder, or extend it
     log: Logs = ()  # where metrics go beside metrics.jsonl
-    # large model with its published settings; None: a pocket model
-    size: Size | None = None  # pyright: ignore[reportInvalidTypeForm]
+    size: Annotated[
+        Size | None,  # pyright: ignore[reportInvalidTypeForm]
+        tyro.conf.arg(
+            help="large model with its published settings; None: a pocket model"
+        ),
+    ] = None
 
 
 def main(

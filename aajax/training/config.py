@@ -188,7 +188,10 @@ class RunConfig:
     )
     final: Final = Final()
     # Made of the fields of other dataclasses, a class that checkers do not see.
-    sweep: Sweep = Sweep()  # pyright: ignore[reportInvalidTypeForm]
+    sweep: Annotated[
+        Sweep,  # pyright: ignore[reportInvalidTypeForm]
+        arg(help=Sweep.__doc__),
+    ] = Sweep()
 
     unit: ClassVar[str] = "updates"
     schedule_option: ClassVar[str] = "final.num_updates"
