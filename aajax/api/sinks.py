@@ -7,6 +7,7 @@ reward/beta_0.3/seed_3, of a language model reward.
 import contextlib
 import math
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -114,7 +115,12 @@ def _tensorboard(folder: Path, preset: str, config: Config) -> Iterator[Write]:
 
     # What was logged beyond the checkpoint that a run goes on from is not shown.
     saved = latest_step(folder / "checkpoints")
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=saved + 1) as writer:
+    # Files are named by the second; one that goes on within it must not replace another.
+    with SummaryWriter(
+        str(folder / "tensorboard"),
+        purge_step=saved + 1,
+        filename_suffix=f".{time.time_ns()}",
+    ) as writer:
 
         def write(update: int, numbers: dict[str, float]) -> None:
             for name, x in numbers.items():
