@@ -115,7 +115,7 @@ def _tensorboard(folder: Path, preset: str, config: Config) -> Iterator[Write]:
 
     # What was logged beyond the checkpoint that a run goes on from is not shown.
     saved = latest_step(folder / "checkpoints")
-    # Files are named by the second; one that goes on within it must not replace another.
+    # Files are named by the second; one of the same second must not be replaced.
     with SummaryWriter(
         str(folder / "tensorboard"),
         purge_step=saved + 1,
