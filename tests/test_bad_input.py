@@ -372,7 +372,7 @@ ROWS = {
         ("--guest-share -1", "guest_share is -1.0: a number in [0, 1] is needed"),
         ("--guest nosuch", "guest is 'nosuch': none is needed with a guest_share of 0"),
         ("--guest nosuch --guest-share 0.5", "player is 'nosuch': always_cooperate, "),
-        ("--guest-share 0.5", "guest is None: a player is needed, see guest_share"),
+        ("--guest-share 0.5", "guest is None: a player is needed with a gues"),
         ("--past-selves.every -1", "past_selves.every is -1: at least 0 is needed"),
         (
             "--past-selves.every 0",
