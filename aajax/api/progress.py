@@ -60,6 +60,7 @@ def shown_progress(
         task = progress.add_task(f"{game}: {first}", total=config.length)
 
         def on_chunk(done: int, row: dict) -> None:
+            """Moves the bar; where it is no terminal, prints a line instead."""
             nonlocal last_line
             is_over = done == config.length
             text = "playing with others" if is_over else tell(row)

@@ -166,6 +166,7 @@ def make_guest(
     """
 
     def guest(name: str, game: TextGame) -> Player:
+        """The player called `name`, for the guest's seat in `game`."""
         voice = find_voice(name)
         if voice is None:
             _check_there(name, game)

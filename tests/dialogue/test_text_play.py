@@ -429,3 +429,16 @@ def test_files_that_are_no_matches(spoken, tmp_path):
         file.write_bytes(content)
         with pytest.raises(ValueError, match="^file is .*: a whole file of matches"):
             list(load_matches(file))
+
+
+def test_a_budget_in_which_no_answer_can_end_is_refused(folder, dilemma):
+    """With the least that is enough the same model loads."""
+    patterns = list(dilemma.patterns.values())
+    with pytest.raises(
+        ValueError, match=r"^max_tokens is 1: at least (\d+) is"
+    ) as told:
+        load_language_model(folder, patterns, max_tokens=1)
+    least = int(str(told.value).split("at least ")[1].split()[0])
+    assert load_language_model(folder, patterns, max_tokens=least).max_tokens == least
+    with pytest.raises(ValueError, match=f"^max_tokens is {least - 1}: at least "):
+        load_language_model(folder, patterns, max_tokens=least - 1)
