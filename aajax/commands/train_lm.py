@@ -12,9 +12,8 @@ from aajax.api.progress import shown_progress
 from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
 from aajax.commands.presets import size_of
-from aajax.commands.trained import Logs, explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.extras import check_installed
-from aajax.lm.mesh.sharding import start_distributed
 from aajax.report.tables import measures_table
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import MODELS
@@ -41,19 +40,10 @@ class Options:
 def main(
     preset: str, about: str, config: LmConfig, rest: list[str], console: Console
 ) -> None:
-    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped.
-
-    Where the surroundings say that there are several processes, it is one of them, see
-    `lm.sharding.start_distributed`.
-    """
+    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
     default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
-    start_distributed()
-    if jax.process_index() > 0:
-        console = Console(
-            quiet=True, markup=False, emoji=False
-        )  # process 0 speaks for all
-    run_lm(preset, options, console)
+    run_lm(preset, options, started(console))
 
 
 def run_lm(preset: str, options: Options, console: Console) -> None:
