@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
-from aajax.dialogue.learning.learner import SpeechLoss, speech_loss
+from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
 from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
@@ -166,6 +166,21 @@ def assemble(
     # Constants of programs, which arrays of other processes' devices cannot be.
     own = jax.device_get((model.grammar, model.stop))
     grammar, stop = jax.tree.map(jnp.asarray, own)
+    fit, critic = make_learners(config, decoder, Restriction(grammar, stop), mesh)
+    scale = jnp.full(1, config.lora_config.scale, jnp.float32)
+    if mesh is not None:
+        scale = shard(scale, mesh)
+    credit = jax.jit(jax.vmap(config.goal.credit))
+    return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
+
+
+def make_learners(
+    config: LmConfig,
+    decoder: DecoderConfig,
+    restriction: Restriction,
+    mesh: Mesh | None,
+) -> tuple[Fit, Critic | None]:
+    """The policy's training step and the critic's, None without one."""
     shared = {
         "num_microbatches": config.num_microbatches,
         "mesh": mesh,
@@ -180,17 +195,13 @@ def assemble(
         DIVERGENCES[config.kl_gradient],
     )
     optimizer = adam(config, config.learning_rate, config.final_learning_rate)
-    loss = speech_loss(weights, grammar, stop)
+    loss = speech_loss(weights, *restriction)
     fit = make_step(decoder, optimizer, loss, adapters=True, **shared)
+    if config.baseline != "critic":
+        return fit, None
+    optimizer = adam(config, config.critic_learning_rate)
     scale = jnp.full(1, config.lora_config.scale, jnp.float32)
-    critic = None
-    if config.baseline == "critic":
-        optimizer = adam(config, config.critic_learning_rate)
-        critic = make_critic(decoder, optimizer, scale, **shared)
-    if mesh is not None:
-        scale = shard(scale, mesh)
-    credit = jax.jit(jax.vmap(config.goal.credit))
-    return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
+    return fit, make_critic(decoder, optimizer, scale, **shared)
 
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
