@@ -143,8 +143,14 @@ class LmConfig:
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
 
-    # What may be another where a run goes on: its numbers do not depend on it.
-    may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+    # What may be another where a run goes on: its numbers do not depend on it, but for
+    # the order in which they are summed up.
+    may_differ: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("data", "fsdp", "tensor", "num_microbatches", "remat"),
+            *(f"api.{x}" for x in MAY_DIFFER),
+        }
+    )
     unit: ClassVar[str] = "iterations"
     schedule_option: ClassVar[str] = "final_num_iterations"
 

@@ -12,15 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.dialogue.learning.learner import Restriction
 from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.constraints import BATCH, dividing
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import init_adapters
 from aajax.lm.planning.compile import Lowered, placed

@@ -20,7 +20,6 @@ from jax.experimental import serialize_executable
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from aajax.errors import InputError
 from aajax.files import written
 from aajax.lm.planning.hlo import Counts, count
 from aajax.lm.planning.topologies import Topology
@@ -78,14 +77,19 @@ class Report:
         """Whether it was compiled, and its memory is that of a chip at most."""
         return self.memory is not None and self.needed <= topology.chip.memory
 
-    def bounds(self, topology: Topology) -> dict[str, float]:
-        """Least seconds of arithmetic, memory and links, of each device."""
+    @property
+    def work(self) -> Counts:
+        """Of one run; of decoding, of one token."""
         assert self.counts is not None
-        rates = topology.chip.rates
+        return self.counts if self.counts.turn is None else self.counts.turn
+
+    def bounds(self, topology: Topology) -> dict[str, float]:
+        """Least seconds of arithmetic, memory and links, of each device's `work`."""
+        rates, work = topology.chip.rates, self.work
         return {
-            "arithmetic": self.counts.flops / (rates.tflops * 1e12),
-            "memory": self.counts.bytes / (rates.memory_gbs * 1e9),
-            "links": sum(self.counts.collectives.values()) / (rates.link_gbs * 1e9),
+            "arithmetic": work.flops / (rates.tflops * 1e12),
+            "memory": work.bytes / (rates.memory_gbs * 1e9),
+            "links": sum(work.collectives.values()) / (rates.link_gbs * 1e9),
         }
 
 
@@ -171,7 +175,9 @@ def _needed(message: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def save(path: Path, programs: Mapping[str, Compiled], about: Mapping[str, Any]) -> None:
+def save(
+    path: Path, programs: Mapping[str, Compiled], about: Mapping[str, Any]
+) -> None:
     """Writes compiled programs to a file, for `load`.
 
     Args:

@@ -40,7 +40,14 @@ COLLECTIVES = (
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
     *("partition-id", "replica-id", "opt-barrier", "optimization-barrier", "domain"),
-    *("copy-done", "slice-done", "async-done", "async-update", "recv-done", "send-done"),
+    *(
+        "copy-done",
+        "slice-done",
+        "async-done",
+        "async-update",
+        "recv-done",
+        "send-done",
+    ),
 }
 _FREE_CALLS = {
     *("AllocateBuffer", "ConcatBitcast", "AsyncCollectiveStart", "AsyncCollectiveDone"),
@@ -94,9 +101,7 @@ class Counts:
 
     def times(self, number: float) -> "Counts":
         """Of that many repetitions."""
-        each = (
-            dataclasses.replace(one, times=one.times * number) for one in self.each
-        )
+        each = (dataclasses.replace(one, times=one.times * number) for one in self.each)
         turn = None if self.turn is None else self.turn.times(number)
         return Counts(self.flops * number, self.bytes * number, tuple(each), turn)
 
@@ -140,7 +145,9 @@ class _Counter:
         if opcode == "while":
             return self.loop(within, one)
         if opcode == "conditional":
-            names = re.findall(r"%([\w.\-]+)", one.attribute("branch_computations") or "")
+            names = re.findall(
+                r"%([\w.\-]+)", one.attribute("branch_computations") or ""
+            )
             names = names or [one.called(f"{x}_computation") for x in ("true", "false")]
             return max(map(self.of, names), key=lambda branch: branch.bytes)
         if opcode in ("call", "async-start"):
@@ -301,7 +308,9 @@ def _group_size(one: Instruction) -> int:
     text = one.attributes
     if found := re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", text):
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
-        return math.prod(int(sizes[name]) for name in re.findall(r"'([^']+)'", found[2]))
+        return math.prod(
+            int(sizes[name]) for name in re.findall(r"'([^']+)'", found[2])
+        )
     if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", text):
         return int(found[2])
     if found := re.search(r"replica_groups=\{\{([\d,]*)\}", text):

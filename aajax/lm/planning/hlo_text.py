@@ -74,9 +74,7 @@ class Instruction(NamedTuple):
 
     def attribute(self, name: str) -> str | None:
         """The value of an attribute that has no comma, or stands in braces."""
-        found = re.search(
-            rf"(?:^|[ ,]){name}=(\{{[^}}]*\}}|[^,\s]+)", self.attributes
-        )
+        found = re.search(rf"(?:^|[ ,]){name}=(\{{[^}}]*\}}|[^,\s]+)", self.attributes)
         return found[1] if found else None
 
     def numbers(self, name: str) -> tuple[int, ...]:

@@ -120,3 +120,12 @@ def find_shape(model: str) -> DecoderConfig:
     if model not in SHAPES:
         raise InputError(f"model is {model!r}: one of {', '.join(SHAPES)} is needed")
     return SHAPES[model]
+
+
+def shape_of_folder(folder: str) -> str:
+    """The name in SHAPES of a published checkpoint's folder, Qwen2.5-7B-Instruct.
+
+    A folder of another name is returned as it is.
+    """
+    name = folder.lower().removesuffix("-it").removesuffix("-instruct")
+    return name if name in SHAPES else folder

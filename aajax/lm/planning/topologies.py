@@ -2,7 +2,8 @@
 
 A compiler needs a description of the devices, not the devices: libtpu's describes TPU
 slices, XLA's CUDA plugin describes GPUs. A slice is named as Cloud TPU names it: v5e-16
-and v6e-16 have 16 chips, and so has v5p-32, which counts two TensorCores to a chip. h100x8 is eight GPUs in one machine, h100x16 two such machines.
+and v6e-16 have 16 chips, and so has v5p-32, which counts two TensorCores to a chip.
+h100x8 is eight GPUs in one machine, h100x16 two such machines.
 
 Sources: https://cloud.google.com/tpu/docs (v5e, v5p, v6e: system architecture),
 https://jax-ml.github.io/scaling-book/tpus, and the data sheets of NVIDIA A100, H100 and
@@ -86,6 +87,14 @@ _GPU = {
 _GPUS = (1, 2, 4, 8, 16, 32, 64)
 _IN_MACHINE = 8  # GPUs that NVLink joins
 
+# For libtpu, which would ask a metadata server that is on Google's machines alone, and
+# warn that there is none.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+}
+
 # What the compiler asks of a GPU that is not there: XLA's `GpuTargetConfigProto`.
 _TARGET = """gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
@@ -109,7 +118,12 @@ _AMPERE = (
 )
 _TARGETS = {
     "a100": {"name": "NVIDIA A100-SXM4-80GB", "major": 8, "fpus": 64, "sizes": _AMPERE},
-    "h100": {"name": "NVIDIA H100 80GB HBM3", "major": 9, "fpus": 128, "sizes": _HOPPER},
+    "h100": {
+        "name": "NVIDIA H100 80GB HBM3",
+        "major": 9,
+        "fpus": 128,
+        "sizes": _HOPPER,
+    },
     "h200": {"name": "NVIDIA H200", "major": 9, "fpus": 128, "sizes": _HOPPER},
 }
 
@@ -164,8 +178,8 @@ def described(topology: Topology) -> Sequence[Any]:
     check_compiler(topology.chip.platform)
     _stay_on_cpu()
     if topology.chip.platform == "tpu":
-        # Which asks a metadata server that is on Google's machines alone.
-        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         return _tpu_devices(topology)
     kind = topology.name.partition("x")[0]
     target = _TARGETS[kind]
