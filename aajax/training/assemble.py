@@ -13,8 +13,8 @@ from aajax.policies import distributions
 from aajax.policies.base import (
     Policy,
     action_value_policy,
-    forgetting,
     network_policy,
+    with_memory_resets,
 )
 from aajax.policies.distributions import Distribution
 from aajax.training import transforms
@@ -81,7 +81,7 @@ def make_policy(
     """
     policy = _policy_in_training(config, env, epsilon, seat)
     if epsilon is None and config.steps_remembered < config.steps_per_episode:
-        return forgetting(policy, config.steps_remembered)
+        return with_memory_resets(policy, config.steps_remembered)
     return policy
 
 
@@ -209,7 +209,7 @@ def _transforms(config: RunConfig, env: Environment) -> list[Transform]:
     """What else happens in the updates of a run."""
     chain = []
     if config.memory == "update":
-        chain.append(transforms.forgetful())
+        chain.append(transforms.memory_reset())
     if config.opponents.capacity:
         chain.append(transforms.past_selves(config.opponents))
     measures = envs.find_spec(config.game).training_measures

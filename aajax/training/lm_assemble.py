@@ -144,7 +144,7 @@ def assemble(
     Raises:
       InputError: for what the config names and is not there.
     """
-    game = make_game(config)
+    game, goal = make_game(config), config.goal
     players: dict[str, Player] = {}
     if config.seating.guest_share > 0:
         if config.guest is None:
@@ -189,7 +189,7 @@ def assemble(
         critic = make_critic(decoder, optimizer, scale, **shared)
     if mesh is not None:
         scale = shard(scale, mesh)
-    credit = jax.jit(jax.vmap(config.goal.credit))
+    credit = jax.jit(jax.vmap(goal.credit))
     return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
 
 

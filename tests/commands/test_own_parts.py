@@ -14,6 +14,7 @@ from aajax import cli, nets
 from aajax.references import load
 from aajax.training.assemble import make_env, make_policy, make_trainer
 from aajax.training.config import RunConfig
+from aajax.training.lm_config import LmConfig
 
 FILE = Path(__file__).parent.parent / "data" / "own_parts.py"
 TINY = ("--num-updates", "20", "--num-games", "8", "--seeds", "1")
@@ -97,6 +98,41 @@ def test_the_guides_algorithm_is_for_the_sum_of_rewards():
     own, other, naive = (x.learners[0].params["actor"] for x in (own, other, naive))
     jax.tree.map(np.testing.assert_array_equal, own, other)
     assert np.any(own != naive)
+
+
+def test_a_goal_of_ones_own_for_language_models(tmp_path, monkeypatch):
+    example = FILE.parents[2] / "docs" / "examples" / "parts.py"
+    own = LmConfig(algorithm=f"{example}:fair", past_gamma=0.5)
+    reward = jnp.array([[3.0, 0.0], [1.0, 1.0]])
+    np.testing.assert_allclose(own.goal.share(reward), [[1.5, 0.0], [1.0, 1.0]])
+    # Of seat 0 with seat 1: A_1 + γ · γ A_0 · B_1, where β is 1.
+    found = own.goal.credit(jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_allclose(found[1], [3 + 0.25 * 1 * 4, 4 + 0.25 * 2 * 3])
+    monkeypatch.chdir(example.parent)
+    typed = LmConfig(algorithm="parts.py:fair", model=Path("../examples"))
+    record = typed.to_json()
+    assert record["algorithm"] == f"{example}:fair"
+    assert record["model"] == str(example.parent)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("Y = 3", "a function LmConfig -> Goal called 'X' is needed in"),
+        ("def X(config): return 3", "-> Goal is needed (AttributeError: 'int' object"),
+        (
+            "from aajax.dialogue.learning.credit import Goal\n"
+            "def X(config): return Goal(lambda r: r.sum(-1), lambda a: a)",
+            "keep shapes, and of [4, 2] they make [4] and [4, 2]",
+        ),
+    ],
+)
+def test_a_goal_that_is_none(content, line, main, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    code, _, said = main("train", "lm-ipd", "--algorithm", "mine.py:X", "--out", "run")
+    assert code == 2 and line in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_own_past_is_used_in_sweeps_too():
