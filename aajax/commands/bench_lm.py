@@ -96,11 +96,12 @@ def _work(options: Options, beside_torch: bool) -> Work:
     train = options.train
     if train is None:
         train = "params" if options.model is None else "adapters"
-    if beside_torch and train == "adapters" and "training" in options.only:
+    trains_adapter = train == "adapters" and "training" in options.only
+    if beside_torch and trains_adapter:
         raise InputError(
             "train is 'adapters': 'params' is needed with torch, which trains all"
         )
-    if options.rank > config.hidden_size:
+    if trains_adapter and options.rank > config.hidden_size:
         raise InputError(
             f"rank is {options.rank}: at most the hidden size, {config.hidden_size}, "
             "is needed"

@@ -182,7 +182,10 @@ def test_torch_is_asked_for_where_it_is_needed(monkeypatch, capsys):
         (["--model", "gpt"], "model is 'gpt': one of qwen2.5-0.5b,"),
         (["--prompt", "32769"], "prompt is 32769: at most 32768 is needed"),
         (["--train", "adapters"], "train is 'adapters': 'params' is needed with torch"),
-        (["--rank", "513"], "rank is 513: at most the hidden size, 512, is needed"),
+        (
+            ["--model", "smollm2-135m", "--rank", "577"],
+            "rank is 577: at most the hidden size, 576, is needed",
+        ),
         (["--report", "."], "report is '.'"),
     ],
 )
