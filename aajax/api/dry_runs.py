@@ -14,7 +14,7 @@ from aajax.lm.mesh.sharding import check_divides
 from aajax.lm.model.cache import power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
-from aajax.lm.planning.shapes import find_shape, shape_of_folder
+from aajax.lm.planning.shapes import find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
 from aajax.training.lm_assemble import run_mesh
 from aajax.training.lm_config import LmConfig
@@ -143,10 +143,7 @@ def decoder_of(config: LmConfig) -> DecoderConfig:
     if folder is None:
         raise InputError("model is None: a folder or a published model is needed")
     if (folder / "config.json").exists():
-        # Safetensors is of the extra `lm`, which published sizes do without.
-        from aajax.lm.checkpoints.weights import read_config
-
-        return read_config(folder)
+        return find_config(str(folder))
     return find_shape(shape_of_folder(folder.name))
 
 

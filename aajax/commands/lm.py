@@ -27,7 +27,7 @@ from aajax.lm.planning.bounds import (
     iteration_seconds,
 )
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
-from aajax.lm.planning.shapes import find_shape
+from aajax.lm.planning.shapes import find_config
 from aajax.schema import Count, Positive
 from aajax.training.lm_config import LmConfig, Lora
 from aajax.training.lm_programs import Load
@@ -125,7 +125,7 @@ def _dry_run(options: DryRun) -> None:
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
-    config = _config(options.model)
+    config = find_config(options.model)
     sampled = max(job.length // 4, 1) if options.sampled is None else options.sampled
     if not sampled < max(job.length, 2):
         raise InputError(
@@ -200,15 +200,6 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
     )
     rates = Rates(options.tflops, options.memory_gbs, options.link_gbs)
     return iteration_seconds(config, rates, iteration, **mesh)
-
-
-def _config(model: str):
-    if (Path(model) / "config.json").exists():
-        # Safetensors is of the extra `lm`, which published sizes do without.
-        from aajax.lm.checkpoints.weights import read_config
-
-        return read_config(model)
-    return find_shape(model)
 
 
 def _table(found: Estimate, options: DryRun) -> Table:

@@ -119,37 +119,6 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     return jnp.concatenate(turned, -1).astype(x.dtype)
 
 
-def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
-    """Masked attention softmax(scale · q kᵀ) v, with the softmax in float32.
-
-    Keys and values have the layout of the cache, to avoid transposing it.
-
-    Args:
-      query: [B, L, H, D]; groups of H / K heads share keys and values.
-      key, value: [B, K, S, D].
-      mask: bool[B, L, S]; a fully masked query gives an arbitrary finite result.
-      scale: of the logits.
-
-    Returns:
-      [B, L, H, D].
-    """
-    batch, length, num_heads, size = query.shape
-    by_key = batch, key.shape[1], num_heads // key.shape[1], length
-    groups = query.reshape(batch, length, *by_key[1:3], size)
-    # A group's queries are rows of one matrix: of products with more axes CPUs make
-    # copies, four times as slow for a single token.
-    rows = groups.transpose(0, 2, 3, 1, 4).reshape(*by_key[:2], -1, size)
-    score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
-    score = score.reshape(*by_key, -1)
-    # Added, and not chosen in place of the score: a CPU is slow to choose.
-    bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
-    score = score * jnp.float32(scale) + bias[:, None, None]
-    weight = jax.nn.softmax(score).astype(value.dtype)
-    weight = weight.reshape(*rows.shape[:3], -1)
-    y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
-    return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)
-
-
 class Attention(nn.Module):
     """Causal grouped-query attention, with or without a KV cache."""
 
@@ -162,20 +131,19 @@ class Attention(nn.Module):
         self,
         x: Array,
         rope: tuple[Array, Array],
-        mask: Array,
+        attend,
         route: Route | None,
-        store,
     ) -> tuple[Array, Any]:
         """One layer.
 
         Args:
           x: [B, L, D].
           rope: cosines and sines, f32[B, L, head_dim / 2].
-          mask: bool[B, L, S], which keys a query sees.
+          attend: function of queries [B, L, heads, head_dim], of this layer's keys and
+            values, [B, kv_heads, L, head_dim], and of the scale of logits, that adds
+            keys and values to the cache, and returns what the queries attend to,
+            [B, L, heads, head_dim], and the new cache.
           route: adapters.
-          store: function that adds this layer's keys and values,
-            [B, kv_heads, L, head_dim], to the cache and returns all of them,
-            [B, kv_heads, S, head_dim], and the new cache.
 
         Returns:
           [B, L, D], and the new cache.
@@ -199,9 +167,8 @@ class Attention(nn.Module):
             query = Norm(*norm, name="query_norm")(query)
             key = Norm(*norm, name="key_norm")(key)
         query, key = rotate(query, *rope), rotate(key, *rope)
-        key, value, kept = store(key.swapaxes(1, 2), value.swapaxes(1, 2))
         scale = config.query_scale or config.head_dim**-0.5
-        y = attend(query, key.astype(self.dtype), value.astype(self.dtype), mask, scale)
+        y, kept = attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale)
         y = y.reshape(batch, length, config.num_heads * config.head_dim)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept
