@@ -14,7 +14,7 @@ from aajax.lm.mesh.sharding import check_divides
 from aajax.lm.model.cache import power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
-from aajax.lm.planning.shapes import find_config, find_shape, shape_of_folder
+from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
 from aajax.training.lm_assemble import run_mesh
 from aajax.training.lm_config import LmConfig
@@ -141,7 +141,10 @@ def decoder_of(config: LmConfig) -> DecoderConfig:
     """
     folder = config.model
     if folder is None:
-        raise InputError("model is None: a folder or a published model is needed")
+        raise InputError(
+            "model is None: a folder, or one of "
+            f"{', '.join(SHAPES)} is needed to compile for"
+        )
     if (folder / "config.json").exists():
         return find_config(str(folder))
     return find_shape(shape_of_folder(folder.name))

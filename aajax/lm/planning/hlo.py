@@ -14,7 +14,6 @@ stopped) is counted apart, for one turn.
 """
 
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -66,6 +65,7 @@ class Collective:
       bytes: that a device receives each time.
       times: how often it runs.
       source: where it comes from in the traced program.
+      channel: its number, by which devices find each other; empty without one.
     """
 
     kind: str
@@ -73,6 +73,7 @@ class Collective:
     bytes: float
     times: float
     source: str
+    channel: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,6 @@ def count(text: str) -> Counts:
 class _Counter:
     module: Module
 
-    @functools.cache  # noqa: B019 - lives as long as one count
     def of(self, name: str) -> Counts:
         """One run of a computation whose instructions are run one by one."""
         computation = self.module.computations.get(name)
@@ -173,7 +173,6 @@ class _Counter:
         inner = Counts() if turn.turn is None else turn.turn
         return Counts(turn=total([dataclasses.replace(turn, turn=None), inner]))
 
-    @functools.cache  # noqa: B019
     def fused(self, name: str) -> Counts:
         """Products and collectives in a fusion; its memory traffic is at its edges."""
         computation = self.module.computations.get(name)
@@ -255,8 +254,6 @@ class _Counter:
         if part.opcode == "fusion":
             own = self.module.computations[part.called("calls")]
             return self.result_bytes(own, own.instructions.get(own.root), result)
-        if part.opcode in ("all-gather", "all-reduce") and result.bytes:
-            return result.bytes
         updated = {"dynamic-update-slice": 1, "scatter": 2}.get(part.opcode)
         if updated is not None:
             update = inside.operand(part, updated)
@@ -269,18 +266,11 @@ def _once(counts: Counts) -> Counts:
     """Counts without collectives that go on from one fusion to the next."""
     seen, each = set(), []
     for one in counts.each:
-        # A channel is that of one collective in one computation.
-        key = (one.kind, one.channel) if isinstance(one, _Numbered) else None
-        if key is not None and key[1] and key in seen:
-            continue
-        seen.add(key)
-        each.append(one)
+        # In one computation a channel is that of one collective.
+        if not one.channel or (one.kind, one.channel) not in seen:
+            each.append(one)
+        seen.add((one.kind, one.channel))
     return dataclasses.replace(counts, each=tuple(each))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Numbered(Collective):
-    channel: str = ""
 
 
 def _collective(within: Computation, one: Instruction, kind: str) -> Collective:
@@ -300,7 +290,7 @@ def _collective(within: Computation, one: Instruction, kind: str) -> Collective:
     else:
         moved = most * (size - 1) / size
     channel = one.attribute("channel_id") or ""
-    return _Numbered(kind, tuple(one.arrays), moved, 1.0, one.source, channel)
+    return Collective(kind, tuple(one.arrays), moved, 1.0, one.source, channel)
 
 
 def _group_size(one: Instruction) -> int:

@@ -148,14 +148,14 @@ def all_topologies() -> dict[str, Topology]:
     return {topology.name: topology for topology in found}
 
 
-def find_topology(name: str) -> Topology:
+def find_topology(name: str | None) -> Topology:
     """The topology of that name.
 
     Raises:
       InputError: for an unknown name; it names those that there are.
     """
     every = all_topologies()
-    if name.lower() in every:
+    if name is not None and name.lower() in every:
         return every[name.lower()]
     kinds = ", ".join(_summary(kind) for kind in (*_TPU, *_GPU))
     raise InputError(f"topology is {name!r}: one of {kinds} is needed")
