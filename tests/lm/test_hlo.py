@@ -190,7 +190,7 @@ def test_a_program_of_a_tpu():
     assert (gather.times, gather.kind) == (3, "all-gather")
     given, made = 16 * 128 * 2, 128 * 16 * 2
     numbers = 3 * 4 + (4 + 4 + 1)  # what is added up and compared
-    assert found.bytes == gathered + 3 * (given + made + given + numbers)
+    assert found.bytes == gathered + 3 * (given + made + numbers)
 
 
 GROUPS = {

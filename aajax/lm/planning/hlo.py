@@ -48,9 +48,8 @@ _FREE = {
         "send-done",
     ),
 }
-_FREE_CALLS = {
-    *("AllocateBuffer", "ConcatBitcast", "AsyncCollectiveStart", "AsyncCollectiveDone"),
-}
+_START = "AsyncCollectiveStart"
+_FREE_CALLS = {"AllocateBuffer", "ConcatBitcast", _START, "AsyncCollectiveDone"}
 _SLICES = {"dynamic-slice", "slice", "gather"}
 _VIEWS = {"bitcast", "reshape", "get-tuple-element"}
 
@@ -153,8 +152,11 @@ class _Counter:
         if opcode in ("call", "async-start"):
             return self.of(one.called("to_apply") or one.called("calls"))
         if opcode == "fusion":
-            inside = self.fused(one.called("calls"))
-            return dataclasses.replace(inside, bytes=self.fusion_bytes(within, one))
+            inside, moved = (
+                self.fused(one.called("calls")),
+                self.fusion_bytes(within, one),
+            )
+            return dataclasses.replace(inside, bytes=inside.bytes + moved)
         kind = opcode.removesuffix("-start")
         if kind in COLLECTIVES:
             return Counts(0.0, _moved(within, one), (_collective(within, one, kind),))
@@ -174,7 +176,11 @@ class _Counter:
         return Counts(turn=total([dataclasses.replace(turn, turn=None), inner]))
 
     def fused(self, name: str) -> Counts:
-        """Products and collectives in a fusion; its memory traffic is at its edges."""
+        """Products and collectives in a fusion; its memory traffic is at its edges.
+
+        A collective that goes on beside other work is in several fusions, of which one
+        starts it.
+        """
         computation = self.module.computations.get(name)
         if computation is None:
             return Counts()
@@ -184,7 +190,14 @@ class _Counter:
             if one.opcode in ("fusion", "call"):
                 found.append(self.fused(one.called("calls") or one.called("to_apply")))
             elif kind in COLLECTIVES:
-                found.append(Counts(each=(_collective(computation, one, kind),)))
+                starts = [
+                    user
+                    for user in computation.users[one.name]
+                    if _target(user) == _START
+                ]
+                moved = _moved(computation, one) if starts else 0.0
+                each = (_collective(computation, one, kind),)
+                found.append(Counts(bytes=moved, each=each))
             elif one.opcode == "custom-call":
                 found.append(Counts(_custom_call(computation, one).flops))
             else:
@@ -215,10 +228,10 @@ class _Counter:
             first = user.operands[0] == value.name
             if user.opcode in _SLICES and first:
                 used += user.arrays[0].bytes
-            elif user.opcode == "dynamic-update-slice" and first:
+            elif user.opcode in ("dynamic-update-slice", "scatter") and first:
                 continue  # in place: what is not updated stays where it is
-            elif user.opcode == "scatter" and first:
-                continue
+            elif user.opcode in ("tuple", *COLLECTIVES) or _target(user) in _FREE_CALLS:
+                continue  # handed on, or counted with the collective
             elif user.opcode in _VIEWS:
                 used += self.bytes_used(inside, user, given)
             elif user.opcode == "fusion":
@@ -232,6 +245,8 @@ class _Counter:
     def bytes_written(self, inside: Computation, one: Instruction) -> float:
         """Of a fusion's results: all of each, or the slice that is updated."""
         root = inside.instructions.get(inside.root)
+        if root is not None and _target(root) in _FREE_CALLS:
+            return 0.0
         parts: list[Instruction | None] = [root]
         if root is not None and root.opcode == "tuple":
             parts = [inside.instructions.get(name) for name in root.operands]
@@ -251,6 +266,8 @@ class _Counter:
             part = inside.operand(part, 0)
         if part is None:
             return result.bytes
+        if part.opcode in COLLECTIVES:
+            return 0.0  # counted with it
         if part.opcode == "fusion":
             own = self.module.computations[part.called("calls")]
             return self.result_bytes(own, own.instructions.get(own.root), result)
@@ -465,9 +482,12 @@ def _valid(
     return float(((at >= 0) & (at < given * apart) & (at % apart == 0)).sum())
 
 
+def _target(one: Instruction) -> str:
+    return (one.attribute("custom_call_target") or "").strip('"')
+
+
 def _custom_call(within: Computation, one: Instruction) -> Counts:
-    target = one.attribute("custom_call_target") or ""
-    target = target.strip('"')
+    target = _target(one)
     if target in _FREE_CALLS:
         return Counts()
     moved = _moved(within, one)
