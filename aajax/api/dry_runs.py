@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from aajax.training.lm_assemble import run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_past import most_at_once
 from aajax.training.lm_programs import Load, Programs
+
+# Of attention, what is no projection of it: those are summed over tensor.
+_SCORES = re.compile(r"attention/(?!query|key|value|output)")
 
 Say = Callable[
     [str, float], None
@@ -138,7 +142,7 @@ def waste(planned: Planned, report: Report) -> list[str]:
         for one in (() if part is None else part.each)
         if one.kind == "all-reduce"
         and _largest(one) >= load.length**2
-        and "attention" in one.source
+        and _SCORES.search(one.source)
     ]
     if scores:
         size = sum(one.bytes * one.times for one in scores)

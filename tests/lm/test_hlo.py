@@ -272,3 +272,27 @@ def test_every_instruction_is_read():
     assert read == len(lines) > 0
     assert all(x.root in x.instructions for x in module.computations.values())
     assert math.isfinite(count(text).bytes)
+
+
+# bf16[4 heads, 1024 tokens, 128] attends in two blocks of 512: three of four are seen.
+SPLASH = """HloModule m
+
+ENTRY %main (a: s8[1,2,2], q: bf16[4,1024,128], k: bf16[1024,128]) -> bf16[4,1024,128] {
+  %a = s8[1,2,{width}]{2,1,0} parameter(0)
+  %q = bf16[4,1024,128]{2,1,0} parameter(1)
+  %k = bf16[1024,128]{1,0} parameter(2)
+  ROOT %splash_mqa_{kernel}.1 = bf16[4,1024,128]{2,1,0} custom-call(%a, %a, %q, %k, \
+%k), custom_call_target="tpu_custom_call", backend_config={}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "products"),
+    [("fwd_residuals", 2), ("fwd_no_residuals", 2), ("dq", 3), ("dkv", 4)],
+)
+@pytest.mark.parametrize(("width", "share"), [(2, 3 / 4), (1, 1 / 2)])
+def test_attention_kernels_of_tpus(kernel, products, width, share):
+    text = SPLASH.replace("{kernel}", kernel).replace("{width}", str(width))
+    product = 2 * 4 * 1024 * 1024 * 128
+    assert count(text).flops == products * product * share

@@ -50,6 +50,7 @@ _FREE = {
 }
 _START = "AsyncCollectiveStart"
 _FREE_CALLS = {"AllocateBuffer", "ConcatBitcast", _START, "AsyncCollectiveDone"}
+_SPLASH = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products of its kernels
 _SLICES = {"dynamic-slice", "slice", "gather"}
 _VIEWS = {"bitcast", "reshape", "get-tuple-element"}
 
@@ -495,6 +496,8 @@ def _custom_call(within: Computation, one: Instruction) -> Counts:
     if "cost_estimate" in one.attributes:  # of a Pallas kernel
         found = re.search(r'"flops":\s*"?([\d.e+]+)', one.attributes)
         return Counts(float(found[1]) if found else 0.0, moved)
+    if found := re.search(r"splash_m[hq]a_(fwd|dkv|dq)", f"{one.name} {one.source}"):
+        return Counts(_splash(within, one, _SPLASH[found[1]]), moved)
     if target.startswith("__cublas") and "gemm_backend_config" in options:
         axes = options["gemm_backend_config"]["dot_dimension_numbers"]
         (left, *_) = _arrays(within, one, 0)
@@ -506,6 +509,18 @@ def _custom_call(within: Computation, one: Instruction) -> Counts:
     if target.startswith("__cudnn$fmha"):
         return Counts(_attention(within, one, "Backward" in target, options), moved)
     return Counts(0.0, moved)
+
+
+def _splash(within: Computation, one: Instruction, products: int) -> float:
+    """FLOPs of JAX's splash attention, whose mask says which blocks it multiplies.
+
+    Of a causal mask they are those on and below the diagonal; of a window each row of
+    blocks has as many as the mask is wide.
+    """
+    mask, _, query, key = (_arrays(within, one, i)[0].shape for i in range(4))
+    rows, columns = mask[-2:]
+    share = (rows + 1) / (2 * rows) if rows == columns else columns / rows
+    return 2.0 * products * math.prod(query) * key[-2] * share
 
 
 def _attention(
