@@ -623,6 +623,10 @@ ROWS = {
         ("qwen2.5-7b --tflops 1", "tflops is 1.0 and memory_gbs is None: both are "),
         ("qwen2.5-7b --memory-gbs nan", "memory_gbs is nan: a number above 0 is need"),
         ("qwen2.5-7b --link-gbs 0", "link_gbs is 0.0: a number above 0 is needed"),
+        ("qwen2.5-7b --topology v5e-7", "topology is 'v5e-7': one of v5e-1|4|8|16|32"),
+        ("qwen2.5-7b --topology", "topology has no value: a text is needed"),
+        ("qwen2.5-7b --topology v5e-8 --train params", "train is 'params': 'adapters'"),
+        ("qwen2.5-7b --save a", "save is 'a': a topology is needed with it"),
     ],
     "lm pocket": [
         ("", "out is missing: a path is needed"),

@@ -129,20 +129,28 @@ class LmConfig:
     kl_gradient: KlGradient = "k3"
     entropy_bonus: Weight = 0.0  # weight of the entropy per token, in nats
     final_entropy_bonus: Weight | None = None  # final weight; None: constant
-    # gradient accumulation: parts of a batch, one after another
-    num_microbatches: Count = 1
+    # gradient accumulation: parts of a batch, one after another; None: as many as leave
+    # each device one sequence at a time
+    num_microbatches: Count | None = 1
     # iterations over which final values are approached; None: all
     final_num_iterations: Count | None = None
     remat: bool = False  # recompute activations in the backward pass to save memory
     data: Count = 1  # mesh axis: devices that each hold a copy of the weights
-    fsdp: Count = 1  # mesh axis: devices that share weights and batch
+    # mesh axis: devices that share weights and batch; None: all that are left
+    fsdp: Count | None = 1
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
     seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
 
-    # What may be another where a run goes on: its numbers do not depend on it.
-    may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+    # What may be another where a run goes on: its numbers do not depend on it, but for
+    # the order in which they are summed up.
+    may_differ: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("data", "fsdp", "tensor", "num_microbatches", "remat"),
+            *(f"api.{x}" for x in MAY_DIFFER),
+        }
+    )
     unit: ClassVar[str] = "iterations"
     schedule_option: ClassVar[str] = "final_num_iterations"
 
@@ -250,7 +258,7 @@ def _own_goal(config: LmConfig) -> credit.Goal:
 def _check_matches(config: LmConfig) -> None:
     """Whether matches divide as they are to, and past selves are there to play."""
     rows = num_rows(config.seating, config.num_matches)
-    if rows % config.num_microbatches:
+    if config.num_microbatches is not None and rows % config.num_microbatches:
         raise InputError(
             f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
             "seats that are learned from is needed"
