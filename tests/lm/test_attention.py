@@ -116,6 +116,40 @@ def test_training_by_the_kernel_is_training_with_scores(emulated):
     near(found, wanted, 2e-5)
 
 
+def read_in_pieces(size, fill):
+    """Hidden states of real tokens, read into a cache in three pieces, and lengths."""
+    params = jax.tree.map(lambda x: 5 * x, lm.init_params(CONFIG, jax.random.key(0)))
+    cache = lm.init_cache(CONFIG, 3, size)
+    cache = cache._replace(key=cache.key + fill, value=cache.value + fill)
+    tokens = np.random.default_rng(2).integers(0, 32, (3, 37)).astype(np.int32)
+    length = np.array([[37], [20], [3]])
+    positions = np.where(np.arange(37) < length, np.arange(37), -1).astype(np.int32)
+    read = jax.jit(functools.partial(lm.forward, CONFIG, params))
+    found = []
+    for piece in slice(0, 18), slice(18, 36), slice(36, 37):
+        hidden, cache = read(tokens[:, piece], positions[:, piece], cache)
+        found.append(np.asarray(hidden)[positions[:, piece] >= 0])
+    return np.concatenate(found), cache.length
+
+
+def test_caches_are_read_in_blocks_as_a_whole(monkeypatch):
+    # 40 slots are no multiple of 16.
+    wanted, length = read_in_pieces(40, 0.0)
+    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    monkeypatch.setattr(attention, "SLOTS", 16)
+    found, found_length = read_in_pieces(40, 0.0)
+    near(found, wanted, 1e-5)
+    assert found_length.tolist() == length.tolist() == [37, 20, 3]
+
+
+def test_blocks_that_are_not_in_use_are_not_read(monkeypatch):
+    # Which would be seen: 0 · nan is nan.
+    assert np.isnan(read_in_pieces(64, np.nan)[0]).any()
+    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    monkeypatch.setattr(attention, "SLOTS", 1)
+    assert np.isfinite(read_in_pieces(64, np.nan)[0][-1]).all()
+
+
 def test_programs_are_made_for_the_devices_of_the_mesh():
     assert attention.platform() == "cpu"
     device = jax.sharding.AbstractDevice("TPU v5 lite", 1, "tpu")

@@ -40,6 +40,11 @@ PARTITION_RULES = (
     (r"(output|down)/b$", P(None, None, None, "fsdp")),  # [layers, n, r, out]
     (r"(^|/)a$", P(None, None, "fsdp", None)),
     (r"(^|/)b$", P(None, None, None, ("tensor", "fsdp"))),
+    # Of joined adapters [layers, n r, in or out] likewise.
+    (r"(output|down)/joined_a$", P(None, None, ("tensor", "fsdp"))),
+    (r"(output|down)/joined_b$", P(None, None, "fsdp")),
+    (r"(^|/)joined_a$", P(None, "tensor", "fsdp")),
+    (r"(^|/)joined_b$", P(None, None, ("tensor", "fsdp"))),
 )
 
 _log = logging.getLogger(__name__)

@@ -31,7 +31,8 @@ from aajax.lm.model.constraints import AXES, BATCH, dividing
 from aajax.types import Array
 
 LANES = 128  # sequences of splash attention are multiples of it
-BLOCK = 512  # most queries and keys of a tile of splash attention; slots of a block
+BLOCK = 512  # most queries and keys of a tile of splash attention
+SLOTS = 1024  # of a cache that are read at once
 
 
 class Layer(NamedTuple):
@@ -106,6 +107,8 @@ def attend_to(
     if cache is None and kernel is not None:
         kinds = frozenset(config.sliding or (False,))
         return Fused(kinds, config.window, kernel)
+    if cache is not None and platform() != "cpu":
+        return blocks_in_use(config, positions, cache.size)
     return masked(config, positions, cache)
 
 
@@ -144,6 +147,98 @@ def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Mask
     if config.window is None or not any(config.sliding):
         return Masked(full, None)
     return Masked(full, full & (query - at < config.window))
+
+
+@flax.struct.dataclass
+class Blocks:
+    """Attention to a cache, block by block, with the softmax of what was seen so far.
+
+    As many slots are read as the longest sequence has, not all that there are, and
+    scores exist for one block at a time. It has no gradient.
+
+    Attributes:
+      positions: i32[B, L], −1 for padding.
+      first: i32[2], first block that a query sees in full and in sliding layers.
+      end: i32[], the block after the last that a query sees.
+      window: of sliding layers, in tokens; None if there are none.
+    """
+
+    positions: Array
+    first: Array
+    end: Array
+    window: int | None = flax.struct.field(pytree_node=False)
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        if layer.index is None:
+            key, value, layer = key[None], value[None], layer._replace(index=0)
+        batch, length, num_heads, size = query.shape
+        _, _, num_kv_heads, num_slots, _ = key.shape
+        block = min(SLOTS, num_slots)
+        rows = query.reshape(batch, length, num_kv_heads, -1, size)
+        rows = rows.transpose(0, 2, 3, 1, 4)  # [B, K, H / K, L, D]
+        reach = None
+        if self.window is not None:
+            everything = jnp.iinfo(jnp.int32).max
+            reach = jnp.where(layer.is_sliding, self.window, everything)
+
+        def read(number: Array, seen: tuple[Array, Array, Array]):
+            top, total, sums = seen
+            # The last block begins earlier where slots are no multiple of blocks.
+            start = jnp.minimum(number * block, num_slots - block)
+            at = (layer.index, 0, 0, start, 0)
+            shape = (1, batch, num_kv_heads, block, size)
+            keys, values = (
+                jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype)
+                for x in (key, value)
+            )
+            slot = start + jnp.arange(block, dtype=jnp.int32)
+            distance = self.positions[:, :, None] - slot[None, None]
+            mask = (distance >= 0) & (slot >= number * block)[None, None]
+            if reach is not None:
+                mask &= distance < reach
+            score = jnp.einsum(
+                "bkgld,bksd->bkgls", rows, keys, preferred_element_type=jnp.float32
+            )
+            low = jnp.finfo(jnp.float32).min
+            score = jnp.where(mask[:, None, None], score * jnp.float32(scale), low)
+            above = jnp.maximum(top, jnp.max(score, -1, keepdims=True))
+            weight = jnp.where(mask[:, None, None], jnp.exp(score - above), 0.0)
+            less = jnp.exp(top - above)
+            more = jnp.einsum(
+                "bkgls,bksd->bkgld", weight.astype(values.dtype), values,
+                preferred_element_type=jnp.float32,
+            )  # fmt: skip
+            total = total * less + jnp.sum(weight, -1, keepdims=True)
+            return above, total, sums * less + more
+
+        one = (*rows.shape[:-1], 1)
+        nothing = (
+            jnp.full(one, jnp.finfo(jnp.float32).min),
+            jnp.zeros(one, jnp.float32),
+            jnp.zeros(rows.shape, jnp.float32),
+        )
+        first = self.first[layer.is_sliding.astype(jnp.int32)]
+        _, total, sums = jax.lax.fori_loop(first, self.end, read, nothing)
+        # Padding sees nothing.
+        y = sums / jnp.where(total == 0, 1.0, total)
+        y = y.astype(query.dtype).transpose(0, 3, 1, 2, 4)
+        return y.reshape(batch, length, num_heads, size)
+
+
+def blocks_in_use(config: DecoderConfig, positions: Array, num_slots: int) -> Blocks:
+    """Which blocks queries at these positions see, in a cache of so many slots."""
+    block = min(SLOTS, num_slots)
+    window = config.window if any(config.sliding) else None
+    end = jnp.max(positions) // block + 1
+    first = jnp.zeros(2, jnp.int32)
+    if window is not None:
+        earliest = jnp.min(jnp.where(positions < 0, num_slots, positions))
+        nearest = jnp.maximum(earliest - window + 1, 0) // block
+        first = jnp.stack([jnp.zeros_like(nearest), nearest])
+    return Blocks(positions, first, end, window)
 
 
 @flax.struct.dataclass

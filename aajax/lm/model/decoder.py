@@ -12,7 +12,7 @@ from aajax.lm.model import attention
 from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import look_up, over_batch
-from aajax.lm.model.layers import MLP, Attention, Norm, Route
+from aajax.lm.model.layers import MLP, Attention, Norm, Route, route_to
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
@@ -193,7 +193,7 @@ def forward(
         if adapter_id is None:
             raise InputError("adapter_id is None: with adapters, i32[B] is needed")
         variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
-        route = Route(adapter_id, adapters.scale)
+        route = route_to(adapter_id, adapters.scale)
     module = Decoder(config, dtype, remat=remat, apart=apart)
 
     def read(tokens: AnyArray, positions: AnyArray) -> tuple[Array, Cache | None]:
