@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from aajax import references
 from aajax.errors import InputError
+from aajax.types import AnyArray
 
 # Of numbers without another bound: the largest of int32 and float32.
 _PLAIN = bool, int, float, str
@@ -281,7 +282,8 @@ def read_text(annotation: Any, text: str) -> Any:
 def describe(annotation: Any) -> str:
     """What an annotation accepts: a whole number, one of a, b."""
     accepting = alternatives(annotation)
-    words = [_describe_member(*each) for each in accepting if each[0] is not NoneType]
+    silent = NoneType, *typing.get_args(AnyArray)  # what nobody types
+    words = [_describe_member(*each) for each in accepting if each[0] not in silent]
     return ", or ".join(dict.fromkeys(words))
 
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": set(),
     "extras": {"errors"},
     "files": set(),
-    "schema": set(),
+    "schema": {"types"},
     "records": set(),
     "references": set(),
     "keys": {"types"},

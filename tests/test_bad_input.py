@@ -442,6 +442,12 @@ ROWS = {
         ("--matches-every 0", "matches_every is 0: at least 1 is needed"),
         ("--model {model} --resume", "out is 'runs/lm-ipd': it holds no run to resume"),
         ("--remat 1", "arguments have '1': there is no option that takes it"),
+        ("--dry-run", "topology is None: one of v5e-1|4|8|16|32|64|128|256, v5p-8|16"),
+        ("--dry-run --topology v5e-3", "topology is 'v5e-3': one of v5e-1|4|8|16|32"),
+        ("--dry-run --topology v5e-4", "model is None: a folder, or one of qwen2.5-0"),
+        ("--topology v5e-4", "topology is 'v5e-4': it needs --dry-run"),
+        ("--length 9", "length is '9': it needs --dry-run"),
+        ("--save a", "save is 'a': it needs --dry-run"),
         (
             "--lambda 1",
             "option is --lambda: there is none of that name; is --gae-lambda m",
@@ -623,6 +629,10 @@ ROWS = {
         ("qwen2.5-7b --tflops 1", "tflops is 1.0 and memory_gbs is None: both are "),
         ("qwen2.5-7b --memory-gbs nan", "memory_gbs is nan: a number above 0 is need"),
         ("qwen2.5-7b --link-gbs 0", "link_gbs is 0.0: a number above 0 is needed"),
+        ("qwen2.5-7b --topology v5e-7", "topology is 'v5e-7': one of v5e-1|4|8|16|32"),
+        ("qwen2.5-7b --topology", "topology has no value: a text is needed"),
+        ("qwen2.5-7b --topology v5e-8 --train params", "train is 'params': 'adapters'"),
+        ("qwen2.5-7b --save a", "save is 'a': a topology is needed with it"),
     ],
     "lm pocket": [
         ("", "out is missing: a path is needed"),

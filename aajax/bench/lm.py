@@ -33,13 +33,16 @@ OURS: dict[Name, Callable] = {
 }
 
 
-def measure(work: Work, only: tuple[Name, ...], repeats: int) -> dict:
+def measure(
+    work: Work, only: tuple[Name, ...], repeats: int, beside_torch: bool = False
+) -> dict:
     """All measurements, each in a process of its own.
 
     Args:
-      work: with a folder, torch is measured on it too.
+      work: what is measured.
       only: names of `OURS`.
       repeats: of each.
+      beside_torch: whether torch is measured too, which needs a checkpoint folder.
 
     Returns:
       "device", what it was measured to do; "bounds", in tokens per second; and
@@ -48,7 +51,7 @@ def measure(work: Work, only: tuple[Name, ...], repeats: int) -> dict:
     device = in_new_process(_bound(lm_work.measure_device, work), repeats)
     results = {}
     for name in only:
-        for who, run in {"aajax": OURS[name], **_torch(work, name)}.items():
+        for who, run in {"aajax": OURS[name], **_torch(name, beside_torch)}.items():
             found = in_new_process(_bound(run, work), repeats)
             host = found.pop("peak_bytes")
             peak = found.pop("device_peak_bytes", host)
@@ -58,8 +61,8 @@ def measure(work: Work, only: tuple[Name, ...], repeats: int) -> dict:
     return {"device": device, "bounds": bounds, "results": results}
 
 
-def _torch(work: Work, name: str) -> dict[str, Callable]:
-    if work.folder is None:
+def _torch(name: str, is_wanted: bool) -> dict[str, Callable]:
+    if not is_wanted:
         return {}
     # A library that only this comparison needs.
     from aajax.bench import lm_torch

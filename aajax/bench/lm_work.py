@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +14,16 @@ import optax
 from aajax.bench.timing import rates, seconds
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import init_params
-from aajax.lm.planning.bounds import forward_flops, step_bytes, training_flops
+from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.planning.bounds import (
+    forward_flops,
+    logits_flops,
+    step_bytes,
+    training_flops,
+)
 from aajax.lm.sampling.sampler import Sampler, Sampling
 from aajax.lm.training.fit import TokenBatch, make_step
-from aajax.types import PyTree
+from aajax.types import Array, PyTree
 
 UNIT = "tokens/s"
 _MOST_STREAMED = 2**30  # bytes, far beyond what caches hold
@@ -36,6 +44,9 @@ class Work:
       turn: tokens that are heard, and as many sampled, in a round.
       prompt: tokens of each prompt.
       training_batch, training_length: sequences of a step and their tokens.
+      train: all params, or an adapter of `rank` on the frozen params, its layers
+        recomputed in the backward pass.
+      rank: of the adapter.
     """
 
     config: DecoderConfig
@@ -47,6 +58,8 @@ class Work:
     prompt: int = 256
     training_batch: int = 8
     training_length: int = 256
+    train: Literal["params", "adapters"] = "params"
+    rank: int = 32
 
     def heard(self, i: int) -> np.ndarray:
         """i32[rounds, batch, turn], what repeat i tells its dialogues."""
@@ -121,9 +134,22 @@ def measure_prefill(repeats: int, work: Work) -> dict:
 
 
 def measure_training(repeats: int, work: Work) -> dict:
-    """Steps of Adam on all weights, each on tokens of its own."""
-    step = make_step(work.config, optax.adam(1e-5), dtype=jnp.dtype(work.dtype))
-    state = step.init(_params(work))
+    """Steps of Adam, each on tokens of its own; see `Work.train`."""
+    tuned = work.train == "adapters"
+    step = make_step(
+        work.config,
+        optax.adam(1e-5),
+        dtype=jnp.dtype(work.dtype),
+        adapters=tuned,
+        remat=tuned,
+    )
+    params, base = _params(work), ()
+    if tuned:
+        lora = LoraConfig(rank=work.rank)
+        adapters = init_adapters(work.config, lora, jax.random.key(1))
+        state, base = step.init(adapters.weights), (params, adapters.scale)
+    else:
+        state = step.init(params)
     shape = work.training_batch, work.training_length
     places = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
 
@@ -131,9 +157,13 @@ def measure_training(repeats: int, work: Work) -> dict:
         nonlocal state
         tokens = work.tokens(i, shape[0], shape[1] + 1)
         batch = TokenBatch(
-            tokens[:, :-1], places, tokens[:, 1:], np.ones(shape, np.float32)
+            tokens[:, :-1],
+            places,
+            tokens[:, 1:],
+            np.ones(shape, np.float32),
+            np.zeros(shape[0], np.int32),
         )
-        state, metrics = step.update(state, batch)
+        state, metrics = step.update(state, batch, *base)
         return state, metrics
 
     first = seconds(train, 0)
@@ -146,48 +176,60 @@ def measure_device(repeats: int, work: Work) -> dict:
     """The best of repeats of what the device can do, whatever the model.
 
     Returns:
-      "bandwidth", bytes per second of a ← b + s · c (STREAM's triad) over about as many
-      bytes as a step of decoding reads, so that caches help both alike; and "flops",
-      operations per second of a product of large square matrices.
+      "bandwidth", bytes per second that are read, of a matrix in a product with one
+      vector or in a sum, over about as many bytes as a step of decoding reads, so that
+      caches help both alike; and "flops", operations per second of a product of large
+      square matrices.
     """
     dtype = jnp.dtype(work.dtype)
-    size = min(_step_bytes(work), _MOST_STREAMED) // (3 * dtype.itemsize)
-    b, c = jnp.ones((2, size), dtype)
-    triad = jax.jit(lambda b, c: b + jnp.asarray(0.5, dtype) * c)
     width = 2048 if jax.default_backend() == "cpu" else 8192
+    rows = max(min(_step_bytes(work), _MOST_STREAMED) // (width * dtype.itemsize), 1)
+    streamed, vector = jnp.ones((int(rows), width), dtype), jnp.ones(width, dtype)
     x = jnp.ones((width, width), dtype)
-    product = jax.jit(lambda x: x @ x)
 
-    def best(run) -> float:
-        return min([seconds(lambda i: run(), i) for i in range(3 * repeats + 1)][1:])
+    def best(run: Callable[..., Array], *arrays: Array) -> float:
+        run = jax.jit(run)
+        each = [seconds(lambda i: run(*arrays), i) for i in range(3 * repeats + 1)]
+        return min(each[1:])
 
+    read = min(best(jnp.matmul, streamed, vector), best(jnp.sum, streamed))
     return {
-        "bandwidth": 3 * size * dtype.itemsize / best(lambda: triad(b, c)),
-        "flops": 2 * width**3 / best(lambda: product(x)),
+        "bandwidth": streamed.nbytes / read,
+        "flops": 2 * width**3 / best(jnp.matmul, x, x),
     }
 
 
 def bounds(work: Work, device: dict) -> dict[str, float]:
     """Tokens per second of decoding, prefill and training that a device could do.
 
-    Decoding is bound by bandwidth, over a dialogue's mean; the others by arithmetic.
+    Decoding is bound by bandwidth or by arithmetic, over a dialogue's mean, whichever
+    takes longer; the others by arithmetic.
 
     Args:
       work: what is done.
       device: of `measure_device`.
     """
-    config = work.config
+    config, tuned = work.config, work.train == "adapters"
+    token = forward_flops(config, 2 * _mean_length(work)) + logits_flops(config)
+    learned = training_flops(config, work.training_length, frozen=tuned, remat=tuned)
     return {
-        "decode": work.batch * device["bandwidth"] / _step_bytes(work),
+        "decode": min(
+            work.batch * device["bandwidth"] / _step_bytes(work),
+            device["flops"] / token,
+        ),
         "prefill": device["flops"] / forward_flops(config, work.prompt),
-        "training": device["flops"] / training_flops(config, work.training_length),
+        "training": device["flops"] / learned,
     }
 
 
+def _mean_length(work: Work) -> int:
+    """Tokens of a dialogue, half of what it ends with."""
+    return work.rounds * work.turn
+
+
 def _step_bytes(work: Work) -> float:
-    length = work.rounds * work.turn  # half of what a dialogue ends with
     itemsize = jnp.dtype(work.dtype).itemsize
-    return step_bytes(work.config, work.batch, length, itemsize)
+    return step_bytes(work.config, work.batch, _mean_length(work), itemsize)
 
 
 def _params(work: Work) -> PyTree:

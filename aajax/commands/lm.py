@@ -10,9 +10,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from aajax.api.dry_runs import plan
 from aajax.api.progress import progress_bar
 from aajax.commands.arguments import choose, parse
+from aajax.commands.compiled import compile_and_print
 from aajax.commands.progress import print_help
+from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
@@ -24,8 +27,10 @@ from aajax.lm.planning.bounds import (
     iteration_seconds,
 )
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
-from aajax.lm.planning.shapes import find_shape
+from aajax.lm.planning.shapes import find_config
 from aajax.schema import Count, Positive
+from aajax.training.lm_config import LmConfig, Lora
+from aajax.training.lm_programs import Load
 
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
@@ -37,7 +42,9 @@ PARTS = (
 class DryRun:
     """Estimates the memory per device of a training job, without its weights.
 
-    With --tflops and --memory-gbs it also bounds the time of an iteration.
+    With --tflops and --memory-gbs it also bounds the time of an iteration. With
+    --topology a run's programs are compiled for such devices, which need not be there,
+    and their compiler says what they take.
     """
 
     # published size such as qwen2.5-7b, or a checkpoint folder
@@ -63,6 +70,9 @@ class DryRun:
     # memory bandwidth of a device in GB/s, for times
     memory_gbs: Positive | None = None
     link_gbs: LinkRate = math.inf  # bandwidth between devices in GB/s, for times
+    # devices to compile for: v5e-16, v5p-32, v6e-8, h100, h100x8, h200, ...
+    topology: str | None = None
+    save: Path | None = None  # file for the programs that were compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +125,18 @@ def _dry_run(options: DryRun) -> None:
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
-    config = _config(options.model)
+    config = find_config(options.model)
     sampled = max(job.length // 4, 1) if options.sampled is None else options.sampled
     if not sampled < max(job.length, 2):
         raise InputError(
             f"sampled is {sampled}: a number from 1 to {job.length - 1}, below the "
             "length, is needed"
         )
+    if options.topology is not None:
+        _compile(options, config, job, sampled)
+        return
+    if options.save is not None:
+        raise InputError(f"save is {str(options.save)!r}: a topology is needed with it")
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
     found = estimate(config, job, **mesh)
@@ -135,6 +150,34 @@ def _dry_run(options: DryRun) -> None:
             f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
             f"{times.training:.3g} s training."
         )
+
+
+def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
+    """Compiles the programs of a run with a job's sizes."""
+    assert options.topology is not None
+    if job.train != "adapters":
+        raise InputError(
+            f"train is {job.train!r}: 'adapters', which runs train, is needed with a "
+            "topology"
+        )
+    whole = options.data * options.fsdp * options.tensor == 1
+    config = LmConfig(
+        dtype=job.dtype,
+        kl=0.001,
+        baseline="batch",
+        group_size=1,
+        num_matches=job.batch,
+        seating=Seating(learners="first"),
+        lora=Lora(rank=job.rank),
+        num_microbatches=job.num_microbatches,
+        remat=job.remat,
+        data=options.data,
+        fsdp=None if whole else options.fsdp,
+        tensor=options.tensor,
+    )
+    load = Load(job.batch, job.batch, job.length, sampled, job.num_adapters)
+    planned = plan(config, decoder, options.topology, job.length, load)
+    compile_and_print(options.model, planned, options.save)
 
 
 def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds | None:
@@ -157,15 +200,6 @@ def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds |
     )
     rates = Rates(options.tflops, options.memory_gbs, options.link_gbs)
     return iteration_seconds(config, rates, iteration, **mesh)
-
-
-def _config(model: str):
-    if (Path(model) / "config.json").exists():
-        # Safetensors is of the extra `lm`, which published sizes do without.
-        from aajax.lm.checkpoints.weights import read_config
-
-        return read_config(model)
-    return find_shape(model)
 
 
 def _table(found: Estimate, options: DryRun) -> Table:

@@ -97,7 +97,7 @@ def centred(
     return estimate
 
 
-def chosen(
+def selected(
     estimators: Sequence[AdvantageEstimator], index: Array
 ) -> AdvantageEstimator:
     """`estimators[index]` for a traced index, i32[], as in a sweep over estimators.

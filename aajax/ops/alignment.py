@@ -95,7 +95,7 @@ def chain(past: Past, *functions: Callable[[Array, Array], Array]) -> Past:
     return chained
 
 
-def chosen(pasts: Sequence[Past], index: Array) -> Past:
+def selected(pasts: Sequence[Past], index: Array) -> Past:
     """`pasts[index]` for a traced index, i32[], as in a sweep over variants."""
 
     def past(a_t, gamma, last_t=None):

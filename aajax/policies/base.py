@@ -221,7 +221,7 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
     )
 
 
-def forgetting(policy: Policy, num_steps: int) -> Policy:
+def with_memory_resets(policy: Policy, num_steps: int) -> Policy:
     """`policy` with its recurrent memory reset after every `num_steps` steps.
 
     For a policy that was trained on segments of `num_steps` steps and plays longer

@@ -21,9 +21,9 @@ from aajax.training.self_play import (
     train,
 )
 from aajax.training.transforms import (
-    forgetful,
     frozen,
     measured,
+    memory_reset,
     past_selves,
     replayed,
 )
@@ -45,7 +45,7 @@ __all__ = [
     "TrainState",
     "Trainer",
     "Transform",
-    "forgetful",
+    "memory_reset",
     "frozen",
     "measured",
     "past_selves",

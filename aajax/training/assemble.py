@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from aajax import envs, nets, references, schema
@@ -14,8 +15,8 @@ from aajax.policies import distributions
 from aajax.policies.base import (
     Policy,
     action_value_policy,
-    forgetting,
     network_policy,
+    with_memory_resets,
 )
 from aajax.policies.distributions import Distribution
 from aajax.training import transforms
@@ -82,8 +83,21 @@ def make_policy(
     """
     policy = _policy_in_training(config, env, epsilon, seat)
     if epsilon is None and config.steps_remembered < config.steps_per_episode:
-        return forgetting(policy, config.steps_remembered)
+        return with_memory_resets(policy, config.steps_remembered)
     return policy
+
+
+def _check_table(config: RunConfig, env: Environment) -> None:
+    """Raises InputError for a table that observations do not index."""
+    if config.policy != "tabular":
+        return
+    with jax.ensure_compile_time_eval():
+        seen = np.asarray(env.reset(jax.random.key(0))[1].observation)
+    if not (np.isin(seen, (0, 1)).all() and (seen.sum(-1) == 1).all()):
+        raise InputError(
+            f"policy is 'tabular': 'mlp' or 'gru' is needed in {config.game}, whose "
+            "observations are not one-hot"
+        )
 
 
 def make_policies(config: RunConfig, env: Environment) -> tuple[Policy, ...]:
@@ -184,6 +198,7 @@ def make_trainer(
     """
     env = make_env(config)
     _check_spaces(config, env)
+    _check_table(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
     chain = _transforms(config, env)
@@ -195,10 +210,9 @@ def make_trainer(
         policies = [make_policy(config, env, epsilon, group[0]) for group in groups]
         parts = make_parts(config, env, hyperparameters)
         if algorithm.trainer is not None:
-            return algorithm.trainer(parts, policies)
-        assert algorithm.learner is not None  # or it has a trainer
+            return algorithm.build_trainer(parts, policies)
         learners = [
-            algorithm.learner(parts, policy, group)
+            algorithm.build_learner(parts, policy, group)
             for policy, group in zip(policies, groups, strict=True)
         ]
         return self_play(
@@ -219,7 +233,7 @@ def _transforms(config: RunConfig, env: Environment) -> list[Transform]:
     """What else happens in the updates of a run."""
     chain = []
     if config.memory == "update":
-        chain.append(transforms.forgetful())
+        chain.append(transforms.memory_reset())
     if config.opponents.capacity:
         chain.append(transforms.past_selves(config.opponents))
     measures = envs.find_spec(config.game).training_measures

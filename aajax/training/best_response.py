@@ -35,22 +35,21 @@ def best_responses(
     algorithm = find_algorithm("naive")
     config = dataclasses.replace(config, algorithm=algorithm.name)
     env = make_env(config)
-    forgetting = [transforms.forgetful()] if config.memory == "update" else []
+    resets = [transforms.memory_reset()] if config.memory == "update" else []
 
     def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
             policy = make_policy(config, env, hyperparameters["exploration"])
             parts = make_parts(config, env, hyperparameters)
-            assert algorithm.learner is not None  # as was seen to
             return self_play(
                 env,
                 [policy],
-                [algorithm.learner(parts, policy, [0])],
+                [algorithm.build_learner(parts, policy, [0])],
                 [[0]],
                 num_games=config.num_games,
                 num_steps=config.num_steps,
                 group_size=config.group_size,
-                transforms=[transforms.frozen(victim, params), *forgetting],
+                transforms=[transforms.frozen(victim, params), *resets],
             )
 
         trainer = scheduled(config, make_fixed)({})

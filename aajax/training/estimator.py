@@ -121,7 +121,7 @@ def make_estimation(
         # One program for all lanes, each of which does what a plain run does.
         names, index = _NAMES["baseline"], hyperparameters["baseline"]
         parts |= {
-            "advantage": advantages.chosen([estimators[x] for x in names], index),
+            "advantage": advantages.selected([estimators[x] for x in names], index),
             "whiten": _chosen_normaliser(config, names, index),
             "value_weight": (index == names.index("critic")).astype(jnp.float32),
         }
@@ -134,7 +134,7 @@ def make_past(config: "RunConfig", hyperparameters: dict[str, Array]) -> alignme
     """How the alignment term sums up the past."""
     if "past" in hyperparameters:
         pasts = [find_past(name) for name in choices(config)["past"]]
-        return alignment.chosen(pasts, hyperparameters["past"])
+        return alignment.selected(pasts, hyperparameters["past"])
     return find_past(config.past)
 
 

@@ -1,8 +1,9 @@
 """The parts of a language model's training run, from its config."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
-from aajax.dialogue.learning.learner import SpeechLoss, speech_loss
+from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
 from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
@@ -27,6 +28,7 @@ from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.sharding import check_divides, make_mesh, param_shardings, shard
 from aajax.lm.model import lora
 from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import BATCH
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.training.fit import Fit, FitState, make_step
 from aajax.ops import surrogate
@@ -144,7 +146,7 @@ def assemble(
     Raises:
       InputError: for what the config names and is not there.
     """
-    game = make_game(config)
+    game, goal = make_game(config), config.goal
     players: dict[str, Player] = {}
     if config.seating.guest_share > 0:
         if config.guest is None:
@@ -158,7 +160,7 @@ def assemble(
             f"guest is {config.guest!r}: none is needed with a guest_share of 0, where "
             "no guest plays"
         )
-    mesh = _mesh(config)
+    mesh = run_mesh(config)
     model = _model(config, game, mesh)
     decoder = model.sampler.config
     if config.initial_adapter is not None:
@@ -166,8 +168,23 @@ def assemble(
     # Constants of programs, which arrays of other processes' devices cannot be.
     own = jax.device_get((model.grammar, model.stop))
     grammar, stop = jax.tree.map(jnp.asarray, own)
+    fit, critic = make_learners(config, decoder, Restriction(grammar, stop), mesh)
+    scale = jnp.full(1, config.lora_config.scale, jnp.float32)
+    if mesh is not None:
+        scale = shard(scale, mesh)
+    credit = jax.jit(jax.vmap(goal.credit))
+    return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
+
+
+def make_learners(
+    config: LmConfig,
+    decoder: DecoderConfig,
+    restriction: Restriction,
+    mesh: Mesh | None,
+) -> tuple[Fit, Critic | None]:
+    """The policy's training step and the critic's, None without one."""
     shared = {
-        "num_microbatches": config.num_microbatches,
+        "num_microbatches": num_microbatches(config, mesh),
         "mesh": mesh,
         "dtype": jnp.dtype(config.dtype),
         "remat": config.remat,
@@ -180,17 +197,13 @@ def assemble(
         DIVERGENCES[config.kl_gradient],
     )
     optimizer = adam(config, config.learning_rate, config.final_learning_rate)
-    loss = speech_loss(weights, grammar, stop)
+    loss = speech_loss(weights, *restriction)
     fit = make_step(decoder, optimizer, loss, adapters=True, **shared)
+    if config.baseline != "critic":
+        return fit, None
+    optimizer = adam(config, config.critic_learning_rate)
     scale = jnp.full(1, config.lora_config.scale, jnp.float32)
-    critic = None
-    if config.baseline == "critic":
-        optimizer = adam(config, config.critic_learning_rate)
-        critic = make_critic(decoder, optimizer, scale, **shared)
-    if mesh is not None:
-        scale = shard(scale, mesh)
-    credit = jax.jit(jax.vmap(config.goal.credit))
-    return LmParts(config, game, model, players, fit, critic, scale, mesh, credit)
+    return fit, make_critic(decoder, optimizer, scale, **shared)
 
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
@@ -208,11 +221,24 @@ def _scripted(name: str, game: TextGame) -> Player:
     return scripted_player(game, name)
 
 
-def _mesh(config: LmConfig) -> Mesh | None:
+def run_mesh(config: LmConfig, devices: Sequence[Any] | None = None) -> Mesh | None:
+    """The mesh of a run; None for one device.
+
+    Args:
+      config: of the run.
+      devices: that it is to have; None for all of all processes.
+
+    Raises:
+      InputError: if the mesh does not fit the devices, if processes would share
+        sequences, or if sequences do not divide among processes or devices.
+    """
     axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
-    if set(axes.values()) == {1}:
+    if set(axes.values()) == {1} and devices is None:
         return None
-    mesh = make_mesh(config.data, config.fsdp, config.tensor)
+    sizes = {name: -1 if size is None else size for name, size in axes.items()}
+    mesh = make_mesh(**sizes, devices=devices)
+    if mesh.size == 1:
+        return None
     count = len(processes(mesh))
     if config.num_matches % count:
         raise InputError(
@@ -221,14 +247,37 @@ def _mesh(config: LmConfig) -> Mesh | None:
         )
     padded_rows(mesh, 1)  # refuses processes that share rows
     rows = num_rows(config.seating, config.num_matches)
-    parts = config.data * config.fsdp
+    parts = math.prod(mesh.shape[axis] for axis in BATCH)
     if count > 1 and rows % parts:
         raise InputError(
             f"num_matches is {config.num_matches}: seats that are learned from in a "
             f"multiple of data x fsdp = {parts} are needed with several processes, not "
             f"{rows}"
         )
+    num_microbatches(config, mesh)
     return mesh
+
+
+def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
+    """Parts of a training batch, each with equally many sequences for every device.
+
+    Raises:
+      InputError: if the sequences of a part do not divide among data x fsdp, so that
+        devices would compute the same ones and exchange their attention.
+    """
+    parts = 1 if mesh is None else math.prod(mesh.shape[axis] for axis in BATCH)
+    rows = num_rows(config.seating, config.num_matches)
+    if config.num_microbatches is None:
+        return max(rows // parts, 1)
+    if rows // config.num_microbatches % parts:
+        most = rows // parts
+        needed = f"a divisor of {most}" if rows % parts == 0 else "another num_matches"
+        raise InputError(
+            f"num_microbatches is {config.num_microbatches}: parts of "
+            f"{rows // config.num_microbatches} sequences do not divide among data x "
+            f"fsdp = {parts}; {needed} is needed"
+        )
+    return config.num_microbatches
 
 
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
@@ -239,7 +288,7 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
     params = None
     if mesh is not None:
         decoder = read_config(folder)
-        check_divides(decoder, config.fsdp, config.tensor)
+        check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)

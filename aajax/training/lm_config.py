@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import jax
+import jax.numpy as jnp
 from tyro.conf import arg
 
 from aajax import references, schema
@@ -28,7 +30,7 @@ from aajax.schema import (
 from aajax.training.config import Beta, Rate, Weight
 from aajax.training.estimator import find_past
 
-LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"]
+LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"] | Reference
 LmPast = (
     Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
     | Reference
@@ -89,7 +91,7 @@ class LmConfig:
     system: str | None = None  # system prompt of every dialogue; None: none
     # of the arithmetic and of the frozen weights
     dtype: Literal["float32", "bfloat16"] = "float32"
-    # what a learner maximises; `aajax list` describes them
+    # what a learner maximises; `aajax list` describes them; or FILE.py:NAME of yours
     algorithm: LmAlgorithm = "advantage_alignment"
     beta: Beta = 1.0  # weight β of the alignment term
     # how the alignment term aggregates past advantages, or FILE.py:NAME of yours
@@ -127,20 +129,28 @@ class LmConfig:
     kl_gradient: KlGradient = "k3"
     entropy_bonus: Weight = 0.0  # weight of the entropy per token, in nats
     final_entropy_bonus: Weight | None = None  # final weight; None: constant
-    # gradient accumulation: parts of a batch, one after another
-    num_microbatches: Count = 1
+    # gradient accumulation: parts of a batch, one after another; None: as many as leave
+    # each device one sequence at a time
+    num_microbatches: Count | None = 1
     # iterations over which final values are approached; None: all
     final_num_iterations: Count | None = None
     remat: bool = False  # recompute activations in the backward pass to save memory
     data: Count = 1  # mesh axis: devices that each hold a copy of the weights
-    fsdp: Count = 1  # mesh axis: devices that share weights and batch
+    # mesh axis: devices that share weights and batch; None: all that are left
+    fsdp: Count | None = 1
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
     seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
 
-    # What may be another where a run goes on: its numbers do not depend on it.
-    may_differ: ClassVar[frozenset[str]] = frozenset(f"api.{x}" for x in MAY_DIFFER)
+    # What may be another where a run goes on: its numbers do not depend on it, but for
+    # the order in which they are summed up.
+    may_differ: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("data", "fsdp", "tensor", "num_microbatches", "remat"),
+            *(f"api.{x}" for x in MAY_DIFFER),
+        }
+    )
     unit: ClassVar[str] = "iterations"
     schedule_option: ClassVar[str] = "final_num_iterations"
 
@@ -170,7 +180,13 @@ class LmConfig:
 
     @property
     def goal(self) -> credit.Goal:
-        """What a learner is credited for."""
+        """What a learner is credited for.
+
+        Raises:
+          InputError: if it is somebody's own, and not there or of another kind.
+        """
+        if references.is_reference(self.algorithm):
+            return _own_goal(self)
         if self.algorithm == "advantage_alignment":
             past = find_past(self.past)
             return credit.advantage_alignment(self.past_gamma, self.beta, past=past)
@@ -187,12 +203,16 @@ class LmConfig:
 
     @staticmethod
     def located(record: dict) -> dict:
-        """A record of a run in which files and folders of templates are absolute."""
+        """A record of a run in which files and folders have absolute paths."""
         found = {
             name: references.absolute(record[name])
-            for name in ("game", "guest", "past")
+            for name in ("game", "guest", "past", "algorithm")
             if name in record
         }
+        # A guest may also be the name of a player.
+        for name in ("model", "initial_adapter", "guest"):
+            if record.get(name) is not None and Path(record[name]).exists():
+                found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):
             found["prompts"] = str(Path(record["prompts"]).resolve())
         return {**record, **found}
@@ -217,10 +237,28 @@ class LmConfig:
         _check_matches(self)
 
 
+def _own_goal(config: LmConfig) -> credit.Goal:
+    kind = "a function LmConfig -> Goal"
+    label = f"algorithm is {config.algorithm!r}: {kind} is needed"
+    make = references.load(config.algorithm, "algorithm", kind)
+    advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
+    try:
+        goal = make(config)
+        shapes = [jax.eval_shape(f, advantage).shape for f in (goal.share, goal.credit)]
+    except Exception as error:  # of somebody else's code
+        raise InputError(f"{label} ({references.reason(error)})") from error
+    if any(shape != advantage.shape for shape in shapes):
+        raise InputError(
+            f"{label} whose functions keep shapes, and of {list(advantage.shape)} they "
+            f"make {' and '.join(str(list(shape)) for shape in shapes)}"
+        )
+    return goal
+
+
 def _check_matches(config: LmConfig) -> None:
     """Whether matches divide as they are to, and past selves are there to play."""
     rows = num_rows(config.seating, config.num_matches)
-    if rows % config.num_microbatches:
+    if config.num_microbatches is not None and rows % config.num_microbatches:
         raise InputError(
             f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
             "seats that are learned from is needed"

@@ -60,8 +60,11 @@ VARIANTS: dict[str, tuple[str, Change]] = {
     ),
 }
 
+# On one device a sequence at a time, on more as many of them as there are devices.
 _PUBLISHED = LmConfig(
     dtype="bfloat16",
+    fsdp=None,
+    num_microbatches=None,
     seating=_BUFFER,
     num_iterations=3000,
     speaking=Speaking(max_tokens=400, free_tries=1, max_cache=10_240),
@@ -80,7 +83,6 @@ PUBLISHED: dict[str, LmConfig] = {
         past_gamma=0.9,
         beta=0.5,
         entropy_bonus=0.01,
-        num_microbatches=32,
         remat=True,
     ),
     "split": dataclasses.replace(
@@ -93,7 +95,6 @@ PUBLISHED: dict[str, LmConfig] = {
         past_gamma=0.9,
         beta=1.0,
         kl=0.001,
-        num_microbatches=64,
         speaking=dataclasses.replace(_PUBLISHED.speaking, free_tries=3),
     ),
     "trust-and-split": dataclasses.replace(
@@ -106,7 +107,6 @@ PUBLISHED: dict[str, LmConfig] = {
         past_gamma=0.96,
         beta=2.0,
         kl=0.001,
-        num_microbatches=64,
         remat=True,
     ),
 }

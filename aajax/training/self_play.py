@@ -73,7 +73,8 @@ class Setting(NamedTuple):
       num_steps: T, steps per update.
       group_size: games that share the environment's chance, as for `rollout`.
       fresh: whether every update plays games from their start.
-      forgets: whether memories begin anew with every update, in games that go on too.
+      resets_memory: whether every update starts with initial memories, also in games
+        that go on.
       mesh: with an axis `GAMES`, over which games are divided; None for one device.
     """
 
@@ -84,7 +85,7 @@ class Setting(NamedTuple):
     num_steps: int
     group_size: int
     fresh: bool
-    forgets: bool
+    resets_memory: bool
     mesh: Mesh | None = None
 
     @property
@@ -114,7 +115,7 @@ class Transform(NamedTuple):
 
     Attributes:
       others: `setting -> Others`, who takes the seats that no learner plays.
-      forgets: whether memories begin anew with every update.
+      resets_memory: whether every update starts with initial memories.
       init: `(setting, state, shapes) -> state`, with what the transform keeps;
         `shapes(state)` is what an update's trajectory looks like.
       measure: `(tables before play, trajectory) -> metrics`, of the games just played.
@@ -125,7 +126,7 @@ class Transform(NamedTuple):
     """
 
     others: Callable[[Setting], Others] | None = None
-    forgets: bool = False
+    resets_memory: bool = False
     init: Callable[[Setting, TrainState, Callable], TrainState] | None = None
     measure: Callable[[Tables, Trajectory], Metrics] | None = None
     change: (
@@ -187,7 +188,7 @@ def self_play(
         num_steps=num_steps,
         group_size=group_size,
         fresh=fresh,
-        forgets=any(transform.forgets for transform in transforms),
+        resets_memory=any(transform.resets_memory for transform in transforms),
         mesh=next((x.mesh for x in transforms if x.mesh is not None), None),
     )
     others = _others(setting, transforms)
@@ -229,7 +230,7 @@ class _Loop(NamedTuple):
         begin_key, play_key, update_key, others_key, change_key = keys
         tables = self.deal(begin_key) if setting.fresh else state.tables
         assert tables is not None
-        if setting.forgets:
+        if setting.resets_memory:
             batch_shape = setting.num_games, setting.env.num_agents
             memory = self.table.initial_memory(batch_shape)
             tables = tables._replace(memory=memory)

@@ -31,7 +31,7 @@ def past_selves(options: Opponents) -> Transform:
 
     def others(setting: Setting) -> Others:
         policy, *more = setting.policies
-        if more or not (setting.fresh or setting.forgets):
+        if more or not (setting.fresh or setting.resets_memory):
             raise InputError(
                 f"opponents is {options}: a single learner, and fresh games or "
                 "memories in every update, are needed"
@@ -99,9 +99,9 @@ def measured(measure: Callable[[Tables, Trajectory], Metrics]) -> Transform:
     return Transform(measure=measure)
 
 
-def forgetful() -> Transform:
+def memory_reset() -> Transform:
     """Resets recurrent memory at every update, also within episodes."""
-    return Transform(forgets=True)
+    return Transform(resets_memory=True)
 
 
 def over_devices(mesh: Mesh) -> Transform:

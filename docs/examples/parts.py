@@ -1,9 +1,13 @@
-"""Parts of one's own: a network, a past, an algorithm, a scripted player."""
+"""Parts of one's own: a network, a past, algorithms, a scripted player."""
+
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from aajax.dialogue.learning.credit import Goal
 from aajax.learners import presets
+from aajax.ops.alignment import alignment_credit
 from aajax.policies.base import PolicyOutput, scripted_policy
 from aajax.training.algorithms import Algorithm, descending
 from aajax.training.estimator import make_estimation
@@ -45,6 +49,18 @@ TOGETHER = Algorithm("together", "Every agent for all.", learner=descending(obje
 
 
 # --8<-- [end:algorithm]
+# --8<-- [start:goal]
+def fair(config):
+    """Each for its own reward less half of what it is ahead of the other."""
+
+    def share(reward):
+        ahead = jnp.maximum(reward - reward[..., ::-1], 0.0)
+        return reward - 0.5 * ahead
+
+    return Goal(share, partial(alignment_credit, gamma=config.past_gamma, beta=1.0))
+
+
+# --8<-- [end:goal]
 # --8<-- [start:player]
 def second(env):
     """Takes action 1, whatever happened."""

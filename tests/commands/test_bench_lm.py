@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 
 def test_all_is_measured_on_one_checkpoint(one_process, folder):
     work = dataclasses.replace(WORK, folder=folder)
-    record = bench.measure(work, tuple(bench.OURS), 2)
+    record = bench.measure(work, tuple(bench.OURS), 2, beside_torch=True)
     by = {what: list(each) for what, each in record["results"].items()}
     assert by == {
         "dialogue": ["aajax", "torch, generate", "torch, cache kept"],
@@ -109,6 +109,13 @@ def test_bounds_are_bytes_and_operations():
     bounds = lm_work.bounds(WORK, DEVICE)
     token = 2 * 2 * layer + 4 * 2 * 16 * 4.5
     assert bounds["decode"] == pytest.approx(2 * 6e9 / read)
+    # Of dialogues of 12 tokens, with the logits of each.
+    decoded = 2 * 2 * layer + 4 * 2 * 16 * 6.5 + 2 * 40 * 16
+    slow = lm_work.bounds(WORK, {**DEVICE, "flops": 1e6})["decode"]
+    assert slow == pytest.approx(1e6 / decoded)
+    tuned = lm_work.bounds(dataclasses.replace(WORK, train="adapters"), DEVICE)
+    both = 2 * (token + 2 * 40 * 16) + 4 * 2 * 16 * 4.5 + token
+    assert tuned["training"] == pytest.approx(5e12 / both)
     half = dataclasses.replace(WORK, dtype="bfloat16")
     faster = lm_work.bounds(half, DEVICE)["decode"]
     assert faster == pytest.approx(2 * bounds["decode"])
@@ -117,7 +124,7 @@ def test_bounds_are_bytes_and_operations():
 
 
 def test_a_published_size_needs_no_torch(one_process, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bench_lm, "find_shape", {"small": TINY}.__getitem__)
+    monkeypatch.setattr(bench_lm, "find_config", {"small": TINY}.__getitem__)
     monkeypatch.setattr(bench_lm.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(lm_work, "measure_device", lambda repeats, work: dict(DEVICE))
@@ -138,6 +145,28 @@ def test_a_published_size_needs_no_torch(one_process, monkeypatch, tmp_path, cap
     ]
 
 
+def test_a_folder_trains_an_adapter_and_is_reported(
+    one_process, folder, tmp_path, capsys
+):
+    out, report = tmp_path / "lm.json", tmp_path / "new" / "lm.md"
+    small = {"batch": 2, "rounds": 1, "turn": 2, "prompt": 4, "training-batch": 2}
+    small |= {"training-length": 4, "rank": 2, "repeats": 1}
+    words = [x for name, n in small.items() for x in (f"--{name}", str(n))]
+    words += ["--model", folder, "--random-weights", "--out", str(out)]
+    assert cli.main(["bench", "lm", *words, "--report", str(report)]) == 0
+    record = json.loads(out.read_text())
+    assert record["work"]["model"] == folder and record["work"]["dtype"] == "float32"
+    assert {what: list(by) for what, by in record["results"].items()} == {
+        name: ["aajax"] for name in ("dialogue", "decode", "prefill", "training")
+    }
+    lines = report.read_text().splitlines()
+    assert [line.split(" | ")[:2] for line in lines[-4:]] == [
+        [f"| {name}", "aajax"] for name in ("dialogue", "decode", "prefill", "training")
+    ]
+    assert f"model {folder}, random_weights True" in report.read_text()
+    assert f"jax {jax.__version__}" in report.read_text()
+
+
 def test_torch_is_asked_for_where_it_is_needed(monkeypatch, capsys):
     monkeypatch.setattr(bench_lm.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["bench", "lm"]) == 2
@@ -151,6 +180,13 @@ def test_torch_is_asked_for_where_it_is_needed(monkeypatch, capsys):
         (["--repeats", "0"], "repeats is 0: at least 1 is needed"),
         (["--rounds", "683"], "rounds is 683: at most 682 is needed"),
         (["--model", "gpt"], "model is 'gpt': one of qwen2.5-0.5b,"),
+        (["--prompt", "32769"], "prompt is 32769: at most 32768 is needed"),
+        (["--train", "adapters"], "train is 'adapters': 'params' is needed with torch"),
+        (
+            ["--model", "smollm2-135m", "--rank", "577"],
+            "rank is 577: at most the hidden size, 576, is needed",
+        ),
+        (["--report", "."], "report is '.'"),
     ],
 )
 def test_bad_options_are_refused(options, message, capsys):

@@ -14,6 +14,7 @@ from aajax import cli, nets
 from aajax.references import load
 from aajax.training.assemble import make_env, make_policy, make_trainer
 from aajax.training.config import RunConfig
+from aajax.training.lm_config import LmConfig
 
 FILE = Path(__file__).parent.parent / "data" / "own_parts.py"
 TINY = ("--num-updates", "20", "--num-games", "8", "--seeds", "1")
@@ -99,6 +100,61 @@ def test_the_guides_algorithm_is_for_the_sum_of_rewards():
     assert np.any(own != naive)
 
 
+def test_a_goal_of_ones_own_for_language_models(tmp_path, monkeypatch):
+    example = FILE.parents[2] / "docs" / "examples" / "parts.py"
+    own = LmConfig(algorithm=f"{example}:fair", past_gamma=0.5)
+    reward = jnp.array([[3.0, 0.0], [1.0, 1.0]])
+    np.testing.assert_allclose(own.goal.share(reward), [[1.5, 0.0], [1.0, 1.0]])
+    # Of seat 0 with seat 1: A_1 + γ · γ A_0 · B_1, where β is 1.
+    found = own.goal.credit(jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_allclose(found[1], [3 + 0.25 * 1 * 4, 4 + 0.25 * 2 * 3])
+    monkeypatch.chdir(example.parent)
+    typed = LmConfig(algorithm="parts.py:fair", model=Path("../examples"))
+    record = typed.to_json()
+    assert record["algorithm"] == f"{example}:fair"
+    assert record["model"] == str(example.parent)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("Y = 3", "a function LmConfig -> Goal called 'X' is needed in"),
+        ("def X(config): return 3", "-> Goal is needed (AttributeError: 'int' object"),
+        (
+            "from aajax.dialogue.learning.credit import Goal\n"
+            "def X(config): return Goal(lambda r: r.sum(-1), lambda a: a)",
+            "keep shapes, and of [4, 2] they make [4] and [4, 2]",
+        ),
+    ],
+)
+def test_a_goal_that_is_none(content, line, main, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    code, _, said = main("train", "lm-ipd", "--algorithm", "mine.py:X", "--out", "run")
+    assert code == 2 and line in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_setting_that_is_no_field(main, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from aajax.training.algorithms import Algorithm\n"
+        "X = Algorithm('x', 'y', lambda *a: 3, settings={'nonsense': 1})"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, _, said = main("train", "ipd", "--algorithm", "mine.py:X", "--out", "run")
+    assert code == 2 and len(said.splitlines()) == 1
+    assert "settings of algorithm 'x' has 'nonsense': a field of RunConfig" in said
+
+
+def test_a_table_reads_one_hot_observations(main, tmp_path):
+    code, _, said = main(
+        "train", "coin", "--policy", "tabular", "--out", tmp_path / "run"
+    )
+    assert code == 2 and len(said.splitlines()) == 1
+    assert "policy is 'tabular': 'mlp' or 'gru' is needed in coin, whose obser" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_own_past_is_used_in_sweeps_too():
     _, (own, _) = trained(past=f"{FILE}:halved")
     sweep = RunConfig.from_json({"sweep": {"past": ["mean", f"{FILE}:halved"]}}).sweep
@@ -171,6 +227,33 @@ def test_a_network_trains_with_action_values_and_memory():
         ),
         ("algorithm", "X = 3", "an Algorithm called 'X' is needed in"),
         ("algorithm", "Y = 3", "an Algorithm called 'X' is needed in"),
+        *(
+            (
+                "algorithm",
+                "from aajax.training.algorithms import Algorithm, descending\n"
+                f"X = Algorithm('x', 'y', {fields})",
+                line,
+            )
+            for fields, line in (
+                (
+                    "lambda parts, policy, seats: 3",
+                    "Learner is needed, and it retu",
+                ),
+                (
+                    "lambda parts: 3",
+                    "(parts, policy, seats) -> Learner is",
+                ),
+                (
+                    "descending(lambda parts: None)",
+                    "parts -> Objective is needed",
+                ),
+                ("descending(lambda parts: 1 / 0)", "(ZeroDivisionError: di"),
+                (
+                    "trainer=lambda parts, policies: 5",
+                    "-> Trainer is needed, and",
+                ),
+            )
+        ),
         ("policy", "import no_such_package", "cannot be imported (ModuleNotFoundErr"),
     ],
 )

@@ -366,7 +366,7 @@ worth to 1        3    10     2"""
         ({"min_turns": 0}, "min_turns is 0 and max_turns is 1: 1 <= min_turns"),
         ({"min_turns": 2}, "min_turns is 2 and max_turns is 1"),
         ({"mean_turns": 0}, "mean_turns is 0: a finite mean > 0"),
-        ({"mean_turns": math.nan}, "mean_turns is nan: a finite mean > 0"),
+        ({"mean_turns": math.nan}, "mean_turns is nan: a finite number is"),
         ({"num_steps": 0}, "num_steps is 0: at least 1"),
         ({"unit": 0}, "unit is 0.0: a finite number > 0 is needed"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.lm.model import lora
+from aajax.lm.model import layers, lora
 
 CONFIG = lm.DecoderConfig(
     family="qwen2",
@@ -265,6 +265,48 @@ def test_an_id_that_is_none_of_them_is_heard_of(params, tokens, adapters, count)
     actual = np.asarray(score(params, tokens, some, jnp.array([count, 0, -1, 0])))
     assert np.all(np.isnan(actual[0]))
     assert np.all(np.isfinite(actual[1:]))
+
+
+@pytest.mark.parametrize("by_adapter", [True, False])
+def test_joined_adapters_are_the_adapters(
+    params, tokens, adapters, wanted, monkeypatch, by_adapter
+):
+    monkeypatch.setattr(layers, "is_cheaper_by_adapter", lambda *sizes: by_adapter)
+    fresh = jax.jit(lambda *given: score.__wrapped__(*given))
+    run = functools.partial(fresh, params, tokens)
+    joined = lora.joined(adapters, jnp.float32)
+    np.testing.assert_allclose(
+        run(joined, jnp.array(IDS)), by_row(wanted, IDS), atol=2e-5
+    )
+    none = jnp.full(len(IDS), -1)
+    np.testing.assert_array_equal(run(joined, none), wanted[-1])
+    # Those that have diverged, or are not there, are heard of, and reach no others.
+    for size in (np.nan, np.inf):
+        bad = jax.tree.map(functools.partial(jnp.add, size), take(adapters, 0))
+        spoilt = lora.joined(put(adapters, 0, bad), jnp.float32)
+        actual = np.asarray(run(spoilt, jnp.array(IDS)))
+        assert np.all(np.isnan(actual[2]))
+        kept = [0, 1, 3]
+        np.testing.assert_allclose(actual[kept], by_row(wanted, IDS)[kept], atol=2e-5)
+    actual = np.asarray(run(joined, jnp.array([3, 0, -1, 0])))
+    assert np.all(np.isnan(actual[0]))
+    assert np.all(np.isfinite(actual[1:]))
+
+
+def test_adapters_are_joined_in_the_dtype_of_the_computation(params, tokens, adapters):
+    """Which changes nothing: they are cast to it in any case."""
+    half, ids = jnp.bfloat16, jnp.array(IDS)
+    wanted = score(params, tokens, adapters, ids, dtype=half)
+    for joined in (lora.joined(adapters, half), lora.joined(adapters, jnp.float32)):
+        actual = score(params, tokens, joined, ids, dtype=half)
+        np.testing.assert_allclose(actual, wanted, atol=3e-2)
+
+
+def test_adapters_of_many_tokens_are_taken_by_row():
+    cheaper = layers.is_cheaper_by_adapter
+    assert cheaper(29, 32, 1) and cheaper(1, 32, 512)  # decoding; nothing to choose
+    assert not cheaper(29, 32, 512)  # a prompt is read
+    assert not cheaper(29, 4, 1)  # most adapters are nobody's
 
 
 def test_new_adapters_are_as_those_of_peft():

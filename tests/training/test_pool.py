@@ -22,7 +22,7 @@ from aajax.training import pool as pools
 from aajax.training.assemble import make_trainer, seat_groups
 from aajax.training.run import hyperparameter_values
 from aajax.training.self_play import train
-from aajax.training.transforms import forgetful, frozen, past_selves
+from aajax.training.transforms import frozen, memory_reset, past_selves
 
 DEFECT = 1
 
@@ -195,7 +195,7 @@ def test_games_that_go_on_meet_past_selves_if_memories_begin_anew():
         [[0, 1]],
         num_games=NUM_GAMES,
         num_steps=4,
-        transforms=[past_selves(OPTIONS), forgetful()],
+        transforms=[past_selves(OPTIONS), memory_reset()],
     )
     run = jax.jit(functools.partial(train, trainer, num_updates=4))
     _, metrics = run(jax.random.key(0))

@@ -11,8 +11,8 @@ from aajax.policies import Policy, PolicyOutput
 from aajax.training import (
     Replay,
     Transform,
-    forgetful,
     measured,
+    memory_reset,
     replayed,
     self_play,
 )
@@ -100,7 +100,7 @@ def test_a_transform_keeps_what_it_needs_in_the_state():
         assert before.learners == after.learners
         return after._replace(pool=before.pool + after.num_updates)
 
-    state, _ = updated(Transform(init=init, end=end), forgetful())
+    state, _ = updated(Transform(init=init, end=end), memory_reset())
     assert state.pool == state.num_updates == 1
     assert state.store is None
 

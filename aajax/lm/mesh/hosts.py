@@ -47,9 +47,12 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
     if mesh is None:
         return power_of_two(batch)
     groups, count = math.prod(mesh.shape[name] for name in BATCH), len(processes(mesh))
-    placed = NamedSharding(mesh, P(BATCH)).addressable_devices_indices_map((groups,))
-    own = len({at[0].start or 0 for at in placed.values() if at is not None})
-    if own * count != groups:
+    placed = NamedSharding(mesh, P(BATCH)).devices_indices_map((groups,))
+    places: dict[int, set[int]] = {process: set() for process in processes(mesh)}
+    for device, at in placed.items():
+        places[device.process_index].add(at[0].start or 0)
+    own = groups // count
+    if any(len(found) * count != groups for found in places.values()):
         raise InputError(
             f"mesh is data x fsdp = {groups} over {count} processes: rows of their own "
             "for each process, with the tensor axis inside it, are needed"

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -39,6 +40,11 @@ PARTITION_RULES = (
     (r"(output|down)/b$", P(None, None, None, "fsdp")),  # [layers, n, r, out]
     (r"(^|/)a$", P(None, None, "fsdp", None)),
     (r"(^|/)b$", P(None, None, None, ("tensor", "fsdp"))),
+    # Of joined adapters [layers, n r, in or out] likewise.
+    (r"(output|down)/joined_a$", P(None, None, ("tensor", "fsdp"))),
+    (r"(output|down)/joined_b$", P(None, None, "fsdp")),
+    (r"(^|/)joined_a$", P(None, "tensor", "fsdp")),
+    (r"(^|/)joined_b$", P(None, None, ("tensor", "fsdp"))),
 )
 
 _log = logging.getLogger(__name__)
@@ -155,7 +161,9 @@ def make_mesh(
 ) -> Mesh:
     """A mesh with the axes data, fsdp and tensor.
 
-    `tensor` is innermost, so that it spans devices that are close to each other.
+    `tensor` is innermost, so that it spans devices that are close to each other, and
+    those of one process wherever it divides their number: a process then has sequences
+    of its own, and the chattiest axis stays inside a machine.
 
     Args:
       data, fsdp, tensor: sizes of the axes; one may be −1, for the remaining devices.
@@ -168,7 +176,31 @@ def make_mesh(
     shape = mesh_shape(len(devices), data, fsdp, tensor)
     # By default axes are Explicit, and ordinary contractions do not trace.
     types = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    mesh = jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    by_process = process_blocks(mesh.devices)
+    if by_process is mesh.devices:
+        return mesh
+    return Mesh(by_process, AXES, axis_types=types)
+
+
+def process_blocks(devices: np.ndarray) -> np.ndarray:
+    """The devices [data, fsdp, tensor], those of a process in rows of their own.
+
+    They stay as they are if they lie so already, or cannot, since tensor does not
+    divide the number of devices of each process. Of a slice of TPUs, whose machines
+    have 2 x 2 chips, a row of four chips in one line would span two machines.
+    """
+    tensor = devices.shape[2]
+    rows = [{one.process_index for one in row} for row in devices.reshape(-1, tensor)]
+    if all(len(row) == 1 for row in rows):
+        return devices
+    ordered = sorted(devices.flat, key=lambda one: (one.process_index, one.id))
+    counts = Counter(one.process_index for one in ordered)
+    if any(count % tensor for count in counts.values()):
+        return devices
+    blocks = np.empty(len(ordered), object)
+    blocks[:] = ordered
+    return blocks.reshape(devices.shape)
 
 
 def check_divides(config: DecoderConfig, fsdp: int, tensor: int) -> None:

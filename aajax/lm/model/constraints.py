@@ -39,6 +39,14 @@ def replicate(x: Array) -> Array:
     return _constrained(x, P())
 
 
+def split_over_batch(batch: int) -> int:
+    """Sequences of one device, of `batch` that are sharded over data and fsdp."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not set(AXES) <= set(mesh.axis_names):
+        return batch
+    return math.ceil(batch / math.prod(mesh.shape[name] for name in BATCH))
+
+
 def _constrained(x: Array, spec: P) -> Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or not set(AXES) <= set(mesh.axis_names):

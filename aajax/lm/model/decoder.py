@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from aajax.errors import InputError
+from aajax.lm.model import attention
 from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import look_up, over_batch
-from aajax.lm.model.layers import MLP, Attention, Norm, Route
+from aajax.lm.model.layers import MLP, Attention, Norm, Route, route_to
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
@@ -36,7 +37,7 @@ class _Layer(nn.Module):
     param_dtype: Any
 
     @nn.compact
-    def __call__(self, carry, index, is_sliding, positions, ropes, masks, route):
+    def __call__(self, carry, index, is_sliding, positions, ropes, seen, route):
         config = self.config
         x, key_cache, value_cache = carry
 
@@ -50,9 +51,10 @@ class _Layer(nn.Module):
                 return full
             return jax.tree.map(lambda a, b: jnp.where(is_sliding, b, a), full, local)
 
-        def store(key: Array, value: Array):
+        def attend(query: Array, key: Array, value: Array, scale: float):
             if key_cache is None:
-                return key, value, (None, None)
+                alone = attention.Layer(is_sliding)
+                return seen(query, key, value, alone, scale), (None, None)
             batch = jnp.arange(positions.shape[0])[:, None, None]
             head = jnp.arange(config.num_kv_heads)[None, :, None]
             # Padding's position is below 0, and below 0 would count from the end.
@@ -62,14 +64,13 @@ class _Layer(nn.Module):
                 at = index, *at
             keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
             values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
-            if index is None:
-                return keys, values, (keys, values)
-            return keys[index], values[index], (keys, values)
+            layer = attention.Layer(is_sliding, index)
+            return seen(query, keys, values, layer, scale), (keys, values)
 
         types = self.dtype, self.param_dtype
-        attention = Attention(config, *types, name="attention")
         y = norm("attention_norm")(x)
-        y, kept = attention(y, choose(ropes), choose(masks), route, store)
+        block = Attention(config, *types, name="attention")
+        y, kept = block(y, choose(ropes), attend, route)
         x = x + (norm("post_attention_norm")(y) if config.sandwich_norm else y)
         y = MLP(config, *types, name="mlp")(norm("mlp_norm")(x), route)
         x = x + (norm("post_mlp_norm")(y) if config.sandwich_norm else y)
@@ -103,9 +104,10 @@ class Decoder(nn.Module):
         x = look_up(embedding, tokens).astype(self.dtype)
         if config.scale_embedding:
             x = x * jnp.asarray(config.hidden_size**0.5, self.dtype)
-        ropes, masks = self._ropes(positions), self._masks(positions, cache)
+        ropes = self._ropes(positions)
+        seen = attention.attend_to(config, positions, cache, self.dtype)
         types = config, self.dtype, self.param_dtype
-        each = positions, ropes, masks, route
+        each = positions, ropes, seen, route
         sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
         kept = (None, None) if cache is None else (cache.key, cache.value)
         if self.apart:
@@ -149,18 +151,6 @@ class Decoder(nn.Module):
             return full, full
         return full, angles(local)
 
-    def _masks(self, positions: Array, cache: Cache | None):
-        """Which keys queries see in full and in sliding layers, bool[B, L, S]."""
-        if cache is None:
-            at = positions[:, None]
-        else:
-            at = jnp.arange(cache.size, dtype=jnp.int32)[None, None]
-        query = positions[:, :, None]
-        full = (at >= 0) & (at <= query)
-        if self.config.window is None or not any(self.config.sliding):
-            return full, full
-        return full, full & (query - at < self.config.window)
-
 
 def forward(
     config: DecoderConfig,
@@ -203,10 +193,21 @@ def forward(
         if adapter_id is None:
             raise InputError("adapter_id is None: with adapters, i32[B] is needed")
         variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
-        route = Route(adapter_id, adapters.scale)
+        route = route_to(adapter_id, adapters.scale)
     module = Decoder(config, dtype, remat=remat, apart=apart)
-    found = module.apply(variables, tokens, positions, cache, route)
-    return cast(tuple[Array, Cache | None], found)
+
+    def read(tokens: AnyArray, positions: AnyArray) -> tuple[Array, Cache | None]:
+        found = module.apply(variables, tokens, positions, cache, route)
+        return cast(tuple[Array, Cache | None], found)
+
+    if cache is not None or attention.fused_kernel(config, dtype) is None:
+        return read(tokens, positions)
+    order, back = attention.in_order(jnp.asarray(positions))
+    tokens, positions = (
+        jnp.take_along_axis(jnp.asarray(x), order, 1) for x in (tokens, positions)
+    )
+    hidden, _ = read(tokens, positions)
+    return jnp.take_along_axis(hidden, back[:, :, None], 1), None
 
 
 def unstack_layers(

@@ -1,28 +1,49 @@
 """Norm, rotary embedding, linear layers with adapters, attention and MLP."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.constraints import replicate
+from aajax.lm.model.constraints import over_batch, replicate, split_over_batch
 from aajax.types import AnyArray, Array
+
+JOINED = "joined_a", "joined_b"  # variables of joined adapters; see `lora.joined`
+# Tokens that a matrix of 16-bit numbers can be multiplied with in the time of reading
+# it: products per second over bytes per second, 240 for TPU v5e, about 300 for H100.
+INTENSITY = 240
 
 _INIT = nn.initializers.normal(0.02)
 
 
-class Route(NamedTuple):
-    """Which adapter each sequence takes.
+@flax.struct.dataclass
+class Route:
+    """Which adapter each sequence takes; see `route_to`.
 
     Attributes:
       adapter_id: i32[B], −1 for none.
-      scale: f32[n], what each adapter's update is multiplied by (alpha / rank).
+      chosen: i32[B], the same, 0 for none.
+      scale: f32[B], what the adapter's update is multiplied by (alpha / rank).
+      count: n, how many adapters there are.
     """
 
     adapter_id: AnyArray
+    chosen: Array
     scale: Array
+    count: int = flax.struct.field(pytree_node=False)
+
+
+def route_to(adapter_id: AnyArray, scale: Array) -> Route:
+    """The route of sequences with these adapters, i32[B], of scales f32[n].
+
+    The scale is NaN for an adapter out of range.
+    """
+    chosen = jnp.maximum(jnp.asarray(adapter_id), 0)
+    own = scale.at[chosen].get(mode="fill", fill_value=jnp.nan)
+    return Route(adapter_id, chosen, own, len(scale))
 
 
 class Linear(nn.Module):
@@ -56,13 +77,20 @@ class Linear(nn.Module):
                 "bias", nn.initializers.zeros, (self.features,), self.param_dtype
             )
             y = y + jnp.expand_dims(bias.astype(self.dtype), (0, 1))
-        if route is not None and self.has_variable("lora", "a"):
-            a, b = self.get_variable("lora", "a"), self.get_variable("lora", "b")
-            change = _low_rank(x, a, b, route).astype(self.dtype)
+        change = None if route is None else self._change(x, route)
+        if route is not None and change is not None:
             # Not y + 0 · change: what has diverged must not reach who does not use it.
             is_plain = (route.adapter_id < 0)[:, None, None]
             y = jnp.where(is_plain, y, y + change)
         return y
+
+    def _change(self, x: Array, route: Route) -> Array | None:
+        """What adapters add, [B, L, out]; None where they have no weights."""
+        for names, function in (("a", "b"), _low_rank), (JOINED, _low_rank_of_joined):
+            if self.has_variable("lora", names[0]):
+                a, b = (self.get_variable("lora", name) for name in names)
+                return function(x, a, b, route).astype(self.dtype)
+        return None
 
 
 def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
@@ -70,9 +98,7 @@ def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
 
     For i = −1 the result is arbitrary, for an i out of range NaN.
     """
-    chosen = jnp.maximum(route.adapter_id, 0)
-    scale = route.scale.at[chosen].get(mode="fill", fill_value=jnp.nan)
-    scale = scale.astype(x.dtype)[:, None, None]
+    scale = route.scale.astype(x.dtype)[:, None, None]
     if a.shape[0] == 1:
         # No copy for each sequence; and in two dimensions, as the product over [B, L]
         # that is the gradient is slow on CPUs, eight times measured.
@@ -83,9 +109,40 @@ def _low_rank(x: Array, a: Array, b: Array, route: Route) -> Array:
         return y.reshape(*x.shape[:-1], -1)
     a, b = replicate(a), replicate(b)
     # Cast once gathered, so that gradients are summed over sequences in their own type.
-    a, b = a[chosen].astype(x.dtype), b[chosen].astype(x.dtype)
+    a, b = (y[route.chosen].astype(x.dtype) for y in (a, b))
     inner = jnp.einsum("bli,bir->blr", x, a)
     return jnp.einsum("blr,bro->blo", inner * scale, b)
+
+
+def _low_rank_of_joined(x: Array, a: Array, b: Array, route: Route) -> Array:
+    """`_low_rank` of joined adapters, a [n r, in] and b [n r, out], all finite.
+
+    By row: each sequence's matrices are copied, and multiplied with it. Or by adapter:
+    all sequences are multiplied with all matrices, which are read once and not copied,
+    and products with others' are set to 0.
+    """
+    count, (batch, length) = route.count, x.shape[:2]
+    rank = a.shape[0] // count
+    a, b = (y.astype(x.dtype) for y in (a, b))
+    scale = route.scale.astype(x.dtype)[:, None, None]
+    if is_cheaper_by_adapter(count, split_over_batch(batch), length):
+        inner = over_batch(jnp.einsum("bli,ri->blr", x, a))
+        owner = jnp.arange(count * rank, dtype=jnp.int32) // rank
+        own = (route.chosen[:, None] == owner[None])[:, None]
+        inner = jnp.where(own, inner, jnp.zeros((), x.dtype)) * scale
+        return jnp.einsum("blr,ro->blo", inner, b)
+    a, b = (y.reshape(count, rank, -1)[route.chosen] for y in (a, b))
+    inner = jnp.einsum("bli,bri->blr", x, a)
+    return jnp.einsum("blr,bro->blo", inner * scale, b)
+
+
+def is_cheaper_by_adapter(count: int, batch: int, length: int) -> bool:
+    """Whether n adapters cost less by adapter than by row, for [B, L] tokens a device.
+
+    In units of reading an adapter: by row each of B is read, written and read again, by
+    adapter each of n is read, or takes the time of its products with all tokens.
+    """
+    return count == 1 or count * max(1, batch * length / INTENSITY) < 3 * batch
 
 
 class Norm(nn.Module):
@@ -119,37 +176,6 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     return jnp.concatenate(turned, -1).astype(x.dtype)
 
 
-def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
-    """Masked attention softmax(scale · q kᵀ) v, with the softmax in float32.
-
-    Keys and values have the layout of the cache, to avoid transposing it.
-
-    Args:
-      query: [B, L, H, D]; groups of H / K heads share keys and values.
-      key, value: [B, K, S, D].
-      mask: bool[B, L, S]; a fully masked query gives an arbitrary finite result.
-      scale: of the logits.
-
-    Returns:
-      [B, L, H, D].
-    """
-    batch, length, num_heads, size = query.shape
-    by_key = batch, key.shape[1], num_heads // key.shape[1], length
-    groups = query.reshape(batch, length, *by_key[1:3], size)
-    # A group's queries are rows of one matrix: of products with more axes CPUs make
-    # copies, four times as slow for a single token.
-    rows = groups.transpose(0, 2, 3, 1, 4).reshape(*by_key[:2], -1, size)
-    score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
-    score = score.reshape(*by_key, -1)
-    # Added, and not chosen in place of the score: a CPU is slow to choose.
-    bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
-    score = score * jnp.float32(scale) + bias[:, None, None]
-    weight = jax.nn.softmax(score).astype(value.dtype)
-    weight = weight.reshape(*rows.shape[:3], -1)
-    y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
-    return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)
-
-
 class Attention(nn.Module):
     """Causal grouped-query attention, with or without a KV cache."""
 
@@ -162,20 +188,19 @@ class Attention(nn.Module):
         self,
         x: Array,
         rope: tuple[Array, Array],
-        mask: Array,
+        attend,
         route: Route | None,
-        store,
     ) -> tuple[Array, Any]:
         """One layer.
 
         Args:
           x: [B, L, D].
           rope: cosines and sines, f32[B, L, head_dim / 2].
-          mask: bool[B, L, S], which keys a query sees.
+          attend: function of queries [B, L, heads, head_dim], of this layer's keys and
+            values, [B, kv_heads, L, head_dim], and of the scale of logits, that adds
+            keys and values to the cache, and returns what the queries attend to,
+            [B, L, heads, head_dim], and the new cache.
           route: adapters.
-          store: function that adds this layer's keys and values,
-            [B, kv_heads, L, head_dim], to the cache and returns all of them,
-            [B, kv_heads, S, head_dim], and the new cache.
 
         Returns:
           [B, L, D], and the new cache.
@@ -199,9 +224,8 @@ class Attention(nn.Module):
             query = Norm(*norm, name="query_norm")(query)
             key = Norm(*norm, name="key_norm")(key)
         query, key = rotate(query, *rope), rotate(key, *rope)
-        key, value, kept = store(key.swapaxes(1, 2), value.swapaxes(1, 2))
         scale = config.query_scale or config.head_dim**-0.5
-        y = attend(query, key.astype(self.dtype), value.astype(self.dtype), mask, scale)
+        y, kept = attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale)
         y = y.reshape(batch, length, config.num_heads * config.head_dim)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept

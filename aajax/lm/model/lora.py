@@ -19,6 +19,7 @@ from jax.core import Tracer
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
+from aajax.lm.model.layers import JOINED
 from aajax.schema import Count, Items, Positive, check
 from aajax.types import Array, PRNGKey, PyTree
 
@@ -221,6 +222,29 @@ def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
         lambda leaf, new: replace(leaf, new, 1), adapters.weights, _padded(one, like)
     )
     return Adapters(weights, replace(adapters.scale, one.scale, 0))
+
+
+def joined(adapters: Adapters, dtype: jnp.dtype) -> Adapters:
+    """Adapters side by side, as accelerators sample with them: no rank is an axis.
+
+    `forward` takes the result in place of the adapters. It has the weights joined_a
+    [layers, n r, in] and joined_b [layers, n r, out] of each target, in the dtype of
+    the computation, to which `forward` casts others. An adapter with a B that is not
+    finite has the scale NaN and a B of zeros, so that products with it are no concern
+    of sequences that do not use it.
+    """
+    weights, is_finite = {}, jnp.ones(len(adapters.scale), bool)
+    for name, pair in pairs_of(adapters).items():
+        a, b = pair["a"].swapaxes(2, 3).astype(dtype), pair["b"].astype(dtype)
+        fine = jnp.isfinite(b).all((0, 2, 3))
+        b = jnp.where(fine[None, :, None, None], b, jnp.zeros((), dtype))
+        is_finite &= fine
+        weights[name] = {
+            part: x.reshape(x.shape[0], -1, x.shape[-1])
+            for part, x in zip(JOINED, (a, b), strict=True)
+        }
+    scale = jnp.where(is_finite, adapters.scale, jnp.nan)
+    return Adapters(weights_of(weights), scale)
 
 
 def merge(

@@ -1,8 +1,11 @@
 """Published decoders by name, as their config.json files describe them.
 
 Numbers are from the model cards' files at https://huggingface.co: Qwen/Qwen2.5-*
-and -Instruct, Qwen/Qwen3-*, meta-llama/Llama-3.{1,2}-*, google/gemma-3-*-it (text).
+and -Instruct, Qwen/Qwen3-*, meta-llama/Llama-3.{1,2}-*, google/gemma-3-*-it (text),
+HuggingFaceTB/SmolLM2-*.
 """
+
+from pathlib import Path
 
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig, Rope
@@ -58,6 +61,23 @@ def _llama(hidden, inner, layers, heads, factor, tied) -> DecoderConfig:
     )
 
 
+def _smollm2(hidden, inner, layers, heads, kv_heads, theta) -> DecoderConfig:
+    return DecoderConfig(
+        family="llama",
+        vocab_size=49_152,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=64,
+        norm_epsilon=1e-5,
+        tie_embeddings=True,
+        rope=Rope(theta=theta),
+        max_length=8192,
+    )
+
+
 def _gemma3(
     hidden, inner, layers, heads, kv_heads, head_dim, query_scalar, large
 ) -> DecoderConfig:
@@ -104,6 +124,9 @@ SHAPES = {
     "llama-3.1-70b": _llama(8192, 28_672, 80, 64, 8.0, False),
     "llama-3.2-1b": _llama(2048, 8192, 16, 32, 32.0, True),
     "llama-3.2-3b": _llama(3072, 8192, 28, 24, 32.0, True),
+    "smollm2-135m": _smollm2(576, 1536, 30, 9, 3, 1e5),
+    "smollm2-360m": _smollm2(960, 2560, 32, 15, 5, 1e5),
+    "smollm2-1.7b": _smollm2(2048, 8192, 24, 32, 32, 1.3e5),
     "gemma-3-1b": _gemma3(1152, 6912, 26, 4, 1, 256, 256, False),
     "gemma-3-4b": _gemma3(2560, 10_240, 34, 8, 4, 256, 256, True),
     "gemma-3-12b": _gemma3(3840, 15_360, 48, 16, 8, 256, 256, True),
@@ -120,3 +143,26 @@ def find_shape(model: str) -> DecoderConfig:
     if model not in SHAPES:
         raise InputError(f"model is {model!r}: one of {', '.join(SHAPES)} is needed")
     return SHAPES[model]
+
+
+def find_config(model: str) -> DecoderConfig:
+    """The configuration of a checkpoint folder, or of a published model by its name.
+
+    Raises:
+      InputError: for what is neither.
+    """
+    if (Path(model) / "config.json").exists():
+        # Safetensors is of the extra `lm`, which published sizes do without.
+        from aajax.lm.checkpoints.weights import read_config
+
+        return read_config(model)
+    return find_shape(model)
+
+
+def shape_of_folder(folder: str) -> str:
+    """The name in SHAPES of a published checkpoint's folder, Qwen2.5-7B-Instruct.
+
+    A folder of another name is returned as it is.
+    """
+    name = folder.lower().removesuffix("-it").removesuffix("-instruct")
+    return name if name in SHAPES else folder

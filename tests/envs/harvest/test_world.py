@@ -95,7 +95,7 @@ def test_maps_that_are_none(picture, message):
         ({"num_steps": 0}, "num_steps is 0"),
         ({"probabilities": (0, 1)}, r"probabilities is \[0, 1\]: 4 numbers from 0"),
         ({"probabilities": (0, 0, 0, 2)}, "probabilities is .*to 1 are needed"),
-        ({"apple_reward": float("nan")}, "apple_reward is nan: a number"),
+        ({"apple_reward": float("nan")}, "apple_reward is nan: a finite number"),
         ({"cooldown": -1}, "cooldown is -1: a whole number from 0"),
         ({"cooldown": 1.5}, "cooldown is 1.5: a whole number"),
         ({"time_out": 0}, "time_out is 0: a whole number from 1"),

@@ -1,0 +1,195 @@
+"""Language models' runs, compiled for accelerators that are not there."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jax.sharding import Mesh
+
+from aajax.dialogue.play.seating import NUM_SEATS, num_rows
+from aajax.errors import InputError
+from aajax.lm.mesh.hosts import padded_rows, processes
+from aajax.lm.mesh.sharding import check_divides, make_mesh
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.planning.compile import Compiled, Report, compiled, save
+from aajax.lm.planning.hlo import Collective
+from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_folder
+from aajax.lm.planning.topologies import Topology, described, find_topology
+from aajax.training.lm_assemble import run_mesh
+from aajax.training.lm_config import LmConfig
+from aajax.training.lm_past import most_at_once
+from aajax.training.lm_programs import Load, Programs
+
+# Of attention, what is no projection of it: those are summed over tensor.
+_SCORES = re.compile(r"attention/(?!query|key|value|output)")
+
+Say = Callable[
+    [str, float], None
+]  # name of a program, seconds that it has compiled for
+
+
+class Planned(NamedTuple):
+    """A run on described devices.
+
+    Attributes:
+      topology: the devices.
+      programs: of the run.
+    """
+
+    topology: Topology
+    programs: Programs
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Sizes of the mesh axes."""
+        return dict(self.programs.mesh.shape)
+
+
+def plan(
+    config: LmConfig,
+    decoder: DecoderConfig,
+    topology: str,
+    length: int | None = None,
+    load: Load | None = None,
+) -> Planned:
+    """The programs of a run on described devices; nothing is compiled yet.
+
+    Args:
+      config: of the run.
+      decoder: of its model.
+      topology: name of the devices; see `find_topology`.
+      length: tokens of the longest dialogue; None for the longest that is allowed.
+      load: what the programs are given; None for what the run gives them.
+
+    Raises:
+      InputError: for an unknown topology, a compiler that is missing, and what the run
+        would refuse on those devices.
+    """
+    found = find_topology(topology)
+    if length is not None and not 1 <= length <= decoder.max_length:
+        raise InputError(
+            f"length is {length}: a number from 1 to {decoder.max_length} is needed"
+        )
+    devices = described(found)
+    # A run on one device has no mesh, but what is compiled needs to know the device.
+    mesh = run_mesh(config, devices) or make_mesh(devices=devices)
+    check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
+    if length is not None:
+        longest = dataclasses.replace(config.speaking, max_cache=length)
+        config = dataclasses.replace(config, speaking=longest)
+    load = _load(config, decoder) if load is None else load
+    load = dataclasses.replace(load, players=_padded(mesh, load.players))
+    return Planned(found, Programs(config, decoder, load, mesh, found.chip.platform))
+
+
+def _load(config: LmConfig, decoder: DecoderConfig) -> Load:
+    """What a run gives its programs, with dialogues of the longest."""
+    most = config.speaking.max_cache or decoder.max_length
+    length = min(most, decoder.max_length)
+    seats = config.num_matches * NUM_SEATS
+    if config.seating.guest_share == 1.0:
+        seats = config.num_matches
+    return Load(
+        rows=num_rows(config.seating, config.num_matches),
+        players=seats,
+        length=length,
+        sampled=min(length, 10 * config.speaking.max_tokens),
+        num_adapters=1 + most_at_once(config),
+    )
+
+
+def _padded(mesh: Mesh, rows: int) -> int:
+    """Sequences of all processes, each of which pads its own."""
+    count = len(processes(mesh))
+    return count * padded_rows(mesh, -(-rows // count))
+
+
+def reports(
+    planned: Planned, say: Say = lambda name, seconds: None
+) -> Iterator[tuple[str, Compiled | None, Report]]:
+    """Compiles the programs, one after another: name, program and report.
+
+    Args:
+      planned: the run.
+      say: called once every minute that a program takes to compile.
+    """
+    platform = planned.topology.chip.platform
+    for name, lower in planned.programs:
+
+        def tell(seconds: float, name: str = name) -> None:
+            say(name, seconds)
+
+        yield name, *compiled(lower(), platform, tell)
+
+
+def waste(planned: Planned, report: Report) -> list[str]:
+    """What a program moves between devices that it should not.
+
+    They are matrices of attention scores, which are all-reduced where sequences do not
+    divide among devices, and whole weights in the loop over tokens, which are gathered
+    for every token.
+    """
+    if report.counts is None:
+        return []
+    decoder, load = planned.programs.decoder, planned.programs.load
+    found = []
+    scores = [
+        one
+        for part in (report.counts, report.counts.turn)
+        for one in (() if part is None else part.each)
+        if one.kind == "all-reduce"
+        and _largest(one) >= load.length**2
+        and _SCORES.search(one.source)
+    ]
+    if scores:
+        size = sum(one.bytes * one.times for one in scores)
+        found.append(f"attention scores are all-reduced, {size / 1e9:.3g} GB")
+    kernel = decoder.hidden_size * decoder.intermediate_size / planned.axes["tensor"]
+    turn = report.counts.turn
+    weights = [
+        one
+        for one in (() if turn is None else turn.each)
+        if one.kind == "all-gather" and _largest(one) >= kernel
+    ]
+    if weights:
+        size = sum(one.bytes * one.times for one in weights)
+        found.append(f"whole weights are gathered for every token, {size / 1e9:.3g} GB")
+    return found
+
+
+def _largest(one: Collective) -> int:
+    """Numbers in the largest array of a collective."""
+    return max(math.prod(array.shape) for array in one.arrays)
+
+
+def decoder_of(config: LmConfig) -> DecoderConfig:
+    """The decoder of a run's model, whose weights need not be there.
+
+    Raises:
+      InputError: if there is neither a folder nor a published model of that name.
+    """
+    folder = config.model
+    if folder is None:
+        raise InputError(
+            "model is None: a folder, or one of "
+            f"{', '.join(SHAPES)} is needed to compile for"
+        )
+    if (folder / "config.json").exists():
+        return find_config(str(folder))
+    return find_shape(shape_of_folder(folder.name))
+
+
+def save_programs(
+    path: Path, planned: Planned, programs: dict[str, Compiled], preset: str
+) -> None:
+    """Writes compiled programs; see `lm.planning.compile.save`."""
+    about: dict[str, Any] = {
+        "preset": preset,
+        "topology": planned.topology.name,
+        "mesh": planned.axes,
+        "config": planned.programs.config.to_json(),
+    }
+    save(path, programs, about)

@@ -1,0 +1,404 @@
+"""Grouped-query attention: with scores, without them, and over a cache in blocks.
+
+On CPUs scores are a matrix of all queries and keys, which is fastest there. On
+accelerators that matrix is what takes memory and time, and is not made: sequences
+without a cache go through a fused kernel (flash attention, arXiv:2205.14135), JAX's own
+splash attention on TPUs and cuDNN's on GPUs; queries of a cache take its slots block by
+block, up to the last that is in use.
+
+Which one is used follows from the devices of the mesh in use; see `platform`.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+    BlockSizes,
+    CausalMask,
+    LocalMask,
+    MultiHeadMask,
+    make_splash_mqa_single_device,
+)
+from jax.sharding import PartitionSpec as P
+
+from aajax.lm.model.cache import Cache
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import AXES, BATCH, dividing
+from aajax.types import Array
+
+LANES = 128  # sequences of splash attention are multiples of it
+BLOCK = 512  # most queries and keys of a tile of splash attention
+SLOTS = 1024  # of a cache that are read at once
+
+
+class Layer(NamedTuple):
+    """What differs between layers.
+
+    Attributes:
+      is_sliding: bool[], whether attention is over the last `window` positions.
+      index: i32[], of the layer, if keys and values are those of all layers.
+    """
+
+    is_sliding: Array
+    index: Array | None = None
+
+
+class Attend(Protocol):
+    """Which keys queries attend to, and how it is computed."""
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """softmax(scale · q kᵀ) v, with the softmax in float32.
+
+        Args:
+          query: [B, L, H, D]; groups of H / K heads share keys and values.
+          key, value: [B, K, S, D], or [layers, B, K, S, D] with `layer.index`.
+          layer: that it is computed for.
+          scale: of the logits.
+
+        Returns:
+          [B, L, H, D]; arbitrary and finite at padding.
+        """
+        ...
+
+
+def platform() -> str:
+    """Where a program is going to run: cpu, gpu or tpu.
+
+    That of the mesh in use, which may be of devices that are not there, or without one
+    that of JAX's default device.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
+    """Which fused kernel sequences without a cache go through; None for scores.
+
+    cuDNN's takes numbers of 16 bits, and heads of at most 128 in multiples of 8.
+    """
+    where = platform()
+    if where == "tpu":
+        return "splash"
+    small = jnp.dtype(dtype).itemsize == 2
+    if where == "gpu" and small and config.head_dim % 8 == 0 and config.head_dim <= 128:
+        return "cudnn"
+    return None
+
+
+def attend_to(
+    config: DecoderConfig, positions: Array, cache: Cache | None, dtype: jnp.dtype
+) -> Attend:
+    """How queries at these positions attend.
+
+    Args:
+      config: static.
+      positions: i32[B, L], −1 for padding; in order (see `in_order`) for a fused
+        kernel.
+      cache: that has the keys; None if they are those of the same tokens.
+      dtype: of the computation.
+    """
+    kernel = fused_kernel(config, dtype)
+    if cache is None and kernel is not None:
+        kinds = frozenset(config.sliding or (False,))
+        return Fused(kinds, config.window, kernel)
+    if cache is not None and platform() != "cpu":
+        return blocks_in_use(config, positions, cache.size)
+    return masked(config, positions, cache)
+
+
+class Masked(NamedTuple):
+    """Attention by the matrix of all scores.
+
+    Attributes:
+      full: bool[B, L, S], which keys a query sees in full layers.
+      local: the same in sliding layers; None if there are none.
+    """
+
+    full: Array
+    local: Array | None
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        mask = self.full
+        if self.local is not None:
+            mask = jnp.where(layer.is_sliding, self.local, self.full)
+        if layer.index is not None:
+            key, value = key[layer.index], value[layer.index]
+        key, value = key.astype(query.dtype), value.astype(query.dtype)
+        return attend(query, key, value, mask, scale)
+
+
+def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Masked:
+    """Masks of queries at these positions."""
+    if cache is None:
+        at = positions[:, None]
+    else:
+        at = jnp.arange(cache.size, dtype=jnp.int32)[None, None]
+    query = positions[:, :, None]
+    full = (at >= 0) & (at <= query)
+    if config.window is None or not any(config.sliding):
+        return Masked(full, None)
+    return Masked(full, full & (query - at < config.window))
+
+
+@flax.struct.dataclass
+class Blocks:
+    """Attention to a cache, block by block, with the softmax of what was seen so far.
+
+    As many slots are read as the longest sequence has, not all that there are, and
+    scores exist for one block at a time. It has no gradient.
+
+    Attributes:
+      positions: i32[B, L], −1 for padding.
+      first: i32[2], first block that a query sees in full and in sliding layers.
+      end: i32[], the block after the last that a query sees.
+      window: of sliding layers, in tokens; None if there are none.
+    """
+
+    positions: Array
+    first: Array
+    end: Array
+    window: int | None = flax.struct.field(pytree_node=False)
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        if layer.index is None:
+            key, value, layer = key[None], value[None], layer._replace(index=0)
+        batch, length, num_heads, size = query.shape
+        _, _, num_kv_heads, num_slots, _ = key.shape
+        block = min(SLOTS, num_slots)
+        rows = query.reshape(batch, length, num_kv_heads, -1, size)
+        rows = rows.transpose(0, 2, 3, 1, 4)  # [B, K, H / K, L, D]
+        reach = None
+        if self.window is not None:
+            everything = jnp.iinfo(jnp.int32).max
+            reach = jnp.where(layer.is_sliding, self.window, everything)
+
+        def read(number: Array, seen: tuple[Array, Array, Array]):
+            top, total, sums = seen
+            # The last block begins earlier where slots are no multiple of blocks.
+            start = jnp.minimum(number * block, num_slots - block)
+            at = (layer.index, 0, 0, start, 0)
+            shape = (1, batch, num_kv_heads, block, size)
+            keys, values = (
+                jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype)
+                for x in (key, value)
+            )
+            slot = start + jnp.arange(block, dtype=jnp.int32)
+            distance = self.positions[:, :, None] - slot[None, None]
+            mask = (distance >= 0) & (slot >= number * block)[None, None]
+            if reach is not None:
+                mask &= distance < reach
+            score = jnp.einsum(
+                "bkgld,bksd->bkgls", rows, keys, preferred_element_type=jnp.float32
+            )
+            low = jnp.finfo(jnp.float32).min
+            score = jnp.where(mask[:, None, None], score * jnp.float32(scale), low)
+            above = jnp.maximum(top, jnp.max(score, -1, keepdims=True))
+            weight = jnp.where(mask[:, None, None], jnp.exp(score - above), 0.0)
+            less = jnp.exp(top - above)
+            more = jnp.einsum(
+                "bkgls,bksd->bkgld", weight.astype(values.dtype), values,
+                preferred_element_type=jnp.float32,
+            )  # fmt: skip
+            total = total * less + jnp.sum(weight, -1, keepdims=True)
+            return above, total, sums * less + more
+
+        one = (*rows.shape[:-1], 1)
+        nothing = (
+            jnp.full(one, jnp.finfo(jnp.float32).min),
+            jnp.zeros(one, jnp.float32),
+            jnp.zeros(rows.shape, jnp.float32),
+        )
+        first = self.first[layer.is_sliding.astype(jnp.int32)]
+        _, total, sums = jax.lax.fori_loop(first, self.end, read, nothing)
+        # Padding sees nothing.
+        y = sums / jnp.where(total == 0, 1.0, total)
+        y = y.astype(query.dtype).transpose(0, 3, 1, 2, 4)
+        return y.reshape(batch, length, num_heads, size)
+
+
+def blocks_in_use(config: DecoderConfig, positions: Array, num_slots: int) -> Blocks:
+    """Which blocks queries at these positions see, in a cache of so many slots."""
+    block = min(SLOTS, num_slots)
+    window = config.window if any(config.sliding) else None
+    end = jnp.max(positions) // block + 1
+    first = jnp.zeros(2, jnp.int32)
+    if window is not None:
+        earliest = jnp.min(jnp.where(positions < 0, num_slots, positions))
+        nearest = jnp.maximum(earliest - window + 1, 0) // block
+        first = jnp.stack([jnp.zeros_like(nearest), nearest])
+    return Blocks(positions, first, end, window)
+
+
+@flax.struct.dataclass
+class Fused:
+    """Attention of sequences to themselves by a fused kernel, in order of position.
+
+    Attributes:
+      kinds: whether layers are sliding ones, others, or both.
+      window: of sliding layers, in tokens.
+      kernel: a key of `KERNELS`.
+    """
+
+    kinds: frozenset[bool] = flax.struct.field(pytree_node=False)
+    window: int | None = flax.struct.field(pytree_node=False)
+    kernel: str = flax.struct.field(pytree_node=False)
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        kernel = KERNELS[self.kernel]
+
+        def kind(window: int | None):
+            local = functools.partial(kernel, window=window, scale=scale)
+            return functools.partial(on_each_device, local)
+
+        if self.kinds == {True, False}:
+            arms = kind(self.window), kind(None)
+            return jax.lax.cond(layer.is_sliding, *arms, query, key, value)
+        return kind(self.window if True in self.kinds else None)(query, key, value)
+
+
+def in_order(positions: Array) -> tuple[Array, Array]:
+    """Indices i32[B, L] that put positions in order, padding last, and their inverse.
+
+    In that order a query sees those keys that are not after it.
+    """
+    last = jnp.iinfo(jnp.int32).max
+    order = jnp.argsort(jnp.where(positions < 0, last, positions), axis=1, stable=True)
+    return order, jnp.argsort(order, axis=1)
+
+
+def on_each_device(kernel: Any, query: Array, key: Array, value: Array) -> Array:
+    """Runs a kernel on each device of the mesh in use, on its rows and heads.
+
+    Compilers cannot split kernels. Rows are split over data and fsdp, heads over
+    tensor; where there are fewer heads of keys than devices, several devices have the
+    same one.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not set(AXES) <= set(mesh.axis_names):
+        return kernel(query, key, value)
+    num_heads, num_kv_heads = query.shape[2], key.shape[1]
+    copies = math.lcm(num_kv_heads, mesh.shape["tensor"]) // num_kv_heads
+    if copies > 1 and num_heads % (copies * num_kv_heads) == 0:
+        key, value = (jnp.repeat(x, copies, 1) for x in (key, value))
+    of_keys = dividing(mesh, P(BATCH, "tensor", None, None), key.shape)
+    rows, heads, *_ = of_keys
+    of_queries = P(rows, None, heads, None)
+    split = jax.shard_map(
+        kernel,
+        mesh=mesh,
+        in_specs=(of_queries, of_keys, of_keys),
+        out_specs=of_queries,
+        # Kernels do not say over what their results vary.
+        check_vma=False,
+    )
+    return split(query, key, value)
+
+
+def splash(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    window: int | None,
+    scale: float,
+    interpret: bool = False,
+) -> Array:
+    """Causal attention by JAX's splash attention, a kernel for TPUs.
+
+    Scores are of products in the queries' dtype, summed in float32. Queries are scaled
+    before, which in bfloat16 rounds them once more, by at most 2⁻⁹ of themselves.
+
+    Args:
+      query, key, value: as in `Attend`, with S = L.
+      window: keys that a query sees, its own included; None for all before it.
+      scale: of the logits.
+      interpret: whether to emulate the kernel, for tests on CPUs.
+    """
+    batch, length, num_heads, size = query.shape
+    num_kv_heads, padding = key.shape[1], -length % LANES
+    # Keys after the last query are seen by none of those that are kept.
+    query = jnp.pad(query, ((0, 0), (0, padding), (0, 0), (0, 0)))
+    key, value = (
+        jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in (key, value)
+    )
+    padded = length + padding
+    block = math.gcd(BLOCK, padded)
+    blocks = BlockSizes(
+        block_q=block, block_kv=block, block_kv_compute=block,
+        block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
+        block_q_dq=block, block_kv_dq=block,
+    )  # fmt: skip
+    square, group = (padded, padded), num_heads // num_kv_heads
+    if window is None:
+        mask = CausalMask(square)
+    else:
+        mask = LocalMask(square, (window - 1, 0), 0)
+    attend_group = make_splash_mqa_single_device(
+        MultiHeadMask([mask] * group), block_sizes=blocks, interpret=interpret
+    )
+    query = query * jnp.asarray(scale, query.dtype)
+    groups = query.reshape(batch, padded, num_kv_heads, group, size)
+    groups = groups.transpose(0, 2, 3, 1, 4)
+    y = jax.vmap(jax.vmap(attend_group))(groups, key, value)
+    y = y.transpose(0, 3, 1, 2, 4).reshape(batch, padded, num_heads, size)
+    return y[:, :length].astype(query.dtype)
+
+
+def cudnn(
+    query: Array, key: Array, value: Array, *, window: int | None, scale: float
+) -> Array:
+    """Causal attention by cuDNN, for GPUs; arguments as of `splash`."""
+    return jax.nn.dot_product_attention(
+        query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale=scale, is_causal=True,
+        local_window_size=None if window is None else (window - 1, 0),
+        implementation="cudnn",
+    )  # fmt: skip
+
+
+KERNELS = {"splash": splash, "cudnn": cudnn}
+
+
+def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
+    """Masked attention softmax(scale · q kᵀ) v, with the softmax in float32.
+
+    Keys and values have the layout of the cache, to avoid transposing it.
+
+    Args:
+      query: [B, L, H, D]; groups of H / K heads share keys and values.
+      key, value: [B, K, S, D].
+      mask: bool[B, L, S]; a fully masked query gives an arbitrary finite result.
+      scale: of the logits.
+
+    Returns:
+      [B, L, H, D].
+    """
+    batch, length, num_heads, size = query.shape
+    by_key = batch, key.shape[1], num_heads // key.shape[1], length
+    groups = query.reshape(batch, length, *by_key[1:3], size)
+    # A group's queries are rows of one matrix: of products with more axes CPUs make
+    # copies, four times as slow for a single token.
+    rows = groups.transpose(0, 2, 3, 1, 4).reshape(*by_key[:2], -1, size)
+    score = jnp.einsum("bknd,bksd->bkns", rows, key, preferred_element_type=jnp.float32)
+    score = score.reshape(*by_key, -1)
+    # Added, and not chosen in place of the score: a CPU is slow to choose.
+    bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
+    score = score * jnp.float32(scale) + bias[:, None, None]
+    weight = jax.nn.softmax(score).astype(value.dtype)
+    weight = weight.reshape(*rows.shape[:3], -1)
+    y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
+    return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)

@@ -1,0 +1,198 @@
+"""Programs compiled for devices that are not there, and what their compiler says.
+
+    memory = arguments + outputs − aliases + temporaries + code
+
+of each device, in bytes, as the compiler assigns it. Nothing is run.
+"""
+
+import dataclasses
+import pickle
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import serialize_executable
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from aajax.files import written
+from aajax.lm.planning.hlo import Counts, count
+from aajax.lm.planning.topologies import Topology
+from aajax.types import PyTree
+
+# Of GPUs: without a device there is nothing to time kernels on.
+_OPTIONS = {"cuda": {"xla_gpu_autotune_level": "0"}, "tpu": {}}
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+PATIENCE = 60.0  # seconds of compiling after which it is said that it goes on
+
+Lowered = jax.stages.Lowered
+Compiled = jax.stages.Compiled
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of each device, as the compiler assigns them.
+
+    Attributes:
+      arguments: that the program is given, weights among them.
+      outputs: that are not written in place of arguments.
+      temporaries: in between.
+      code: of the program.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+    code: int
+
+    @property
+    def total(self) -> int:
+        return self.arguments + self.outputs + self.temporaries + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A program, compiled or not.
+
+    Attributes:
+      seconds: that it took to compile.
+      memory: None if the compiler found no room.
+      needed: bytes of each device, also without room for them.
+      counts: of what it does; None if it was not compiled.
+      text: the optimised program; empty if it was not compiled.
+    """
+
+    seconds: float
+    memory: Memory | None
+    needed: int
+    counts: Counts | None
+    text: str = dataclasses.field(repr=False, default="")
+
+    def fits(self, topology: Topology) -> bool:
+        """Whether it was compiled, and its memory is that of a chip at most."""
+        return self.memory is not None and self.needed <= topology.chip.memory
+
+    @property
+    def work(self) -> Counts:
+        """Of one run; of decoding, of one token."""
+        assert self.counts is not None
+        return self.counts if self.counts.turn is None else self.counts.turn
+
+    def bounds(self, topology: Topology) -> dict[str, float]:
+        """Least seconds of arithmetic, memory and links, of each device's `work`."""
+        rates, work = topology.chip.rates, self.work
+        return {
+            "arithmetic": work.flops / (rates.tflops * 1e12),
+            "memory": work.bytes / (rates.memory_gbs * 1e9),
+            "links": sum(work.collectives.values()) / (rates.link_gbs * 1e9),
+        }
+
+
+def placed(mesh: Mesh, tree: PyTree, shardings: Callable | None = None) -> PyTree:
+    """Shapes of a tree, with the shardings that a run would give its arrays.
+
+    Args:
+      mesh: of the devices.
+      tree: of arrays or shapes.
+      shardings: `(mesh, tree) -> shardings`; None: the same everywhere.
+    """
+    if shardings is None:
+        where = jax.tree.map(lambda x: NamedSharding(mesh, P()), tree)
+    else:
+        where = shardings(mesh, tree)
+    return jax.tree.map(
+        lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), tree, where
+    )
+
+
+def compiled(
+    lowered: Lowered, platform: str, say: Callable[[float], None] = lambda seconds: None
+) -> tuple[Compiled | None, Report]:
+    """Compiles a program, and reads what its compiler says.
+
+    Args:
+      lowered: the program, of `jax.jit(...).trace(...).lower(...)`.
+      platform: that it is compiled for, "tpu" or "cuda".
+      say: called with the seconds so far, once every minute that it takes.
+
+    Returns:
+      The program, None where it does not fit the devices' memory, and the report.
+    """
+    began = time.monotonic()
+    try:
+        with _said(say):
+            program = lowered.compile(compiler_options=_OPTIONS[platform])
+    except jax.errors.JaxRuntimeError as error:
+        needed = _needed(str(error))
+        if needed is None:
+            raise
+        return None, Report(time.monotonic() - began, None, needed, None)
+    seconds = time.monotonic() - began
+    found: Any = program.memory_analysis()
+    memory = Memory(
+        arguments=found.argument_size_in_bytes,
+        outputs=found.output_size_in_bytes - found.alias_size_in_bytes,
+        temporaries=found.temp_size_in_bytes,
+        code=found.generated_code_size_in_bytes,
+    )
+    text = program.as_text() or ""
+    return program, Report(seconds, memory, memory.total, count(text), text)
+
+
+@contextmanager
+def _said(say: Callable[[float], None]) -> Iterator[None]:
+    done = threading.Event()
+
+    def speak() -> None:
+        began = time.monotonic()
+        while not done.wait(PATIENCE):
+            say(time.monotonic() - began)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        speaker.join()
+
+
+def _needed(message: str) -> int | None:
+    """Bytes that a compiler without room for them asked for."""
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    for pattern in (
+        r"[Uu]sed ([\d.]+)([KMGT]) of [\d.]+[KMGT]",
+        r"required[\w ]*\(([\d.]+)([KMGT])\) exceeds",
+    ):
+        if found := re.search(pattern, message):
+            return round(float(found[1]) * _UNITS[found[2]])
+    found = re.search(r"allocate (\d+) bytes", message)
+    return int(found[1]) if found else None
+
+
+def save(
+    path: Path, programs: Mapping[str, Compiled], about: Mapping[str, Any]
+) -> None:
+    """Writes compiled programs to a file, for `load`.
+
+    Args:
+      path: of the file.
+      programs: by name.
+      about: what they were compiled for, as JSON has it.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    payloads = {
+        name: serialize_executable.serialize(program)
+        for name, program in programs.items()
+    }
+    record = {"jax": jax.__version__, "about": dict(about), "programs": payloads}
+    with written(path) as file:
+        pickle.dump(record, file)

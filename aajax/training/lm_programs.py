@@ -1,0 +1,212 @@
+"""The programs of a language model's run, lowered for devices that need not be there.
+
+They are the functions that a run compiles (`learn`'s step of the policy and of the
+critic, `Sampler`'s `read` and `decode`), given the shapes and shardings that a run
+gives them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.dialogue.learning.learner import Restriction
+from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
+from aajax.lm.model.cache import bucket, init_cache, power_of_two
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.decoder import Adapters, init_params
+from aajax.lm.model.lora import init_adapters
+from aajax.lm.planning.compile import Lowered, placed
+from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
+from aajax.lm.sampling.grammar import Grammar
+from aajax.lm.sampling.sampler import Sampler
+from aajax.training.lm_assemble import make_learners
+from aajax.training.lm_config import LmConfig
+from aajax.types import PyTree
+
+# Of a grammar whose game and tokenizer are not at hand; large, and of little effect.
+_STATES, _CLASSES = 4096, 64
+_ROUNDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """How much a run's programs are given at once, over all devices.
+
+    Attributes:
+      rows: sequences that are learned from.
+      players: sequences that are sampled.
+      length: tokens of each, and slots of the cache.
+      sampled: tokens of each that were sampled.
+      num_adapters: that players choose from, the learner's among them; 0 for none.
+    """
+
+    rows: int
+    players: int
+    length: int
+    sampled: int
+    num_adapters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The programs of a run, by name, each lowered when asked for.
+
+    Attributes:
+      config: of the run.
+      decoder: of its model.
+      load: what they are given.
+      mesh: of described devices; of one, for a run without a mesh.
+      platform: of the devices.
+    """
+
+    config: LmConfig
+    decoder: DecoderConfig
+    load: Load
+    mesh: Mesh
+    platform: str
+
+    def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
+        yield "learn", self.learn
+        if self.config.baseline == "critic":
+            yield "critic", self.critic
+        yield "read", self.read
+        yield "decode", self.decode
+
+    def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
+        return placed(self.mesh, tree, shardings)
+
+    def _lowered(self, function: Callable, *arguments: Any) -> Lowered:
+        program: Any = function
+        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+            traced = program.trace(*arguments)
+        return traced.lower(lowering_platforms=(self.platform,))
+
+    def _params(self) -> PyTree:
+        dtype = jnp.dtype(self.config.dtype)
+
+        def init():
+            return init_params(self.decoder, jax.random.key(0), dtype)
+
+        return self._placed(jax.eval_shape(init), param_shardings)
+
+    def _adapters(self, count: int) -> Adapters:
+        def init():
+            lora, key = self.config.lora_config, jax.random.key(0)
+            return init_adapters(self.decoder, lora, key, count)
+
+        return self._placed(jax.eval_shape(init), param_shardings)
+
+    def _learners(self):
+        shared = self.config, self.decoder
+        return make_learners(*shared, stand_in(self.decoder.vocab_size), self.mesh)
+
+    def _batch(self) -> SpeechBatch:
+        rows, length, most = self.load.rows, self.load.length, self.load.sampled
+        names = {"tokens": length, "positions": length, "decisions": _ROUNDS}
+        floats = ("log_prob", "credit", "entropy_scale", "kl_scale")
+        single = ("adapter_id", "entropy_scale", "kl_scale")
+
+        def shape(name: str) -> jax.ShapeDtypeStruct:
+            own = () if name in single else (names.get(name, most),)
+            dtype = jnp.float32 if name in floats else jnp.int32
+            return jax.ShapeDtypeStruct((rows, *own), dtype)
+
+        batch = SpeechBatch(**{name: shape(name) for name in SpeechBatch._fields})
+        return self._placed(batch, batch_shardings)
+
+    def learn(self) -> Lowered:
+        """The policy's gradient step."""
+        fit, _ = self._learners()
+        adapters = self._adapters(1)
+        state = jax.eval_shape(fit.init, adapters.weights)
+        state = self._placed(state, param_shardings)
+        arguments = state, self._batch(), self._params(), adapters.scale
+        return self._lowered(fit.update, *arguments)
+
+    def critic(self) -> Lowered:
+        """The critic's gradient step."""
+        _, critic = self._learners()
+        assert critic is not None
+        state = jax.eval_shape(critic.init, self._adapters(1).weights)
+        state = self._placed(state, param_shardings)
+        batch = self._batch()
+        shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
+        target = self._placed(shape, batch_shardings)
+        arguments = state, self._params(), batch, target
+        return self._lowered(critic.update, *arguments)
+
+    @property
+    def sampler(self) -> Sampler:
+        """As `load_language_model` makes it."""
+        most = self.config.speaking.max_cache
+        dtype = jnp.dtype(self.config.dtype)
+        return Sampler(self.decoder, dtype=dtype, max_cache=most, mesh=self.mesh)
+
+    def _session(self) -> tuple[Model, Any, Any]:
+        """Model, cache and last hidden states, with the cache as large as it gets."""
+        sampler, rows = self.sampler, self.load.players
+        size = min(bucket(self.load.length), sampler.limit)
+        dtype = sampler.dtype
+
+        def init():
+            cache = init_cache(self.decoder, rows, size, dtype)
+            return cache, jnp.zeros((rows, self.decoder.hidden_size), dtype)
+
+        cache, last = jax.eval_shape(init)
+        cache = self._placed(cache, cache_shardings)
+        adapters = adapter_id = None
+        if self.load.num_adapters:
+            adapters = self._adapters(self.load.num_adapters)
+            adapter_id = self._rows(jnp.int32)
+        model = Model(self._params(), adapters, adapter_id)
+        return model, cache, self._placed(last, batch_shardings)
+
+    def _rows(self, dtype: Any, *more: int) -> PyTree:
+        shape = jax.ShapeDtypeStruct((self.load.players, *more), dtype)
+        return self._placed(shape, batch_shardings)
+
+    def read(self) -> Lowered:
+        """One piece of all prompts, into the largest cache."""
+        piece = min(self.sampler.piece, self.load.length)
+        arguments = *self._session(), self._rows(jnp.int32, piece)
+        program = Program(self.decoder, self.sampler.dtype)
+        return self._lowered(read, program, *arguments)
+
+    def decode(self) -> Lowered:
+        """One answer of all players, with the largest cache."""
+        size = max(16, power_of_two(self.config.speaking.max_tokens))
+        key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+        rows = self.load.players
+        keys = self._placed(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
+        vocab = self.decoder.vocab_size
+        grammar = jax.eval_shape(lambda: stand_in(vocab).grammar)
+        stop = jax.ShapeDtypeStruct((1, vocab), jnp.bool_)
+        wanted = Wanted(
+            keys=keys,
+            temperature=self._rows(jnp.float32),
+            budget=self._rows(jnp.int32),
+            stop=self._placed(stop),
+            state=self._rows(jnp.int32),
+            grammar=self._placed(grammar, param_shardings),
+        )
+        program = Program(self.decoder, self.sampler.dtype, None, size)
+        return self._lowered(decode, program, *self._session(), wanted)
+
+
+def stand_in(vocab: int) -> Restriction:
+    """A grammar of the size of a game's, whose words are drawn."""
+    rng = np.random.default_rng(0)
+    table = rng.integers(-1, _STATES, (_STATES, _CLASSES))
+    grammar = Grammar(
+        next_state=jnp.asarray(table, jnp.int16),
+        token_class=jnp.asarray(rng.integers(0, _CLASSES, vocab), jnp.int32),
+        accepting=jnp.ones(_STATES, bool),
+        distance=jnp.ones(_STATES, jnp.int32),
+    )
+    return Restriction(grammar, jnp.zeros(vocab, bool))
