@@ -19,7 +19,7 @@ from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.files import write_json
+from aajax.files import check_local, write_json
 from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
@@ -69,6 +69,7 @@ def league(
             runs.append(_small(player))
         else:
             names.append(str(player))
+    check_local("out", out)
     table = play_league(runs, names, num_games, num_steps, game)
     if out is not None:
         write_league(table, Path(out))
@@ -120,6 +121,7 @@ def text_league(
     check_installed("lm", "transformers")
     from aajax.api import text_leagues
 
+    check_local("out", out)
     names = [
         player.folder if isinstance(player, Run) else player
         for player in _listed(players)

@@ -47,6 +47,8 @@ PARTITION_RULES = (
     (r"(^|/)joined_b$", P(None, None, ("tensor", "fsdp"))),
 )
 
+HEARTBEAT = 40  # seconds after which a process of a job that is silent counts as lost
+
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +85,8 @@ def start_distributed(**options) -> None:
     if not options and not _is_cluster(os.environ):
         _log.info("one process: nothing says that there are others")
         return
-    jax.distributed.initialize(**options)
+    # A process that is killed ends the others within a minute.
+    jax.distributed.initialize(**{"heartbeat_timeout_seconds": HEARTBEAT, **options})
     _log.info(
         "process %d of %d, with %d of %d devices", jax.process_index(),
         jax.process_count(), jax.local_device_count(), jax.device_count(),
