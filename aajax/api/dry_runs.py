@@ -16,7 +16,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
 from aajax.lm.planning.shapes import find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
-from aajax.training.lm_assemble import run_mesh
+from aajax.training.lm_assemble import find_playing_mesh, run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_past import most_at_once
 from aajax.training.lm_programs import Load, Programs
@@ -80,13 +80,17 @@ def plan(
         longest = dataclasses.replace(config.speaking, max_cache=length)
         config = dataclasses.replace(config, speaking=longest)
     load = _load(config, decoder, mesh) if load is None else load
-    players = _padded(mesh, load.players)
+    plays_on = mesh
+    if mesh is not None:
+        plays_on = find_playing_mesh(config, decoder, mesh, found.chip.memory)
+    players = _padded(plays_on, load.players)
     programs = Programs(
         config,
         decoder,
         dataclasses.replace(load, players=players),
         devices[0] if mesh is None else mesh,
         found.chip.platform,
+        found.chip.memory,
     )
     return Planned(found, mesh, programs)
 

@@ -215,7 +215,7 @@ def _model(config: LmConfig, adapters: Sequence[Path]) -> LanguageModel:
         return model
     decoder = model.sampler.config
     each = [load_peft(folder, decoder)[1] for folder in adapters]
-    return dataclasses.replace(model, adapters=lora.stack(each))
+    return model.with_adapters(lora.stack(each))
 
 
 def _check_there(name: str, game: TextGame) -> None:

@@ -6,6 +6,7 @@ gives them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,12 +21,12 @@ from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shard
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
-from aajax.lm.model.lora import init_adapters
+from aajax.lm.model.lora import init_adapters, joined
 from aajax.lm.planning.compile import Lowered, placed
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
 from aajax.lm.sampling.grammar import Grammar
 from aajax.lm.sampling.sampler import Sampler
-from aajax.training.lm_assemble import make_learners
+from aajax.training.lm_assemble import find_playing_mesh, make_learners
 from aajax.training.lm_config import LmConfig
 from aajax.types import PyTree
 
@@ -63,6 +64,7 @@ class Programs:
       load: what they are given.
       devices: a mesh, or one device.
       platform: of these.
+      memory: bytes of each.
     """
 
     config: LmConfig
@@ -70,6 +72,7 @@ class Programs:
     load: Load
     devices: Any
     platform: str
+    memory: float
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
         yield "learn", self.learn
@@ -82,12 +85,30 @@ class Programs:
     def mesh(self) -> Mesh | None:
         return self.devices if isinstance(self.devices, Mesh) else None
 
+    @functools.cached_property
+    def playing(self) -> Any:
+        """The mesh that the run plays on, or the one device."""
+        if self.mesh is None:
+            return self.devices
+        return find_playing_mesh(self.config, self.decoder, self.mesh, self.memory)
+
     def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
         return placed(self.devices, tree, shardings)
 
+    def _spoken(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
+        return placed(self.playing, tree, shardings)
+
     def _lowered(self, function: Callable, *arguments: Any) -> Lowered:
+        return self._lowered_on(self.devices, function, *arguments)
+
+    def _lowered_on(self, devices: Any, function: Callable, *arguments: Any) -> Lowered:
         program: Any = function
-        return program.trace(*arguments).lower(lowering_platforms=(self.platform,))
+        if not isinstance(devices, Mesh):
+            # Says for which device the program is made, and splits nothing.
+            devices = Mesh(np.array([devices]), ("device",))
+        with jax.sharding.use_abstract_mesh(devices.abstract_mesh):
+            traced = program.trace(*arguments)
+        return traced.lower(lowering_platforms=(self.platform,))
 
     def _params(self) -> PyTree:
         dtype = jnp.dtype(self.config.dtype)
@@ -148,7 +169,11 @@ class Programs:
         """As `load_language_model` makes it."""
         most = self.config.speaking.max_cache
         dtype = jnp.dtype(self.config.dtype)
-        return Sampler(self.decoder, dtype=dtype, max_cache=most, mesh=self.mesh)
+        mesh = None if self.mesh is None else self.playing
+        piece = self.config.speaking.piece
+        return Sampler(
+            self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=mesh
+        )
 
     def _session(self) -> tuple[Model, Any, Any]:
         """Model, cache and last hidden states, with the cache as large as it gets."""
@@ -161,31 +186,39 @@ class Programs:
             return cache, jnp.zeros((rows, self.decoder.hidden_size), dtype)
 
         cache, last = jax.eval_shape(init)
-        cache = self._placed(cache, cache_shardings)
+        cache = self._spoken(cache, cache_shardings)
         adapters = adapter_id = None
         if self.load.num_adapters:
-            adapters = self._adapters(self.load.num_adapters)
+            adapters = self._joined(self.load.num_adapters)
             adapter_id = self._rows(jnp.int32)
-        model = Model(self._params(), adapters, adapter_id)
-        return model, cache, self._placed(last, batch_shardings)
+        params = self._spoken(self._params(), param_shardings)
+        model = Model(params, adapters, adapter_id)
+        return model, cache, self._spoken(last, batch_shardings)
+
+    def _joined(self, count: int) -> Adapters:
+        """Adapters as `Sampler.prepare_adapters` makes them on accelerators."""
+        dtype = self.sampler.dtype
+        shapes = jax.eval_shape(lambda x: joined(x, dtype), self._adapters(count))
+        return self._spoken(shapes, param_shardings)
 
     def _rows(self, dtype: Any, *more: int) -> PyTree:
         shape = jax.ShapeDtypeStruct((self.load.players, *more), dtype)
-        return self._placed(shape, batch_shardings)
+        return self._spoken(shape, batch_shardings)
 
     def read(self) -> Lowered:
         """One piece of all prompts, into the largest cache."""
-        piece = min(self.sampler.piece, self.load.length)
+        piece = self.sampler.piece_of(self.load.players, self.memory)
+        piece = min(piece, self.load.length)
         arguments = *self._session(), self._rows(jnp.int32, piece)
         program = Program(self.decoder, self.sampler.dtype)
-        return self._on_mesh(read, program, *arguments)
+        return self._lowered_on(self.playing, read, program, *arguments)
 
     def decode(self) -> Lowered:
         """One answer of all players, with the largest cache."""
         size = max(16, power_of_two(self.config.speaking.max_tokens))
         key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
         rows = self.load.players
-        keys = self._placed(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
+        keys = self._spoken(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
         vocab = self.decoder.vocab_size
         grammar = jax.eval_shape(lambda: stand_in(vocab).grammar)
         stop = jax.ShapeDtypeStruct((1, vocab), jnp.bool_)
@@ -193,18 +226,12 @@ class Programs:
             keys=keys,
             temperature=self._rows(jnp.float32),
             budget=self._rows(jnp.int32),
-            stop=self._placed(stop),
+            stop=self._spoken(stop),
             state=self._rows(jnp.int32),
-            grammar=self._placed(grammar, param_shardings),
+            grammar=self._spoken(grammar, param_shardings),
         )
         program = Program(self.decoder, self.sampler.dtype, None, size)
-        return self._on_mesh(decode, program, *self._session(), wanted)
-
-    def _on_mesh(self, function: Callable, *arguments: Any) -> Lowered:
-        if self.mesh is None:
-            return self._lowered(function, *arguments)
-        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-            return self._lowered(function, *arguments)
+        return self._lowered_on(self.playing, decode, program, *self._session(), wanted)
 
 
 def stand_in(vocab: int) -> Restriction:
