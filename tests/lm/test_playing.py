@@ -1,4 +1,4 @@
-"""Weights are moved from where they are trained to where they play, and play the same."""
+"""Weights that are moved to where they play do the same there."""
 
 import os
 import subprocess
