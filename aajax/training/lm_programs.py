@@ -23,6 +23,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import init_adapters, joined
 from aajax.lm.planning.compile import Lowered, placed
+from aajax.lm.planning.topologies import Chip
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
 from aajax.lm.sampling.grammar import Grammar
 from aajax.lm.sampling.sampler import Sampler
@@ -62,17 +63,15 @@ class Programs:
       config: of the run.
       decoder: of its model.
       load: what they are given.
-      devices: a mesh, or one device.
-      platform: of these.
-      memory: bytes of each.
+      mesh: of described devices; of one, for a run without a mesh.
+      chip: each of the devices.
     """
 
     config: LmConfig
     decoder: DecoderConfig
     load: Load
-    devices: Any
-    platform: str
-    memory: float
+    mesh: Mesh
+    chip: Chip
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
         yield "learn", self.learn
@@ -81,34 +80,23 @@ class Programs:
         yield "read", self.read
         yield "decode", self.decode
 
-    @property
-    def mesh(self) -> Mesh | None:
-        return self.devices if isinstance(self.devices, Mesh) else None
-
     @functools.cached_property
-    def playing(self) -> Any:
-        """The mesh that the run plays on, or the one device."""
-        if self.mesh is None:
-            return self.devices
-        return find_playing_mesh(self.config, self.decoder, self.mesh, self.memory)
+    def playing(self) -> Mesh:
+        """The mesh that the run plays on."""
+        memory = self.chip.memory
+        return find_playing_mesh(self.config, self.decoder, self.mesh, memory)
 
     def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
-        return placed(self.devices, tree, shardings)
+        return placed(self.mesh, tree, shardings)
 
     def _spoken(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
         return placed(self.playing, tree, shardings)
 
-    def _lowered(self, function: Callable, *arguments: Any) -> Lowered:
-        return self._lowered_on(self.devices, function, *arguments)
-
-    def _lowered_on(self, devices: Any, function: Callable, *arguments: Any) -> Lowered:
+    def _lowered(self, function: Callable, *arguments: Any, mesh: Mesh) -> Lowered:
         program: Any = function
-        if not isinstance(devices, Mesh):
-            # Says for which device the program is made, and splits nothing.
-            devices = Mesh(np.array([devices]), ("device",))
-        with jax.sharding.use_abstract_mesh(devices.abstract_mesh):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             traced = program.trace(*arguments)
-        return traced.lower(lowering_platforms=(self.platform,))
+        return traced.lower(lowering_platforms=(self.chip.platform,))
 
     def _params(self) -> PyTree:
         dtype = jnp.dtype(self.config.dtype)
@@ -150,7 +138,7 @@ class Programs:
         state = jax.eval_shape(fit.init, adapters.weights)
         state = self._placed(state, param_shardings)
         arguments = state, self._batch(), self._params(), adapters.scale
-        return self._lowered(fit.update, *arguments)
+        return self._lowered(fit.update, *arguments, mesh=self.mesh)
 
     def critic(self) -> Lowered:
         """The critic's gradient step."""
@@ -162,17 +150,16 @@ class Programs:
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target
-        return self._lowered(critic.update, *arguments)
+        return self._lowered(critic.update, *arguments, mesh=self.mesh)
 
     @property
     def sampler(self) -> Sampler:
         """As `load_language_model` makes it."""
         most = self.config.speaking.max_cache
         dtype = jnp.dtype(self.config.dtype)
-        mesh = None if self.mesh is None else self.playing
         piece = self.config.speaking.piece
         return Sampler(
-            self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=mesh
+            self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=self.playing
         )
 
     def _session(self) -> tuple[Model, Any, Any]:
@@ -207,11 +194,11 @@ class Programs:
 
     def read(self) -> Lowered:
         """One piece of all prompts, into the largest cache."""
-        piece = self.sampler.piece_of(self.load.players, self.memory)
+        piece = self.sampler.piece_of(self.load.players, self.chip.memory)
         piece = min(piece, self.load.length)
         arguments = *self._session(), self._rows(jnp.int32, piece)
         program = Program(self.decoder, self.sampler.dtype)
-        return self._lowered_on(self.playing, read, program, *arguments)
+        return self._lowered(read, program, *arguments, mesh=self.playing)
 
     def decode(self) -> Lowered:
         """One answer of all players, with the largest cache."""
@@ -231,7 +218,8 @@ class Programs:
             grammar=self._spoken(grammar, param_shardings),
         )
         program = Program(self.decoder, self.sampler.dtype, None, size)
-        return self._lowered_on(self.playing, decode, program, *self._session(), wanted)
+        arguments = *self._session(), wanted
+        return self._lowered(decode, program, *arguments, mesh=self.playing)
 
 
 def stand_in(vocab: int) -> Restriction:
