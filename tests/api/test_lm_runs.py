@@ -106,7 +106,9 @@ def test_it_meets_others_in_a_league(run, tmp_path):
     assert "cooperation" in path.read_text().splitlines()[0].split(",")
     with pytest.raises(InputError, match="num_games is 2: there is no option of that "):
         aajax.text_league(players, num_games=2)
-    with pytest.raises(InputError, match="player is 'nobody': always_cooperate, "):
+    with pytest.raises(
+        InputError, match="player is 'nobody': one of always_cooperate, "
+    ):
         aajax.text_league([run, "nobody"])
 
 
