@@ -111,7 +111,7 @@ SPEAKERS = {
     "human": "A person in the terminal.",
 }
 LEARNED = {
-    "tabular": "A free probability for each last outcome.",
+    "tabular": "A free probability for each observation, which needs to be one-hot.",
     "mlp": "Two layers over the last outcome.",
     "gru": "A recurrent network over the whole history.",
 }

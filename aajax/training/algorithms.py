@@ -75,12 +75,12 @@ class Algorithm:
       about: one sentence.
       learner: (parts, policy, seats) → the learner whose policy plays these seats.
       trainer: (parts, policies) → the trainer of all seats, with a policy for each.
-      settings: what fields of the config need to be, as {"replay.games": 0}.
+      settings: what fields of the `RunConfig` need to be, as {"replay.games": 0}.
       num_agents: seats that a game needs to have; None for any number.
       discrete: whether actions need to be numbered, `envs.base.Discrete`.
       equal_actions: whether all seats need to have the same actions.
       separate: whether each seat has parameters of its own, even if they could share.
-      critic: whether there is a critic with every baseline.
+      critic: whether it has a critic, whatever the baseline.
       action_values: whether the critic values each action, and not the state alone.
       plays: whether it plays games, rather than computing what they would bring.
       check: (config, env) → raises InputError for what else it cannot do.
@@ -103,7 +103,13 @@ class Algorithm:
     def check_settings(self, config: "RunConfig") -> None:
         """Raises InputError if the config asks for what the algorithm cannot do."""
         for name, needed in self.settings.items():
-            value = attrgetter(name)(config)
+            try:
+                value = attrgetter(name)(config)
+            except AttributeError:
+                raise InputError(
+                    f"settings of algorithm {self.name!r} has {name!r}: a field of "
+                    "RunConfig is needed"
+                ) from None
             if value != needed:
                 raise InputError(
                     f"{name} is {value!r}: {needed!r} is needed with algorithm "
@@ -130,6 +136,37 @@ class Algorithm:
             )
         if self.check is not None:
             self.check(config, env)
+
+    def build_learner(
+        self, parts: Parts, policy: Policy, seats: Sequence[int]
+    ) -> Learner:
+        """What `learner` makes; raises InputError if one's own fails."""
+        return self._build(
+            Learner, "learner(parts, policy, seats)", parts, policy, seats
+        )
+
+    def build_trainer(self, parts: Parts, policies: Sequence[Policy]) -> Trainer:
+        """What `trainer` makes; raises InputError if one's own fails."""
+        return self._build(Trainer, "trainer(parts, policies)", parts, policies)
+
+    def _build(self, kind: type, call: str, parts: Parts, *arguments: Any) -> Any:
+        make = self.learner if self.trainer is None else self.trainer
+        assert make is not None  # as `__post_init__` has seen to
+        label = f"algorithm is {parts.config.algorithm!r}: {call} -> {kind.__name__}"
+        try:
+            found = make(parts, *arguments)
+        except InputError:
+            raise
+        except Exception as error:
+            if self in ALGORITHMS.values():
+                raise
+            reason = references.reason(error)
+            raise InputError(f"{label} is needed ({reason})") from error
+        if not isinstance(found, kind):
+            raise InputError(
+                f"{label} is needed, and it returns {type(found).__name__}"
+            )
+        return found
 
 
 def find_algorithm(name: str) -> Algorithm:
@@ -168,6 +205,11 @@ def descending(
 
     def build(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
         config, goal = parts.config, objective(parts)
+        if not isinstance(goal, Objective):
+            raise InputError(
+                f"algorithm is {config.algorithm!r}: an objective parts -> Objective "
+                f"is needed, and it returns {type(goal).__name__}"
+            )
         arguments = policy, goal, parts.optimizer, seats
         if config.learner == "ppo":
             return ppo(

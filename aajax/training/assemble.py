@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aajax import envs, nets, references, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
@@ -83,6 +84,19 @@ def make_policy(
     if epsilon is None and config.steps_remembered < config.steps_per_episode:
         return with_memory_resets(policy, config.steps_remembered)
     return policy
+
+
+def _check_table(config: RunConfig, env: Environment) -> None:
+    """Raises InputError for a table that observations do not index."""
+    if config.policy != "tabular":
+        return
+    with jax.ensure_compile_time_eval():
+        seen = np.asarray(env.reset(jax.random.key(0))[1].observation)
+    if not (np.isin(seen, (0, 1)).all() and (seen.sum(-1) == 1).all()):
+        raise InputError(
+            f"policy is 'tabular': 'mlp' or 'gru' is needed in {config.game}, whose "
+            "observations are not one-hot"
+        )
 
 
 def make_policies(config: RunConfig, env: Environment) -> tuple[Policy, ...]:
@@ -175,6 +189,7 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
     """A trainer for given hyper-parameters, numbers or traced: name -> f32[]."""
     env = make_env(config)
     _check_spaces(config, env)
+    _check_table(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
     chain = _transforms(config, env)
@@ -184,10 +199,9 @@ def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
         policies = [make_policy(config, env, epsilon, group[0]) for group in groups]
         parts = make_parts(config, env, hyperparameters)
         if algorithm.trainer is not None:
-            return algorithm.trainer(parts, policies)
-        assert algorithm.learner is not None  # or it has a trainer
+            return algorithm.build_trainer(parts, policies)
         learners = [
-            algorithm.learner(parts, policy, group)
+            algorithm.build_learner(parts, policy, group)
             for policy, group in zip(policies, groups, strict=True)
         ]
         return self_play(

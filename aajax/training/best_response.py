@@ -41,11 +41,10 @@ def best_responses(
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
             policy = make_policy(config, env, hyperparameters["exploration"])
             parts = make_parts(config, env, hyperparameters)
-            assert algorithm.learner is not None  # as was seen to
             return self_play(
                 env,
                 [policy],
-                [algorithm.learner(parts, policy, [0])],
+                [algorithm.build_learner(parts, policy, [0])],
                 [[0]],
                 num_games=config.num_games,
                 num_steps=config.num_steps,

@@ -135,6 +135,26 @@ def test_a_goal_that_is_none(content, line, main, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_setting_that_is_no_field(main, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from aajax.training.algorithms import Algorithm\n"
+        "X = Algorithm('x', 'y', lambda *a: 3, settings={'nonsense': 1})"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, _, said = main("train", "ipd", "--algorithm", "mine.py:X", "--out", "run")
+    assert code == 2 and len(said.splitlines()) == 1
+    assert "settings of algorithm 'x' has 'nonsense': a field of RunConfig" in said
+
+
+def test_a_table_reads_one_hot_observations(main, tmp_path):
+    code, _, said = main(
+        "train", "coin", "--policy", "tabular", "--out", tmp_path / "run"
+    )
+    assert code == 2 and len(said.splitlines()) == 1
+    assert "policy is 'tabular': 'mlp' or 'gru' is needed in coin, whose obser" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_own_past_is_used_in_sweeps_too():
     _, (own, _) = trained(past=f"{FILE}:halved")
     sweep = RunConfig.from_json({"sweep": {"past": ["mean", f"{FILE}:halved"]}}).sweep
@@ -207,6 +227,33 @@ def test_a_network_trains_with_action_values_and_memory():
         ),
         ("algorithm", "X = 3", "an Algorithm called 'X' is needed in"),
         ("algorithm", "Y = 3", "an Algorithm called 'X' is needed in"),
+        *(
+            (
+                "algorithm",
+                "from aajax.training.algorithms import Algorithm, descending\n"
+                f"X = Algorithm('x', 'y', {fields})",
+                line,
+            )
+            for fields, line in (
+                (
+                    "lambda parts, policy, seats: 3",
+                    "Learner is needed, and it retu",
+                ),
+                (
+                    "lambda parts: 3",
+                    "(parts, policy, seats) -> Learner is",
+                ),
+                (
+                    "descending(lambda parts: None)",
+                    "parts -> Objective is needed",
+                ),
+                ("descending(lambda parts: 1 / 0)", "(ZeroDivisionError: di"),
+                (
+                    "trainer=lambda parts, policies: 5",
+                    "-> Trainer is needed, and",
+                ),
+            )
+        ),
         ("policy", "import no_such_package", "cannot be imported (ModuleNotFoundErr"),
     ],
 )
