@@ -195,8 +195,8 @@ def play_league(
         if name not in known and not references.is_reference(name):
             every = f"one of {', '.join(known)}, or " if known else ""
             raise InputError(
-                f"scripted has {name!r}: {every}{references.FORMS} of a function env -> "
-                "Policy is needed"
+                f"scripted has {name!r}: {every}{references.FORMS} of a function "
+                "env -> Policy is needed"
             )
     if len(set(names)) < len(names):
         raise InputError(f"scripted is {list(names)}: each is needed once")

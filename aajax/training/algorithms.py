@@ -180,16 +180,17 @@ def find_algorithm(name: str) -> Algorithm:
         `trainer`.
     """
     if name in ALGORITHMS:
-        return ALGORITHMS[name]
-    if not references.is_reference(name):
+        found = ALGORITHMS[name]
+    elif references.is_reference(name):
+        found = references.load(
+            name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
+        )
+    else:
         known = ", ".join(ALGORITHMS)
         raise InputError(
             f"algorithm is {name!r}: one of {known}, or {references.FORMS} of an "
             "Algorithm, is needed"
         )
-    found = references.load(
-        name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
-    )
     if (found.learner is None) == (found.trainer is None):
         raise InputError(
             f"algorithm is {name!r}: an Algorithm with either a learner or a trainer "

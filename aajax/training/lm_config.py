@@ -120,7 +120,7 @@ class LmConfig:
     api: Endpoints = Endpoints()
     speaking: Speaking = Speaking()
     lora: Lora = Lora()
-    # PEFT folder to start from; None: a new adapter
+    # PEFT folder, or a finished run's, to start from; None: a new adapter
     initial_adapter: Path | None = None
     learning_rate: Rate = 3e-6  # learning rate of Adam
     final_learning_rate: Rate | None = None  # final learning rate; None: constant

@@ -12,6 +12,7 @@ import aajax
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
 from aajax.training import lm_evaluation
+from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_presets import LM_PRESETS
 
@@ -93,6 +94,18 @@ def test_a_finished_run_stays_as_it_is(run, config):
     again = aajax.train(config, name="lm-tiny", out=run.folder, resume=True)
     assert again.summary == run.summary
     assert (run.folder / "summary.json").read_bytes() == before
+
+
+def test_another_run_begins_with_its_adapter(run, config):
+    """By the run's folder as by that of the adapter in it."""
+    weights = [
+        assemble(dataclasses.replace(config, initial_adapter=folder))
+        .init(jax.random.key(0))
+        .policy.weights
+        for folder in (run.folder, run.adapter)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+    assert any(np.any(x) for x in jax.tree.leaves(weights[0]))
 
 
 def test_it_meets_others_in_a_league(run, tmp_path):

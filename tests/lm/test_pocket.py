@@ -357,7 +357,7 @@ def test_what_is_there_is_not_overwritten(dialogues, tmp_path):
         train_pocket(folder, DIALOGUES)
     assert contents(folder) == before
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="file: one that is new or empty"):
+    with pytest.raises(ValueError, match="^folder is '.*file': one that is new"):
         train_pocket(tmp_path / "file", DIALOGUES)
 
 
