@@ -217,7 +217,7 @@ def _model(config: LmConfig, adapters: Sequence[Path]) -> LanguageModel:
     decoder = model.sampler.config
     with schema.called({"folder": "player"}):
         each = [load_peft(folder, decoder)[1] for folder in adapters]
-    return dataclasses.replace(model, adapters=lora.stack(each))
+    return model.with_adapters(lora.stack(each))
 
 
 def _check_there(name: str, game: TextGame) -> None:

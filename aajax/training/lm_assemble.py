@@ -28,6 +28,12 @@ from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
+from aajax.lm.mesh.playing import (
+    check_divides_devices,
+    device_memory,
+    playing_mesh,
+    playing_tensor,
+)
 from aajax.lm.mesh.sharding import check_divides, make_mesh, param_shardings, shard
 from aajax.lm.model import lora
 from aajax.lm.model.config import DecoderConfig
@@ -121,9 +127,11 @@ class LmParts:
         return adapter.weights, critic
 
     def line_up(self, adapters: Adapters) -> dict[str, Player]:
-        """Everybody, the model with these adapters."""
-        model = dataclasses.replace(self.model, adapters=adapters)
-        return {LEARNER: model, **self.players}
+        """Everybody, the model with these adapters, laid out for playing.
+
+        To be let go of when the matches are over.
+        """
+        return {LEARNER: self.model.with_adapters(adapters), **self.players}
 
 
 def make_game(config: LmConfig) -> TextGame:
@@ -167,6 +175,8 @@ def assemble(
             "no guest plays"
         )
     mesh = run_mesh(config)
+    if config.play_tensor is not None:
+        check_divides_devices(config.play_tensor, 1 if mesh is None else mesh.size)
     model = _model(config, game, mesh)
     decoder = model.sampler.config
     if config.initial_adapter is not None:
@@ -310,19 +320,47 @@ def _read_model(
     folder: Path, config: LmConfig, game: TextGame, mesh: Mesh | None
 ) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
-    params = None
+    params = plays_on = None
     if mesh is not None:
         decoder = read_config(folder)
         check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
+        plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
-    return load_language_model(
+    model = load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
         params=params, system=config.system, max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries, cache_size=speaking.cache_size, mesh=mesh,
+        free_tries=speaking.free_tries, cache_size=speaking.cache_size,
+        mesh=plays_on,
     )  # fmt: skip
+    sampler = dataclasses.replace(model.sampler, piece=speaking.piece)
+    return dataclasses.replace(model, sampler=sampler)
+
+
+def find_playing_mesh(
+    config: LmConfig, decoder: DecoderConfig, mesh: Mesh, memory: float | None
+) -> Mesh:
+    """The mesh that a run plays on, of the devices of the one that it trains on.
+
+    Args:
+      config: of the run.
+      decoder: of its model.
+      mesh: of training.
+      memory: bytes of a device; None if they are unknown.
+
+    Raises:
+      InputError: if `play_tensor` does not fit devices, processes or weights.
+    """
+    tensor = config.play_tensor
+    if tensor is None:
+        dtype = jnp.dtype(config.dtype)
+        tensor = playing_tensor(mesh, decoder, dtype, memory)
+    plays_on = playing_mesh(mesh, tensor)
+    check_divides(decoder, 1, tensor)
+    padded_rows(plays_on, 1)  # refuses processes that share rows
+    return plays_on
 
 
 def adam(

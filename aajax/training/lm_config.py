@@ -54,8 +54,14 @@ class Speaking:
     max_cache: Count | None = None
     # initial size of the KV cache in tokens; each doubling compiles
     cache_size: Count = 1
+    # tokens of prompts that are read at once, a power of two; None: what memory allows
+    piece: Count | None = None
 
     __post_init__ = check
+
+    def check_relations(self):
+        if self.piece is not None and self.piece & (self.piece - 1):
+            raise InputError(f"piece is {self.piece}: a power of two is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +149,9 @@ class LmConfig:
     # mesh axis: devices that share weights and batch; None: all that are left
     fsdp: Count | None = 1
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
+    # the same while playing, where no weights are split over fsdp; None: tensor, or as
+    # many times that as have room for the weights
+    play_tensor: Count | None = None
     seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
@@ -151,7 +160,8 @@ class LmConfig:
     # the order in which they are summed up.
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {
-            *("data", "fsdp", "tensor", "num_microbatches", "remat"),
+            *("data", "fsdp", "tensor", "play_tensor", "num_microbatches", "remat"),
+            "speaking.piece",
             *(f"api.{x}" for x in MAY_DIFFER),
         }
     )
