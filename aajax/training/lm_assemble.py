@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from aajax import schema
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
@@ -22,6 +24,7 @@ from aajax.dialogue.pocket import pocket_folder
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
@@ -133,7 +136,9 @@ class LmParts:
 
 def make_game(config: LmConfig) -> TextGame:
     """The game of a run; raises InputError if there is no such game."""
-    return registry.make(config.game, config.prompts, **game_options(config))
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
 
 
 def game_options(config: LmConfig) -> dict[str, object]:
@@ -162,7 +167,8 @@ def assemble(
                 "guest is None: a player is needed with a guest_share of "
                 f"{config.seating.guest_share:g}; --guest names one"
             )
-        players[GUEST] = (make_guest or _scripted)(config.guest, game)
+        with schema.called({"player": "guest"}):
+            players[GUEST] = (make_guest or _scripted)(config.guest, game)
     elif config.guest is not None:
         raise InputError(
             f"guest is {config.guest!r}: none is needed with a guest_share of 0, where "
@@ -218,10 +224,19 @@ def make_learners(
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     assert config.initial_adapter is not None
-    found, adapter = load_peft(config.initial_adapter, decoder)
+    given = Path(config.initial_adapter)
+    places = given, given / "adapter"  # itself, or that of a run
+    folder = next((x for x in places if (x / CONFIG).is_file()), None)
+    if folder is None:
+        raise InputError(
+            f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
+            "finished run, is needed"
+        )
+    with schema.called({"folder": "initial_adapter"}):
+        found, adapter = load_peft(folder, decoder)
     if abs(found.scale - config.lora_config.scale) > 1e-6:
         raise InputError(
-            f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
+            f"initial_adapter is {str(given)!r}: one of alpha / rank "
             f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
         )
     return adapter
@@ -291,9 +306,19 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
 
 
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
-    folder = (
-        pocket_folder(config=config.pocket) if config.model is None else config.model
-    )
+    names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
+    if config.model is None:
+        folder = pocket_folder(config=config.pocket)
+    else:
+        folder = config.model
+        names["folder"] = "model"
+    with schema.called(names):
+        return _read_model(folder, config, game, mesh)
+
+
+def _read_model(
+    folder: Path, config: LmConfig, game: TextGame, mesh: Mesh | None
+) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
     params = plays_on = None
     if mesh is not None:
