@@ -21,7 +21,7 @@ from aajax.policies.base import (
 from aajax.policies.distributions import Distribution
 from aajax.training import transforms
 from aajax.training.algorithms import Parts, find_algorithm
-from aajax.training.config import RunConfig
+from aajax.training.config import NETWORK, RunConfig
 from aajax.training.estimator import make_optimizer
 from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, Transform, self_play
@@ -122,8 +122,7 @@ def _policy_in_training(
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
     if references.is_reference(config.policy):
-        kind = "a function num_outputs -> flax.linen.Module"
-        make = references.load(config.policy, "policy", kind)
+        make = references.load(config.policy, "policy", NETWORK)
         with schema.within(f"policy is {config.policy!r}: "):
             network = nets.flax_network(
                 make,

@@ -17,7 +17,7 @@ from aajax.schema import (
     NonNegative,
     Positive,
     Range,
-    Reference,
+    Refers,
     Seed,
     Share,
     check,
@@ -27,7 +27,10 @@ from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
-PolicyKind = Literal["tabular", "mlp", "gru", "transformer"] | Reference
+NETWORK = "a function num_outputs -> flax.linen.Module"
+PolicyKind = (
+    Literal["tabular", "mlp", "gru", "transformer"] | Annotated[str, Refers(NETWORK)]
+)
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]

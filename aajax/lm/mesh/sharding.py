@@ -58,9 +58,9 @@ def start_distributed(**options) -> None:
     Call it in every process before any device is used. SLURM, Open MPI, Cloud TPU pods
     and GKE are detected:
 
-        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 python train.py
-        gcloud compute tpus tpu-vm ssh NAME --worker all --command "python train.py"
-        GKE: a JobSet of TPU pods whose command is python train.py
+        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 aajax train ...
+        gcloud compute tpus tpu-vm ssh NAME --worker all --command "aajax train ..."
+        GKE: a JobSet of TPU pods whose command is aajax train ...
 
     SLURM and Open MPI need one task per GPU: JAX gives each task the GPU of its local
     rank, unless JAX_LOCAL_DEVICE_IDS=0,1,... is set.
@@ -69,7 +69,7 @@ def start_distributed(**options) -> None:
     command in each process i of n:
 
         JAX_COORDINATOR_ADDRESS=HOST:PORT JAX_NUM_PROCESSES=n JAX_PROCESS_ID=i \
-            python train.py
+            aajax train ...
 
     Without any of these nothing is done: the process is the only one.
 
