@@ -18,10 +18,11 @@ from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
 from aajax.dialogue.players.scripted import scripted_player
-from aajax.dialogue.pocket import pocket_folder
+from aajax.dialogue.pocket import pocket_folder, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.checkpoints.find import model_folder
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
@@ -280,10 +281,15 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
     return config.num_microbatches
 
 
+def find_model(config: LmConfig) -> Path:
+    """The checkpoint folder of a run's base; a pocket model is trained where needed."""
+    if config.model is None:
+        return pocket_folder(config=config.pocket)
+    return model_folder(config.model, user_cache() / "models")
+
+
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
-    folder = (
-        pocket_folder(config=config.pocket) if config.model is None else config.model
-    )
+    folder = find_model(config)
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
     params = None
     if mesh is not None:

@@ -37,7 +37,7 @@ class _TokenizerKeys:
 
 @dataclasses.dataclass(frozen=True)
 class _GenerationKeys:
-    """The keys of generation_config.json that are read."""
+    """The keys of generation_config.json and config.json that are read."""
 
     eos_token_id: Natural | tuple[Natural, ...] | None = None
 
@@ -57,8 +57,8 @@ class Tokens:
       plain: the same tokenizer without markers.
       markers: id by spelling.
       pieces: bytes by id; see `token_bytes`.
-      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer and of
-        generation_config.json, and the chat template's end of turn.
+      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer, of
+        generation_config.json and of config.json, and the chat template's end of turn.
       end_of_turn: the marker that the chat template puts after a reply; None without
         such a template.
       pad_id: padding token.
@@ -174,8 +174,8 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
     stops = _as_list(cast(int | None, tokenizer.eos_token_id))
-    generation = _read(_GenerationKeys, folder / "generation_config.json")
-    stops += _as_list(generation.eos_token_id)
+    for name in ("generation_config.json", "config.json"):
+        stops += _as_list(_read(_GenerationKeys, folder / name).eos_token_id)
     if end_of_turn is not None:
         stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
