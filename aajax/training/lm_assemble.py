@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -300,7 +301,8 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     return load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
-        params=params, system=config.system, max_cache=speaking.max_cache,
+        params=params, system=config.system, chat_template=config.chat_template,
+        max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries, cache_size=speaking.cache_size, mesh=mesh,
     )  # fmt: skip

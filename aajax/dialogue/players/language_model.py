@@ -221,6 +221,7 @@ def load_language_model(
     dtype: jnp.dtype = jnp.float32,
     param_dtype: jnp.dtype | None = None,
     system: str | None = None,
+    chat_template: str | None = None,
     params: PyTree | None = None,
     max_cache: int | None = None,
     mesh: Mesh | None = None,
@@ -234,6 +235,7 @@ def load_language_model(
       dtype: of the arithmetic.
       param_dtype: of the weights; as in the folder if None.
       system: what the system says in every dialogue.
+      chat_template: in place of the folder's own; see `read_chat_template`.
       params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
       mesh: that `params` lie on, as `Sampler` has it; None for one device.
@@ -243,7 +245,7 @@ def load_language_model(
       InputError: if the folder cannot be read, its template rewrites what was said, or
         a pattern is refused.
     """
-    config, tokens = read_config(folder), load_tokenizer(folder)
+    config, tokens = read_config(folder), load_tokenizer(folder, chat_template)
     template = find_template(tokens, system)
     pieces = tokens.token_bytes()
     pieces = [None if i in tokens.stop_ids else piece for i, piece in enumerate(pieces)]

@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from aajax.errors import InputError
@@ -36,7 +38,39 @@ def model_folder(name: str | os.PathLike, cache: Path) -> Path:
         return _converted(Path(text), cache)
     if not Path(text).is_dir() and _HUB.fullmatch(text):
         return _downloaded(text)
+    if not Path(text).is_dir():
+        raise InputError(
+            f"model is {text!r}: a folder, a .gguf file, {', '.join(PACKAGES)} or an "
+            "id of the Hugging Face Hub is needed"
+        )
     return Path(text)
+
+
+def import_model(name: str, folder: Path, chat_template: str | None = None) -> None:
+    """Writes the Hugging Face folder of a model, with config, weights and tokenizer.
+
+    Args:
+      name: of `model_folder`.
+      folder: new or empty.
+      chat_template: in place of the model's own; of `read_chat_template`.
+
+    Raises:
+      InputError: as `model_folder`, and for a model that is not supported.
+    """
+    check_installed("lm", "transformers")
+    from aajax.lm.checkpoints.weights import read_config
+    from aajax.lm.text.chat import find_template
+    from aajax.lm.text.tokens import load_tokenizer
+
+    with tempfile.TemporaryDirectory() as cache:
+        source = model_folder(name, Path(cache))
+        read_config(source)
+        tokens = load_tokenizer(source, chat_template)
+        if chat_template is not None:
+            find_template(tokens)  # raises for one that does not go with the tokens
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        if chat_template is not None:
+            tokens.tokenizer.save_pretrained(folder)
 
 
 def _packaged(name: str) -> Path:

@@ -238,30 +238,14 @@ class _File:
 
 
 def _open(file: Path) -> _File:
-    try:
-        import gguf
-    except ModuleNotFoundError:
-        raise InputError(
-            "gguf is not installed: pip install 'aajax[gguf]' is needed for GGUF files"
-        ) from None
     label = f"model is {file}"
-    try:
-        reader = gguf.GGUFReader(file)
-    except OSError as error:
-        raise InputError(f"{label}: a readable file is needed ({error})") from error
-    except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{label}: a whole GGUF file is needed ({reason})"
-        ) from error
-    metadata = {name: field.contents() for name, field in reader.fields.items()}
+    metadata, tensors = _read(file)
     architecture = metadata.get("general.architecture")
     if architecture not in FAMILIES:
         raise InputError(
             f"{label}: a decoder of the kind {', '.join(FAMILIES)} is needed, not "
             f"{architecture}"
         )
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
     kinds = {tensor.tensor_type.name for tensor in tensors.values()}
     unknown = sorted(kinds.difference(QUANTISATIONS))
     if unknown:
@@ -270,6 +254,29 @@ def _open(file: Path) -> _File:
             f"{unknown[0]}"
         )
     return _File(file, metadata, tensors)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata by key, and tensors by name, of which nothing is read yet."""
+    try:
+        import gguf
+    except ModuleNotFoundError:
+        raise InputError(
+            "gguf is not installed: pip install 'aajax[lm]' is needed for GGUF files"
+        ) from None
+    try:
+        reader = gguf.GGUFReader(file)
+        metadata = {name: field.contents() for name, field in reader.fields.items()}
+    except OSError as error:
+        raise InputError(
+            f"model is {file}: a readable file is needed ({error})"
+        ) from error
+    except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"model is {file}: a GGUF file that is not cut off is needed ({reason})"
+        ) from error
+    return metadata, {tensor.name: tensor for tensor in reader.tensors}
 
 
 def _check_memory(file: Path, num_bytes: int) -> None:

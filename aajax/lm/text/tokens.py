@@ -12,6 +12,7 @@ import tokenizers
 
 from aajax import records, schema
 from aajax.errors import InputError
+from aajax.lm.text.chat_templates import read_chat_template
 from aajax.schema import Natural, check
 
 # Only tokenizers and configs are used, and it need not tell that it has no PyTorch.
@@ -128,8 +129,12 @@ class Tokens:
         return _render(self.tokenizer, messages, generate, enable_thinking)
 
 
-def load_tokenizer(folder: str | Path) -> Tokens:
+def load_tokenizer(folder: str | Path, chat_template: str | None = None) -> Tokens:
     """The tokenizer of a local folder; nothing is downloaded.
+
+    Args:
+      folder: with a tokenizer.
+      chat_template: in place of the tokenizer's own; of `read_chat_template`.
 
     `AutoTokenizer` may choose by the model type of config.json and then replace the
     pre-tokenizer, so that a folder that names no class of its own is read from its
@@ -157,6 +162,8 @@ def load_tokenizer(folder: str | Path) -> Tokens:
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
+    if chat_template is not None:
+        tokenizer.chat_template = read_chat_template(chat_template)
     return _tokens(tokenizer, folder)
 
 
