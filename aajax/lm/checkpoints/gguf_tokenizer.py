@@ -86,7 +86,9 @@ def _byte_level(label: str, metadata: dict[str, Any], vocab: dict[str, int]):
     merges = [tuple(pair.split(" ")) for pair in metadata["tokenizer.ggml.merges"]]
     is_llama = name.startswith("llama")
     tokenizer = Tokenizer(models.BPE(vocab, merges, ignore_merges=is_llama))
-    steps = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=digits is None)]
+    steps: list[Any] = [
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=digits is None)
+    ]
     if is_split:
         steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
     if digits is not None:
