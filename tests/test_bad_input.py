@@ -442,6 +442,12 @@ ROWS = {
         ("--matches-every 0", "matches_every is 0: at least 1 is needed"),
         ("--model {model} --resume", "out is 'runs/lm-ipd': it holds no run to resume"),
         ("--remat 1", "arguments have '1': there is no option that takes it"),
+        ("--dry-run", "topology is None: one of v5e-1|4|8|16|32|64|128|256, v5p-8|16"),
+        ("--dry-run --topology v5e-3", "topology is 'v5e-3': one of v5e-1|4|8|16|32"),
+        ("--dry-run --topology v5e-4", "model is None: a folder, or one of qwen2.5-0"),
+        ("--topology v5e-4", "topology is 'v5e-4': it needs --dry-run"),
+        ("--length 9", "length is '9': it needs --dry-run"),
+        ("--save a", "save is 'a': it needs --dry-run"),
         (
             "--lambda 1",
             "option is --lambda: there is none of that name; is --gae-lambda m",

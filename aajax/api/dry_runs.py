@@ -1,6 +1,8 @@
 """Language models' runs, compiled for accelerators that are not there."""
 
 import dataclasses
+import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +12,19 @@ from jax.sharding import Mesh
 from aajax.dialogue.play.seating import NUM_SEATS, num_rows
 from aajax.errors import InputError
 from aajax.lm.mesh.hosts import padded_rows, processes
-from aajax.lm.mesh.sharding import check_divides
-from aajax.lm.model.cache import power_of_two
+from aajax.lm.mesh.sharding import check_divides, make_mesh
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
-from aajax.lm.planning.shapes import find_config, find_shape, shape_of_folder
+from aajax.lm.planning.hlo import Collective
+from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
 from aajax.training.lm_assemble import run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_past import most_at_once
 from aajax.training.lm_programs import Load, Programs
+
+# Of attention, what is no projection of it: those are summed over tensor.
+_SCORES = re.compile(r"attention/(?!query|key|value|output)")
 
 Say = Callable[
     [str, float], None
@@ -31,20 +36,16 @@ class Planned(NamedTuple):
 
     Attributes:
       topology: the devices.
-      mesh: None for one device.
       programs: of the run.
     """
 
     topology: Topology
-    mesh: Mesh | None
     programs: Programs
 
     @property
     def axes(self) -> dict[str, int]:
         """Sizes of the mesh axes."""
-        if self.mesh is None:
-            return {"data": 1, "fsdp": 1, "tensor": 1}
-        return dict(self.mesh.shape)
+        return dict(self.programs.mesh.shape)
 
 
 def plan(
@@ -73,25 +74,18 @@ def plan(
             f"length is {length}: a number from 1 to {decoder.max_length} is needed"
         )
     devices = described(found)
-    mesh = run_mesh(config, devices)
-    if mesh is not None:
-        check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
+    # A run on one device has no mesh, but what is compiled needs to know the device.
+    mesh = run_mesh(config, devices) or make_mesh(devices=devices)
+    check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
     if length is not None:
         longest = dataclasses.replace(config.speaking, max_cache=length)
         config = dataclasses.replace(config, speaking=longest)
-    load = _load(config, decoder, mesh) if load is None else load
-    players = _padded(mesh, load.players)
-    programs = Programs(
-        config,
-        decoder,
-        dataclasses.replace(load, players=players),
-        devices[0] if mesh is None else mesh,
-        found.chip.platform,
-    )
-    return Planned(found, mesh, programs)
+    load = _load(config, decoder) if load is None else load
+    load = dataclasses.replace(load, players=_padded(mesh, load.players))
+    return Planned(found, Programs(config, decoder, load, mesh, found.chip.platform))
 
 
-def _load(config: LmConfig, decoder: DecoderConfig, mesh: Mesh | None) -> Load:
+def _load(config: LmConfig, decoder: DecoderConfig) -> Load:
     """What a run gives its programs, with dialogues of the longest."""
     most = config.speaking.max_cache or decoder.max_length
     length = min(most, decoder.max_length)
@@ -107,10 +101,8 @@ def _load(config: LmConfig, decoder: DecoderConfig, mesh: Mesh | None) -> Load:
     )
 
 
-def _padded(mesh: Mesh | None, rows: int) -> int:
+def _padded(mesh: Mesh, rows: int) -> int:
     """Sequences of all processes, each of which pads its own."""
-    if mesh is None:
-        return power_of_two(rows)
     count = len(processes(mesh))
     return count * padded_rows(mesh, -(-rows // count))
 
@@ -133,6 +125,46 @@ def reports(
         yield name, *compiled(lower(), platform, tell)
 
 
+def waste(planned: Planned, report: Report) -> list[str]:
+    """What a program moves between devices that it should not.
+
+    They are matrices of attention scores, which are all-reduced where sequences do not
+    divide among devices, and whole weights in the loop over tokens, which are gathered
+    for every token.
+    """
+    if report.counts is None:
+        return []
+    decoder, load = planned.programs.decoder, planned.programs.load
+    found = []
+    scores = [
+        one
+        for part in (report.counts, report.counts.turn)
+        for one in (() if part is None else part.each)
+        if one.kind == "all-reduce"
+        and _largest(one) >= load.length**2
+        and _SCORES.search(one.source)
+    ]
+    if scores:
+        size = sum(one.bytes * one.times for one in scores)
+        found.append(f"attention scores are all-reduced, {size / 1e9:.3g} GB")
+    kernel = decoder.hidden_size * decoder.intermediate_size / planned.axes["tensor"]
+    turn = report.counts.turn
+    weights = [
+        one
+        for one in (() if turn is None else turn.each)
+        if one.kind == "all-gather" and _largest(one) >= kernel
+    ]
+    if weights:
+        size = sum(one.bytes * one.times for one in weights)
+        found.append(f"whole weights are gathered for every token, {size / 1e9:.3g} GB")
+    return found
+
+
+def _largest(one: Collective) -> int:
+    """Numbers in the largest array of a collective."""
+    return max(math.prod(array.shape) for array in one.arrays)
+
+
 def decoder_of(config: LmConfig) -> DecoderConfig:
     """The decoder of a run's model, whose weights need not be there.
 
@@ -141,7 +173,10 @@ def decoder_of(config: LmConfig) -> DecoderConfig:
     """
     folder = config.model
     if folder is None:
-        raise InputError("model is None: a folder or a published model is needed")
+        raise InputError(
+            "model is None: a folder, or one of "
+            f"{', '.join(SHAPES)} is needed to compile for"
+        )
     if (folder / "config.json").exists():
         return find_config(str(folder))
     return find_shape(shape_of_folder(folder.name))

@@ -5,16 +5,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aajax.api.dry_runs import Planned, reports, save_programs
+from aajax.api.dry_runs import Planned, reports, save_programs, waste
 from aajax.errors import InputError
 from aajax.lm.planning.compile import Compiled, Report
 
-KINDS = {
-    "learn": "a gradient step",
-    "critic": "a gradient step of the critic",
-    "read": "a piece of every prompt",
-    "decode": "a token of every player",
-}
+# What a program does once, of which its work is counted.
+KINDS = {"learn": "step", "critic": "step", "read": "piece", "decode": "token"}
 
 
 def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
@@ -45,6 +41,9 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
         console.print(_time_table(planned, found))
         for line in _collectives(found):
             console.print(line, soft_wrap=True)
+        for name, report in found.items():
+            for line in waste(planned, report):
+                console.print(f"{name}: {line}", soft_wrap=True)
     if out is not None:
         missing = [name for name, program in programs.items() if program is None]
         if missing:
@@ -80,7 +79,10 @@ def _memory_table(planned: Planned, found: dict[str, Report]) -> Table:
         name = "outputs, not in place" if part == "outputs" else part
         table.add_row(name, *cells)
     table.add_section()
-    table.add_row(f"all, of {_giga(most)}", *[_giga(x.needed) for x in found.values()])
+    needed = [
+        _giga(x.needed) if x.memory else f"> {_giga(x.needed)}" for x in found.values()
+    ]
+    table.add_row(f"all, of {_giga(most)}", *needed)
     verdicts = [
         "fits" if x.fits(planned.topology) else "does not fit" for x in found.values()
     ]
@@ -90,7 +92,7 @@ def _memory_table(planned: Planned, found: dict[str, Report]) -> Table:
 
 def _time_table(planned: Planned, found: dict[str, Report]) -> Table:
     known = {name: x for name, x in found.items() if x.counts is not None}
-    table = Table("work of each device", *(KINDS[name] for name in known))
+    table = Table("work of each device", *(f"{x}, a {KINDS[x]}" for x in known))
     bounds = {name: x.bounds(planned.topology) for name, x in known.items()}
     works = [x.work for x in known.values()]
     table.add_row("TFLOP", *[f"{work.flops / 1e12:.3g}" for work in works])

@@ -8,14 +8,19 @@ import jax
 import tyro
 from rich.console import Console
 
+from aajax.api.dry_runs import decoder_of, plan
 from aajax.api.progress import shown_progress
 from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
+from aajax.commands.compiled import compile_and_print
 from aajax.commands.presets import size_of
 from aajax.commands.trained import Logs, explained_interrupt, tell_finished
+from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.lm.mesh.sharding import start_distributed
+from aajax.lm.planning.topologies import find_topology
 from aajax.report.tables import measures_table
+from aajax.schema import Count
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import MODELS
 
@@ -36,6 +41,12 @@ class Options:
             help="large model with its published settings; None: a pocket model"
         ),
     ] = None
+    dry_run: bool = False  # compile the run for --topology, print what it takes, end
+    # with --dry-run: devices to compile for, v5e-16, v5p-32, v6e-8, h100x8, h200, ...
+    topology: str | None = None
+    # with --dry-run: tokens of the longest dialogue; None: the most that are allowed
+    length: Count | None = None
+    save: Path | None = None  # with --dry-run: file for the compiled programs
 
 
 def main(
@@ -48,12 +59,29 @@ def main(
     """
     default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
+    if compiles_alone(options):
+        assert options.topology is not None
+        config = options.config
+        planned = plan(config, decoder_of(config), options.topology, options.length)
+        compile_and_print(preset, planned, options.save)
+        return
     start_distributed()
     if jax.process_index() > 0:
         console = Console(
             quiet=True, markup=False, emoji=False
         )  # process 0 speaks for all
     run_lm(preset, options, console)
+
+
+def compiles_alone(options: Options) -> bool:
+    """Whether the run is compiled and not run; refuses options that need each other."""
+    if options.dry_run:
+        find_topology(options.topology)  # refuses none, and says what there is
+    for name in ("topology", "length", "save"):
+        value = getattr(options, name)
+        if value is not None and not options.dry_run:
+            raise InputError(f"{name} is {str(value)!r}: it needs --dry-run")
+    return options.dry_run
 
 
 def run_lm(preset: str, options: Options, console: Console) -> None:

@@ -61,14 +61,14 @@ class Programs:
       config: of the run.
       decoder: of its model.
       load: what they are given.
-      devices: a mesh, or one device.
-      platform: of these.
+      mesh: of described devices; of one, for a run without a mesh.
+      platform: of the devices.
     """
 
     config: LmConfig
     decoder: DecoderConfig
     load: Load
-    devices: Any
+    mesh: Mesh
     platform: str
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
@@ -78,16 +78,14 @@ class Programs:
         yield "read", self.read
         yield "decode", self.decode
 
-    @property
-    def mesh(self) -> Mesh | None:
-        return self.devices if isinstance(self.devices, Mesh) else None
-
     def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
-        return placed(self.devices, tree, shardings)
+        return placed(self.mesh, tree, shardings)
 
     def _lowered(self, function: Callable, *arguments: Any) -> Lowered:
         program: Any = function
-        return program.trace(*arguments).lower(lowering_platforms=(self.platform,))
+        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+            traced = program.trace(*arguments)
+        return traced.lower(lowering_platforms=(self.platform,))
 
     def _params(self) -> PyTree:
         dtype = jnp.dtype(self.config.dtype)
@@ -178,7 +176,7 @@ class Programs:
         piece = min(self.sampler.piece, self.load.length)
         arguments = *self._session(), self._rows(jnp.int32, piece)
         program = Program(self.decoder, self.sampler.dtype)
-        return self._on_mesh(read, program, *arguments)
+        return self._lowered(read, program, *arguments)
 
     def decode(self) -> Lowered:
         """One answer of all players, with the largest cache."""
@@ -198,13 +196,7 @@ class Programs:
             grammar=self._placed(grammar, param_shardings),
         )
         program = Program(self.decoder, self.sampler.dtype, None, size)
-        return self._on_mesh(decode, program, *self._session(), wanted)
-
-    def _on_mesh(self, function: Callable, *arguments: Any) -> Lowered:
-        if self.mesh is None:
-            return self._lowered(function, *arguments)
-        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-            return self._lowered(function, *arguments)
+        return self._lowered(decode, program, *self._session(), wanted)
 
 
 def stand_in(vocab: int) -> Restriction:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 from jax.experimental import serialize_executable
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aajax.files import written
@@ -93,20 +93,18 @@ class Report:
         }
 
 
-def placed(devices: Any, tree: PyTree, shardings: Callable | None = None) -> PyTree:
+def placed(mesh: Mesh, tree: PyTree, shardings: Callable | None = None) -> PyTree:
     """Shapes of a tree, with the shardings that a run would give its arrays.
 
     Args:
-      devices: a mesh, or one device.
+      mesh: of the devices.
       tree: of arrays or shapes.
       shardings: `(mesh, tree) -> shardings`; None: the same everywhere.
     """
-    if not isinstance(devices, Mesh):
-        where = jax.tree.map(lambda x: SingleDeviceSharding(devices), tree)
-    elif shardings is None:
-        where = jax.tree.map(lambda x: NamedSharding(devices, P()), tree)
+    if shardings is None:
+        where = jax.tree.map(lambda x: NamedSharding(mesh, P()), tree)
     else:
-        where = shardings(devices, tree)
+        where = shardings(mesh, tree)
     return jax.tree.map(
         lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), tree, where
     )
@@ -168,9 +166,12 @@ def _needed(message: str) -> int | None:
     """Bytes that a compiler without room for them asked for."""
     if "RESOURCE_EXHAUSTED" not in message:
         return None
-    found = re.search(r"[Uu]sed ([\d.]+)([KMGT]) of [\d.]+[KMGT]", message)
-    if found:
-        return round(float(found[1]) * _UNITS[found[2]])
+    for pattern in (
+        r"[Uu]sed ([\d.]+)([KMGT]) of [\d.]+[KMGT]",
+        r"required[\w ]*\(([\d.]+)([KMGT])\) exceeds",
+    ):
+        if found := re.search(pattern, message):
+            return round(float(found[1]) * _UNITS[found[2]])
     found = re.search(r"allocate (\d+) bytes", message)
     return int(found[1]) if found else None
 

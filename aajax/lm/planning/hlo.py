@@ -14,7 +14,6 @@ stopped) is counted apart, for one turn.
 """
 
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -49,9 +48,9 @@ _FREE = {
         "send-done",
     ),
 }
-_FREE_CALLS = {
-    *("AllocateBuffer", "ConcatBitcast", "AsyncCollectiveStart", "AsyncCollectiveDone"),
-}
+_START = "AsyncCollectiveStart"
+_FREE_CALLS = {"AllocateBuffer", "ConcatBitcast", _START, "AsyncCollectiveDone"}
+_SPLASH = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products of its kernels
 _SLICES = {"dynamic-slice", "slice", "gather"}
 _VIEWS = {"bitcast", "reshape", "get-tuple-element"}
 
@@ -66,6 +65,7 @@ class Collective:
       bytes: that a device receives each time.
       times: how often it runs.
       source: where it comes from in the traced program.
+      channel: its number, by which devices find each other; empty without one.
     """
 
     kind: str
@@ -73,6 +73,7 @@ class Collective:
     bytes: float
     times: float
     source: str
+    channel: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,6 @@ def count(text: str) -> Counts:
 class _Counter:
     module: Module
 
-    @functools.cache  # noqa: B019 - lives as long as one count
     def of(self, name: str) -> Counts:
         """One run of a computation whose instructions are run one by one."""
         computation = self.module.computations.get(name)
@@ -153,8 +153,11 @@ class _Counter:
         if opcode in ("call", "async-start"):
             return self.of(one.called("to_apply") or one.called("calls"))
         if opcode == "fusion":
-            inside = self.fused(one.called("calls"))
-            return dataclasses.replace(inside, bytes=self.fusion_bytes(within, one))
+            inside, moved = (
+                self.fused(one.called("calls")),
+                self.fusion_bytes(within, one),
+            )
+            return dataclasses.replace(inside, bytes=inside.bytes + moved)
         kind = opcode.removesuffix("-start")
         if kind in COLLECTIVES:
             return Counts(0.0, _moved(within, one), (_collective(within, one, kind),))
@@ -173,9 +176,12 @@ class _Counter:
         inner = Counts() if turn.turn is None else turn.turn
         return Counts(turn=total([dataclasses.replace(turn, turn=None), inner]))
 
-    @functools.cache  # noqa: B019
     def fused(self, name: str) -> Counts:
-        """Products and collectives in a fusion; its memory traffic is at its edges."""
+        """Products and collectives in a fusion; its memory traffic is at its edges.
+
+        A collective that goes on beside other work is in several fusions, of which one
+        starts it.
+        """
         computation = self.module.computations.get(name)
         if computation is None:
             return Counts()
@@ -185,7 +191,14 @@ class _Counter:
             if one.opcode in ("fusion", "call"):
                 found.append(self.fused(one.called("calls") or one.called("to_apply")))
             elif kind in COLLECTIVES:
-                found.append(Counts(each=(_collective(computation, one, kind),)))
+                starts = [
+                    user
+                    for user in computation.users[one.name]
+                    if _target(user) == _START
+                ]
+                moved = _moved(computation, one) if starts else 0.0
+                each = (_collective(computation, one, kind),)
+                found.append(Counts(bytes=moved, each=each))
             elif one.opcode == "custom-call":
                 found.append(Counts(_custom_call(computation, one).flops))
             else:
@@ -216,10 +229,10 @@ class _Counter:
             first = user.operands[0] == value.name
             if user.opcode in _SLICES and first:
                 used += user.arrays[0].bytes
-            elif user.opcode == "dynamic-update-slice" and first:
+            elif user.opcode in ("dynamic-update-slice", "scatter") and first:
                 continue  # in place: what is not updated stays where it is
-            elif user.opcode == "scatter" and first:
-                continue
+            elif user.opcode in ("tuple", *COLLECTIVES) or _target(user) in _FREE_CALLS:
+                continue  # handed on, or counted with the collective
             elif user.opcode in _VIEWS:
                 used += self.bytes_used(inside, user, given)
             elif user.opcode == "fusion":
@@ -233,6 +246,8 @@ class _Counter:
     def bytes_written(self, inside: Computation, one: Instruction) -> float:
         """Of a fusion's results: all of each, or the slice that is updated."""
         root = inside.instructions.get(inside.root)
+        if root is not None and _target(root) in _FREE_CALLS:
+            return 0.0
         parts: list[Instruction | None] = [root]
         if root is not None and root.opcode == "tuple":
             parts = [inside.instructions.get(name) for name in root.operands]
@@ -252,11 +267,11 @@ class _Counter:
             part = inside.operand(part, 0)
         if part is None:
             return result.bytes
+        if part.opcode in COLLECTIVES:
+            return 0.0  # counted with it
         if part.opcode == "fusion":
             own = self.module.computations[part.called("calls")]
             return self.result_bytes(own, own.instructions.get(own.root), result)
-        if part.opcode in ("all-gather", "all-reduce") and result.bytes:
-            return result.bytes
         updated = {"dynamic-update-slice": 1, "scatter": 2}.get(part.opcode)
         if updated is not None:
             update = inside.operand(part, updated)
@@ -269,18 +284,11 @@ def _once(counts: Counts) -> Counts:
     """Counts without collectives that go on from one fusion to the next."""
     seen, each = set(), []
     for one in counts.each:
-        # A channel is that of one collective in one computation.
-        key = (one.kind, one.channel) if isinstance(one, _Numbered) else None
-        if key is not None and key[1] and key in seen:
-            continue
-        seen.add(key)
-        each.append(one)
+        # In one computation a channel is that of one collective.
+        if not one.channel or (one.kind, one.channel) not in seen:
+            each.append(one)
+        seen.add((one.kind, one.channel))
     return dataclasses.replace(counts, each=tuple(each))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Numbered(Collective):
-    channel: str = ""
 
 
 def _collective(within: Computation, one: Instruction, kind: str) -> Collective:
@@ -300,7 +308,7 @@ def _collective(within: Computation, one: Instruction, kind: str) -> Collective:
     else:
         moved = most * (size - 1) / size
     channel = one.attribute("channel_id") or ""
-    return _Numbered(kind, tuple(one.arrays), moved, 1.0, one.source, channel)
+    return Collective(kind, tuple(one.arrays), moved, 1.0, one.source, channel)
 
 
 def _group_size(one: Instruction) -> int:
@@ -475,9 +483,12 @@ def _valid(
     return float(((at >= 0) & (at < given * apart) & (at % apart == 0)).sum())
 
 
+def _target(one: Instruction) -> str:
+    return (one.attribute("custom_call_target") or "").strip('"')
+
+
 def _custom_call(within: Computation, one: Instruction) -> Counts:
-    target = one.attribute("custom_call_target") or ""
-    target = target.strip('"')
+    target = _target(one)
     if target in _FREE_CALLS:
         return Counts()
     moved = _moved(within, one)
@@ -485,6 +496,8 @@ def _custom_call(within: Computation, one: Instruction) -> Counts:
     if "cost_estimate" in one.attributes:  # of a Pallas kernel
         found = re.search(r'"flops":\s*"?([\d.e+]+)', one.attributes)
         return Counts(float(found[1]) if found else 0.0, moved)
+    if found := re.search(r"splash_m[hq]a_(fwd|dkv|dq)", f"{one.name} {one.source}"):
+        return Counts(_splash(within, one, _SPLASH[found[1]]), moved)
     if target.startswith("__cublas") and "gemm_backend_config" in options:
         axes = options["gemm_backend_config"]["dot_dimension_numbers"]
         (left, *_) = _arrays(within, one, 0)
@@ -496,6 +509,18 @@ def _custom_call(within: Computation, one: Instruction) -> Counts:
     if target.startswith("__cudnn$fmha"):
         return Counts(_attention(within, one, "Backward" in target, options), moved)
     return Counts(0.0, moved)
+
+
+def _splash(within: Computation, one: Instruction, products: int) -> float:
+    """FLOPs of JAX's splash attention, whose mask says which blocks it multiplies.
+
+    Of a causal mask they are those on and below the diagonal; of a window each row of
+    blocks has as many as the mask is wide.
+    """
+    mask, _, query, key = (_arrays(within, one, i)[0].shape for i in range(4))
+    rows, columns = mask[-2:]
+    share = (rows + 1) / (2 * rows) if rows == columns else columns / rows
+    return 2.0 * products * math.prod(query) * key[-2] * share
 
 
 def _attention(

@@ -177,6 +177,9 @@ def _instruction(name: str, rest: str) -> Instruction:
     end = _closing(rest, len(opcode))
     inside, attributes = rest[len(opcode) + 1 : end], rest[end + 1 :].lstrip(", ")
     operands = tuple(_OPERAND.findall(inside))
+    if not operands and opcode not in ("constant", "parameter"):
+        # Before optimisation names are written without a sign.
+        operands = tuple(word.split()[-1] for word in inside.split(",") if word.strip())
     return Instruction(name, arrays_of(result), opcode, operands, inside, attributes)
 
 

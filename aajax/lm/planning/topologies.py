@@ -24,7 +24,6 @@ import jax
 from jax.experimental import topologies
 
 from aajax.errors import InputError
-from aajax.extras import check_installed
 from aajax.lm.planning.bounds import Rates
 
 GIB = 2**30
@@ -93,6 +92,8 @@ _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    # A lock that lets one process at a time have the chips, which nobody uses here.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 # What the compiler asks of a GPU that is not there: XLA's `GpuTargetConfigProto`.
@@ -148,14 +149,14 @@ def all_topologies() -> dict[str, Topology]:
     return {topology.name: topology for topology in found}
 
 
-def find_topology(name: str) -> Topology:
+def find_topology(name: str | None) -> Topology:
     """The topology of that name.
 
     Raises:
       InputError: for an unknown name; it names those that there are.
     """
     every = all_topologies()
-    if name.lower() in every:
+    if name is not None and name.lower() in every:
         return every[name.lower()]
     kinds = ", ".join(_summary(kind) for kind in (*_TPU, *_GPU))
     raise InputError(f"topology is {name!r}: one of {kinds} is needed")
@@ -217,12 +218,12 @@ def check_compiler(platform: str) -> None:
     It is JAX's own metadata that say which version of libtpu it works with.
     """
     if platform == "tpu":
-        check_installed("tpu-compiler", "libtpu")
         _check_version("libtpu", _wanted_libtpu(), "tpu-compiler")
         return
-    check_installed("gpu-compiler", "jax_cuda12_plugin")
     for package in ("jax-cuda12-plugin", "jax-cuda12-pjrt"):
         _check_version(package, jax.__version__, "gpu-compiler")
+    for package in ("nvidia-cuda-nvcc-cu12", "nvidia-cudnn-cu12"):
+        _check_version(package, None, "gpu-compiler")
 
 
 def _wanted_libtpu() -> str | None:
@@ -235,12 +236,14 @@ def _wanted_libtpu() -> str | None:
 
 
 def _check_version(package: str, wanted: str | None, extra: str) -> None:
-    installed = importlib.metadata.version(package)
-    if wanted is not None and f"{installed}.".startswith(f"{wanted}."):
-        return
-    if wanted is None:
-        return
-    raise InputError(
-        f"{package} is {installed}: {wanted}, which jax {jax.__version__} works with, "
-        f"is needed: pip install 'aajax[{extra}]'"
-    )
+    """Raises InputError if a package is missing, or its version begins differently."""
+    advice = f"pip install 'aajax[{extra}]'"
+    try:
+        installed = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(f"{package} is not installed: {advice}") from None
+    if wanted is not None and not f"{installed}.".startswith(f"{wanted}."):
+        raise InputError(
+            f"{package} is {installed}: {wanted}, which jax {jax.__version__} works "
+            f"with, is needed: {advice}"
+        )

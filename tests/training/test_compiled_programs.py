@@ -1,0 +1,77 @@
+"""Programs of runs, compiled for accelerators by their own compilers, and not run.
+
+Those of all large presets take hours: `pytest -m slow tests/training/...`; of others,
+one small decoder. They need the extra tpu-compiler.
+"""
+
+import dataclasses
+import importlib.util
+
+import jax
+import pytest
+
+from aajax.api import dry_runs
+from aajax.lm.planning import shapes
+from aajax.training.lm_presets import LM_PRESETS, MODELS, PUBLISHED, VARIANTS
+
+pytestmark = [
+    pytest.mark.optimised,
+    pytest.mark.skipif(
+        importlib.util.find_spec("libtpu") is None, reason="needs aajax[tpu-compiler]"
+    ),
+]
+
+SMALL = dataclasses.replace(
+    shapes.find_shape("qwen2.5-0.5b"),
+    vocab_size=2048,
+    hidden_size=512,
+    intermediate_size=1024,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=128,
+)
+SPLIT = LM_PRESETS["lm-split-aa-qwen2.5-7b"][1]
+REMATERIALISED = "Involuntary full rematerialization"
+
+
+@pytest.fixture(autouse=True)
+def promotion_of_users():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def plan(config, decoder, topology, length):
+    speaking = dataclasses.replace(config.speaking, max_tokens=32)
+    config = dataclasses.replace(config, num_matches=16, speaking=speaking)
+    return dry_runs.plan(config, decoder, topology, length)
+
+
+def test_a_run_fits_and_moves_nothing_that_it_should_not(capfd):
+    planned = plan(SPLIT, SMALL, "v5e-4", 256)
+    found = {name: report for name, _, report in dry_runs.reports(planned)}
+    assert list(found) == ["learn", "read", "decode"]
+    for name, report in found.items():
+        assert report.fits(planned.topology), name
+        assert report.needed == report.memory.total < 1e9
+        assert min(report.work.flops, report.work.bytes) > 0
+    assert dry_runs.waste(planned, found["learn"]) == []
+    assert REMATERIALISED not in capfd.readouterr().err
+
+
+# One that shows what TPUs make of them, and one whose compiler is quick.
+TOPOLOGIES = ("v5e-16", "h100x8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("game", PUBLISHED)
+def test_large_presets(game, model, variant, topology, capfd):
+    config = LM_PRESETS[f"lm-{game}-{variant}-{model}"][1]
+    planned = dry_runs.plan(config, dry_runs.decoder_of(config), topology)
+    for name, _, report in dry_runs.reports(planned):
+        assert report.fits(planned.topology), name
+        assert dry_runs.waste(planned, report) == [], name
+    assert REMATERIALISED not in capfd.readouterr().err
