@@ -19,6 +19,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
     LinkRate,
@@ -142,9 +143,6 @@ def _import(options: Import) -> None:
         raise InputError(
             f"out is {str(options.out)!r}: a folder that is new or empty is needed"
         )
-    # Transformers, which other subcommands do without.
-    from aajax.lm.checkpoints.find import import_model
-
     import_model(options.model, options.out, options.chat_template)
     Console(soft_wrap=True, markup=False, emoji=False).print(
         f"the model is in {options.out}/"

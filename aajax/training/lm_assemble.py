@@ -300,7 +300,7 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
         shardings = param_shardings(mesh, like)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     return load_language_model(
-        folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
+        folder, list(game.patterns.values()), dtype=dtype,
         params=params, system=config.system, chat_template=config.chat_template,
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,

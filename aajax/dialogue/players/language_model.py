@@ -219,7 +219,6 @@ def load_language_model(
     patterns: Sequence[str],
     *,
     dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype | None = None,
     system: str | None = None,
     chat_template: str | None = None,
     params: PyTree | None = None,
@@ -232,8 +231,7 @@ def load_language_model(
     Args:
       folder: with config.json, weights and a tokenizer with a chat template.
       patterns: of answers, each compiled into the grammar.
-      dtype: of the arithmetic.
-      param_dtype: of the weights; as in the folder if None.
+      dtype: of the arithmetic and of weights that are loaded.
       system: what the system says in every dialogue.
       chat_template: in place of the folder's own; see `read_chat_template`.
       params: of the decoder, if loaded (and sharded) already; None to load them.
@@ -254,7 +252,7 @@ def load_language_model(
     grammar, starts = compile_grammar(unique, pieces)
     _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
     if params is None:
-        params = load_params(folder, dtype=param_dtype)
+        params = load_params(folder, dtype=dtype)
     sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
     return LanguageModel(
         sampler=sampler,
