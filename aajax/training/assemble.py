@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax import envs, nets, references, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
@@ -185,14 +186,23 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
     return [seats[: len(seats) - past] if past else seats[:1]]
 
 
-def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
-    """A trainer for given hyper-parameters, numbers or traced: name -> f32[]."""
+def make_trainer(
+    config: RunConfig, mesh: Mesh | None = None
+) -> Callable[[dict[str, Array]], Trainer]:
+    """A trainer for given hyper-parameters, numbers or traced: name -> f32[].
+
+    Args:
+      config: of the run.
+      mesh: over which games are divided, see `transforms.over_devices`.
+    """
     env = make_env(config)
     _check_spaces(config, env)
     _check_table(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
     chain = _transforms(config, env)
+    if mesh is not None:
+        chain.append(transforms.over_devices(mesh))
 
     def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
         epsilon = hyperparameters["exploration"]
