@@ -297,6 +297,13 @@ ROWS = {
             "out is '{run}': it holds another",
         ),
         (
+            "--num-games 8 --seeds 2 --num-updates 3 --beta 2 --gamma 0.5 --policy mlp "
+            "--out {run} --resume",
+            "out is '{run}': it holds another run (hyperparameters.beta is 1.0 there "
+            "and 2.0 here, hyperparameters.gamma is 0.96 there and 0.5 here, num_steps "
+            "is 4 there and 16 here, and 1 more); what is left out has its default: ",
+        ),
+        (
             f"{SMALL} --out {{model}}",
             "out is '{model}': it holds another run (architectures is ",
         ),
