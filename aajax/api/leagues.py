@@ -14,7 +14,14 @@ from rich.console import Console
 from aajax import references, schema
 from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, check_run, load_small, temporary_folder
+from aajax.api.runs import (
+    Run,
+    SmallRun,
+    check_run,
+    load_small,
+    tell_unfinished,
+    temporary_folder,
+)
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
@@ -24,7 +31,6 @@ from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
-from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 
 _log = logging.getLogger(__name__)
@@ -233,12 +239,7 @@ def _trained_group(run: SmallRun, name: str, env: Environment) -> Group:
     """All seeds of all settings that are left; seeds of one setting share a name."""
     for found in run.diverged.values():
         _log.warning("%s: %s; it is left out", run.folder, found)
-    saved = latest_step(run.folder / "checkpoints")
-    if saved < run.config.num_updates:
-        _log.warning(
-            *("%s: it is unfinished, and plays as after %d of %d updates", run.folder),
-            *(saved, run.config.num_updates),
-        )
+    tell_unfinished(run.folder, run.config, "plays as it is")
     names, left = [], []
     for k, setting in enumerate(run.settings):
         label = f"{name}, {setting_label(setting)}" if len(run.settings) > 1 else name

@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -35,12 +36,19 @@ from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import Sink
-from aajax.training.run import SUMMARY, diverged, hyperparameter_settings
+from aajax.training.run import (
+    SUMMARY,
+    diverged,
+    hyperparameter_settings,
+    is_finished,
+)
 from aajax.training.self_play import TrainState
 from aajax.types import PyTree
 
 if TYPE_CHECKING:
     import pandas
+
+_log = logging.getLogger(__name__)
 
 PLACES = ("update", "seconds")  # of a row of metrics: numbers of no seed
 
@@ -374,10 +382,10 @@ class LmRun(Run):
 
     @property
     def adapter(self) -> Path:
-        """The PEFT folder of the latest adapter.
+        """The PEFT folder of the adapter, as it was when the run came to its end.
 
         Raises:
-          InputError: if the run has none yet.
+          InputError: if it has not yet come to one.
         """
         folder = self.folder / "adapter"
         if not folder.exists():
@@ -472,6 +480,16 @@ def load(folder: str | Path) -> Run:
         return load_small(folder)
     with within(f"file is {path}: "):
         return LmRun(folder, preset, LmConfig.from_json(record))
+
+
+def tell_unfinished(folder: Path, config: Config, consequence: str) -> None:
+    """Logs how far a run has come, if not to its end, and what that means here."""
+    if not is_finished(folder, config):
+        saved = latest_step(folder / "checkpoints")
+        _log.warning(
+            "%s: it is unfinished, after %d of %d %s, and %s",
+            *(folder, saved, config.length, config.unit, consequence),
+        )
 
 
 def check_run(name: str, run: Any) -> None:
