@@ -148,11 +148,15 @@ class Programs:
         dtype = jnp.dtype(self.config.dtype)
         return Sampler(self.decoder, dtype=dtype, max_cache=most, mesh=self.mesh)
 
+    @property
+    def slots(self) -> int:
+        """Of the cache of a sequence, when it is as large as it gets."""
+        return min(bucket(self.load.length), self.sampler.limit)
+
     def _session(self) -> tuple[Model, Any, Any]:
         """Model, cache and last hidden states, with the cache as large as it gets."""
         sampler, rows = self.sampler, self.load.players
-        size = min(bucket(self.load.length), sampler.limit)
-        dtype = sampler.dtype
+        size, dtype = self.slots, sampler.dtype
 
         def init():
             cache = init_cache(self.decoder, rows, size, dtype)

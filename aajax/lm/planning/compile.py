@@ -111,7 +111,11 @@ def placed(mesh: Mesh, tree: PyTree, shardings: Callable | None = None) -> PyTre
 
 
 def compiled(
-    lowered: Lowered, platform: str, say: Callable[[float], None] = lambda seconds: None
+    lowered: Lowered,
+    platform: str,
+    say: Callable[[float], None] = lambda seconds: None,
+    *,
+    inner_turns: int = 1,
 ) -> tuple[Compiled | None, Report]:
     """Compiles a program, and reads what its compiler says.
 
@@ -119,6 +123,7 @@ def compiled(
       lowered: the program, of `jax.jit(...).trace(...).lower(...)`.
       platform: that it is compiled for, "tpu" or "cuda".
       say: called with the seconds so far, once every minute that it takes.
+      inner_turns: as of `hlo.count`.
 
     Returns:
       The program, None where it does not fit the devices' memory, and the report.
@@ -141,7 +146,9 @@ def compiled(
         code=found.generated_code_size_in_bytes,
     )
     text = program.as_text() or ""
-    return program, Report(seconds, memory, memory.total, count(text), text)
+    return program, Report(
+        seconds, memory, memory.total, count(text, inner_turns), text
+    )
 
 
 @contextmanager
