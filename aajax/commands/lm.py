@@ -34,7 +34,7 @@ from aajax.training.lm_programs import Load
 
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
-    *("activations", "working", "cache"),
+    *("activations", "working", "past", "cache", "reading"),
 )
 
 
@@ -58,7 +58,7 @@ class DryRun:
     # what is trained: adapters, or all parameters
     train: Literal["adapters", "params"] = "adapters"
     rank: Count = 32  # rank of the adapters
-    num_adapters: Count = 1  # adapters in memory at the same time
+    num_adapters: Count = 1  # adapters that play: the trained one, and past selves
     remat: bool = True  # recompute activations in the backward pass to save memory
     num_microbatches: Count = 1  # gradient accumulation: parts of a batch
     # of the arithmetic and of frozen weights
