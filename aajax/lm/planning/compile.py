@@ -20,6 +20,7 @@ from jax.experimental import serialize_executable
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aajax.errors import InputError
 from aajax.files import written
 from aajax.lm.planning.hlo import Counts, count
 from aajax.lm.planning.topologies import Topology
@@ -203,3 +204,39 @@ def save(
     record = {"jax": jax.__version__, "about": dict(about), "programs": payloads}
     with written(path) as file:
         pickle.dump(record, file)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
+    """What `save` wrote, on devices such as it was compiled for.
+
+    Files are read by `pickle`: load none that you do not trust.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      What the programs were compiled for, and the programs by name, loaded onto the
+      attached devices.
+
+    Raises:
+      InputError: for another file, or programs of another version of JAX.
+      OSError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            record = pickle.load(file)
+        version, about, payloads = (record[x] for x in ("jax", "about", "programs"))
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"programs is {str(path)!r}: a file of --save is needed"
+        ) from None
+    if version != jax.__version__:
+        raise InputError(
+            f"programs is {str(path)!r}: it is of jax {version}, and jax is "
+            f"{jax.__version__}"
+        )
+    programs = {
+        name: serialize_executable.deserialize_and_load(*payload)
+        for name, payload in payloads.items()
+    }
+    return about, programs
