@@ -59,9 +59,11 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
 def _heading(model: str, planned: Planned) -> str:
     topology, load = planned.topology, planned.programs.load
     axes = " x ".join(f"{name} {size}" for name, size in planned.axes.items())
+    count = topology.num_devices
+    devices = f"{count} devices, {topology.per_host} to a machine"
     return (
-        f"{model} compiled for {topology.name} ({topology.num_devices} devices, "
-        f"{topology.per_host} to a machine), {axes}; not run.\n"
+        f"{model} compiled for {topology.name} "
+        f"({devices if count > 1 else '1 device'}), {axes}; not run.\n"
         f"{load.rows} sequences are learned from, {load.players} are played, of up to "
         f"{load.length} tokens, with {load.num_adapters} adapters."
     )

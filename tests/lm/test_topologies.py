@@ -200,6 +200,19 @@ def test_programs_are_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(found["double"]({"x": x})["y"], 2 * x)
 
 
+def test_programs_for_other_devices_are_refused(tmp_path, monkeypatch):
+    program = jax.jit(jnp.sin).lower(jnp.ones(3)).compile()
+    compiling.save(tmp_path / "programs", {"sine": program}, {"topology": "v5e-16"})
+
+    def refuse(*payload):
+        raise jax.errors.JaxRuntimeError("INTERNAL: Failed to parse\nmore")
+
+    found = compiling.serialize_executable
+    monkeypatch.setattr(found, "deserialize_and_load", refuse)
+    with pytest.raises(InputError, match=r"^programs is .*v5e-16, are .*parse\)$"):
+        compiling.load(tmp_path / "programs")
+
+
 def test_files_that_are_not_of_programs(tmp_path, monkeypatch):
     path = tmp_path / "programs"
     path.write_bytes(b"not that")

@@ -219,7 +219,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
       attached devices.
 
     Raises:
-      InputError: for another file, or programs of another version of JAX.
+      InputError: for another file, or programs for other devices or another JAX.
       OSError: if the file cannot be read.
     """
     try:
@@ -235,8 +235,14 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
             f"programs is {str(path)!r}: it is of jax {version}, and jax is "
             f"{jax.__version__}"
         )
-    programs = {
-        name: serialize_executable.deserialize_and_load(*payload)
-        for name, payload in payloads.items()
-    }
+    try:
+        programs = {
+            name: serialize_executable.deserialize_and_load(*payload)
+            for name, payload in payloads.items()
+        }
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        raise InputError(
+            f"programs is {str(path)!r}: devices such as it was compiled for, "
+            f"{about.get('topology')}, are needed ({str(error).splitlines()[0]})"
+        ) from None
     return about, programs
