@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -146,6 +147,25 @@ def is_empty(folder: Path) -> bool:
     )
 
 
+def check_folder(label: str, folder: Path) -> None:
+    """Raises InputError, before any work is done, if no files can be written there.
+
+    Args:
+      label: begins the message, as "out is 'a'".
+      folder: which need not be there yet.
+    """
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        # Only trying tells: not every file system takes files, even of who may do all.
+        descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=there)
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{label}: a folder to write to is needed ({error.strerror})"
+        ) from error
+
+
 def clear_partial(folder: Path) -> None:
     """Removes what writers that were killed have left, anywhere in a locked folder."""
     for entry in list(folder.rglob(PARTIAL + "*")):
@@ -171,9 +191,9 @@ def locked(path: Path, label: str, *, wait: bool = False) -> Iterator[None]:
       wait: for whoever has it, instead of giving up.
 
     Raises:
-      InputError: if somebody else has it.
-      OSError: if the file cannot be written.
+      InputError: if somebody else has it, or nothing can be written there.
     """
+    check_folder(label, path.parent)
     made = [parent for parent in path.parents if not parent.exists()]
     descriptor = None
     try:

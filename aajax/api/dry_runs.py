@@ -82,8 +82,10 @@ def plan(
         longest = dataclasses.replace(config.speaking, max_cache=length)
         config = dataclasses.replace(config, speaking=longest)
     load = _load(config, decoder) if load is None else load
-    load = dataclasses.replace(load, players=_padded(mesh, load.players))
-    return Planned(found, Programs(config, decoder, load, mesh, found.chip.platform))
+    programs = Programs(config, decoder, load, mesh, found.chip)
+    players = _padded(programs.playing, load.players)
+    load = dataclasses.replace(load, players=players)
+    return Planned(found, dataclasses.replace(programs, load=load))
 
 
 def _load(config: LmConfig, decoder: DecoderConfig) -> Load:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aajax.api.runs import LmRun, Run, SmallRun, check_run, load, quantities
 from aajax.errors import InputError
-from aajax.files import write_text
+from aajax.files import check_folder, write_text
 from aajax.records import read_object
 from aajax.training.run import SUMMARY
 
@@ -29,10 +29,12 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
       The files.
 
     Raises:
-      InputError: if there is neither a run nor a league.
+      InputError: if there is neither a run nor a league, or `out` cannot be written.
     """
     check_run("run", run)
     folder = run.folder if isinstance(run, Run) else Path(run)
+    if out is not None:
+        check_folder(f"out is {str(out)!r}", Path(out))
     out = folder if out is None else Path(out)
     if (folder / "league.json").exists():
         tables = {"league.csv": league_rows(read_object(folder / "league.json"))}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from aajax import schema
+from aajax import references, schema
 from aajax.api.evaluation import trained_params
 from aajax.api.runs import Run, SmallRun
 from aajax.envs import EnvSpec, find_spec
@@ -16,7 +16,6 @@ from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
-from aajax.references import is_reference
 from aajax.rollout import play_episodes
 from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
@@ -35,6 +34,7 @@ class Seat(NamedTuple):
     state: TrainState
 
 
+@schema.called({"seat is": "seats has", "player is": "seats has"})
 def play(
     seats: Sequence[Any],
     *,
@@ -132,11 +132,12 @@ def _player(
         policy, params = entry
         return policy, params
     names = spec.player_names(env)
-    if entry not in names and not is_reference(entry):
+    if entry not in names and not references.is_reference(entry):
+        known = f"one of {', '.join(names)}, " if names else ""
         raise InputError(
-            f"seat is {entry!r}: a run, its folder, a pair of a policy and parameters "
-            f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
-            "needed"
+            f"seat is {schema.shown(entry)}: {known}a run, its folder, "
+            f"{references.FORMS} of a function env -> Policy, or a pair of a policy "
+            "and parameters is needed"
         )
     return spec.player(env, str(entry))
 

@@ -28,7 +28,7 @@ from aajax.lm.planning.bounds import (
 )
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_config
-from aajax.schema import Count, Positive
+from aajax.schema import Count, Positive, called
 from aajax.training.lm_config import LmConfig, Lora
 from aajax.training.lm_programs import Load
 
@@ -110,7 +110,8 @@ def _pocket(options: Pocket) -> None:
                 errors.print(f"step {step}/{num_steps}  {text}")
 
         try:
-            loss = train_pocket(options.out, options.config, on_step)
+            with called({"folder": "out"}):
+                loss = train_pocket(options.out, options.config, on_step)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Nothing was saved.") from None
     seconds = time.monotonic() - began
@@ -125,7 +126,8 @@ def _dry_run(options: DryRun) -> None:
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
-    config = find_config(options.model)
+    with called({"folder": "model"}):
+        config = find_config(options.model)
     sampled = max(job.length // 4, 1) if options.sampled is None else options.sampled
     if not sampled < max(job.length, 2):
         raise InputError(

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import table_console
-from aajax.commands.trained import Logs, explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import DivergenceError
 from aajax.report.tables import summary_table
 from aajax.training import divergence
@@ -47,6 +48,8 @@ def main(arguments: list[str]) -> None:
         return
     default = Options(config, Path("runs") / preset)
     options = parse(Options, rest, f"aajax train {preset}", about, default)
+    if options.config.devices != 1:
+        console = started(console)
     run(preset, options, console)
 
 
@@ -64,6 +67,8 @@ def run(preset: str, options: Options, console: Console) -> None:
         trained = train_small(
             preset, config, out, options.resume, on_chunk, options.log
         )
+    if jax.process_index() > 0:
+        return
     found = SmallRun(out, preset, *trained)
     console.print(summary_table(found.summary))
     tell_finished(console, found)

@@ -22,7 +22,7 @@ from aajax.files import write_text
 from aajax.records import read_object
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
-from aajax.schema import Count, Natural, within
+from aajax.schema import Count, Natural, called, within
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> None:
     has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
     spelling: dict[str, Any] = {}
     if has_tokens and folder is not None and importlib.util.find_spec("transformers"):
-        spelling = _spelling(folder)
+        with called({"folder": "model"} if options.model else {}):
+            spelling = _spelling(folder)
     elif has_tokens:
         console.print("no tokenizer was found: answers are coloured as a whole")
     with within(f"run is {str(options.run)!r}: "):

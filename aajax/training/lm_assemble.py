@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from aajax import schema
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
@@ -22,9 +24,16 @@ from aajax.dialogue.pocket import pocket_folder
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
+from aajax.lm.mesh.playing import (
+    check_divides_devices,
+    device_memory,
+    playing_mesh,
+    playing_tensor,
+)
 from aajax.lm.mesh.sharding import check_divides, make_mesh, param_shardings, shard
 from aajax.lm.model import lora
 from aajax.lm.model.config import DecoderConfig
@@ -118,14 +127,18 @@ class LmParts:
         return adapter.weights, critic
 
     def line_up(self, adapters: Adapters) -> dict[str, Player]:
-        """Everybody, the model with these adapters."""
-        model = dataclasses.replace(self.model, adapters=adapters)
-        return {LEARNER: model, **self.players}
+        """Everybody, the model with these adapters, laid out for playing.
+
+        To be let go of when the matches are over.
+        """
+        return {LEARNER: self.model.with_adapters(adapters), **self.players}
 
 
 def make_game(config: LmConfig) -> TextGame:
     """The game of a run; raises InputError if there is no such game."""
-    return registry.make(config.game, config.prompts, **game_options(config))
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
 
 
 def game_options(config: LmConfig) -> dict[str, object]:
@@ -154,13 +167,16 @@ def assemble(
                 "guest is None: a player is needed with a guest_share of "
                 f"{config.seating.guest_share:g}; --guest names one"
             )
-        players[GUEST] = (make_guest or _scripted)(config.guest, game)
+        with schema.called({"player": "guest"}):
+            players[GUEST] = (make_guest or _scripted)(config.guest, game)
     elif config.guest is not None:
         raise InputError(
             f"guest is {config.guest!r}: none is needed with a guest_share of 0, where "
             "no guest plays"
         )
     mesh = run_mesh(config)
+    if config.play_tensor is not None:
+        check_divides_devices(config.play_tensor, 1 if mesh is None else mesh.size)
     model = _model(config, game, mesh)
     decoder = model.sampler.config
     if config.initial_adapter is not None:
@@ -208,10 +224,19 @@ def make_learners(
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     assert config.initial_adapter is not None
-    found, adapter = load_peft(config.initial_adapter, decoder)
+    given = Path(config.initial_adapter)
+    places = given, given / "adapter"  # itself, or that of a run
+    folder = next((x for x in places if (x / CONFIG).is_file()), None)
+    if folder is None:
+        raise InputError(
+            f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
+            "finished run, is needed"
+        )
+    with schema.called({"folder": "initial_adapter"}):
+        found, adapter = load_peft(folder, decoder)
     if abs(found.scale - config.lora_config.scale) > 1e-6:
         raise InputError(
-            f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
+            f"initial_adapter is {str(given)!r}: one of alpha / rank "
             f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
         )
     return adapter
@@ -281,23 +306,61 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
 
 
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
-    folder = (
-        pocket_folder(config=config.pocket) if config.model is None else config.model
-    )
+    names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
+    if config.model is None:
+        folder = pocket_folder(config=config.pocket)
+    else:
+        folder = config.model
+        names["folder"] = "model"
+    with schema.called(names):
+        return _read_model(folder, config, game, mesh)
+
+
+def _read_model(
+    folder: Path, config: LmConfig, game: TextGame, mesh: Mesh | None
+) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
-    params = None
+    params = plays_on = None
     if mesh is not None:
         decoder = read_config(folder)
         check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
+        plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
-    return load_language_model(
+    model = load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
         params=params, system=config.system, max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries, cache_size=speaking.cache_size, mesh=mesh,
+        free_tries=speaking.free_tries, cache_size=speaking.cache_size,
+        mesh=plays_on,
     )  # fmt: skip
+    sampler = dataclasses.replace(model.sampler, piece=speaking.piece)
+    return dataclasses.replace(model, sampler=sampler)
+
+
+def find_playing_mesh(
+    config: LmConfig, decoder: DecoderConfig, mesh: Mesh, memory: float | None
+) -> Mesh:
+    """The mesh that a run plays on, of the devices of the one that it trains on.
+
+    Args:
+      config: of the run.
+      decoder: of its model.
+      mesh: of training.
+      memory: bytes of a device; None if they are unknown.
+
+    Raises:
+      InputError: if `play_tensor` does not fit devices, processes or weights.
+    """
+    tensor = config.play_tensor
+    if tensor is None:
+        dtype = jnp.dtype(config.dtype)
+        tensor = playing_tensor(mesh, decoder, dtype, memory)
+    plays_on = playing_mesh(mesh, tensor)
+    check_divides(decoder, 1, tensor)
+    padded_rows(plays_on, 1)  # refuses processes that share rows
+    return plays_on
 
 
 def adam(

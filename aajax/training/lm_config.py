@@ -22,18 +22,22 @@ from aajax.schema import (
     Formerly,
     Natural,
     Positive,
-    Reference,
+    Refers,
     Seed,
     Share,
     check,
 )
 from aajax.training.config import Beta, Rate, Weight
-from aajax.training.estimator import find_past
+from aajax.training.estimator import PAST, find_past
 
-LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"] | Reference
+GOAL = "a function LmConfig -> Goal"
+LmAlgorithm = (
+    Literal["naive", "sum_of_rewards", "advantage_alignment"]
+    | Annotated[str, Refers(GOAL)]
+)
 LmPast = (
     Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
-    | Reference
+    | Annotated[str, Refers(PAST)]
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
@@ -50,8 +54,14 @@ class Speaking:
     max_cache: Count | None = None
     # initial size of the KV cache in tokens; each doubling compiles
     cache_size: Count = 1
+    # tokens of prompts that are read at once, a power of two; None: what memory allows
+    piece: Count | None = None
 
     __post_init__ = check
+
+    def check_relations(self):
+        if self.piece is not None and self.piece & (self.piece - 1):
+            raise InputError(f"piece is {self.piece}: a power of two is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +126,7 @@ class LmConfig:
     api: Endpoints = Endpoints()
     speaking: Speaking = Speaking()
     lora: Lora = Lora()
-    # PEFT folder to start from; None: a new adapter
+    # PEFT folder, or a finished run's, to start from; None: a new adapter
     initial_adapter: Path | None = None
     learning_rate: Rate = 3e-6  # learning rate of Adam
     final_learning_rate: Rate | None = None  # final learning rate; None: constant
@@ -139,6 +149,9 @@ class LmConfig:
     # mesh axis: devices that share weights and batch; None: all that are left
     fsdp: Count | None = 1
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
+    # the same while playing, where no weights are split over fsdp; None: tensor, or as
+    # many times that as have room for the weights
+    play_tensor: Count | None = None
     seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
@@ -147,7 +160,8 @@ class LmConfig:
     # the order in which they are summed up.
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {
-            *("data", "fsdp", "tensor", "num_microbatches", "remat"),
+            *("data", "fsdp", "tensor", "play_tensor", "num_microbatches", "remat"),
+            "speaking.piece",
             *(f"api.{x}" for x in MAY_DIFFER),
         }
     )
@@ -238,9 +252,8 @@ class LmConfig:
 
 
 def _own_goal(config: LmConfig) -> credit.Goal:
-    kind = "a function LmConfig -> Goal"
-    label = f"algorithm is {config.algorithm!r}: {kind} is needed"
-    make = references.load(config.algorithm, "algorithm", kind)
+    label = f"algorithm is {config.algorithm!r}: {GOAL} is needed"
+    make = references.load(config.algorithm, "algorithm", GOAL)
     advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
     try:
         goal = make(config)

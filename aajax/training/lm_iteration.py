@@ -16,7 +16,7 @@ import numpy as np
 from aajax.dialogue.learning import credit as credits
 from aajax.dialogue.learning.batch import Place, SpeechBatch, places_of, speech_batch
 from aajax.dialogue.learning.critic import CriticState
-from aajax.dialogue.play.lockstep import play
+from aajax.dialogue.play.lockstep import Matchup, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
 from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
@@ -79,19 +79,25 @@ def iterate(
     playing = {seat.adapter for seat in seats if seat.adapter > 0}
     learner = Adapters(state.policy.weights, parts.scale)
     stack = updated(stack, learner, playing, load, parts.mesh)
-    players = parts.line_up(stack.adapters)
-    players[LEARNER] = Numbered(players[LEARNER], stack.places)
-    key = stream(config.seed, "training in words: answers", number)
-    count = config.num_matches // len(processes(parts.mesh))
-    first = first_row(parts.mesh, count)
-    own = planned[first : first + count]
-    matches = play(parts.game, players, own, key)
+    matches = _played(parts, stack, planned, number)
     played = time.monotonic()
     state, matches, metrics = learn(parts, state, matches)
     metrics |= _measures(parts, matches)
     metrics["seconds_playing"] = played - began
     metrics["seconds_learning"] = time.monotonic() - played
     return Iteration(state, stack, matches, metrics)
+
+
+def _played(
+    parts: LmParts, stack: Stack, planned: list[Matchup], number: int
+) -> list[Match]:
+    """The matches of this process; what only playing needs is gone when it returns."""
+    players = parts.line_up(stack.adapters)
+    players[LEARNER] = Numbered(players[LEARNER], stack.places)
+    key = stream(parts.config.seed, "training in words: answers", number)
+    count = len(planned) // len(processes(parts.mesh))
+    first = first_row(parts.mesh, count)
+    return play(parts.game, players, planned[first : first + count], key)
 
 
 def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ gives them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,12 +21,13 @@ from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shard
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
-from aajax.lm.model.lora import init_adapters
+from aajax.lm.model.lora import init_adapters, joined
 from aajax.lm.planning.compile import Lowered, placed
+from aajax.lm.planning.topologies import Chip
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
 from aajax.lm.sampling.grammar import Grammar
 from aajax.lm.sampling.sampler import Sampler
-from aajax.training.lm_assemble import make_learners
+from aajax.training.lm_assemble import find_playing_mesh, make_learners
 from aajax.training.lm_config import LmConfig
 from aajax.types import PyTree
 
@@ -62,14 +64,14 @@ class Programs:
       decoder: of its model.
       load: what they are given.
       mesh: of described devices; of one, for a run without a mesh.
-      platform: of the devices.
+      chip: each of the devices.
     """
 
     config: LmConfig
     decoder: DecoderConfig
     load: Load
     mesh: Mesh
-    platform: str
+    chip: Chip
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
         yield "learn", self.learn
@@ -78,14 +80,23 @@ class Programs:
         yield "read", self.read
         yield "decode", self.decode
 
+    @functools.cached_property
+    def playing(self) -> Mesh:
+        """The mesh that the run plays on."""
+        memory = self.chip.memory
+        return find_playing_mesh(self.config, self.decoder, self.mesh, memory)
+
     def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
         return placed(self.mesh, tree, shardings)
 
-    def _lowered(self, function: Callable, *arguments: Any) -> Lowered:
+    def _spoken(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
+        return placed(self.playing, tree, shardings)
+
+    def _lowered(self, function: Callable, *arguments: Any, mesh: Mesh) -> Lowered:
         program: Any = function
-        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             traced = program.trace(*arguments)
-        return traced.lower(lowering_platforms=(self.platform,))
+        return traced.lower(lowering_platforms=(self.chip.platform,))
 
     def _params(self) -> PyTree:
         dtype = jnp.dtype(self.config.dtype)
@@ -127,7 +138,7 @@ class Programs:
         state = jax.eval_shape(fit.init, adapters.weights)
         state = self._placed(state, param_shardings)
         arguments = state, self._batch(), self._params(), adapters.scale
-        return self._lowered(fit.update, *arguments)
+        return self._lowered(fit.update, *arguments, mesh=self.mesh)
 
     def critic(self) -> Lowered:
         """The critic's gradient step."""
@@ -139,14 +150,17 @@ class Programs:
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target
-        return self._lowered(critic.update, *arguments)
+        return self._lowered(critic.update, *arguments, mesh=self.mesh)
 
     @property
     def sampler(self) -> Sampler:
         """As `load_language_model` makes it."""
         most = self.config.speaking.max_cache
         dtype = jnp.dtype(self.config.dtype)
-        return Sampler(self.decoder, dtype=dtype, max_cache=most, mesh=self.mesh)
+        piece = self.config.speaking.piece
+        return Sampler(
+            self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=self.playing
+        )
 
     @property
     def slots(self) -> int:
@@ -163,31 +177,39 @@ class Programs:
             return cache, jnp.zeros((rows, self.decoder.hidden_size), dtype)
 
         cache, last = jax.eval_shape(init)
-        cache = self._placed(cache, cache_shardings)
+        cache = self._spoken(cache, cache_shardings)
         adapters = adapter_id = None
         if self.load.num_adapters:
-            adapters = self._adapters(self.load.num_adapters)
+            adapters = self._joined(self.load.num_adapters)
             adapter_id = self._rows(jnp.int32)
-        model = Model(self._params(), adapters, adapter_id)
-        return model, cache, self._placed(last, batch_shardings)
+        params = self._spoken(self._params(), param_shardings)
+        model = Model(params, adapters, adapter_id)
+        return model, cache, self._spoken(last, batch_shardings)
+
+    def _joined(self, count: int) -> Adapters:
+        """Adapters as `Sampler.prepare_adapters` makes them on accelerators."""
+        dtype = self.sampler.dtype
+        shapes = jax.eval_shape(lambda x: joined(x, dtype), self._adapters(count))
+        return self._spoken(shapes, param_shardings)
 
     def _rows(self, dtype: Any, *more: int) -> PyTree:
         shape = jax.ShapeDtypeStruct((self.load.players, *more), dtype)
-        return self._placed(shape, batch_shardings)
+        return self._spoken(shape, batch_shardings)
 
     def read(self) -> Lowered:
         """One piece of all prompts, into the largest cache."""
-        piece = min(self.sampler.piece, self.load.length)
+        piece = self.sampler.piece_of(self.load.players, self.chip.memory)
+        piece = min(piece, self.load.length)
         arguments = *self._session(), self._rows(jnp.int32, piece)
         program = Program(self.decoder, self.sampler.dtype)
-        return self._lowered(read, program, *arguments)
+        return self._lowered(read, program, *arguments, mesh=self.playing)
 
     def decode(self) -> Lowered:
         """One answer of all players, with the largest cache."""
         size = max(16, power_of_two(self.config.speaking.max_tokens))
         key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
         rows = self.load.players
-        keys = self._placed(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
+        keys = self._spoken(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
         vocab = self.decoder.vocab_size
         grammar = jax.eval_shape(lambda: stand_in(vocab).grammar)
         stop = jax.ShapeDtypeStruct((1, vocab), jnp.bool_)
@@ -195,12 +217,13 @@ class Programs:
             keys=keys,
             temperature=self._rows(jnp.float32),
             budget=self._rows(jnp.int32),
-            stop=self._placed(stop),
+            stop=self._spoken(stop),
             state=self._rows(jnp.int32),
-            grammar=self._placed(grammar, param_shardings),
+            grammar=self._spoken(grammar, param_shardings),
         )
         program = Program(self.decoder, self.sampler.dtype, None, size)
-        return self._lowered(decode, program, *self._session(), wanted)
+        arguments = *self._session(), wanted
+        return self._lowered(decode, program, *arguments, mesh=self.playing)
 
 
 def stand_in(vocab: int) -> Restriction:

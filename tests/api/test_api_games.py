@@ -63,9 +63,13 @@ def test_seats_that_cannot_be_taken(run):
     lines = {
         "game is None: a game is needed": lambda: aajax.play(["grim", "grim"]),
         "seats has 1 entries: 2 players, one": lambda: aajax.play([run]),
-        "seat is 'gram': a run, its folder, a": lambda: aajax.play([run, "gram"]),
-        "seat is .*, 2.: one of the seeds 0 to 1": lambda: aajax.play([(run, 2), run]),
-        "seat is .*: a run of game 'coin' is ": lambda: aajax.play([run], game="coin"),
+        "seats has 'gram': one of always_co": lambda: aajax.play([run, "gram"]),
+        "seats has .*, 2.: one of the seeds 0 to 1": lambda: aajax.play(
+            [(run, 2), run]
+        ),
+        "seats has .*: a run of game 'coin' is ": lambda: aajax.play(
+            [run], game="coin"
+        ),
         "num_games is 0: at least 1 is needed": lambda: aajax.play(
             [run, run], num_games=0
         ),
@@ -95,9 +99,9 @@ def test_a_league_of_runs_and_scripted_players(run, tmp_path):
 
 
 def test_leagues_that_cannot_be(run):
-    with pytest.raises(InputError, match="game is None: a game is needed without runs"):
+    with pytest.raises(InputError, match="^players is .* and game None: a run"):
         aajax.league(["tit_for_tat"])
-    with pytest.raises(InputError, match="player is 'gram': one of always_cooperate"):
+    with pytest.raises(InputError, match="players has 'gram': one of always_cooperate"):
         aajax.league([run, "gram"])
     with pytest.raises(InputError, match="num_games is 0: at least 1 is needed"):
         aajax.league([run], num_games=0)

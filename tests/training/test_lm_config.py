@@ -51,7 +51,7 @@ ALL_SET = LmConfig(
         key_variable=None, concurrency=2, timeout=3.5, temperature=0.5, max_tokens=7,
         reasoning_effort="low", tries=1, max_requests=9, max_total_tokens=8,
     ),
-    speaking=Speaking(0.5, 20, 2, 900, 64),
+    speaking=Speaking(0.5, 20, 2, 900, 64, 32),
     lora=Lora(2, 3.0, ("down", "query")),
     initial_adapter=Path("some/adapter"),
     learning_rate=0.1,
@@ -67,6 +67,7 @@ ALL_SET = LmConfig(
     data=2,
     fsdp=3,
     tensor=4,
+    play_tensor=8,
     seed=5,
     save_every=6,
     matches_every=8,
@@ -309,7 +310,7 @@ def test_options_of_a_game():
             {"options": ("payoff=[[1],[2,3]]",)},
             "options has payoff=[[1],[2,3]]: nested",
         ),
-        ({"prompts": "rude"}, "wording is "),
+        ({"prompts": "rude"}, "prompts is "),
     ],
 )
 def test_games_that_cannot_be_made(changes, reason):

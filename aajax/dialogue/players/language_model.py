@@ -82,6 +82,18 @@ class LanguageModel:
     free_tries: int = 0
     cache_size: int = 1
 
+    def with_adapters(self, adapters: Adapters) -> "LanguageModel":
+        """The model with these adapters, all of it laid out for playing.
+
+        On a mesh the result has copies of the weights, where they lie elsewhere in
+        training; let go of it when the matches are over.
+        """
+        params = self.spoken_params
+        if self.sampler.mesh is not None:
+            params = self.sampler.prepare(self.params)
+        adapters = self.sampler.prepare_adapters(adapters)
+        return dataclasses.replace(self, adapters=adapters, spoken_params=params)
+
     @property
     def stop(self) -> np.ndarray:
         """bool[V], tokens that end an answer."""
@@ -236,7 +248,8 @@ def load_language_model(
       system: what the system says in every dialogue.
       params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
-      mesh: that `params` lie on, as `Sampler` has it; None for one device.
+      mesh: on which it plays, as `Sampler` has it; None for one device. If `params` lie
+        on another, it plays after `LanguageModel.with_adapters` only.
       **options: further attributes of `LanguageModel`.
 
     Raises:
@@ -257,7 +270,7 @@ def load_language_model(
     return LanguageModel(
         sampler=sampler,
         params=params,
-        spoken_params=sampler.prepare(params),
+        spoken_params=sampler.prepare(params) if mesh is None else params,
         template=template,
         grammar=grammar if mesh is None else shard(grammar, mesh),
         starts=dict(zip(unique, starts, strict=True)),

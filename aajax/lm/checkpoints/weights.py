@@ -234,12 +234,12 @@ def _open(folder: Path, config: DecoderConfig, stack: contextlib.ExitStack):
             file = stack.enter_context(safe_open(folder / name, framework="numpy"))
         except FileNotFoundError as error:
             raise InputError(
-                f"folder is {folder}: {name} in it is needed, or a whole {INDEX}"
+                f"folder is {str(folder)!r}: {name} in it is needed, or a whole {INDEX}"
             ) from error
         except (OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
-                f"folder is {folder}: {name} cannot be read ({reason})"
+                f"folder is {str(folder)!r}: {name} cannot be read ({reason})"
             ) from error
         for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
             plain = text_name(config, key)
@@ -274,8 +274,8 @@ class _Tensor:
         part = self.stored[index]
         if not all_finite(part):
             raise InputError(
-                f"folder is {self.folder}: {self.key} in {self.file} has a NaN or an "
-                "infinity; finite numbers are needed"
+                f"folder is {str(self.folder)!r}: {self.key} in {self.file} has a NaN "
+                "or an infinity; finite numbers are needed"
             )
         return part
 
@@ -305,8 +305,8 @@ def _check_head(folder: Path, head, embedding) -> None:
         for start in range(0, shape[0], _ROWS)
     ):
         raise InputError(
-            f"folder is {folder}: {HEAD} must be equal to {EMBEDDING} or config.json "
-            "have tie_word_embeddings false"
+            f"folder is {str(folder)!r}: {HEAD} must be equal to {EMBEDDING} or "
+            "config.json have tie_word_embeddings false"
         )
 
 
@@ -322,7 +322,8 @@ def _check_tensors(folder: Path, config: DecoderConfig, like: PyTree, tensors) -
     faults = _faults(wanted, shapes, types, DTYPES)
     if faults:
         raise InputError(
-            f"folder is {folder}: the tensors of its config.json are needed, {faults}"
+            f"folder is {str(folder)!r}: the tensors of its config.json are needed, "
+            f"{faults}"
         )
 
 

@@ -175,3 +175,10 @@ def in_first(action: Callable[[], T]) -> T | None:
     if code == 2:
         raise InputError("process 0 has refused to go on: see what it says")
     return result
+
+
+def in_any(flag: bool) -> bool:
+    """Whether a flag is set in any process; all of them must call this."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())

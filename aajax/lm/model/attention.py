@@ -74,7 +74,8 @@ def platform() -> str:
     that of JAX's default device.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
+    where = jax.default_backend() if device is None else device.platform
+    return "gpu" if where in ("cuda", "rocm") else where
 
 
 def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:

@@ -23,7 +23,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from aajax.errors import InputError
-from aajax.lm.mesh.hosts import first_row, largest, own_rows, padded_rows, place_rows
+from aajax.lm.mesh.hosts import (
+    first_row,
+    largest,
+    own_rows,
+    padded_rows,
+    place_rows,
+    processes,
+)
+from aajax.lm.mesh.playing import device_memory, moved
+from aajax.lm.model import lora
 from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
@@ -37,6 +46,7 @@ from aajax.lm.sampling.decoding import (
     read,
 )
 from aajax.lm.sampling.grammar import FREE
+from aajax.lm.sampling.pieces import fitting_piece
 from aajax.lm.sampling.rows import (
     block_width,
     fold,
@@ -59,6 +69,9 @@ from aajax.lm.sampling.session import (
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 __all__ = ["FREE", "Sample", "Sampler", "Sampling", "Session", "num_programs"]
+
+
+_joined = jax.jit(lora.joined, static_argnums=1)
 
 
 class _ByRow(NamedTuple):
@@ -87,7 +100,8 @@ class Sampler:
         probability reaches top_p.
       max_cache: maximal length of a sequence in tokens; `config.max_length` if None.
       piece: chunk size of prefill in tokens, a power of two, which bounds the memory of
-        attention logits.
+        activations; None for the largest, of at most 512, that leaves most of a
+        device's memory free.
       mesh: of `sharding.make_mesh`, on which params, adapters and grammar have been
         placed by `sharding.shard`. None for one device.
     """
@@ -98,7 +112,7 @@ class Sampler:
     top_k: int | None = None
     top_p: float | None = None
     max_cache: int | None = None
-    piece: int = 512
+    piece: int | None = None
     mesh: Mesh | None = None
 
     def __post_init__(self):
@@ -107,7 +121,7 @@ class Sampler:
             raise InputError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
-        if self.piece < 1 or self.piece & (self.piece - 1):
+        if self.piece is not None and (self.piece < 1 or self.piece & (self.piece - 1)):
             raise InputError(f"piece is {self.piece}: a power of two is needed")
         if self.max_cache is not None and self.max_cache < 1:
             raise InputError(f"max_cache is {self.max_cache}: at least 1 is needed")
@@ -126,12 +140,40 @@ class Sampler:
     def prepare(self, params: PyTree) -> PyTree:
         """Params for many calls of `append` and `generate`.
 
-        On CPUs they are unstacked once (see `unstack_layers`), for the memory of a
-        second copy, instead of in each call; elsewhere `params` itself.
+        On a mesh they are moved to where `mesh` has them, if they lie elsewhere. On
+        CPUs they are unstacked once (see `unstack_layers`), for the memory of a second
+        copy, instead of in each call.
         """
-        if self.mesh is not None or jax.default_backend() != "cpu":
+        if self.mesh is not None:
+            return moved(self.mesh, params)
+        if jax.default_backend() != "cpu":
             return params
         return unstack_layers(self.config, params)[0]
+
+    def prepare_adapters(self, adapters: Adapters) -> Adapters:
+        """Adapters for many calls of `append` and `generate`.
+
+        On accelerators they are joined (see `lora.joined`), and on a mesh moved to
+        where `mesh` has them.
+        """
+        where = jax.default_backend()
+        if self.mesh is not None:
+            where = self.mesh.devices.flat[0].platform
+        if where != "cpu":
+            adapters = _joined(adapters, self.dtype)
+        return adapters if self.mesh is None else moved(self.mesh, adapters)
+
+    def piece_of(self, rows: int, memory: float | None = None) -> int:
+        """Tokens of each of so many rows, of all processes, that are read at once.
+
+        Args:
+          rows: padded ones.
+          memory: bytes of a device; None for those that it says it has.
+        """
+        if self.piece is not None:
+            return self.piece
+        memory = device_memory(self.mesh) if memory is None else memory
+        return fitting_piece(self.config, rows, self.mesh, self.dtype, memory)
 
     def start(self, batch: int, size: int = 1) -> Session:
         """A session of `batch` empty sequences, with a KV cache of `size` tokens each.
@@ -198,14 +240,15 @@ class Sampler:
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
         model = Model(params, adapters, adapter_id)
         program = Program(self.config, self.dtype)
-        for first in range(0, longest, self.piece):
-            width = min(self.piece, block_width(longest - first))
+        piece = self.piece_of(padded * len(processes(self.mesh)))
+        for first in range(0, longest, piece):
+            width = min(piece, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
-            piece = place_rows(self.mesh, block)
-            cache, last = run(self.mesh, read, program, model, cache, last, piece)
+            part = place_rows(self.mesh, block)
+            cache, last = run(self.mesh, read, program, model, cache, last, part)
         return Session(cache, last, session.batch)
 
     def generate(

@@ -144,7 +144,9 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     if not folder.is_dir() or (
         name in _PLAIN_CLASSES and not (folder / "tokenizer.json").is_file()
     ):
-        raise InputError(f"folder is {folder}: a folder with tokenizer.json is needed")
+        raise InputError(
+            f"folder is {str(folder)!r}: a folder with tokenizer.json is needed"
+        )
     reader = PreTrainedTokenizerFast if name in _PLAIN_CLASSES else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(
@@ -153,10 +155,12 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     except Exception as error:  # of many kinds, and plain ones where Rust reads
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"folder is {folder}: a readable tokenizer is needed ({reason})"
+            f"folder is {str(folder)!r}: a readable tokenizer is needed ({reason})"
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise InputError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
+        raise InputError(
+            f"folder is {str(folder)!r}: a fast tokenizer is needed, not {name}"
+        )
     return _tokens(tokenizer, folder)
 
 
@@ -259,8 +263,8 @@ def _pieces(
     is_byte_level = "ByteLevel" in kinds
     if not is_byte_level and not {*kinds} & {"ByteFallback", "Metaspace"}:
         raise InputError(
-            f"folder is {folder}: a byte-level tokenizer or one in the manner of "
-            f"sentencepiece is needed, not one with the decoder {kinds[0]}"
+            f"folder is {str(folder)!r}: a byte-level tokenizer or one in the manner "
+            f"of sentencepiece is needed, not one with the decoder {kinds[0]}"
         )
     read = _read_byte_level if is_byte_level else _read_sentencepiece
     vocab = backend.get_vocab(with_added_tokens=True)

@@ -1,0 +1,118 @@
+"""Where a model lies while it plays: on data × tensor, whatever it trains on.
+
+Training splits weights over fsdp and gathers them layer by layer, once for thousands of
+tokens. Sampling would gather them for every token; it has copies of the weights on each
+group of tensor devices instead, made once for all the matches of an iteration.
+"""
+
+import functools
+import math
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh
+
+from aajax.errors import InputError
+from aajax.lm.mesh.sharding import (
+    check_divides,
+    param_shardings,
+    process_blocks,
+    shard,
+)
+from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import AXES
+from aajax.lm.model.decoder import init_params
+from aajax.types import PyTree
+
+SHARE = 0.4  # of a device's memory that a copy of the weights may take
+
+
+def check_divides_devices(tensor: int, num_devices: int) -> None:
+    """Raises InputError if so many devices cannot share weights while they play."""
+    if num_devices % tensor:
+        raise InputError(
+            f"play_tensor is {tensor}: a divisor of {num_devices}, the number of "
+            "devices, is needed"
+        )
+
+
+def playing_mesh(mesh: Mesh, tensor: int) -> Mesh:
+    """The mesh's devices as data × tensor, the mesh itself if that is what it is.
+
+    Raises:
+      InputError: if tensor does not divide the number of devices.
+    """
+    if mesh.shape["fsdp"] == 1 and mesh.shape["tensor"] == tensor:
+        return mesh
+    check_divides_devices(tensor, mesh.size)
+    devices = process_blocks(mesh.devices.reshape(-1, 1, tensor))
+    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def playing_tensor(
+    mesh: Mesh, config: DecoderConfig, dtype: jnp.dtype, memory: float | None
+) -> int:
+    """How many devices share a copy of the weights: as few as have room for it.
+
+    Those that share it in training, or a multiple, within one process.
+
+    Args:
+      mesh: of training.
+      config: of the decoder.
+      dtype: of its weights.
+      memory: bytes of a device; None if they are unknown.
+    """
+    least = mesh.shape["tensor"]
+    if memory is None or mesh.shape["fsdp"] == 1:
+        return least
+    init = functools.partial(init_params, config, dtype=dtype)
+    leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0)))
+    weights = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+    own = math.gcd(*Counter(one.process_index for one in mesh.devices.flat).values())
+    fitting = [
+        tensor
+        for tensor in range(least, own + 1, least)
+        if own % tensor == 0 and _divides(config, tensor)
+    ]
+    enough = [t for t in fitting if weights / t <= SHARE * memory]
+    return min(enough, default=max(fitting, default=least))
+
+
+def _divides(config: DecoderConfig, tensor: int) -> bool:
+    try:
+        check_divides(config, 1, tensor)
+    except InputError:
+        return False
+    return True
+
+
+def device_memory(mesh: Mesh | None) -> float | None:
+    """Bytes of a device of this process; None if it does not tell, as CPUs do not."""
+    devices = jax.local_devices() if mesh is None else mesh.local_devices
+    stats = devices[0].memory_stats() if devices else None
+    return None if stats is None else stats.get("bytes_limit")
+
+
+def moved(mesh: Mesh, tree: PyTree) -> PyTree:
+    """Weights or adapters on this mesh by `param_shardings`, from wherever they lie.
+
+    What lies there already is not copied.
+    """
+    shardings = param_shardings(mesh, tree)
+    leaves, where = jax.tree.leaves(tree), jax.tree.leaves(shardings)
+    if all(x.sharding == y for x, y in zip(leaves, where, strict=True)):
+        return tree
+    before = {getattr(x.sharding, "mesh", None) for x in leaves}
+    devices = list(mesh.devices.flat)
+    if None in before:  # on one device, or anywhere
+        return shard(tree, mesh)
+    if any(list(other.devices.flat) != devices for other in before):
+        return jax.device_put(tree, shardings)
+    # Over the links between devices, and not by way of this machine's memory.
+    return _mover(jax.tree.structure(tree), tuple(where))(tree)
+
+
+@functools.lru_cache(maxsize=16)
+def _mover(structure, shardings: tuple):
+    return jax.jit(lambda tree: tree, out_shardings=structure.unflatten(shardings))
