@@ -80,13 +80,17 @@ def _memory_table(planned: Planned, found: dict[str, Report]) -> Table:
         ]
         name = "outputs, not in place" if part == "outputs" else part
         table.add_row(name, *cells)
+    others = {name: planned.programs.others(name) for name in found}
+    table.add_row("what else a run has there", *map(_giga, others.values()))
     table.add_section()
     needed = [
-        _giga(x.needed) if x.memory else f"> {_giga(x.needed)}" for x in found.values()
+        ("" if x.memory else "> ") + _giga(x.needed + others[name])
+        for name, x in found.items()
     ]
     table.add_row(f"all, of {_giga(most)}", *needed)
     verdicts = [
-        "fits" if x.fits(planned.topology) else "does not fit" for x in found.values()
+        "fits" if x.fits(planned.topology, others[name]) else "does not fit"
+        for name, x in found.items()
     ]
     table.add_row("", *verdicts)
     return table

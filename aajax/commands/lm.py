@@ -34,7 +34,7 @@ from aajax.training.lm_programs import Load
 
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
-    *("activations", "working", "past", "cache", "reading"),
+    *("activations", "working", "past", "copy", "cache", "reading"),
 )
 
 
@@ -141,7 +141,7 @@ def _dry_run(options: DryRun) -> None:
         raise InputError(f"save is {str(options.save)!r}: a topology is needed with it")
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
-    found = estimate(config, job, **mesh)
+    found = estimate(config, job, **mesh, memory_gb=options.memory_gb)
     console = Console(soft_wrap=True, markup=False, emoji=False)
     console.print(_table(found, options))
     if times is not None:

@@ -6,6 +6,7 @@ of each device, in bytes, as the compiler assigns it. Nothing is run.
 """
 
 import dataclasses
+import math
 import pickle
 import re
 import threading
@@ -74,9 +75,10 @@ class Report:
     counts: Counts | None
     text: str = dataclasses.field(repr=False, default="")
 
-    def fits(self, topology: Topology) -> bool:
-        """Whether it was compiled, and its memory is that of a chip at most."""
-        return self.memory is not None and self.needed <= topology.chip.memory
+    def fits(self, topology: Topology, others: int = 0) -> bool:
+        """Whether it was compiled, and has room beside `others`, in bytes."""
+        room = topology.chip.memory - others
+        return self.memory is not None and self.needed <= room
 
     @property
     def work(self) -> Counts:
@@ -108,6 +110,14 @@ def placed(mesh: Mesh, tree: PyTree, shardings: Callable | None = None) -> PyTre
         where = shardings(mesh, tree)
     return jax.tree.map(
         lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), tree, where
+    )
+
+
+def bytes_of(tree: PyTree) -> int:
+    """Bytes of each device of arrays that were `placed`."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
     )
 
 

@@ -7,6 +7,7 @@ Training came to 0.9 to 1.3 times what compilers for TPUs and GPUs allot, playin
 to 1.1 times (tests/lm/test_dry_run.py); `topologies` and `compile` ask the compilers.
 """
 
+import contextlib
 import dataclasses
 import math
 from typing import Literal, NamedTuple
@@ -17,25 +18,25 @@ import optax
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from aajax.errors import InputError
+from aajax.lm.mesh.playing import SHARE
 from aajax.lm.mesh.sharding import cache_shardings, check_divides, param_shardings
 from aajax.lm.model.attention import BLOCK
-from aajax.lm.model.cache import bucket, init_cache
+from aajax.lm.model.cache import init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.sampling.pieces import fitting_piece
 from aajax.lm.training.fit import TokenBatch, token_loss
 from aajax.schema import Count, check
 from aajax.types import PyTree
 
-PIECE = 512  # tokens of a prompt that are read at once, as by `Sampler`
-# Of the stack of adapters, of which TPUs have copies in another layout: half as long in
-# bfloat16, and with a rank of 32 padded to 128.
-_COPIES = 2
+_IN_MACHINE = 8  # devices, most
+_AUTO = (AxisType.Auto,) * len(AXES)
 _ACCELERATOR = AbstractMesh(
     (1,) * len(AXES),
     AXES,
-    axis_types=(AxisType.Auto,) * len(AXES),
+    axis_types=_AUTO,
     abstract_device=AbstractDevice("TPU v5 lite", 1, "tpu"),
 )
 HEADROOM = 0.1  # of a device's memory, left to the runtime and to fragmentation
@@ -99,12 +100,13 @@ class Estimate:
       num_trained: numbers that the optimiser changes.
       params, adapters, optimizer, gradient: what lies in memory between or in steps.
       past: the stack of adapters that are played with; nothing if there is but one.
+      copy: weights, where training splits them over fsdp, and adapters as they are laid
+        out for playing (see `mesh.playing`).
       activations: kept for the backward pass of one micro-batch.
       working: needed for a moment in training: one layer's backward pass with its
         weights gathered, or that of the logits.
       cache: keys and values of a whole batch of games.
-      reading: needed for a moment to read a piece of all prompts: one layer's forward
-        pass with its weights gathered, and copies of the stack of adapters.
+      reading: needed for a moment to read a piece of all prompts.
     """
 
     num_params: int
@@ -117,6 +119,7 @@ class Estimate:
     working: Part
     cache: Part
     past: Part
+    copy: Part
     reading: Part
 
     @property
@@ -128,7 +131,7 @@ class Estimate:
     @property
     def playing(self) -> int:
         """Bytes of each device while it plays, the optimiser's state staying there."""
-        parts = self.past, self.cache, self.reading
+        parts = self.past, self.copy, self.cache, self.reading
         return self._resident + sum(part.each for part in parts)
 
     @property
@@ -149,6 +152,7 @@ def estimate(
     fsdp: int = 1,
     tensor: int = 1,
     optimizer: optax.GradientTransformation | None = None,
+    memory_gb: float | None = None,
 ) -> Estimate:
     """Estimates the memory of a job on a mesh.
 
@@ -157,6 +161,8 @@ def estimate(
       job: what is trained.
       data, fsdp, tensor: sizes of the mesh axes.
       optimizer: Adam if not given.
+      memory_gb: of a device, by which the layout for playing is chosen; None for the
+        tensor axis of training.
 
     Raises:
       InputError: for a size below 1, or one that does not divide what it is to split,
@@ -172,7 +178,7 @@ def estimate(
             f"rank is {job.rank}: at most the hidden size of the base, "
             f"{config.hidden_size}, is needed"
         )
-    mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    mesh = AbstractMesh(shape, AXES, axis_types=_AUTO)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     dtype = jnp.dtype(job.dtype)
     tuned = job.train == "adapters"
@@ -183,8 +189,6 @@ def estimate(
         past = _adapters(config, job.rank, job.num_adapters)
     trained = adapters if tuned else params
     moments = jax.eval_shape(optimizer.init, trained)
-    slots = bucket(job.length)
-    cache = jax.eval_shape(lambda: init_cache(config, job.batch, slots, dtype))
     rows = job.batch // job.num_microbatches
     parts = data * fsdp
     if rows % parts:
@@ -198,10 +202,7 @@ def estimate(
     split = tensor if job.remat else 1
     kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
-    stack = _part(past, param_shardings(mesh, past))
-    own_players = -(-job.batch // parts)
-    reading = _reading_bytes(local, job, own_players, mesh, params)
-    reading += _COPIES * stack.each
+    copy, cache, reading = _playing(config, job, shape, params, past, memory_gb)
     return Estimate(
         num_params=_count(params),
         num_trained=_count(trained),
@@ -211,10 +212,58 @@ def estimate(
         gradient=_part(trained, param_shardings(mesh, trained)),
         activations=Part(kept * split * parts, kept),
         working=Part(working * math.prod(shape), working),
-        cache=_part(cache, cache_shardings(mesh, cache)),
-        past=stack,
-        reading=Part(reading * math.prod(shape), reading),
+        cache=cache,
+        past=_part(past, param_shardings(mesh, past)),
+        copy=copy,
+        reading=reading,
     )
+
+
+def _playing(
+    config: DecoderConfig,
+    job: Job,
+    shape: tuple[int, int, int],
+    params: PyTree,
+    past: PyTree,
+    memory_gb: float | None,
+) -> tuple[Part, Part, Part]:
+    """`copy`, `cache` and `reading` of an `Estimate`, on data x tensor devices."""
+    _, fsdp, tensor = shape
+    number, dtype = math.prod(shape), jnp.dtype(job.dtype)
+    memory = None if memory_gb is None else memory_gb * 1e9
+    if fsdp > 1 and memory is not None:
+        tensor = _playing_tensor(config, tensor, number, _bytes(params), memory)
+    groups = number // tensor
+    mesh = AbstractMesh((groups, 1, tensor), AXES, axis_types=_AUTO)
+    copy = Part(0, 0)
+    if fsdp > 1:
+        copy = _part(params, param_shardings(mesh, params))
+    if past:
+        joined = _bytes(past) // past["mlp"]["up"]["a"].dtype.itemsize * dtype.itemsize
+        copy = Part(copy.whole + joined, copy.each + joined // tensor)
+    cache = jax.eval_shape(lambda: init_cache(config, job.batch, job.length, dtype))
+    reading = _reading_bytes(
+        _local(config, tensor), job, -(-job.batch // groups), memory
+    )
+    return (
+        copy,
+        _part(cache, cache_shardings(mesh, cache)),
+        Part(reading * number, reading),
+    )
+
+
+def _playing_tensor(
+    config: DecoderConfig, tensor: int, number: int, weights: int, memory: float
+) -> int:
+    """Of `mesh.playing.playing_tensor`, in machines of up to eight devices."""
+    fitting = [tensor]
+    for size in range(tensor, min(number, _IN_MACHINE) + 1, tensor):
+        with contextlib.suppress(InputError):
+            check_divides(config, 1, size)
+            if number % size == 0:
+                fitting.append(size)
+    enough = [size for size in fitting if weights / size <= SHARE * memory]
+    return min(enough, default=max(fitting))
 
 
 def _adapters(config: DecoderConfig, rank: int, number: int) -> PyTree:
@@ -289,22 +338,18 @@ def _working_bytes(
 
 
 def _reading_bytes(
-    local: DecoderConfig, job: Job, rows: int, mesh: AbstractMesh, params: PyTree
+    local: DecoderConfig, job: Job, rows: int, memory: float | None
 ) -> int:
     """Of one layer that reads a piece of every prompt.
 
-    What it would keep for a backward pass; scores of the piece and of one block of the
-    cache, before and after the softmax; weights gathered with fsdp, as in training.
+    Ten vectors of the hidden size and two of the MLP's for each token, and scores of
+    the piece and one block of the cache in float32.
     """
-    piece = min(PIECE, job.length)
-    one = dataclasses.replace(local, num_layers=1, sliding=local.sliding[:1])
-    short = dataclasses.replace(job, remat=False, length=piece)
-    found = _activation_bytes(one, short, rows)
-    found += 2 * 4 * rows * local.num_heads * piece * min(BLOCK, job.length)
-    if mesh.shape["fsdp"] > 1:
-        weights = _bytes(params["layers"]) // local.num_layers
-        found += 2 * weights // mesh.shape["tensor"]
-    return found
+    dtype = jnp.dtype(job.dtype)
+    piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
+    of_token = (10 * local.hidden_size + 2 * local.intermediate_size) * dtype.itemsize
+    scores = 4 * local.num_heads * min(BLOCK, job.length)
+    return rows * piece * (of_token + scores)
 
 
 def _local(config: DecoderConfig, tensor: int) -> DecoderConfig:
