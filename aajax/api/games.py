@@ -10,10 +10,11 @@ import numpy as np
 
 from aajax import references, schema
 from aajax.api.evaluation import trained_params
-from aajax.api.runs import Run, SmallRun
+from aajax.api.runs import Run, SmallRun, tell_unfinished
 from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
@@ -116,6 +117,7 @@ def _find_seat(entry: Any) -> Seat | None:
                 f"seat is ({str(entry.folder)!r}, {index}): one of the seeds 0 to "
                 f"{count - 1} is needed"
             )
+        tell_unfinished(entry.folder, entry.config, "plays as it is")
         return Seat(str(entry.folder), index, entry.config, entry.state)
     if isinstance(entry, str | Path):
         return find_run(f"{entry}:{index}" if index else str(entry))
@@ -144,6 +146,7 @@ def _player(
 
 def find_run(entry: str) -> Seat | None:
     """The run that an entry of `seat` names, FOLDER or FOLDER:INDEX, if it does."""
+    check_local("run", entry)
     folder, index = entry, "0"
     if not (Path(folder) / "config.json").exists():
         folder, _, index = entry.rpartition(":")
@@ -157,6 +160,7 @@ def find_run(entry: str) -> Seat | None:
             f"seat is {entry!r}: after the colon, one of the seeds 0 to {members - 1} "
             "is needed"
         )
+    tell_unfinished(Path(folder), config, "plays as it is")
     return Seat(entry, int(index), config, state)
 
 

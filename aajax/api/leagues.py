@@ -14,17 +14,23 @@ from rich.console import Console
 from aajax import references, schema
 from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, check_run, load_small, temporary_folder
+from aajax.api.runs import (
+    Run,
+    SmallRun,
+    check_run,
+    load_small,
+    tell_unfinished,
+    temporary_folder,
+)
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.files import check_folder, write_json
+from aajax.files import check_folder, check_local, write_json
 from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
-from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 
 _log = logging.getLogger(__name__)
@@ -68,6 +74,7 @@ def league(
     """
     schema.check_value("num_games", Count, num_games)
     schema.check_value("num_steps", Count | None, num_steps)
+    check_local("out", out)
     if out is not None:
         check_folder(f"out is {str(out)!r}", Path(out))
     with schema.called(_PLAYERS):
@@ -134,6 +141,7 @@ def text_league(
     check_installed("lm", "transformers")
     from aajax.api import text_leagues
 
+    check_local("out", out)
     names = [
         player.folder if isinstance(player, Run) else player
         for player in _listed(players)
@@ -231,12 +239,7 @@ def _trained_group(run: SmallRun, name: str, env: Environment) -> Group:
     """All seeds of all settings that are left; seeds of one setting share a name."""
     for found in run.diverged.values():
         _log.warning("%s: %s; it is left out", run.folder, found)
-    saved = latest_step(run.folder / "checkpoints")
-    if saved < run.config.num_updates:
-        _log.warning(
-            *("%s: it is unfinished, and plays as after %d of %d updates", run.folder),
-            *(saved, run.config.num_updates),
-        )
+    tell_unfinished(run.folder, run.config, "plays as it is")
     names, left = [], []
     for k, setting in enumerate(run.settings):
         label = f"{name}, {setting_label(setting)}" if len(run.settings) > 1 else name

@@ -19,6 +19,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
     LinkRate,
@@ -87,6 +88,20 @@ class Pocket:
     out: Path  # folder for the model, new or empty
 
 
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Writes the Hugging Face folder of a model: config, weights and tokenizer.
+
+    A GGUF file is dequantised; a folder is copied, with the chat template if given.
+    """
+
+    # folder, .gguf file, id of the Hugging Face Hub, or smollm2
+    model: tyro.conf.Positional[str]
+    out: Path  # folder to write, new or empty
+    # for a model that has none: chatml, gemma, llama3, or a Jinja file
+    chat_template: str | None = None
+
+
 def main(arguments: list[str]) -> None:
     """Runs a subcommand; raises InputError for bad input."""
     if arguments[:1] and arguments[0] in ("-h", "--help"):
@@ -118,6 +133,20 @@ def _pocket(options: Pocket) -> None:
     Console(soft_wrap=True, markup=False, emoji=False).print(
         f"loss {loss:.4f} nats per token; {seconds:.1f} s; the model is in "
         f"{options.out}/"
+    )
+
+
+def _import(options: Import) -> None:
+    check_installed("lm", "transformers")
+    if options.out.exists() and (
+        not options.out.is_dir() or any(options.out.iterdir())
+    ):
+        raise InputError(
+            f"out is {str(options.out)!r}: a folder that is new or empty is needed"
+        )
+    import_model(options.model, options.out, options.chat_template)
+    Console(soft_wrap=True, markup=False, emoji=False).print(
+        f"the model is in {options.out}/"
     )
 
 
@@ -228,5 +257,6 @@ def _gigabytes(size: int) -> str:
 
 COMMANDS = {
     "dry-run": ("whether a training job fits on a mesh", DryRun, _dry_run),
+    "import": ("write the Hugging Face folder of a model", Import, _import),
     "pocket": ("train a small chat model in a minute or so", Pocket, _pocket),
 }

@@ -20,6 +20,7 @@ from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
+from aajax.report.tables import counted
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
 from aajax.schema import Count, Natural, called, within
@@ -219,4 +220,4 @@ def _counts(records: Sequence[Mapping], saved: Mapping) -> str:
     if None in saved:
         return matches
     num_shown = len({record["iteration"] for record in records})
-    return f"{matches} of {num_shown} of {len(saved)} iterations"
+    return f"{matches} of {num_shown} of {counted(len(saved), 'iteration')}"

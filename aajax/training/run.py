@@ -38,6 +38,7 @@ from aajax.training.self_play import TrainState
 _log = logging.getLogger(__name__)
 
 CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
+MOST = 3  # options that are named where a folder holds another run
 SUMMARY = "summary.json"  # of a run that has come to its end
 
 
@@ -95,9 +96,15 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
         there = {"preset": written.get("preset"), **located}
     differences = _differences(there, record, free)
     if differences:
+        more = f", and {len(differences) - MOST} more" if differences[MOST:] else ""
+        needed = "choose another folder"
+        if resume:
+            needed = (
+                "what is left out has its default: give the same options, or " + needed
+            )
         raise InputError(
-            f"out is {str(folder)!r}: it holds another run ({differences}); "
-            "choose another folder"
+            f"out is {str(folder)!r}: it holds another run "
+            f"({', '.join(differences[:MOST])}{more}); {needed}"
         )
     if not resume:
         raise InputError(
@@ -407,16 +414,16 @@ def _filled(record: dict, defaults: dict) -> dict:
 
 def _differences(
     old: dict, new: dict, free: frozenset[str] = frozenset(), prefix: str = ""
-) -> str:
+) -> list[str]:
     """What differs, but for the names in `free`."""
     parts = []
     for name in old.keys() | new.keys():
         there, here = old.get(name), new.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
-            parts.append(_differences(there, here, free, f"{prefix}{name}."))
+            parts += _differences(there, here, free, f"{prefix}{name}.")
         elif there != here and prefix + name not in free:
             parts.append(f"{prefix}{name} is {there!r} there and {here!r} here")
-    return ", ".join(sorted(part for part in parts if part))
+    return sorted(parts)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Games and leagues of runs in Python."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -49,6 +50,18 @@ def test_runs_take_seats(run):
         own = aajax.play([entry, run.folder], num_games=4, seed=2).trajectory
         expected = aajax.play([(run, 1), (run, 0)], num_games=4, seed=2).trajectory
         np.testing.assert_array_equal(own.action, expected.action)
+
+
+def test_an_unfinished_run_plays_as_it_is(run, tmp_path, caplog):
+    shutil.copytree(run.folder, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["num_updates"] = 9
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    line = f"{tmp_path / 'run'}: it is unfinished, after 2 of 9 updates, and plays as"
+    aajax.play([tmp_path / "run", "grim"])
+    aajax.play([aajax.load(tmp_path / "run"), "grim"])
+    aajax.league([tmp_path / "run"], num_games=2)
+    assert [x.startswith(line) for x in caplog.messages] == [True] * 3
 
 
 def test_a_policy_of_ones_own_takes_a_seat(run):

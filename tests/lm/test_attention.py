@@ -135,7 +135,7 @@ def read_in_pieces(size, fill):
 def test_caches_are_read_in_blocks_as_a_whole(monkeypatch):
     # 40 slots are no multiple of 16.
     wanted, length = read_in_pieces(40, 0.0)
-    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    monkeypatch.setattr(attention, "platform", lambda: "cuda")
     monkeypatch.setattr(attention, "SLOTS", 16)
     found, found_length = read_in_pieces(40, 0.0)
     near(found, wanted, 1e-5)
@@ -145,17 +145,25 @@ def test_caches_are_read_in_blocks_as_a_whole(monkeypatch):
 def test_blocks_that_are_not_in_use_are_not_read(monkeypatch):
     # Which would be seen: 0 · nan is nan.
     assert np.isnan(read_in_pieces(64, np.nan)[0]).any()
-    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    monkeypatch.setattr(attention, "platform", lambda: "cuda")
     monkeypatch.setattr(attention, "SLOTS", 1)
     assert np.isfinite(read_in_pieces(64, np.nan)[0][-1]).all()
 
 
-def test_programs_are_made_for_the_devices_of_the_mesh():
+@pytest.mark.parametrize(
+    "kind, platform, found",
+    [
+        ("TPU v5 lite", "tpu", "tpu"),
+        ("NVIDIA H100 80GB HBM3", "gpu", "cuda"),
+        ("AMD Instinct MI300X", "gpu", "gpu"),
+    ],
+)
+def test_programs_are_made_for_the_devices_of_the_mesh(kind, platform, found):
     assert attention.platform() == "cpu"
-    device = jax.sharding.AbstractDevice("TPU v5 lite", 1, "tpu")
+    device = jax.sharding.AbstractDevice(kind, 1, platform)
     mesh = jax.sharding.AbstractMesh((1, 1, 1), ("data", "fsdp", "tensor"))
     with jax.sharding.use_abstract_mesh(mesh.update(abstract_device=device)):
-        assert attention.platform() == "tpu"
+        assert attention.platform() == found
 
 
 @pytest.mark.parametrize(
@@ -163,9 +171,9 @@ def test_programs_are_made_for_the_devices_of_the_mesh():
     [
         ("cpu", 128, "bfloat16", None),
         ("tpu", 80, "float32", "splash"),
-        ("gpu", 64, "bfloat16", "cudnn"),
-        ("gpu", 64, "float32", None),
-        ("gpu", 256, "bfloat16", None),
+        ("cuda", 64, "bfloat16", "cudnn"),
+        ("cuda", 64, "float32", None),
+        ("cuda", 256, "bfloat16", None),
     ],
 )
 def test_which_kernel_there_is(monkeypatch, where, head_dim, dtype, kernel):

@@ -55,7 +55,7 @@ def one():
 
 @pytest.fixture(scope="module")
 def eight():
-    return dry_run.estimate(SEVEN, JOB, fsdp=8)
+    return dry_run.estimate(SEVEN, JOB, fsdp=8, memory_gb=16)
 
 
 def test_published_sizes_have_as_many_parameters_as_published():

@@ -68,14 +68,16 @@ class Attend(Protocol):
 
 
 def platform() -> str:
-    """Where a program is going to run: cpu, gpu or tpu.
+    """Where a program is going to run: cpu, tpu, cuda (NVIDIA's GPUs) or another.
 
     That of the mesh in use, which may be of devices that are not there, or without one
     that of JAX's default device.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    where = jax.default_backend() if device is None else device.platform
-    return "gpu" if where in ("cuda", "rocm") else where
+    if device is None:
+        device = jax.local_devices()[0]
+    is_amd = device.device_kind.startswith(("AMD", "gfx"))
+    return "cuda" if device.platform == "gpu" and not is_amd else device.platform
 
 
 def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
@@ -87,7 +89,12 @@ def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
     if where == "tpu":
         return "splash"
     small = jnp.dtype(dtype).itemsize == 2
-    if where == "gpu" and small and config.head_dim % 8 == 0 and config.head_dim <= 128:
+    if (
+        where == "cuda"
+        and small
+        and config.head_dim % 8 == 0
+        and config.head_dim <= 128
+    ):
         return "cudnn"
     return None
 
@@ -363,12 +370,18 @@ def splash(
 def cudnn(
     query: Array, key: Array, value: Array, *, window: int | None, scale: float
 ) -> Array:
-    """Causal attention by cuDNN, for GPUs; arguments as of `splash`."""
-    return jax.nn.dot_product_attention(
-        query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale=scale, is_causal=True,
+    """Causal attention by cuDNN, for NVIDIA's GPUs; arguments as of `splash`."""
+    length = query.shape[1]
+    # It has gradients for even lengths alone. Nobody sees a key after the last query.
+    more = ((0, 0), (0, length % 2), (0, 0), (0, 0))
+    key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
+    query, key, value = (jnp.pad(x, more) for x in (query, key, value))
+    y = jax.nn.dot_product_attention(
+        query, key, value, scale=scale, is_causal=True,
         local_window_size=None if window is None else (window - 1, 0),
         implementation="cudnn",
     )  # fmt: skip
+    return y[:, :length]
 
 
 KERNELS = {"splash": splash, "cudnn": cudnn}
