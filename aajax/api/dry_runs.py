@@ -13,7 +13,7 @@ from aajax.dialogue.play.seating import NUM_SEATS, num_rows
 from aajax.errors import InputError
 from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.sharding import check_divides, make_mesh
-from aajax.lm.model.attention import BLOCK
+from aajax.lm.model.attention import SLOTS
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
 from aajax.lm.planning.hlo import Collective
@@ -120,7 +120,7 @@ def reports(
       say: called once every minute that a program takes to compile.
     """
     platform = planned.topology.chip.platform
-    blocks = -(-planned.programs.slots // BLOCK)  # of a cache that is full
+    blocks = -(-planned.programs.slots // SLOTS)  # of a cache that is full
     for name, lower in planned.programs:
 
         def tell(seconds: float, name: str = name) -> None:

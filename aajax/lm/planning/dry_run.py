@@ -20,7 +20,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from aajax.errors import InputError
 from aajax.lm.mesh.playing import SHARE
 from aajax.lm.mesh.sharding import cache_shardings, check_divides, param_shardings
-from aajax.lm.model.attention import BLOCK
+from aajax.lm.model.attention import SLOTS
 from aajax.lm.model.cache import init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
@@ -342,13 +342,13 @@ def _reading_bytes(
 ) -> int:
     """Of one layer that reads a piece of every prompt.
 
-    Ten vectors of the hidden size and two of the MLP's for each token, and scores of
-    the piece and one block of the cache in float32.
+    Ten vectors of the hidden size and two of the MLP's for each token, and its scores
+    of one block of the cache.
     """
     dtype = jnp.dtype(job.dtype)
     piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
     of_token = (10 * local.hidden_size + 2 * local.intermediate_size) * dtype.itemsize
-    scores = 4 * local.num_heads * min(BLOCK, job.length)
+    scores = dtype.itemsize * local.num_heads * min(SLOTS, job.length)
     return rows * piece * (of_token + scores)
 
 
