@@ -32,6 +32,9 @@ COMMANDS = {
     "list": "name the environments, players, algorithms and presets, or one's options",
 }
 
+# Commands that have commands of their own, which messages name too.
+SUBCOMMANDS = {"bench": ("lm",), "lm": ("dry-run", "pocket"), "wording": ("copy",)}
+
 BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 
 
@@ -75,7 +78,11 @@ def _main(argv: list[str]) -> int:
         # Imports take seconds, in which an interrupt may come.
         importlib.import_module(f"aajax.commands.{name}").main(arguments)
 
-    return _code(errors, f"aajax {name}", run)
+    words = [
+        name,
+        *(word for word in arguments[:1] if word in SUBCOMMANDS.get(name, ())),
+    ]
+    return _code(errors, f"aajax {' '.join(words)}", run)
 
 
 def script(main: Callable[[T], object], options: type[T], about: str) -> NoReturn:

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +26,23 @@ except ImportError:  # Windows
 LOCK = ".lock"  # in a folder that is being written
 PARTIAL = ".partial-"  # begins the names of what is not whole yet, and has no readers
 
+_REMOTE = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3:// and others
+
 _log = logging.getLogger(__name__)
+
+
+def check_local(name: str, path: object) -> None:
+    """Raises InputError for the address of a bucket, which is no path.
+
+    Args:
+      name: of the argument.
+      path: a text or path; anything else is let through.
+    """
+    if isinstance(path, str | os.PathLike) and _REMOTE.match(os.fspath(path)):
+        raise InputError(
+            f"{name} is {os.fspath(path)!r}: a path of this machine is needed; a "
+            "bucket has one once it is mounted, as gcsfuse and mount-s3 do"
+        )
 
 
 @contextlib.contextmanager
@@ -146,6 +163,25 @@ def is_empty(folder: Path) -> bool:
     )
 
 
+def check_folder(label: str, folder: Path) -> None:
+    """Raises InputError, before any work is done, if no files can be written there.
+
+    Args:
+      label: begins the message, as "out is 'a'".
+      folder: which need not be there yet.
+    """
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        # Only trying tells: not every file system takes files, even of who may do all.
+        descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=there)
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{label}: a folder to write to is needed ({error.strerror})"
+        ) from error
+
+
 def clear_partial(folder: Path) -> None:
     """Removes what writers that were killed have left, anywhere in a locked folder."""
     for entry in list(folder.rglob(PARTIAL + "*")):
@@ -171,9 +207,9 @@ def locked(path: Path, label: str, *, wait: bool = False) -> Iterator[None]:
       wait: for whoever has it, instead of giving up.
 
     Raises:
-      InputError: if somebody else has it.
-      OSError: if the file cannot be written.
+      InputError: if somebody else has it, or nothing can be written there.
     """
+    check_folder(label, path.parent)
     made = [parent for parent in path.parents if not parent.exists()]
     descriptor = None
     try:

@@ -52,8 +52,8 @@ def load(
       fits: whether an object is of that kind.
 
     Raises:
-      InputError: in one line, if the file or module cannot be imported, or has no
-        object of that name and kind.
+      InputError: in one line, if the file or module is not there, cannot be imported,
+        or has no object of that name and kind.
     """
     place, _, name = reference.rpartition(":")
     module = _module(f"{argument} is {reference!r}", place)
@@ -95,6 +95,8 @@ def _is_own(name: str, value: Any) -> bool:
 def _module(label: str, place: str) -> ModuleType:
     is_file = place.endswith(".py")
     path = str(Path(place).resolve()) if is_file else place
+    if is_file and not Path(path).is_file():
+        raise InputError(f"{label}: there is no file {place}")
     try:
         if is_file:
             return _load_file(path)

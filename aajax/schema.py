@@ -20,7 +20,7 @@ import math
 import numbers
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType, UnionType
@@ -103,7 +103,13 @@ class Formerly:
 
 @dataclasses.dataclass(frozen=True)
 class Refers:
-    """Texts that refer to an object alone: see `references`."""
+    """Texts that refer to an object alone: see `references`.
+
+    Attributes:
+      kind: of the object, in words, with its article.
+    """
+
+    kind: str
 
 
 Count = Annotated[int, Range(1)]
@@ -111,7 +117,6 @@ Natural = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
-Reference = Annotated[str, Refers()]
 Seed = Annotated[int, Range(0, 2**32 - 1, words="a whole number in [0, 2^32)")]
 
 
@@ -174,6 +179,20 @@ def check_value(name: str, annotation: Any, value: Any) -> None:
     _check_value(name, annotation, value)
 
 
+def check_names(values: Mapping[str, Any], known: Collection[str], whose: str) -> None:
+    """Raises InputError for the first argument that is none of the known options.
+
+    Args:
+      values: by the names that were given.
+      known: names of all options.
+      whose: they are, in words.
+    """
+    for name, value in values.items():
+        if name not in known:
+            every = f"one of {', '.join(known)}" if known else "no option"
+            raise InputError(f"{name} is {shown(value)}: {every} is needed in {whose}")
+
+
 def check_arguments(function: Callable, values: Mapping[str, Any]) -> None:
     """Checks numbers and texts among arguments against a function's annotations.
 
@@ -209,6 +228,24 @@ def within(prefix: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{prefix}{error}") from error.__cause__
+
+
+@contextlib.contextmanager
+def called(names: Mapping[str, str]) -> Iterator[None]:
+    """Calls the argument that an `InputError` names as it is called here.
+
+    With {"folder": "model"} "folder is 'a': ..." becomes "model is 'a': ...", and with
+    {"seat is": "seats has"} "seat is 'a': ..." becomes "seats has 'a': ...".
+    """
+    try:
+        yield
+    except InputError as error:
+        line = str(error)
+        there = next((name for name in names if line.startswith(f"{name} ")), None)
+        if there is None:
+            raise
+        line = names[there] + line.removeprefix(there)
+        raise InputError(line) from error.__cause__
 
 
 def build(cls: type, record: Any, prefix: str = "", others: bool = False) -> Any:
@@ -397,6 +434,10 @@ def _choice(marks: tuple) -> Choice | None:
     return next((mark for mark in marks if isinstance(mark, Choice)), None)
 
 
+def _refers(marks: tuple) -> Refers | None:
+    return next((mark for mark in marks if isinstance(mark, Refers)), None)
+
+
 def _items(marks: tuple) -> Items:
     return next((mark for mark in marks if isinstance(mark, Items)), Items())
 
@@ -452,7 +493,7 @@ def _is_member(member: Any, value: Any, marks: tuple) -> bool:
             type(value) is type(choice) and value == choice
             for choice in typing.get_args(member)
         )
-    if Refers() in marks:
+    if _refers(marks) is not None:
         return references.is_reference(value)
     if member is bool:
         return isinstance(value, bool)
@@ -495,8 +536,9 @@ def _describe_bound(accepting: list[tuple[Any, tuple]], value: Any) -> str:
 def _describe_member(member: Any, marks: tuple) -> str:
     if typing.get_origin(member) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(member)))}"
-    if Refers() in marks:
-        return references.FORMS
+    refers = _refers(marks)
+    if refers is not None:
+        return f"{references.FORMS} of {refers.kind}"
     if member in (int, float):
         return _range(marks).describe(whole=member is int)
     choice = _choice(marks)

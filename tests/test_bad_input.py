@@ -14,7 +14,7 @@ from tiny_speech import LORA, TINY, tiny_folder
 from transcript_matches import Vocabulary, match
 
 from aajax import cli, envs, schema
-from aajax.api import leagues, text_leagues
+from aajax.api import games, leagues, text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
@@ -54,6 +54,9 @@ ROWS = {
         ("--seeds 3", "preset is '--seeds': one of those that aajax train --help lis"),
     ],
     "train ipd": [
+        ("--devices 0", "devices is 0: "),
+        ("--devices few", "devices is 'few': "),
+        ("--shard agents", "shard is 'agents': one of seeds, games is needed"),
         ("--game chess", "game is 'chess': one of ipd, ipd_points, contribution, "),
         ("--game", "game has no value: a text is needed"),
         (
@@ -294,9 +297,18 @@ ROWS = {
             "out is '{run}': it holds another",
         ),
         (
+            "--num-games 8 --seeds 2 --num-updates 3 --beta 2 --gamma 0.5 --policy mlp "
+            "--out {run} --resume",
+            "out is '{run}': it holds another run (hyperparameters.beta is 1.0 there "
+            "and 2.0 here, hyperparameters.gamma is 0.96 there and 0.5 here, num_steps "
+            "is 4 there and 16 here, and 1 more); what is left out has its default: ",
+        ),
+        (
             f"{SMALL} --out {{model}}",
             "out is '{model}': it holds another run (architectures is ",
         ),
+        (f"{SMALL} --out {{image}}", "out is '{image}': a folder to write to is ne"),
+        (f"{SMALL} --out /proc/a", "out is '/proc/a': a folder to write to is needed"),
         (
             f"{SMALL} --out {{model}}/..",
             "out is '{model}/..': it holds files that are no run",
@@ -322,8 +334,17 @@ ROWS = {
             "options has payoff=[[1],[2,3]]: nested lists",
         ),
         ("--options wording=full", "options has wording=full: game 'ipd' has no such "),
-        ("--prompts rude", "wording is "),
-        ("--model nowhere", "folder is nowhere: config.json is needed in it (No such"),
+        ("--prompts rude", "prompts is 'rude': full, short or a folder is needed"),
+        ("--prompts {here}", "prompts is '{here}': a file {here}/"),
+        (
+            "--model {model} --chat-template rude",
+            "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
+        ),
+        ("--model nowhere", "model is 'nowhere': a folder, a .gguf file, smollm2 or"),
+        (
+            "--model {model} --speaking.max-tokens 1",
+            "speaking.max_tokens is 1: at least ",
+        ),
         ("--pocket.family gpt2", "pocket.family is 'gpt2': one of qwen3, llama is"),
         ("--pocket.vocab-size -1", "pocket.vocab_size is -1: at least 0 is needed"),
         ("--pocket.hidden-size 3", "pocket.hidden_size is 3: an even number for each "),
@@ -348,7 +369,11 @@ ROWS = {
             "pocket.seed is -1: a whole number in [0, 2^32) is needed",
         ),
         ("--dtype float16", "dtype is 'float16': one of float32, bfloat16 is needed"),
-        ("--algorithm loqa", "algorithm is 'loqa': one of naive, sum_of_rewards, adva"),
+        (
+            "--algorithm loqa",
+            "algorithm is 'loqa': one of naive, sum_of_rewards, advantage_alignment, "
+            "or package.module:NAME or file.py:NAME of a function LmConfig -> Goal is",
+        ),
         ("--beta nan", "beta is nan: a number in [-1e+06, 1e+06] is needed"),
         (
             "--past future",
@@ -371,7 +396,19 @@ ROWS = {
         ("--past-per day", "past_per is 'day': one of match, group is needed"),
         ("--guest-share -1", "guest_share is -1.0: a number in [0, 1] is needed"),
         ("--guest nosuch", "guest is 'nosuch': none is needed with a guest_share of 0"),
-        ("--guest nosuch --guest-share 0.5", "player is 'nosuch': always_cooperate, "),
+        (
+            "--guest nosuch --guest-share 0.5",
+            "guest is 'nosuch': one of always_cooperate, ",
+        ),
+        ("--guest api:foo --guest-share 1", "guest is 'api:foo': api:URL#MODEL is ne"),
+        (
+            "--guest a.py:X --guest-share 1",
+            "guest is 'a.py:X': there is no file a.py",
+        ),
+        (
+            "--guest {run} --guest-share 1",
+            "guest is '{run}': a run of `aajax train lm",
+        ),
         ("--guest-share 0.5", "guest is None: a player is needed with a gues"),
         ("--past-selves.every -1", "past_selves.every is -1: at least 0 is needed"),
         (
@@ -407,7 +444,12 @@ ROWS = {
         ("--lora.targets up up", "lora.targets has 'up' twice: once is needed"),
         (
             "--model {model} --initial-adapter nowhere",
-            "folder is nowhere: adapter_config.json is needed in it (No such file",
+            "initial_adapter is 'nowhere': a folder with adapter_config.json, or that "
+            "of a finished run, is needed",
+        ),
+        (
+            "--model {model} --initial-adapter {run}",
+            "initial_adapter is '{run}': a folder with adapter_config.json, or that ",
         ),
         ("--initial-adapter", "initial_adapter has no value: a path is needed"),
         ("--model", "model has no value: a path is needed"),
@@ -465,7 +507,9 @@ ROWS = {
         ("{run} {run}", "runs has '{run}' and '{run}': they are one, and each is "),
         ("--game chess", "game is 'chess': one of ipd, ipd_points, contribution, "),
         ("--game ipd --scripted", "scripted is []: at least one player is needed"),
-        ("--game ipd --scripted nobody", "player is 'nobody': one of "),
+        ("--game ipd --scripted nobody", "scripted has 'nobody': one of "),
+        ("--game ipd --scripted a.py:X", "scripted has 'a.py:X': there is no file a."),
+        ("--game ipd --out {image}", "out is '{image}': a folder to write to is need"),
         (
             "--game ipd --scripted grim grim",
             "scripted has 'grim' twice: once is needed",
@@ -480,7 +524,7 @@ ROWS = {
         ("--game ipd", "players is []: one or more, each once, are needed"),
         ("grim random --game ipd --pairs x:y", "pairs has 'x:y': A:B is needed, two "),
         ("grim grim --game ipd", "players is ['grim', 'grim']: one or more, each once"),
-        ("nobody --game ipd", "player is 'nobody': always_cooperate, always_defect, "),
+        ("nobody --game ipd", "player is 'nobody': one of always_cooperate, always_"),
         ("api:x --game ipd", "player is 'api:x': api:URL#MODEL is needed, such as api"),
         ("api:http://[bad#m --game ipd", "url is 'http://[bad': one like https://api."),
         ("{run} --game ipd", "player is '{run}': a run of `aajax train lm-...` is "),
@@ -489,10 +533,18 @@ ROWS = {
             "game is 'go': one of ipd, chicken, stag-hunt, deal-or-",
         ),
         ("grim --game ipd --options x", "options has 'x': name=value is needed"),
-        ("grim --game ipd --prompts rude", "wording is "),
+        ("grim --game ipd --prompts rude", "prompts is 'rude': full, short or a "),
         ("grim --game ipd --prompts", "prompts has no value: a text is needed"),
         ("grim --game ipd --model", "model has no value: a path is needed"),
-        ("base --game ipd --model nowhere", "folder is nowhere: config.json is needed"),
+        (
+            "base --game ipd --model nowhere",
+            "model is 'nowhere': a folder, a .gguf file, smollm2 or",
+        ),
+        (
+            "base --game ipd --model {model} --max-tokens 1",
+            "max_tokens is 1: at least ",
+        ),
+        ("grim --game ipd --out {image}", "out is '{image}': a folder to write to is"),
         (
             "grim --game ipd --dtype int8",
             "dtype is 'int8': one of float32, bfloat16 is",
@@ -531,7 +583,8 @@ ROWS = {
         ("chess --seat grim grim", "game is 'chess': one of ipd, ipd_points, contrib"),
         ("ipd", "seat is []: 2 players, one per seat, are needed"),
         ("ipd --seat", "seat has no value: at least one is needed"),
-        ("ipd --seat grim nobody", "seat is 'nobody': human, the folder of a run or, "),
+        ("ipd --seat grim nobody", "seat is 'nobody': one of always_cooperate, alwa"),
+        ("ipd --seat grim a.py:X", "seat is 'a.py:X': there is no file a.py"),
         ("ipd --seat grim grim grim", "seat is ['grim', 'grim', 'grim']: 2 players, "),
         ("ipd --seat {run}:9 grim", "seat is '{run}:9': after the colon, one of the "),
         (
@@ -564,7 +617,9 @@ ROWS = {
         ("", "run is missing: a path is needed"),
         ("{here}", "run is '{here}': a folder with a run or a league is needed"),
         ("{run} --out=", "out is '': a path is needed"),
-        ("{run} --out {image}", "File exists: {image}"),
+        ("{run} --out {image}", "out is '{image}': a folder to write to is needed"),
+        ("{run} --out {image}/a", "out is '{image}/a': a folder to write to is needed"),
+        ("{run} --out /proc/a", "out is '/proc/a': a folder to write to is needed"),
     ],
     "transcript": [
         ("", "run is missing: a path is needed"),
@@ -593,14 +648,35 @@ ROWS = {
         ("--batch 0", "batch is 0: at least 1 is needed"),
         ("--rounds 0", "rounds is 0: at least 1 is needed"),
         ("--rounds 99999", "rounds is 99999: at most "),
+        ("--turn 0", "turn is 0: at least 1 is needed"),
+        ("--prompt 0", "prompt is 0: at least 1 is needed"),
+        ("--prompt 99999", "prompt is 99999: at most "),
+        ("--train all", "train is 'all': one of params, adapters is needed"),
+        ("--train adapters", "train is 'adapters': 'params' is needed with torch"),
+        ("--model smollm2-135m --rank 0", "rank is 0: at least 1 is needed"),
+        ("--model smollm2-135m --rank 999", "rank is 999: at most the hidden size, 5"),
+        ("--model smollm2-135m --beside-torch", "train is 'adapters': 'params' is nee"),
+        ("--training-batch 0", "training_batch is 0: at least 1 is needed"),
+        ("--training-length 0", "training_length is 0: at least 1 is needed"),
+        ("--report {run}", "report is '{run}': a file to write to is needed"),
         ("--repeats 0", "repeats is 0: at least 1 is needed"),
         ("--dtype int8", "dtype is 'int8': one of float32, bfloat16 is needed"),
         ("--out {run}", "out is '{run}': a file to write to is needed"),
         ("--out /proc/a.json", "out is '/proc/a.json': a file to write to is needed"),
     ],
     "lm": [
-        ("", "command is missing: one of dry-run, pocket is needed"),
-        ("fit", "command is 'fit': one of dry-run, pocket is needed"),
+        ("", "command is missing: one of dry-run, import, pocket is needed"),
+        ("fit", "command is 'fit': one of dry-run, import, pocket is needed"),
+    ],
+    "lm import": [
+        ("", "model is missing: a text is needed"),
+        ("nowhere --out {here}", "model is 'nowhere': a folder, a .gguf file, smollm2"),
+        ("nowhere.gguf --out {here}", "model is 'nowhere.gguf': a GGUF file is needed"),
+        ("smollm2 --out {run}", "out is '{run}': a folder that is new or empty is nee"),
+        (
+            "{model} --out {here} --chat-template rude",
+            "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
+        ),
     ],
     "lm dry-run": [
         ("", "model is missing: a text is needed"),
@@ -640,7 +716,8 @@ ROWS = {
     ],
     "lm pocket": [
         ("", "out is missing: a path is needed"),
-        ("--out {run}", "folder is {run}: one that is new or empty is needed"),
+        ("--out {run}", "out is '{run}': one that is new or empty is needed"),
+        ("--out {image}/a", "out is '{image}/a': a folder to write to is needed"),
         ("--out a --family gpt2", "family is 'gpt2': one of qwen3, llama is needed"),
         ("--out a --vocab-size -1", "vocab_size is -1: at least 0 is needed"),
         ("--out a --hidden-size 3", "hidden_size is 3: an even number for each of 2 "),
@@ -660,7 +737,7 @@ ROWS = {
     "list": [
         ("worlds", "name is 'worlds': an environment, a game in words or a preset"),
         ("idp", "name is 'idp': an environment, a game in words or a preset that aaja"),
-        ("a.py:SPEC", "game is 'a.py:SPEC': a.py cannot be imported (FileNotFound"),
+        ("a.py:SPEC", "game is 'a.py:SPEC': there is no file a.py"),
         ("--worlds", "option is --worlds: there is none of that name; aajax list --he"),
     ],
 }
@@ -671,6 +748,7 @@ EXEMPT = {
     "train lm-ipd": {"system", "api.reasoning_effort", "out"},
     "league --text": {"system", "api.reasoning_effort"},
     "lm dry-run": {"remat"},
+    "bench lm": {"random_weights"},
 }
 OPTIONS = {
     "train ipd": (train.Options, train.Options(PRESETS["ipd"][1], Path("out"))),
@@ -686,6 +764,7 @@ OPTIONS = {
     "transcript": (transcript.Options, None),
     "bench": (bench.Options, None),
     "bench lm": (bench_lm.Options, None),
+    "lm import": (lm.Import, None),
     "lm dry-run": (lm.DryRun, None),
     "lm pocket": (lm.Pocket, None),
     "list": (list_.Options, None),
@@ -888,21 +967,21 @@ OTHER_FILES = [
         "tokenizer.json",
         b"\x00",
         LEARN,
-        "folder is {w}: a readable tokenizer is",
+        "model is '{w}': a readable tokenizer is",
     ),
     (
         "model",
         "model.safetensors",
         b"a",
         LEARN,
-        "folder is {w}: model.safetensors cann",
+        "model is '{w}': model.safetensors cann",
     ),
     (
         "words",
         "adapter/adapter_model.safetensors",
         b"a",
         WORDS,
-        "folder is {w}/adapter",
+        "player is '{w}/adapter'",
     ),
     (
         "words",
@@ -951,16 +1030,33 @@ OTHER_FILES = [
 # The same in Python: what is called, and how the error begins.
 CALLS = [
     (lambda: envs.make("chess"), "game is 'chess': one of ipd, "),
-    (lambda: envs.make("ipd", width=3), "game 'ipd' has no such option: width, only "),
+    (lambda: envs.make("ipd", width=3), "width is 3: one of "),
     (lambda: registry.make("go"), "game is 'go': one of ipd, chicken, stag-hunt, "),
-    (lambda: registry.make("ipd", bata=3), "game 'ipd' has no such option: bata, on"),
+    (lambda: registry.make("ipd", bata=3), "bata is 3: one of "),
     (
         lambda: Seating(past_share=2.0),
         "past_share is 2.0: a number in [0, 1] is needed",
     ),
     (lambda: LmConfig(options=["a=1"]), "options is ['a=1']: a tuple (in JSON, a li"),
     (lambda: LmConfig(lora=3), "lora is 3: an object is needed"),
-    (lambda: leagues.play_league([]), "game is None: "),
+    (lambda: leagues.play_league([]), "runs is [] and game None: at least one run, "),
+    (lambda: leagues.league([]), "players is [] and game None: a run among them, or "),
+    (lambda: leagues.league(["grim"]), "players is ['grim'] and game None: a run am"),
+    (lambda: leagues.league([], game="ipd"), "players is []: at least one player is "),
+    (lambda: leagues.league(["x"], game="ipd"), "players has 'x': one of always_"),
+    (
+        lambda: leagues.league(["grim"] * 2, game="ipd"),
+        "players is ['grim', 'grim']: each is needed once",
+    ),
+    (
+        lambda: leagues.league(["grim"], game="ipd", out=__file__),
+        f"out is {__file__!r}: a folder to write to is needed (Not a directory)",
+    ),
+    (lambda: games.play(["x", "grim"], game="ipd"), "seats has 'x': one of always_c"),
+    (
+        lambda: games.play(["a.py:X", "grim"], game="ipd"),
+        "seats has 'a.py:X': there is no file a.py",
+    ),
     (
         lambda: leagues.play_league([], [], game="ipd"),
         "scripted is []: at least one player is",
@@ -1021,6 +1117,13 @@ def check(capsys, arguments, line, folder):
     assert contents(folder) == before
 
 
+def prefix(words):
+    """What a line begins with: the command, without a preset or options."""
+    named = [word for word in words if not word.startswith("--")]
+    own = [word for word in named[1:2] if word in cli.SUBCOMMANDS.get(named[0], ())]
+    return f"aajax {' '.join(named[:1] + own)}: "
+
+
 def rows():
     for command, each in ROWS.items():
         for words, line in each:
@@ -1034,7 +1137,7 @@ def test_arguments(places, tmp_path, monkeypatch, capsys, command, words, line):
     words, line = (places.fill(text, here=tmp_path) for text in (words, line))
     arguments = [*command.split(), *words.split()]
     if command:
-        line = f"aajax {command.split()[0]}: {line}"
+        line = prefix(command.split()) + line
     check(capsys, arguments, line, tmp_path)
 
 
@@ -1062,7 +1165,7 @@ def test_files(
     shutil.copytree(getattr(places, folder), copy)
     damage(copy / file, content)
     words, line = (places.fill(text, w=copy, here=here) for text in (words, line))
-    check(capsys, words.split(), f"aajax {words.split()[0]}: {line}", tmp_path)
+    check(capsys, words.split(), prefix(words.split()) + line, tmp_path)
 
 
 @pytest.mark.parametrize(("call", "line"), CALLS)

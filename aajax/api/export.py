@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aajax.api.runs import LmRun, Run, SmallRun, check_run, load, quantities
+from aajax.api.runs import (
+    LmRun,
+    Run,
+    SmallRun,
+    check_run,
+    load,
+    quantities,
+    tell_unfinished,
+)
 from aajax.errors import InputError
-from aajax.files import write_text
+from aajax.files import check_folder, check_local, write_text
 from aajax.records import read_object
 from aajax.training.run import SUMMARY
 
@@ -29,15 +37,19 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
       The files.
 
     Raises:
-      InputError: if there is neither a run nor a league.
+      InputError: if there is neither a run nor a league, or `out` cannot be written.
     """
     check_run("run", run)
     folder = run.folder if isinstance(run, Run) else Path(run)
+    check_local("out", out)
+    if out is not None:
+        check_folder(f"out is {str(out)!r}", Path(out))
     out = folder if out is None else Path(out)
     if (folder / "league.json").exists():
         tables = {"league.csv": league_rows(read_object(folder / "league.json"))}
     elif (folder / "config.json").exists():
         found = run if isinstance(run, Run) else load(folder)
+        tell_unfinished(folder, found.config, "has no summary.csv yet")
         tables = {"metrics.csv": list(found.rows())}
         if (folder / SUMMARY).exists():
             tables["summary.csv"] = list(summary_rows(found))

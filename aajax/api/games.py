@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from aajax import schema
+from aajax import references, schema
 from aajax.api.evaluation import trained_params
-from aajax.api.runs import Run, SmallRun
+from aajax.api.runs import Run, SmallRun, tell_unfinished
 from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
-from aajax.references import is_reference
 from aajax.rollout import play_episodes
 from aajax.schema import Count, Seed
 from aajax.training.assemble import make_env, make_policy
@@ -35,6 +35,7 @@ class Seat(NamedTuple):
     state: TrainState
 
 
+@schema.called({"seat is": "seats has", "player is": "seats has"})
 def play(
     seats: Sequence[Any],
     *,
@@ -116,6 +117,7 @@ def _find_seat(entry: Any) -> Seat | None:
                 f"seat is ({str(entry.folder)!r}, {index}): one of the seeds 0 to "
                 f"{count - 1} is needed"
             )
+        tell_unfinished(entry.folder, entry.config, "plays as it is")
         return Seat(str(entry.folder), index, entry.config, entry.state)
     if isinstance(entry, str | Path):
         return find_run(f"{entry}:{index}" if index else str(entry))
@@ -132,17 +134,19 @@ def _player(
         policy, params = entry
         return policy, params
     names = spec.player_names(env)
-    if entry not in names and not is_reference(entry):
+    if entry not in names and not references.is_reference(entry):
+        known = f"one of {', '.join(names)}, " if names else ""
         raise InputError(
-            f"seat is {entry!r}: a run, its folder, a pair of a policy and parameters "
-            f"or, in this game, one of {', '.join(names) or 'no scripted players'} is "
-            "needed"
+            f"seat is {schema.shown(entry)}: {known}a run, its folder, "
+            f"{references.FORMS} of a function env -> Policy, or a pair of a policy "
+            "and parameters is needed"
         )
     return spec.player(env, str(entry))
 
 
 def find_run(entry: str) -> Seat | None:
     """The run that an entry of `seat` names, FOLDER or FOLDER:INDEX, if it does."""
+    check_local("run", entry)
     folder, index = entry, "0"
     if not (Path(folder) / "config.json").exists():
         folder, _, index = entry.rpartition(":")
@@ -156,6 +160,7 @@ def find_run(entry: str) -> Seat | None:
             f"seat is {entry!r}: after the colon, one of the seeds 0 to {members - 1} "
             "is needed"
         )
+    tell_unfinished(Path(folder), config, "plays as it is")
     return Seat(entry, int(index), config, state)
 
 

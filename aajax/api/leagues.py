@@ -11,23 +11,34 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from aajax import schema
+from aajax import references, schema
 from aajax.api.evaluation import scripted_groups
 from aajax.api.labels import check_distinct, folder_labels
-from aajax.api.runs import Run, SmallRun, check_run, load_small, temporary_folder
+from aajax.api.runs import (
+    Run,
+    SmallRun,
+    check_run,
+    load_small,
+    tell_unfinished,
+    temporary_folder,
+)
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.files import write_json
+from aajax.files import check_folder, check_local, write_json
 from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
 from aajax.training.assemble import make_env, make_policies
-from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 
 _log = logging.getLogger(__name__)
+
+# What `play_league` calls who takes part in a `league`.
+_PLAYERS = {"runs": "players", "scripted": "players"} | {
+    f"{each} is": "players has" for each in ("run", "player")
+}
 
 
 def league(
@@ -63,13 +74,22 @@ def league(
     """
     schema.check_value("num_games", Count, num_games)
     schema.check_value("num_steps", Count | None, num_steps)
-    runs, names = [], []
-    for player in _listed(players):
-        if isinstance(player, Run) or (Path(player) / "config.json").exists():
-            runs.append(_small(player))
-        else:
-            names.append(str(player))
-    table = play_league(runs, names, num_games, num_steps, game)
+    check_local("out", out)
+    if out is not None:
+        check_folder(f"out is {str(out)!r}", Path(out))
+    with schema.called(_PLAYERS):
+        runs, names = [], []
+        for player in _listed(players):
+            if isinstance(player, Run) or (Path(player) / "config.json").exists():
+                runs.append(_small(player))
+            else:
+                names.append(str(player))
+        if not runs and game is None:
+            raise InputError(
+                f"players is {names} and game None: a run among them, or a game, is "
+                "needed"
+            )
+        table = play_league(runs, names, num_games, num_steps, game)
     if out is not None:
         write_league(table, Path(out))
     return table
@@ -81,8 +101,9 @@ def _listed(players: Iterable[Run | str | Path]) -> list[Run | str | Path]:
         given = str(players.folder) if isinstance(players, Run) else players
         raise InputError(f"players is {schema.shown(given)}: a list of them is needed")
     found = list(players)
-    for player in found:
-        check_run("player", player)
+    with schema.called({"player is": "players has"}):
+        for player in found:
+            check_run("player", player)
     return found
 
 
@@ -120,6 +141,7 @@ def text_league(
     check_installed("lm", "transformers")
     from aajax.api import text_leagues
 
+    check_local("out", out)
     names = [
         player.folder if isinstance(player, Run) else player
         for player in _listed(players)
@@ -165,7 +187,9 @@ def play_league(
     folders = [run.folder for run in runs]
     check_distinct(folders, "runs")
     if not runs and game is None:
-        raise InputError("game is None: a game is needed without runs")
+        raise InputError(
+            "runs is [] and game None: at least one run, or a game, is needed"
+        )
     config = runs[0].config if runs else RunConfig(game=str(game), num_steps=50)
     alike = ["options", "payoff"]
     if num_steps is None:
@@ -173,7 +197,15 @@ def play_league(
     else:
         config = dataclasses.replace(config, num_steps=num_steps, episode_steps=0)
     env, spec = make_env(config), find_spec(config.game)
-    names = spec.player_names(env) if scripted is None else tuple(scripted)
+    known = spec.player_names(env)
+    names = known if scripted is None else tuple(scripted)
+    for name in names:
+        if name not in known and not references.is_reference(name):
+            every = f"one of {', '.join(known)}, or " if known else ""
+            raise InputError(
+                f"scripted has {name!r}: {every}{references.FORMS} of a function "
+                "env -> Policy is needed"
+            )
     if len(set(names)) < len(names):
         raise InputError(f"scripted is {list(names)}: each is needed once")
     if not (runs or names):
@@ -190,7 +222,8 @@ def play_league(
                     f"are needed, and {name} of {run.folder} is {there!r}"
                 )
         groups.append(_trained_group(run, label, env))
-    groups += scripted_groups(spec, env, names)
+    with schema.called({"player is": "scripted has"}):
+        groups += scripted_groups(spec, env, names)
     num_steps = config.steps_per_episode
     line_ups = round_robin(jax.random.key(0), env, groups, num_games, num_steps)
     return {
@@ -206,12 +239,7 @@ def _trained_group(run: SmallRun, name: str, env: Environment) -> Group:
     """All seeds of all settings that are left; seeds of one setting share a name."""
     for found in run.diverged.values():
         _log.warning("%s: %s; it is left out", run.folder, found)
-    saved = latest_step(run.folder / "checkpoints")
-    if saved < run.config.num_updates:
-        _log.warning(
-            *("%s: it is unfinished, and plays as after %d of %d updates", run.folder),
-            *(saved, run.config.num_updates),
-        )
+    tell_unfinished(run.folder, run.config, "plays as it is")
     names, left = [], []
     for k, setting in enumerate(run.settings):
         label = f"{name}, {setting_label(setting)}" if len(run.settings) > 1 else name

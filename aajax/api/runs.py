@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
+from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.records import read_object
 from aajax.report.results import read_metrics, read_summary
@@ -34,12 +36,19 @@ from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
 from aajax.training.metrics import Sink
-from aajax.training.run import SUMMARY, diverged, hyperparameter_settings
+from aajax.training.run import (
+    SUMMARY,
+    diverged,
+    hyperparameter_settings,
+    is_finished,
+)
 from aajax.training.self_play import TrainState
 from aajax.types import PyTree
 
 if TYPE_CHECKING:
     import pandas
+
+_log = logging.getLogger(__name__)
 
 PLACES = ("update", "seconds")  # of a row of metrics: numbers of no seed
 
@@ -373,10 +382,10 @@ class LmRun(Run):
 
     @property
     def adapter(self) -> Path:
-        """The PEFT folder of the latest adapter.
+        """The PEFT folder of the adapter, as it was when the run came to its end.
 
         Raises:
-          InputError: if the run has none yet.
+          InputError: if it has not yet come to one.
         """
         folder = self.folder / "adapter"
         if not folder.exists():
@@ -441,6 +450,7 @@ def train(
       KeyboardInterrupt: after an interrupt; with `resume` it goes on.
     """
     own, config = make_config(preset, options)
+    check_local("out", out)
     if out is None and resume:
         raise InputError("resume is True: a folder out is needed, to resume from")
     folder = temporary_folder() if out is None else Path(out)
@@ -459,6 +469,7 @@ def load(folder: str | Path) -> Run:
       InputError: if it holds none.
     """
     check_value("run", Path, folder)
+    check_local("run", folder)
     folder = Path(folder)
     path = folder / "config.json"
     if not path.exists():
@@ -471,12 +482,23 @@ def load(folder: str | Path) -> Run:
         return LmRun(folder, preset, LmConfig.from_json(record))
 
 
+def tell_unfinished(folder: Path, config: Config, consequence: str) -> None:
+    """Logs how far a run has come, if not to its end, and what that means here."""
+    if not is_finished(folder, config):
+        saved = latest_step(folder / "checkpoints")
+        _log.warning(
+            "%s: it is unfinished, after %d of %d %s, and %s",
+            *(folder, saved, config.length, config.unit, consequence),
+        )
+
+
 def check_run(name: str, run: Any) -> None:
     """Raises InputError for an argument that is neither a run nor a path."""
     if not isinstance(run, Run | str | os.PathLike):
         raise InputError(
             f"{name} is {shown(run)}: a run, or a folder with one, is needed"
         )
+    check_local(name, run)
 
 
 def load_small(folder: Path) -> SmallRun:

@@ -1,10 +1,13 @@
 """Training of small policies in folders: begun, gone on with, extended."""
 
+import contextlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from aajax.api.evaluation import evaluate_state
 from aajax.api.sinks import check_log, opened_sinks
@@ -12,12 +15,20 @@ from aajax.envs import find_spec
 from aajax.envs.check import check_rules
 from aajax.envs.check_parts import check_parts
 from aajax.files import write_json
+from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.training import divergence
-from aajax.training.assemble import make_env, make_trainer
+from aajax.training.assemble import check_table, make_env, make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.memory import check_memory
 from aajax.training.metrics import Sink
-from aajax.training.run import SUMMARY, diverged, is_finished, opened
+from aajax.training.run import (
+    SUMMARY,
+    diverged,
+    is_finished,
+    layout_of,
+    opened,
+    resumed,
+)
 from aajax.training.run import train as train_state
 from aajax.training.self_play import TrainState
 
@@ -32,7 +43,8 @@ def train_small(
 ) -> tuple[RunConfig, TrainState]:
     """Trains (on) and evaluates small policies, and writes the summary and the figure.
 
-    A run that has come to its end stays as it is.
+    A run that has come to its end stays as it is. With several processes all of them
+    call this, and process 0 writes.
 
     Args:
       preset: its name.
@@ -54,21 +66,34 @@ def train_small(
     env, spec = make_env(config), find_spec(config.game)
     check_rules(env, config.game)
     check_parts(spec, env, config.game, config.steps_per_episode)
-    make_trainer(config)({})
+    check_table(config, env)
+    make_trainer(config, layout_of(config).games)({})
     check_memory(config)
-    with opened(folder, preset, config, resume) as config:
+    folder = shared_folder(folder)
+    if resume:
+        config = resumed(folder, config)
+    with contextlib.ExitStack() as stack:
+        in_first(lambda: stack.enter_context(opened(folder, preset, config, resume)))
         is_over = is_finished(folder, config)
-        with opened_sinks(() if is_over else log, folder, preset, config) as sinks:
-            state, seconds = train_state(folder, config, on_chunk, sinks)
+        heard = log if jax.process_index() == 0 and not is_over else ()
+        sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
+        state, seconds = train_state(folder, config, on_chunk, sinks)
         if not is_over:
-            began = time.monotonic()
-            settings = evaluate_state(config, state)
-            seconds += time.monotonic() - began
-            lost = diverged(folder, config, state)
-            summary = _summary(preset, config, settings, seconds, lost)
-            write_json(folder / SUMMARY, summary)
-            draw_figure(folder)
+            in_first(lambda: _finish(folder, preset, config, state, seconds))
     return config, state
+
+
+def _finish(
+    folder: Path, preset: str, config: RunConfig, state: TrainState, seconds: float
+) -> None:
+    """Evaluates, and writes the summary and the figure."""
+    began = time.monotonic()
+    settings = evaluate_state(config, state)
+    seconds += time.monotonic() - began
+    lost = diverged(folder, config, state)
+    summary = _summary(preset, config, settings, seconds, lost)
+    write_json(folder / SUMMARY, summary)
+    draw_figure(folder)
 
 
 def draw_figure(folder: Path) -> None:

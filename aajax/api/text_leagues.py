@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from aajax import files
+from aajax import files, schema
 from aajax.api import text_players
 from aajax.api.league_progress import LeagueProgress
 from aajax.api.text_players import API, HUMAN
@@ -104,6 +104,10 @@ def opened(out: Path) -> Iterator[None]:
         yield
 
 
+@schema.called(
+    {f"speaking.{name}": name for name in (*SPOKEN_ALIKE, "free_tries")}
+    | {"folder": "out"}
+)
 def play(options: TextLeague, errors: Console | None = None) -> dict:
     """The table of a league, as league.json holds it, played or gone on with.
 
@@ -315,6 +319,7 @@ def _asked(options: TextLeague) -> dict[str, object]:
 
 
 def _check_new(out: Path) -> None:
+    files.check_folder(f"out is {str(out)!r}", out)
     if not files.is_empty(out):
         raise InputError(
             f"out is {str(out)!r}: it holds files that are no league of words; an "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aajax import schema
 from aajax.api.labels import check_distinct
 from aajax.api.text_voices import BASE, Voice, find_voice
 from aajax.dialogue.endpoints.api import api_player
@@ -25,7 +26,7 @@ from aajax.errors import InputError
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
 from aajax.lm.model import lora
-from aajax.references import is_reference
+from aajax.references import FORMS, is_reference
 from aajax.tournament.text_league import Entrant
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig
@@ -214,7 +215,8 @@ def _model(config: LmConfig, adapters: Sequence[Path]) -> LanguageModel:
     if not adapters:
         return model
     decoder = model.sampler.config
-    each = [load_peft(folder, decoder)[1] for folder in adapters]
+    with schema.called({"folder": "player"}):
+        each = [load_peft(folder, decoder)[1] for folder in adapters]
     return model.with_adapters(lora.stack(each))
 
 
@@ -225,8 +227,10 @@ def _check_there(name: str, game: TextGame) -> None:
         scripted_player(game, name)
     elif name != HUMAN and name not in scripted_names(game):
         raise InputError(
-            f"player is {name!r}: {', '.join(scripted_names(game))}, {BASE}, {HUMAN}, "
-            f"{API}URL#MODEL, the folder of a run or one with {CONFIG} is needed"
+            f"player is {name!r}: one of "
+            f"{', '.join([*scripted_names(game), BASE, HUMAN])}, {API}URL#MODEL, "
+            f"{FORMS} of a function env -> Policy, the folder of a run or one with "
+            f"{CONFIG} is needed"
         )
 
 

@@ -18,7 +18,7 @@ from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_json, write_text
 from aajax.lm.planning.shapes import find_config
-from aajax.schema import Count, Items
+from aajax.schema import Count, Items, called
 
 Names = Annotated[tuple[Name, ...], Items(1, distinct=True)]
 COLUMNS = ("what", "by", "tokens/s", "range", "ours / it", "of bound", "peak memory")
@@ -55,6 +55,7 @@ class Options:
     report: Path | None = None  # Markdown file with the table to write, None: none
 
 
+@called({"folder": "model"})
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises InputError for bad input, and without torch."""
     options = parse(Options, arguments, "aajax bench lm")

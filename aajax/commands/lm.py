@@ -19,6 +19,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
     LinkRate,
@@ -28,7 +29,7 @@ from aajax.lm.planning.bounds import (
 )
 from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_config
-from aajax.schema import Count, Positive
+from aajax.schema import Count, Positive, called
 from aajax.training.lm_config import LmConfig, Lora
 from aajax.training.lm_programs import Load
 
@@ -87,6 +88,20 @@ class Pocket:
     out: Path  # folder for the model, new or empty
 
 
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Writes the Hugging Face folder of a model: config, weights and tokenizer.
+
+    A GGUF file is dequantised; a folder is copied, with the chat template if given.
+    """
+
+    # folder, .gguf file, id of the Hugging Face Hub, or smollm2
+    model: tyro.conf.Positional[str]
+    out: Path  # folder to write, new or empty
+    # for a model that has none: chatml, gemma, llama3, or a Jinja file
+    chat_template: str | None = None
+
+
 def main(arguments: list[str]) -> None:
     """Runs a subcommand; raises InputError for bad input."""
     if arguments[:1] and arguments[0] in ("-h", "--help"):
@@ -110,7 +125,8 @@ def _pocket(options: Pocket) -> None:
                 errors.print(f"step {step}/{num_steps}  {text}")
 
         try:
-            loss = train_pocket(options.out, options.config, on_step)
+            with called({"folder": "out"}):
+                loss = train_pocket(options.out, options.config, on_step)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Nothing was saved.") from None
     seconds = time.monotonic() - began
@@ -120,12 +136,27 @@ def _pocket(options: Pocket) -> None:
     )
 
 
+def _import(options: Import) -> None:
+    check_installed("lm", "transformers")
+    if options.out.exists() and (
+        not options.out.is_dir() or any(options.out.iterdir())
+    ):
+        raise InputError(
+            f"out is {str(options.out)!r}: a folder that is new or empty is needed"
+        )
+    import_model(options.model, options.out, options.chat_template)
+    Console(soft_wrap=True, markup=False, emoji=False).print(
+        f"the model is in {options.out}/"
+    )
+
+
 def _dry_run(options: DryRun) -> None:
     mesh = {name: getattr(options, name) for name in ("data", "fsdp", "tensor")}
     # Built here, where what it refuses becomes one line.
     shared = {field.name for field in dataclasses.fields(Job)} & vars(options).keys()
     job = Job(**{name: getattr(options, name) for name in shared})
-    config = find_config(options.model)
+    with called({"folder": "model"}):
+        config = find_config(options.model)
     sampled = max(job.length // 4, 1) if options.sampled is None else options.sampled
     if not sampled < max(job.length, 2):
         raise InputError(
@@ -226,5 +257,6 @@ def _gigabytes(size: int) -> str:
 
 COMMANDS = {
     "dry-run": ("whether a training job fits on a mesh", DryRun, _dry_run),
+    "import": ("write the Hugging Face folder of a model", Import, _import),
     "pocket": ("train a small chat model in a minute or so", Pocket, _pocket),
 }

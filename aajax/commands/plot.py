@@ -13,6 +13,7 @@ from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.records import read_object
 from aajax.report.tables import run_title
+from aajax.schema import called
 from aajax.training import divergence
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
@@ -47,7 +48,8 @@ def main(arguments: list[str]) -> None:
         training_figure(options.run, path)
     elif "measures" in summary:
         title = run_title(summary) if "preset" in summary else None
-        lm_figure(options.run, path, title)
+        with called({"folder": "run"}):
+            lm_figure(options.run, path, title)
     else:
         raise InputError(
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from aajax import references, schema
 from aajax.api.games import Seat, learned
 from aajax.commands.views import shown_to
 from aajax.envs import EnvSpec
@@ -15,7 +16,6 @@ from aajax.envs.base import Environment
 from aajax.envs.view import View
 from aajax.errors import InputError
 from aajax.policies.base import Policy
-from aajax.references import is_reference
 from aajax.types import Array, PRNGKey, PyTree
 
 PERSON = "human"
@@ -35,6 +35,7 @@ class Player(NamedTuple):
     act: Callable[[PRNGKey, PyTree, Array, PyTree], tuple[np.ndarray, PyTree]]
 
 
+@schema.called({"player": "seat"})
 def sit_down(
     console: Console,
     spec: EnvSpec,
@@ -55,12 +56,13 @@ def sit_down(
             player = _person(console, env, words, seat)
         elif run:
             player = _automaton(entry, seat, *learned(run, env, seat))
-        elif entry in names or is_reference(entry):
+        elif entry in names or references.is_reference(entry):
             player = _automaton(entry, seat, *spec.player(env, entry))
         else:
+            known = f"one of {', '.join(names)}, {PERSON}" if names else PERSON
             raise InputError(
-                f"seat is {entry!r}: {PERSON}, the folder of a run or, in this game, "
-                f"one of {', '.join(names) or 'no scripted players'} is needed"
+                f"seat is {entry!r}: {known}, {references.FORMS} of a function env -> "
+                "Policy or the folder of a run is needed"
             )
         table.append(player)
     return table

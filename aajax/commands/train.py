@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 from rich.console import Console
 
@@ -15,8 +16,9 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import table_console
-from aajax.commands.trained import Logs, explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import DivergenceError
+from aajax.lm.mesh.job import ended_together
 from aajax.report.tables import summary_table
 from aajax.training import divergence
 from aajax.training.config import RunConfig
@@ -47,7 +49,10 @@ def main(arguments: list[str]) -> None:
         return
     default = Options(config, Path("runs") / preset)
     options = parse(Options, rest, f"aajax train {preset}", about, default)
-    run(preset, options, console)
+    if options.config.devices != 1:
+        console = started(console)
+    with ended_together():
+        run(preset, options, console)
 
 
 def run(preset: str, options: Options, console: Console) -> None:
@@ -64,6 +69,8 @@ def run(preset: str, options: Options, console: Console) -> None:
         trained = train_small(
             preset, config, out, options.resume, on_chunk, options.log
         )
+    if jax.process_index() > 0:
+        return
     found = SmallRun(out, preset, *trained)
     console.print(summary_table(found.summary))
     tell_finished(console, found)

@@ -14,10 +14,10 @@ from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
 from aajax.commands.compiled import compile_and_print
 from aajax.commands.presets import size_of
-from aajax.commands.trained import Logs, explained_interrupt, tell_finished
+from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.lm.mesh.sharding import start_distributed
+from aajax.lm.mesh.job import ended_together
 from aajax.lm.planning.topologies import find_topology
 from aajax.report.tables import measures_table
 from aajax.schema import Count
@@ -52,11 +52,7 @@ class Options:
 def main(
     preset: str, about: str, config: LmConfig, rest: list[str], console: Console
 ) -> None:
-    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped.
-
-    Where the surroundings say that there are several processes, it is one of them, see
-    `lm.sharding.start_distributed`.
-    """
+    """Trains; raises InputError for bad input, KeyboardInterrupt when stopped."""
     default = Options(config, Path("runs") / preset, size=size_of(preset))
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     if compiles_alone(options):
@@ -65,12 +61,9 @@ def main(
         planned = plan(config, decoder_of(config), options.topology, options.length)
         compile_and_print(preset, planned, options.save)
         return
-    start_distributed()
-    if jax.process_index() > 0:
-        console = Console(
-            quiet=True, markup=False, emoji=False
-        )  # process 0 speaks for all
-    run_lm(preset, options, console)
+    console = started(console)
+    with ended_together():
+        run_lm(preset, options, console)
 
 
 def compiles_alone(options: Options) -> bool:

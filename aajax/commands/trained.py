@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import jax
 from rich.console import Console
 
 from aajax.api.runs import Run
 from aajax.api.sinks import Log
 from aajax.commands.progress import tell_path
+from aajax.lm.mesh.sharding import start_distributed
 from aajax.schema import Items
 from aajax.training.checkpoint import latest_step
 from aajax.training.extension import Extensible
@@ -31,6 +33,21 @@ def explained_interrupt(out: Path, config: Extensible) -> Iterator[None]:
             f"Saved after {saved} of {config.length} {config.unit}; go on with the "
             "same command and --resume."
         ) from None
+
+
+def started(console: Console) -> Console:
+    """Joins the other processes, if there are any; process 0 speaks for all.
+
+    Where the surroundings say that there are several, this is one of them, see
+    `lm.sharding.start_distributed`.
+
+    Returns:
+      The console, or one that is silent.
+    """
+    start_distributed()
+    if jax.process_index() == 0:
+        return console
+    return Console(quiet=True, markup=False, emoji=False)
 
 
 def tell_finished(console: Console, run: Run) -> None:

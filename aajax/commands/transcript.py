@@ -20,9 +20,10 @@ from aajax.commands.progress import tell_path
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
+from aajax.report.tables import counted
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
-from aajax.schema import Count, Natural, within
+from aajax.schema import Count, Natural, called, within
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> None:
     has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
     spelling: dict[str, Any] = {}
     if has_tokens and folder is not None and importlib.util.find_spec("transformers"):
-        spelling = _spelling(folder)
+        with called({"folder": "model"} if options.model else {}):
+            spelling = _spelling(folder)
     elif has_tokens:
         console.print("no tokenizer was found: answers are coloured as a whole")
     with within(f"run is {str(options.run)!r}: "):
@@ -218,4 +220,4 @@ def _counts(records: Sequence[Mapping], saved: Mapping) -> str:
     if None in saved:
         return matches
     num_shown = len({record["iteration"] for record in records})
-    return f"{matches} of {num_shown} of {len(saved)} iterations"
+    return f"{matches} of {num_shown} of {counted(len(saved), 'iteration')}"

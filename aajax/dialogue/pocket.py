@@ -121,16 +121,17 @@ def train_pocket(
       DivergenceError: if the loss or a weight is no longer finite; nothing is saved.
       OSError: if the text cannot be read or the folder not written.
     """
+    label = f"folder is {str(folder)!r}"
     folder = Path(folder).resolve()
-    _check_new(folder)
-    with locked(_lock_file(folder), f"folder is {folder}"):
-        _check_new(folder)
+    _check_new(folder, label)
+    with locked(_lock_file(folder), label):
+        _check_new(folder, label)
         return _train_into(folder, config, on_step)
 
 
-def _check_new(folder: Path) -> None:
+def _check_new(folder: Path, label: str) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"folder is {folder}: one that is new or empty is needed")
+        raise InputError(f"{label}: one that is new or empty is needed")
 
 
 def _lock_file(folder: Path) -> Path:

@@ -49,13 +49,7 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
       InputError: if there is no such game, it has no such option, or an option is not
         what it needs to be.
     """
-    accepted = parameters(name)
-    for option in options:
-        if option not in accepted:
-            raise InputError(
-                f"game {name!r} has no such option: {option}, only "
-                f"{', '.join(accepted)}"
-            )
+    schema.check_names(options, parameters(name), f"game {name!r}")
     return find_text_spec(name).make(wording=wording, **options)
 
 

@@ -134,15 +134,13 @@ class EnvSpec:
           InputError: for an unknown option, a required one that is missing, or a value
             that is not accepted.
         """
-        for option in options:
-            if option not in self.options:
+        schema.check_names(options, self.options, f"game {self.name!r}")
+        for name in schema.required(self.make):
+            if name not in options:
+                accepted = schema.describe(self.options[name])
                 raise InputError(
-                    f"game {self.name!r} has no such option: {option}, only "
-                    f"{', '.join(self.options)}"
+                    f"{name} is missing: {accepted} is needed in game {self.name!r}"
                 )
-        missing = [name for name in schema.required(self.make) if name not in options]
-        if missing:
-            raise InputError(f"game {self.name!r} needs the option {missing[0]}")
         for constructor in (self.make, self.from_payoff):
             if constructor is not None:
                 schema.check_arguments(constructor, options)

@@ -44,7 +44,7 @@ def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
     shown = [name for name in PANELS if known & {name, name + OTHERS}]
     if not shown:
         raise InputError(
-            f"folder is {folder}: metrics.jsonl with at least one of "
+            f"folder is {str(folder)!r}: metrics.jsonl with at least one of "
             f"{', '.join(PANELS)} is needed"
         )
     figure, panels = plt.subplots(

@@ -24,6 +24,11 @@ def number(x: float | str) -> str:
     return short if np.float32(short) == np.float32(x) else str(np.float32(x))
 
 
+def counted(number: int, noun: str) -> str:
+    """1 seed, 2 seeds."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def known(numbers: Sequence[float | None] | np.ndarray) -> np.ndarray:
     """Those that are numbers, f64[...]; of seeds that diverged there are none."""
     found = np.asarray(numbers, float)
@@ -125,8 +130,8 @@ def _quantities(setting: dict) -> dict[str, list[float]]:
 def _seeds_table(summary: dict, setting: dict) -> Table:
     num_seeds = len(summary["seeds"])
     lost = len(summary.get("diverged", ()))
-    seeds = f"{num_seeds - lost} of {num_seeds}" if lost else str(num_seeds)
-    result = Table(title=f"{run_title(summary)}: {seeds} seeds, after training")
+    seeds = f"{num_seeds - lost} of " * bool(lost) + counted(num_seeds, "seed")
+    result = Table(title=f"{run_title(summary)}: {seeds}, after training")
     result.add_column("", overflow="fold")
     for name in ("mean", "sd", "min", "max"):
         result.add_column(name, justify="right", no_wrap=True)
@@ -150,7 +155,7 @@ def _settings_table(summary: dict, settings: list[dict]) -> WideTable:
         means = [f"{x.mean():.2f}" if x.size else "-" for x in there]
         rows.append([*varied, *means])
     return WideTable(
-        f"{run_title(summary)}: means over {num_seeds} seeds"
+        f"{run_title(summary)}: means over {counted(num_seeds, 'seed')}"
         + " but those that diverged" * ("diverged" in summary),
         [_spaced(name) for name in settings[0]["hyperparameters"]],
         [

@@ -100,12 +100,6 @@ class Algorithm:
     plays: bool = True
     check: Callable[["RunConfig", Environment], None] | None = None
 
-    def __post_init__(self):
-        if (self.learner is None) == (self.trainer is None):
-            raise InputError(
-                f"algorithm is {self.name!r}: either a learner or a trainer is needed"
-            )
-
     def check_settings(self, config: "RunConfig") -> None:
         """Raises InputError if the config asks for what the algorithm cannot do."""
         for name, needed in self.settings.items():
@@ -182,19 +176,27 @@ def find_algorithm(name: str) -> Algorithm:
       name: of `ALGORITHMS`, `package.module:NAME` or `file.py:NAME`.
 
     Raises:
-      InputError: if there is none.
+      InputError: if there is none, or it is not built by exactly one of `learner` and
+        `trainer`.
     """
     if name in ALGORITHMS:
-        return ALGORITHMS[name]
-    if not references.is_reference(name):
+        found = ALGORITHMS[name]
+    elif references.is_reference(name):
+        found = references.load(
+            name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
+        )
+    else:
         known = ", ".join(ALGORITHMS)
         raise InputError(
             f"algorithm is {name!r}: one of {known}, or {references.FORMS} of an "
             "Algorithm, is needed"
         )
-    return references.load(
-        name, "algorithm", "an Algorithm", lambda x: isinstance(x, Algorithm)
-    )
+    if (found.learner is None) == (found.trainer is None):
+        raise InputError(
+            f"algorithm is {name!r}: an Algorithm with either a learner or a trainer "
+            "is needed"
+        )
+    return found
 
 
 def descending(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from aajax import envs, nets, references, schema
 from aajax.envs.base import ActionSpace, Box, Discrete, Environment, MultiDiscrete
@@ -20,7 +21,7 @@ from aajax.policies.base import (
 from aajax.policies.distributions import Distribution
 from aajax.training import transforms
 from aajax.training.algorithms import Parts, find_algorithm
-from aajax.training.config import RunConfig
+from aajax.training.config import NETWORK, RunConfig
 from aajax.training.estimator import make_optimizer
 from aajax.training.options import read_options, read_tensor
 from aajax.training.self_play import Trainer, TrainState, Transform, self_play
@@ -86,8 +87,8 @@ def make_policy(
     return policy
 
 
-def _check_table(config: RunConfig, env: Environment) -> None:
-    """Raises InputError for a table that observations do not index."""
+def check_table(config: RunConfig, env: Environment) -> None:
+    """Raises InputError if a policy is a table that observations do not index."""
     if config.policy != "tabular":
         return
     with jax.ensure_compile_time_eval():
@@ -121,8 +122,7 @@ def _policy_in_training(
     scale = config.network.value_scale
     planes = _plane_shape(config, env)
     if references.is_reference(config.policy):
-        kind = "a function num_outputs -> flax.linen.Module"
-        make = references.load(config.policy, "policy", kind)
+        make = references.load(config.policy, "policy", NETWORK)
         with schema.within(f"policy is {config.policy!r}: "):
             network = nets.flax_network(
                 make,
@@ -186,14 +186,22 @@ def seat_groups(config: RunConfig, env: Environment) -> list[list[int]]:
     return [seats[: len(seats) - past] if past else seats[:1]]
 
 
-def make_trainer(config: RunConfig) -> Callable[[dict[str, Array]], Trainer]:
-    """A trainer for given hyper-parameters, numbers or traced: name -> f32[]."""
+def make_trainer(
+    config: RunConfig, mesh: Mesh | None = None
+) -> Callable[[dict[str, Array]], Trainer]:
+    """A trainer for given hyper-parameters, numbers or traced: name -> f32[].
+
+    Args:
+      config: of the run.
+      mesh: over which games are divided, see `transforms.over_devices`.
+    """
     env = make_env(config)
     _check_spaces(config, env)
-    _check_table(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
     chain = _transforms(config, env)
+    if mesh is not None:
+        chain.append(transforms.over_devices(mesh))
 
     def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
         epsilon = hyperparameters["exploration"]

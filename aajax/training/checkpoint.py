@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from aajax.errors import InputError
 from aajax.files import os_error, write_json
-from aajax.lm.mesh.hosts import in_first
+from aajax.lm.mesh.hosts import in_first, is_spread
 from aajax.records import read_object
 from aajax.types import PyTree
 
@@ -74,7 +74,8 @@ def restore_latest(
     Args:
       folder: of the checkpoints.
       like: a state of the same structure, or its `jax.eval_shape`; arrays that are
-        sharded in it are restored with that sharding.
+        sharded in it are restored with that sharding, and those of NumPy, or all others
+        with several processes, as NumPy arrays.
       fault: further check, `state -> message`, None if the state is valid.
 
     Raises:
@@ -262,15 +263,23 @@ def _is_key(x) -> bool:
 
 
 def _without_keys(state: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+    def plain(x):
+        x = jax.random.key_data(x) if _is_key(x) else x
+        # Of several processes one writes what all have; orbax needs to be told so.
+        return x if is_spread(x) or jax.process_count() == 1 else np.asarray(x)
+
+    return jax.tree.map(plain, state)
 
 
-def _shape(x) -> jax.ShapeDtypeStruct:
+def _shape(x) -> jax.ShapeDtypeStruct | np.ndarray:
     if _is_key(x):
-        return jax.eval_shape(jax.random.key_data, x)
+        x = jax.eval_shape(jax.random.key_data, x)
     sharding = getattr(x, "sharding", None)
     if sharding is not None and sharding.num_devices == 1:
         sharding = None
+    on_host = isinstance(x, np.ndarray) or jax.process_count() > 1
+    if sharding is None and on_host:
+        return np.broadcast_to(np.zeros((), x.dtype), x.shape)
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 

@@ -17,7 +17,7 @@ from aajax.schema import (
     NonNegative,
     Positive,
     Range,
-    Reference,
+    Refers,
     Seed,
     Share,
     check,
@@ -27,7 +27,10 @@ from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
 
-PolicyKind = Literal["tabular", "mlp", "gru", "transformer"] | Reference
+NETWORK = "a function num_outputs -> flax.linen.Module"
+PolicyKind = (
+    Literal["tabular", "mlp", "gru", "transformer"] | Annotated[str, Refers(NETWORK)]
+)
 Beta = Annotated[float, Range(-1e6, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 Rate = Annotated[float, Range(0, 1e3)]
@@ -183,6 +186,11 @@ class RunConfig:
     seeds: Count = 10  # number of random seeds, trained in parallel
     # the seeds are first_seed, first_seed + 1, ..., one for each of --seeds
     first_seed: Seed = 0
+    # devices that a run is laid out over: how many, or all of all processes
+    devices: Count | Literal["all"] = 1
+    # what is divided among them: seeds and settings, each device having its own; or the
+    # games of every update, whose gradients are averaged
+    shard: Literal["seeds", "games"] = "seeds"
     hyperparameters: Annotated[Hyperparameters, arg(name=""), Formerly("knobs")] = (
         Hyperparameters()
     )
@@ -195,7 +203,8 @@ class RunConfig:
 
     unit: ClassVar[str] = "updates"
     schedule_option: ClassVar[str] = "final.num_updates"
-    may_differ: ClassVar[frozenset[str]] = frozenset()  # where a run goes on
+    # where a run goes on
+    may_differ: ClassVar[frozenset[str]] = frozenset({"devices", "shard"})
 
     __post_init__ = check
 

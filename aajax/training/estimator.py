@@ -1,7 +1,7 @@
 """From a config to what objectives are made of: advantages, credit, optimiser."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from aajax import references
 from aajax.errors import InputError
 from aajax.learners import advantages
 from aajax.ops import alignment, surrogate
-from aajax.schema import Reference
+from aajax.schema import Refers
 from aajax.types import Array
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ Past = Literal[
     "positive",
     "sign",
 ]
-PastName = Past | Reference
+PAST = "a function (a_t[T, ...], gamma, last_t[T]) -> [T, ...]"
+PastName = Past | Annotated[str, Refers(PAST)]
 Baseline = Literal["group", "critic"]
 _NAMES = {"past": get_args(Past), "baseline": get_args(Baseline)}
 PASTS = {
@@ -64,8 +65,7 @@ def find_past(name: str) -> alignment.Past:
     """
     if name in PASTS:
         return PASTS[name]
-    kind = "a function (a_t[T, ...], gamma, last_t[T]) -> [T, ...]"
-    past = references.load(name, "past", kind)
+    past = references.load(name, "past", PAST)
     a_t, last_t = (
         jax.ShapeDtypeStruct(shape, dtype)
         for shape, dtype in (((4, 2), jnp.float32), ((4,), bool))
@@ -74,11 +74,11 @@ def find_past(name: str) -> alignment.Past:
         shape = jax.eval_shape(past, a_t, jnp.float32(0.9), last_t).shape
     except Exception as error:  # of somebody else's code
         raise InputError(
-            f"past is {name!r}: {kind} is needed ({references.reason(error)})"
+            f"past is {name!r}: {PAST} is needed ({references.reason(error)})"
         ) from error
     if shape != a_t.shape:
         raise InputError(
-            f"past is {name!r}: {kind} is needed, and of [4, 2] it makes {list(shape)}"
+            f"past is {name!r}: {PAST} is needed, and of [4, 2] it makes {list(shape)}"
         )
     return past
 

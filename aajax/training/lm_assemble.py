@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from aajax import schema
 from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
@@ -18,10 +20,12 @@ from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
 from aajax.dialogue.players.scripted import scripted_player
-from aajax.dialogue.pocket import pocket_folder
+from aajax.dialogue.pocket import pocket_folder, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.checkpoints.find import model_folder
+from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
@@ -133,7 +137,9 @@ class LmParts:
 
 def make_game(config: LmConfig) -> TextGame:
     """The game of a run; raises InputError if there is no such game."""
-    return registry.make(config.game, config.prompts, **game_options(config))
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
 
 
 def game_options(config: LmConfig) -> dict[str, object]:
@@ -162,7 +168,8 @@ def assemble(
                 "guest is None: a player is needed with a guest_share of "
                 f"{config.seating.guest_share:g}; --guest names one"
             )
-        players[GUEST] = (make_guest or _scripted)(config.guest, game)
+        with schema.called({"player": "guest"}):
+            players[GUEST] = (make_guest or _scripted)(config.guest, game)
     elif config.guest is not None:
         raise InputError(
             f"guest is {config.guest!r}: none is needed with a guest_share of 0, where "
@@ -218,10 +225,19 @@ def make_learners(
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     assert config.initial_adapter is not None
-    found, adapter = load_peft(config.initial_adapter, decoder)
+    given = Path(config.initial_adapter)
+    places = given, given / "adapter"  # itself, or that of a run
+    folder = next((x for x in places if (x / CONFIG).is_file()), None)
+    if folder is None:
+        raise InputError(
+            f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
+            "finished run, is needed"
+        )
+    with schema.called({"folder": "initial_adapter"}):
+        found, adapter = load_peft(folder, decoder)
     if abs(found.scale - config.lora_config.scale) > 1e-6:
         raise InputError(
-            f"initial_adapter is {config.initial_adapter}: one of alpha / rank "
+            f"initial_adapter is {str(given)!r}: one of alpha / rank "
             f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
         )
     return adapter
@@ -290,10 +306,24 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
     return config.num_microbatches
 
 
+def find_model(config: LmConfig) -> Path:
+    """The checkpoint folder of a run's base; a pocket model is trained where needed."""
+    if config.model is None:
+        return pocket_folder(config=config.pocket)
+    return model_folder(config.model, user_cache() / "models")
+
+
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
-    folder = (
-        pocket_folder(config=config.pocket) if config.model is None else config.model
-    )
+    names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
+    if config.model is not None:
+        names["folder"] = "model"
+    with schema.called(names):
+        return _read_model(find_model(config), config, game, mesh)
+
+
+def _read_model(
+    folder: Path, config: LmConfig, game: TextGame, mesh: Mesh | None
+) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
     params = plays_on = None
     if mesh is not None:
@@ -304,8 +334,9 @@ def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel
         plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     model = load_language_model(
-        folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
-        params=params, system=config.system, max_cache=speaking.max_cache,
+        folder, list(game.patterns.values()), dtype=dtype, params=params,
+        system=config.system, chat_template=config.chat_template,
+        max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries, cache_size=speaking.cache_size,
         mesh=plays_on,

@@ -22,18 +22,22 @@ from aajax.schema import (
     Formerly,
     Natural,
     Positive,
-    Reference,
+    Refers,
     Seed,
     Share,
     check,
 )
 from aajax.training.config import Beta, Rate, Weight
-from aajax.training.estimator import find_past
+from aajax.training.estimator import PAST, find_past
 
-LmAlgorithm = Literal["naive", "sum_of_rewards", "advantage_alignment"] | Reference
+GOAL = "a function LmConfig -> Goal"
+LmAlgorithm = (
+    Literal["naive", "sum_of_rewards", "advantage_alignment"]
+    | Annotated[str, Refers(GOAL)]
+)
 LmPast = (
     Literal["discounted", "strict", "inclusive", "summed", "mean", "clipped"]
-    | Reference
+    | Annotated[str, Refers(PAST)]
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
@@ -89,8 +93,11 @@ class LmConfig:
     options: tuple[str, ...] = ()  # options of the game: name=value name=value ...
     # wording: full, short, or a folder of templates (see aajax wording)
     prompts: str = "full"
-    # Hugging Face folder; None: a pocket model, trained first
+    # Hugging Face folder, .gguf file, id of the Hub, or smollm2; None: a pocket model,
+    # trained first
     model: Path | None = None
+    # for a model that has none: chatml, gemma, llama3, or a Jinja file
+    chat_template: str | None = None
 
     pocket: PocketConfig = PocketConfig()
 
@@ -122,7 +129,7 @@ class LmConfig:
     api: Endpoints = Endpoints()
     speaking: Speaking = Speaking()
     lora: Lora = Lora()
-    # PEFT folder to start from; None: a new adapter
+    # PEFT folder, or a finished run's, to start from; None: a new adapter
     initial_adapter: Path | None = None
     learning_rate: Rate = 3e-6  # learning rate of Adam
     final_learning_rate: Rate | None = None  # final learning rate; None: constant
@@ -220,7 +227,7 @@ class LmConfig:
             if name in record
         }
         # A guest may also be the name of a player.
-        for name in ("model", "initial_adapter", "guest"):
+        for name in ("model", "initial_adapter", "guest", "chat_template"):
             if record.get(name) is not None and Path(record[name]).exists():
                 found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):
@@ -248,9 +255,8 @@ class LmConfig:
 
 
 def _own_goal(config: LmConfig) -> credit.Goal:
-    kind = "a function LmConfig -> Goal"
-    label = f"algorithm is {config.algorithm!r}: {kind} is needed"
-    make = references.load(config.algorithm, "algorithm", kind)
+    label = f"algorithm is {config.algorithm!r}: {GOAL} is needed"
+    make = references.load(config.algorithm, "algorithm", GOAL)
     advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
     try:
         goal = make(config)

@@ -10,6 +10,7 @@ While a process works on a run, others are kept out of its folder.
 """
 
 import contextlib
+import functools
 import itertools
 import logging
 import signal
@@ -23,18 +24,21 @@ import numpy as np
 
 from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
+from aajax.lm.mesh.hosts import in_any, in_first
 from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
 from aajax.training.assemble import make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.estimator import choices
 from aajax.training.extension import Config, Extensible, going_on, tell_schedule
+from aajax.training.layout import Layout, make_layout
 from aajax.training.metrics import Sink
 from aajax.training.self_play import TrainState
 
 _log = logging.getLogger(__name__)
 
 CHUNKS, LOGGED = 20, 200  # checkpoints and rows of metrics per run, about
+MOST = 3  # options that are named where a folder holds another run
 SUMMARY = "summary.json"  # of a run that has come to its end
 
 
@@ -92,9 +96,15 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
         there = {"preset": written.get("preset"), **located}
     differences = _differences(there, record, free)
     if differences:
+        more = f", and {len(differences) - MOST} more" if differences[MOST:] else ""
+        needed = "choose another folder"
+        if resume:
+            needed = (
+                "what is left out has its default: give the same options, or " + needed
+            )
         raise InputError(
-            f"out is {str(folder)!r}: it holds another run ({differences}); "
-            "choose another folder"
+            f"out is {str(folder)!r}: it holds another run "
+            f"({', '.join(differences[:MOST])}{more}); {needed}"
         )
     if not resume:
         raise InputError(
@@ -137,6 +147,7 @@ def _stored(written: dict, config: Config) -> Config | None:
 def _check_new(folder: Path, resume: bool) -> None:
     if resume:
         raise InputError(f"out is {str(folder)!r}: it holds no run to resume")
+    files.check_folder(f"out is {str(folder)!r}", folder)
     if not files.is_empty(folder):
         raise InputError(
             f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
@@ -231,36 +242,39 @@ def train(
       OSError: if the folder cannot be written.
     """
     began = time.monotonic()
-    hyperparameters, trainer = hyperparameter_values(config), make_trainer(config)
+    layout, hyperparameters = layout_of(config), hyperparameter_values(config)
+    trainer = make_trainer(config, layout.games)
     log_path, saves = folder / "metrics.jsonl", folder / "checkpoints"
-    done, state = _latest(saves, config)
-    lost = diverged(folder, config, state)
-    divergence.note(folder, lost)
+    done, state = _latest(saves, config, layout)
+    whole = layout.collect(state)
+    lost = diverged(folder, config, whole)
+    in_first(lambda: divergence.note(folder, lost))
     _check_left(folder, config, lost, done)
-    rows = metrics.drop_rows_after(log_path, done)
+    rows = in_first(lambda: metrics.drop_rows_after(log_path, done))
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
     lengths = _lengths(config.num_updates - done, chunk)
-    advance = {length: sweep.advance(trainer, length) for length in lengths}
+    advance = {length: layout.advance(trainer, length) for length in lengths}
     every = max(1, config.num_updates // LOGGED)
     with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
             state, numbers = advance[length](hyperparameters, state)
-            numbers = jax.device_get(numbers)
-            lost = _find(config, state, done, numbers) | lost
+            whole, numbers = layout.collect(state), jax.device_get(numbers)
+            lost = _find(config, whole, done, numbers) | lost
             numbers = divergence.without(numbers, lost, done)
             rows = _rows(numbers, done, every, time.monotonic() - began)
-            metrics.append_rows(log_path, rows)
+            in_first(functools.partial(metrics.append_rows, log_path, rows))
             if lost:
-                state = _set_back(folder, config, state, lost, done)
+                whole = _set_back(folder, config, layout, whole, lost, done)
+                state = layout.place(whole)
             done += length
-            checkpoint.save(saves, done, state)
+            checkpoint.save(saves, done, whole)
             metrics.send(rows, sinks)
             on_chunk(done, _means(numbers))
-            if interrupted():
+            if in_any(interrupted()):
                 raise KeyboardInterrupt
-    return state, time.monotonic() - began
+    return whole, time.monotonic() - began
 
 
 def _lengths(left: int, chunk: int) -> set[int]:
@@ -271,16 +285,18 @@ def _lengths(left: int, chunk: int) -> set[int]:
 def _set_back(
     folder: Path,
     config: RunConfig,
+    layout: Layout,
     state: TrainState,
     lost: divergence.Lost,
     done: int,
 ) -> TrainState:
     """Notes who is lost, and puts them back to what is saved of `done` updates."""
-    new = divergence.note(folder, lost)
+    new = in_first(lambda: divergence.note(folder, lost))
     _check_left(folder, config, lost, done)
-    for found in new:
+    for found in new or ():
         _log.warning("%s; all others go on", found)
-    return divergence.keep(state, _latest(folder / "checkpoints", config)[1], lost)
+    saved = _latest(folder / "checkpoints", config, layout)[1]
+    return divergence.keep(state, layout.collect(saved), lost)
 
 
 def diverged(folder: Path, config: RunConfig, state: TrainState) -> divergence.Lost:
@@ -312,13 +328,29 @@ def _check_left(
     raise DivergenceError(f"{divergence.listed(lost)}; {kept}")
 
 
-def _latest(saves: Path, config: RunConfig) -> tuple[int, TrainState]:
+def layout_of(config: RunConfig) -> Layout:
+    """Where a run's states are; raises InputError as `make_layout` does."""
+    return make_layout(config, len(hyperparameter_settings(config)))
+
+
+def _latest(saves: Path, config: RunConfig, layout: Layout) -> tuple[int, TrainState]:
     """Updates of the latest checkpoint and its state, or those of the beginning."""
-    restored = checkpoint.restore_latest(saves, _template(config))
+    template = _template(config)
+    if layout.mesh is not None:
+        # Read by the host: it may be larger than one device.
+        template = jax.tree.map(_on_host, template)
+    restored = checkpoint.restore_latest(saves, template)
     if restored is None:
-        hyperparameters, trainer = hyperparameter_values(config), make_trainer(config)
-        return 0, sweep.start(trainer, hyperparameters, config.seed_list)
-    return restored
+        hyperparameters = hyperparameter_values(config)
+        trainer = make_trainer(config, layout.games)
+        return 0, layout.start(trainer, hyperparameters, config.seed_list)
+    return restored[0], layout.place(restored[1])
+
+
+def _on_host(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct | np.ndarray:
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def hyperparameter_values(config: RunConfig) -> sweep.Hyperparameters:
@@ -382,16 +414,16 @@ def _filled(record: dict, defaults: dict) -> dict:
 
 def _differences(
     old: dict, new: dict, free: frozenset[str] = frozenset(), prefix: str = ""
-) -> str:
+) -> list[str]:
     """What differs, but for the names in `free`."""
     parts = []
     for name in old.keys() | new.keys():
         there, here = old.get(name), new.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
-            parts.append(_differences(there, here, free, f"{prefix}{name}."))
+            parts += _differences(there, here, free, f"{prefix}{name}.")
         elif there != here and prefix + name not in free:
             parts.append(f"{prefix}{name} is {there!r} there and {here!r} here")
-    return ", ".join(sorted(part for part in parts if part))
+    return sorted(parts)
 
 
 @contextlib.contextmanager

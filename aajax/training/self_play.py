@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
@@ -19,6 +21,8 @@ from aajax.rollout import Tables, begin, rollout
 from aajax.training.pool import Pool
 from aajax.training.replay import Store
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
+
+GAMES = "games"  # the axis of a mesh over which games are divided
 
 
 class TrainState(NamedTuple):
@@ -71,6 +75,7 @@ class Setting(NamedTuple):
       fresh: whether every update plays games from their start.
       resets_memory: whether every update starts with initial memories, also in games
         that go on.
+      mesh: with an axis `GAMES`, over which games are divided; None for one device.
     """
 
     env: Environment
@@ -81,6 +86,7 @@ class Setting(NamedTuple):
     group_size: int
     fresh: bool
     resets_memory: bool
+    mesh: Mesh | None = None
 
     @property
     def rest(self) -> list[int]:
@@ -116,6 +122,7 @@ class Transform(NamedTuple):
       change: `(key, setting, state, trajectory) -> (state, trajectory)`, of what is
         learned from.
       end: `(before, after) -> after`, both states, once all learners have learned.
+      mesh: with an axis `GAMES`, over which games are divided.
     """
 
     others: Callable[[Setting], Others] | None = None
@@ -129,6 +136,7 @@ class Transform(NamedTuple):
         | None
     ) = None
     end: Callable[[TrainState, TrainState], TrainState] | None = None
+    mesh: Mesh | None = None
 
 
 def self_play(
@@ -181,6 +189,7 @@ def self_play(
         group_size=group_size,
         fresh=fresh,
         resets_memory=any(transform.resets_memory for transform in transforms),
+        mesh=next((x.mesh for x in transforms if x.mesh is not None), None),
     )
     others = _others(setting, transforms)
     # Who sits at the table is known before what its play looks like.
@@ -255,9 +264,10 @@ class _Loop(NamedTuple):
 
     def deal(self, key: PRNGKey) -> Tables:
         setting = self.setting
-        return begin(
+        tables = begin(
             key, setting.env, self.table, setting.num_games, setting.group_size
         )
+        return _divided(setting.mesh, tables, axis=0)
 
     def play(
         self, key: PRNGKey, others_key: PRNGKey, state: TrainState, tables: Tables
@@ -265,7 +275,7 @@ class _Loop(NamedTuple):
         setting, params = self.setting, state.acting
         if self.others is not None:
             params += (self.others.params(others_key, state),)
-        return rollout(
+        end, trajectory = rollout(
             key,
             setting.env,
             self.table,
@@ -274,6 +284,8 @@ class _Loop(NamedTuple):
             setting.num_steps,
             setting.group_size,
         )
+        steps = _divided(setting.mesh, trajectory._replace(memory=()), axis=1)
+        return end, steps._replace(memory=trajectory.memory)
 
     def change(
         self, key: PRNGKey, state: TrainState, trajectory: Trajectory
@@ -312,6 +324,14 @@ def _learn(
         prefix = f"learner_{i}/" if len(learners) > 1 else ""
         metrics |= {prefix + name: number for name, number in numbers.items()}
     return tuple(learned), metrics
+
+
+def _divided(mesh: Mesh | None, tree: PyTree, axis: int) -> PyTree:
+    """With the axis of games, in all arrays, over the mesh if there is one."""
+    if mesh is None:
+        return tree
+    sharding = NamedSharding(mesh, P(*[None] * axis, GAMES))
+    return jax.lax.with_sharding_constraint(tree, sharding)
 
 
 def _reward(trajectory: Trajectory, seats: Sequence[Sequence[int]]) -> Array:

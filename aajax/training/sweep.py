@@ -11,6 +11,9 @@ from aajax.training.self_play import Trainer, TrainState, continued
 from aajax.types import Array
 
 Hyperparameters = dict[str, Array]  # name -> f32[K]
+MakeTrainer = Callable[[Hyperparameters], Trainer]
+Init = Callable[[Hyperparameters, Array], TrainState]
+Advance = Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics]]
 
 
 def grid(values: Mapping[str, Sequence[float | int]]) -> Hyperparameters:
@@ -29,31 +32,36 @@ def grid(values: Mapping[str, Sequence[float | int]]) -> Hyperparameters:
 
 
 def start(
-    make_trainer: Callable[[Hyperparameters], Trainer],
-    hyperparameters: Hyperparameters,
-    seeds: Sequence[int],
+    make_trainer: MakeTrainer, hyperparameters: Hyperparameters, seeds: Sequence[int]
 ) -> TrainState:
     """Initial states [K, S, ...] of every hyper-parameter setting with every seed."""
+    numbers = jnp.asarray(seeds, jnp.uint32)
+    return jax.jit(init_all(make_trainer))(hyperparameters, numbers)
+
+
+def advance(make_trainer: MakeTrainer, num_updates: int) -> Advance:
+    """A compiled function that makes `num_updates` updates of states [K, S, ...].
+
+    The states passed in are donated. Metrics come as [num_updates, K, S].
+    """
+    return jax.jit(advance_all(make_trainer, num_updates), donate_argnums=1)
+
+
+def init_all(make_trainer: MakeTrainer) -> Init:
+    """A function of f32[K] hyper-parameters and u32[S] seeds, to states [K, S, ...]."""
 
     def init(hyperparameters, seed):
         return make_trainer(hyperparameters).init(jax.random.key(seed))
 
     over_seeds = jax.vmap(init, (None, 0))
-    numbers = jnp.asarray(seeds, jnp.uint32)
-    return jax.jit(jax.vmap(over_seeds, (0, None)))(hyperparameters, numbers)
+    return jax.vmap(over_seeds, (0, None))
 
 
-def advance(
-    make_trainer: Callable[[Hyperparameters], Trainer], num_updates: int
-) -> Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics]]:
-    """A compiled function that makes `num_updates` updates of states [K, S, ...].
-
-    The states passed in are donated. Metrics come as [num_updates, K, S].
-    """
+def advance_all(make_trainer: MakeTrainer, num_updates: int) -> Advance:
+    """`advance`, to be compiled."""
 
     def run(hyperparameters, state):
         return continued(make_trainer(hyperparameters), state, num_updates)
 
     over_seeds = jax.vmap(run, (None, 0), (0, 1))
-    over_settings = jax.vmap(over_seeds, (0, 0), (0, 1))
-    return jax.jit(over_settings, donate_argnums=1)
+    return jax.vmap(over_seeds, (0, 0), (0, 1))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from aajax.errors import InputError
 from aajax.learners.base import Metrics
@@ -101,3 +102,14 @@ def measured(measure: Callable[[Tables, Trajectory], Metrics]) -> Transform:
 def memory_reset() -> Transform:
     """Resets recurrent memory at every update, also within episodes."""
     return Transform(resets_memory=True)
+
+
+def over_devices(mesh: Mesh) -> Transform:
+    """Divides games over devices, and averages gradients over all of them.
+
+    Numbers are those of one device but for rounding.
+
+    Args:
+      mesh: with the axis `self_play.GAMES`, whose size divides the number of games.
+    """
+    return Transform(mesh=mesh)

@@ -1,6 +1,7 @@
 """Games and leagues of runs in Python."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -51,6 +52,18 @@ def test_runs_take_seats(run):
         np.testing.assert_array_equal(own.action, expected.action)
 
 
+def test_an_unfinished_run_plays_as_it_is(run, tmp_path, caplog):
+    shutil.copytree(run.folder, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["num_updates"] = 9
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    line = f"{tmp_path / 'run'}: it is unfinished, after 2 of 9 updates, and plays as"
+    aajax.play([tmp_path / "run", "grim"])
+    aajax.play([aajax.load(tmp_path / "run"), "grim"])
+    aajax.league([tmp_path / "run"], num_games=2)
+    assert [x.startswith(line) for x in caplog.messages] == [True] * 3
+
+
 def test_a_policy_of_ones_own_takes_a_seat(run):
     policy = categorical_policy(aajax.nets.tabular(5, 2))
     params = jax.tree.map(lambda x: x * 0.0, policy.init(jax.random.key(0)))
@@ -63,9 +76,13 @@ def test_seats_that_cannot_be_taken(run):
     lines = {
         "game is None: a game is needed": lambda: aajax.play(["grim", "grim"]),
         "seats has 1 entries: 2 players, one": lambda: aajax.play([run]),
-        "seat is 'gram': a run, its folder, a": lambda: aajax.play([run, "gram"]),
-        "seat is .*, 2.: one of the seeds 0 to 1": lambda: aajax.play([(run, 2), run]),
-        "seat is .*: a run of game 'coin' is ": lambda: aajax.play([run], game="coin"),
+        "seats has 'gram': one of always_co": lambda: aajax.play([run, "gram"]),
+        "seats has .*, 2.: one of the seeds 0 to 1": lambda: aajax.play(
+            [(run, 2), run]
+        ),
+        "seats has .*: a run of game 'coin' is ": lambda: aajax.play(
+            [run], game="coin"
+        ),
         "num_games is 0: at least 1 is needed": lambda: aajax.play(
             [run, run], num_games=0
         ),
@@ -95,9 +112,9 @@ def test_a_league_of_runs_and_scripted_players(run, tmp_path):
 
 
 def test_leagues_that_cannot_be(run):
-    with pytest.raises(InputError, match="game is None: a game is needed without runs"):
+    with pytest.raises(InputError, match="^players is .* and game None: a run"):
         aajax.league(["tit_for_tat"])
-    with pytest.raises(InputError, match="player is 'gram': one of always_cooperate"):
+    with pytest.raises(InputError, match="players has 'gram': one of always_cooperate"):
         aajax.league([run, "gram"])
     with pytest.raises(InputError, match="num_games is 0: at least 1 is needed"):
         aajax.league([run], num_games=0)

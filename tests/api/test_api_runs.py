@@ -255,7 +255,7 @@ WRONG_KINDS = [
     (lambda run: aajax.league(3), "players is 3: a list of them is needed"),
     (
         lambda run: aajax.league([run, 3]),
-        "player is 3: a run, or a folder with one, is",
+        "players has 3: a run, or a folder with one, is",
     ),
     (lambda run: aajax.make("ipd", num_steps=2.5), "num_steps is 2.5: a whole number"),
     (lambda run: aajax.make("ipd", num_steps="3"), "num_steps is '3': a whole number"),

@@ -56,6 +56,17 @@ def test_a_line_per_setting_seed_and_update(sweep, tmp_path, capsys):
         assert float(row["P(C | CD)"]) == reward
 
 
+def test_an_unfinished_run_is_exported_as_far_as_it_is(sweep, tmp_path, capsys):
+    shutil.copytree(sweep.folder, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert cli.main(["export", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr() == (
+        f"wrote {tmp_path / 'run' / 'metrics.csv'}\n",
+        f"aajax export: {tmp_path / 'run'}: it is unfinished, after 3 of 3 updates, "
+        "and has no summary.csv yet\n",
+    )
+
+
 def test_a_league_is_a_line_per_line_up_and_seat(sweep, tmp_path):
     table = aajax.league([sweep, "grim"], num_games=2, out=tmp_path)
     (path,) = aajax.export(tmp_path)

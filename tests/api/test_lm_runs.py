@@ -12,6 +12,7 @@ import aajax
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
 from aajax.training import lm_evaluation
+from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_presets import LM_PRESETS
 
@@ -95,6 +96,18 @@ def test_a_finished_run_stays_as_it_is(run, config):
     assert (run.folder / "summary.json").read_bytes() == before
 
 
+def test_another_run_begins_with_its_adapter(run, config):
+    """By the run's folder as by that of the adapter in it."""
+    weights = [
+        assemble(dataclasses.replace(config, initial_adapter=folder))
+        .init(jax.random.key(0))
+        .policy.weights
+        for folder in (run.folder, run.adapter)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+    assert any(np.any(x) for x in jax.tree.leaves(weights[0]))
+
+
 def test_it_meets_others_in_a_league(run, tmp_path):
     players = [run, "base", "always_defect"]
     table = aajax.text_league(players, num_matches=2, out=tmp_path / "league")
@@ -106,7 +119,9 @@ def test_it_meets_others_in_a_league(run, tmp_path):
     assert "cooperation" in path.read_text().splitlines()[0].split(",")
     with pytest.raises(InputError, match="num_games is 2: there is no option of that "):
         aajax.text_league(players, num_games=2)
-    with pytest.raises(InputError, match="player is 'nobody': always_cooperate, "):
+    with pytest.raises(
+        InputError, match="player is 'nobody': one of always_cooperate, "
+    ):
         aajax.text_league([run, "nobody"])
 
 

@@ -416,7 +416,7 @@ def test_players_that_cannot_meet(folders, tmp_path, capsys):
     line = refused(capsys, "base", "greedy", *out)
     assert line.startswith("players is ['base', 'greedy'] and game None: the folder")
     line = refused(capsys, "nobody", "--game", "ipd", *out)
-    assert line.startswith("player is 'nobody': always_cooperate, ")
+    assert line.startswith("player is 'nobody': one of always_cooperate, ")
     line = refused(capsys, "random", "random", "--game", "ipd", *out)
     assert line.startswith("players is ['random', 'random']: one or more, each once")
     for same in (f"{first}/", f"{first}/../first", f"{first}/adapter"):
@@ -457,7 +457,9 @@ def test_guests(folders):
     assert make_guest("tit_for_tat", game).game is game
     with pytest.raises(ValueError, match="^guest is .*chicken'?: one of ipd is needed"):
         make_guest(str(folders.other), game)
-    with pytest.raises(ValueError, match="^player is 'nobody': always_cooperate"):
+    with pytest.raises(
+        ValueError, match="^player is 'nobody': one of always_cooperate"
+    ):
         make_guest("nobody", game)
 
 

@@ -55,7 +55,7 @@ def test_a_pocket_model_is_made_once(tmp_path, capsys):
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert f"aajax lm: folder is {out}: one that is new or empty" in error
+    assert f"aajax lm pocket: out is '{out}': one that is new or empty" in error
     assert error.count("\n") == 1
 
 

@@ -227,6 +227,11 @@ def test_a_network_trains_with_action_values_and_memory():
         ),
         ("algorithm", "X = 3", "an Algorithm called 'X' is needed in"),
         ("algorithm", "Y = 3", "an Algorithm called 'X' is needed in"),
+        (
+            "algorithm",
+            "from aajax.training.algorithms import Algorithm\nX = Algorithm('x', '')",
+            "algorithm is 'mine.py:X': an Algorithm with either a learner or a trainer",
+        ),
         *(
             (
                 "algorithm",

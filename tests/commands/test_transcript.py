@@ -135,7 +135,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
         ([run, "--iterations", "0"], "iterations is '0': a number above 0"),
         ([run, "--iterations", "a:b"], "iterations is 'a:b': a number above 0"),
         ([run, "--iterations", "11:14"], "iterations is '11:14': some of those from 0"),
-        ([run, "--model", tmp_path], f"folder is {tmp_path}: a folder with tokenizer"),
+        ([run, "--model", tmp_path], f"model is '{tmp_path}': a folder with tokenizer"),
     ]:
         error = refused(capsys, *arguments, "--out", file)
         assert error.startswith("aajax transcript: ") and message in error

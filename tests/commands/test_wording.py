@@ -25,7 +25,8 @@ def test_a_copy_is_a_wording_of_ones_own(game, wording, tmp_path, capsys):
     assert cli.main(arguments) == 2
     line = capsys.readouterr().err
     assert line == (
-        f"aajax wording: folder is {str(folder)!r}: an empty or new folder is needed\n"
+        f"aajax wording copy: folder is {str(folder)!r}: an empty or new folder "
+        "is needed\n"
     )
     assert registry.make(game, folder).templates() == changed
 

@@ -379,7 +379,7 @@ def test_tensors_that_do_not_fit_are_named(saved, llama, tensors, message):
     rewrite(folder, tensors=tensors)
     with pytest.raises(ValueError) as caught:
         peft_folder.load_peft(folder, llama)
-    assert str(caught.value).startswith(f"folder is {folder}: ")
+    assert str(caught.value).startswith(f"folder is '{folder}': ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -397,7 +397,7 @@ def test_tensors_with_two_names_of_the_text_part_are_refused(llama, tmp_path):
 def test_folders_that_cannot_be_read_are_refused(saved, llama, tmp_path):
     folder, *_ = saved
 
-    def refused(message, where=f"folder is {folder}"):
+    def refused(message, where=f"folder is '{folder}'"):
         with pytest.raises(ValueError) as caught:
             peft_folder.load_peft(folder, llama)
         assert str(caught.value).startswith(f"{where}: {message}")

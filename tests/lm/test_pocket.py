@@ -332,7 +332,7 @@ def test_two_may_not_train_into_one_folder(tmp_path):
 
     def second(step, loss):
         with pytest.raises(
-            ValueError, match=f"^folder is {folder}: process {os.getpid()}"
+            ValueError, match=f"^folder is '{folder}': process {os.getpid()}"
         ):
             train_pocket(folder, config)
 
@@ -353,11 +353,11 @@ def test_a_model_that_diverges_is_not_saved(tmp_path):
 def test_what_is_there_is_not_overwritten(dialogues, tmp_path):
     folder, _, _ = dialogues
     before = contents(folder)
-    with pytest.raises(ValueError, match=f"folder is {folder}: one that is new"):
+    with pytest.raises(ValueError, match=f"folder is '{folder}': one that is new"):
         train_pocket(folder, DIALOGUES)
     assert contents(folder) == before
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="file: one that is new or empty"):
+    with pytest.raises(ValueError, match="^folder is '.*file': one that is new"):
         train_pocket(tmp_path / "file", DIALOGUES)
 
 

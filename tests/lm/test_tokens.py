@@ -196,10 +196,10 @@ def test_a_truncation_saved_with_it_does_not_cut_texts(tmp_path):
 
 def test_folders_without_a_tokenizer_are_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ValueError, match=f"folder is {folder}: .*tokenizer.json"):
+        with pytest.raises(ValueError, match=f"folder is '{folder}': .*tokenizer.json"):
             load_tokenizer(folder)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertX"}')
-    with pytest.raises(ValueError, match=f"folder is {tmp_path}: [^\n]*$"):
+    with pytest.raises(ValueError, match=f"folder is '{tmp_path}': [^\n]*$"):
         load_tokenizer(tmp_path)
 
 
@@ -219,8 +219,12 @@ def test_folders_without_a_tokenizer_are_refused(tmp_path):
             "file is {}: eos_token_id is 'x': a whole number of at least 0, or a tuple",
         ),
         ("generation_config.json", b"{", "file is {}: JSON is needed, and at column 2"),
-        ("tokenizer.json", b"{", "folder is {}: a readable tokenizer is needed ("),
-        ("tokenizer.json", b"\x00\xff", "folder is {}: a readable tokenizer is needed"),
+        ("tokenizer.json", b"{", "folder is '{}': a readable tokenizer is needed ("),
+        (
+            "tokenizer.json",
+            b"\x00\xff",
+            "folder is '{}': a readable tokenizer is needed",
+        ),
     ],
 )
 def test_files_of_a_tokenizer_that_cannot_be_read(tmp_path, name, content, message):

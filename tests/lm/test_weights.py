@@ -275,7 +275,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, dtype, value, monkeyp
         write(tmp_path, LLAMA, *split(tensors))
         number = sorted(tensors).index(name) % 3
         assert fails(weights.load_params, tmp_path) == (
-            f"folder is {tmp_path}: {name} in part-{number}.safetensors has a NaN or "
+            f"folder is '{tmp_path}': {name} in part-{number}.safetensors has a NaN or "
             "an infinity; finite numbers are needed"
         )
 

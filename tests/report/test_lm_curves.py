@@ -66,7 +66,7 @@ def test_a_figure_of_measures_that_come_and_go(tmp_path, monkeypatch):
 def test_a_figure_of_nothing_is_refused(tmp_path):
     for rows, message in (
         ([], r"^file is .*metrics\.jsonl: at least one row of metrics is needed"),
-        ([{"reward": None, "weight": 3.0}], r"^folder is .*: metrics\.jsonl with at"),
+        ([{"reward": None, "weight": 3.0}], r"^folder is '.*': metrics\.jsonl with at"),
         ([{"reward": "1"}], r"^file is .*: reward of line 1 is '1': a number, or null"),
     ):
         folder = write_rows(tmp_path, *rows)

@@ -44,6 +44,14 @@ def test_a_sweeps_table_has_all_numbers_at_any_width(width):
     assert (parts == 1) == (width == 300)
 
 
+@pytest.mark.parametrize("num_settings", [1, 3])
+@pytest.mark.parametrize(("seeds", "count"), [((0,), "1 seed"), ((0, 1), "2 seeds")])
+def test_a_title_counts_seeds(num_settings, seeds, count):
+    title = lines(tables.summary_table(swept(num_settings, seeds)), 300)[0].strip()
+    ends = {1: f"ipd: {count}, after training", 3: f"ipd: means over {count}"}
+    assert title == ends[num_settings]
+
+
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("num_agents", [2, 3, 7])
 def test_a_leagues_table_cuts_no_name_off(width, num_agents):

@@ -121,10 +121,12 @@ def test_the_critic_of_an_entry_values_actions_if_it_says_so(entry):
 
 
 @pytest.mark.parametrize("given", [{}, {"trainer": lambda parts, policies: None}])
-def test_an_entry_has_a_learner_or_a_trainer(given):
-    given = {"learner": given.get("trainer"), **given}
-    with pytest.raises(InputError, match="algorithm is 'x': either a learner or a tr"):
-        Algorithm("x", "Nothing.", **given)
+def test_an_entry_has_a_learner_or_a_trainer(entry, given):
+    entry(**{"learner": given.get("trainer"), **given})
+    with pytest.raises(
+        InputError, match="algorithm is 'own': .* either a learner or a tr"
+    ):
+        RunConfig(algorithm="own")
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():

@@ -59,6 +59,8 @@ ALL_SET = [
         max_gradient_norm=0.5,
         seeds=3,
         first_seed=4,
+        devices=2,
+        shard="games",
         hyperparameters=Hyperparameters(
             *[0.123] * len(dataclasses.fields(Hyperparameters))
         ),

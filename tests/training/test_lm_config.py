@@ -310,7 +310,7 @@ def test_options_of_a_game():
             {"options": ("payoff=[[1],[2,3]]",)},
             "options has payoff=[[1],[2,3]]: nested",
         ),
-        ({"prompts": "rude"}, "wording is "),
+        ({"prompts": "rude"}, "prompts is "),
     ],
 )
 def test_games_that_cannot_be_made(changes, reason):

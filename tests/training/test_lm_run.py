@@ -370,7 +370,7 @@ def test_a_guest_that_is_nobody(model):
     seating = Seating("first", guest_share=1.0)
     with pytest.raises(ValueError, match="^guest is None: a player is .*--guest"):
         assemble(small(model, seating=seating))
-    with pytest.raises(ValueError, match="^player is 'nobody': one of"):
+    with pytest.raises(ValueError, match="^guest is 'nobody': one of"):
         assemble(small(model, seating=seating, guest="nobody"))
 
 

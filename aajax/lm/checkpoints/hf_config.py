@@ -125,7 +125,7 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
         return records.read_object(folder / name)
     except OSError as error:
         raise InputError(
-            f"folder is {folder}: {name} is needed in it ({error.strerror})"
+            f"folder is {str(folder)!r}: {name} is needed in it ({error.strerror})"
         ) from error
 
 

@@ -185,7 +185,7 @@ def _read_tensors(
                 dtype = file.get_slice(key).get_dtype()
                 if dtype not in DTYPES:
                     raise InputError(
-                        f"folder is {folder}: {key} is {dtype}, one of "
+                        f"folder is {str(folder)!r}: {key} is {dtype}, one of "
                         f"{', '.join(DTYPES)} is needed"
                     )
                 if plain.startswith(ROOT):
@@ -193,19 +193,23 @@ def _read_tensors(
                 # A tensor without it keeps a name that nothing expects.
                 name = _OUTER + plain if inner != key else key
                 if name in tensors:
-                    raise InputError(f"folder is {folder}: {name} must be there once")
+                    raise InputError(
+                        f"folder is {str(folder)!r}: {name} must be there once"
+                    )
                 tensors[name] = file.get_tensor(key)
                 if not all_finite(tensors[name]):
                     raise InputError(
-                        f"folder is {folder}: {key} in {WEIGHTS} has a NaN or an "
-                        "infinity; finite numbers are needed"
+                        f"folder is {str(folder)!r}: {key} in {WEIGHTS} has a NaN or "
+                        "an infinity; finite numbers are needed"
                     )
     except FileNotFoundError as error:
-        raise InputError(f"folder is {folder}: an {WEIGHTS} in it is needed") from error
+        raise InputError(
+            f"folder is {str(folder)!r}: an {WEIGHTS} in it is needed"
+        ) from error
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"folder is {folder}: {WEIGHTS} cannot be read ({reason})"
+            f"folder is {str(folder)!r}: {WEIGHTS} cannot be read ({reason})"
         ) from error
     return tensors, root
 
@@ -237,6 +241,6 @@ def _check_tensors(
     ]
     if lines:
         raise InputError(
-            f"folder is {folder}: the tensors that its {CONFIG} says are needed, "
-            f"{'; '.join(lines)}"
+            f"folder is {str(folder)!r}: the tensors that its {CONFIG} says are "
+            f"needed, {'; '.join(lines)}"
         )

@@ -12,6 +12,7 @@ import tokenizers
 
 from aajax import records, schema
 from aajax.errors import InputError
+from aajax.lm.text.chat_templates import read_chat_template
 from aajax.schema import Natural, check
 
 # Only tokenizers and configs are used, and it need not tell that it has no PyTorch.
@@ -37,7 +38,7 @@ class _TokenizerKeys:
 
 @dataclasses.dataclass(frozen=True)
 class _GenerationKeys:
-    """The keys of generation_config.json that are read."""
+    """The keys of generation_config.json and config.json that are read."""
 
     eos_token_id: Natural | tuple[Natural, ...] | None = None
 
@@ -57,8 +58,8 @@ class Tokens:
       plain: the same tokenizer without markers.
       markers: id by spelling.
       pieces: bytes by id; see `token_bytes`.
-      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer and of
-        generation_config.json, and the chat template's end of turn.
+      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer, of
+        generation_config.json and of config.json, and the chat template's end of turn.
       end_of_turn: the marker that the chat template puts after a reply; None without
         such a template.
       pad_id: padding token.
@@ -128,8 +129,12 @@ class Tokens:
         return _render(self.tokenizer, messages, generate, enable_thinking)
 
 
-def load_tokenizer(folder: str | Path) -> Tokens:
+def load_tokenizer(folder: str | Path, chat_template: str | None = None) -> Tokens:
     """The tokenizer of a local folder; nothing is downloaded.
+
+    Args:
+      folder: with a tokenizer.
+      chat_template: in place of the tokenizer's own; of `read_chat_template`.
 
     `AutoTokenizer` may choose by the model type of config.json and then replace the
     pre-tokenizer, so that a folder that names no class of its own is read from its
@@ -144,7 +149,9 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     if not folder.is_dir() or (
         name in _PLAIN_CLASSES and not (folder / "tokenizer.json").is_file()
     ):
-        raise InputError(f"folder is {folder}: a folder with tokenizer.json is needed")
+        raise InputError(
+            f"folder is {str(folder)!r}: a folder with tokenizer.json is needed"
+        )
     reader = PreTrainedTokenizerFast if name in _PLAIN_CLASSES else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(
@@ -153,10 +160,14 @@ def load_tokenizer(folder: str | Path) -> Tokens:
     except Exception as error:  # of many kinds, and plain ones where Rust reads
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"folder is {folder}: a readable tokenizer is needed ({reason})"
+            f"folder is {str(folder)!r}: a readable tokenizer is needed ({reason})"
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise InputError(f"folder is {folder}: a fast tokenizer is needed, not {name}")
+        raise InputError(
+            f"folder is {str(folder)!r}: a fast tokenizer is needed, not {name}"
+        )
+    if chat_template is not None:
+        tokenizer.chat_template = read_chat_template(chat_template)
     return _tokens(tokenizer, folder)
 
 
@@ -174,8 +185,8 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
     stops = _as_list(cast(int | None, tokenizer.eos_token_id))
-    generation = _read(_GenerationKeys, folder / "generation_config.json")
-    stops += _as_list(generation.eos_token_id)
+    for name in ("generation_config.json", "config.json"):
+        stops += _as_list(_read(_GenerationKeys, folder / name).eos_token_id)
     if end_of_turn is not None:
         stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
@@ -259,8 +270,8 @@ def _pieces(
     is_byte_level = "ByteLevel" in kinds
     if not is_byte_level and not {*kinds} & {"ByteFallback", "Metaspace"}:
         raise InputError(
-            f"folder is {folder}: a byte-level tokenizer or one in the manner of "
-            f"sentencepiece is needed, not one with the decoder {kinds[0]}"
+            f"folder is {str(folder)!r}: a byte-level tokenizer or one in the manner "
+            f"of sentencepiece is needed, not one with the decoder {kinds[0]}"
         )
     read = _read_byte_level if is_byte_level else _read_sentencepiece
     vocab = backend.get_vocab(with_added_tokens=True)
