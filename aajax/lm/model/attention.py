@@ -275,24 +275,25 @@ class Piece:
     ) -> Array:
         """See `Attend`."""
         assert layer.index is not None and layer.own is not None
-        own = [x.astype(query.dtype) for x in layer.own]
+        own_key, own_value = (x.astype(query.dtype) for x in layer.own)
         kernel = functools.partial(KERNELS["piece"], scale=scale)
         mesh = jax.sharding.get_abstract_mesh()
         if not mesh.empty and set(AXES) <= set(mesh.axis_names):
-            of_own = dividing(mesh, P(BATCH, "tensor", None, None), own[0].shape)
+            of_own = dividing(mesh, P(BATCH, "tensor", None, None), own_key.shape)
             rows, heads, *_ = of_own
             of_queries, of_cache = P(rows, None, heads, None), P(None, *of_own)
             kernel = jax.shard_map(
                 kernel,
                 mesh=mesh,
                 in_specs=(
-                    *(of_queries, of_own, of_own, of_cache, of_cache),
+                    *(of_queries, (of_own, of_own), (of_cache, of_cache)),
                     *(P(), P(rows), P()),
                 ),
                 out_specs=of_queries,
                 check_vma=False,
             )
-        return kernel(query, *own, key, value, layer.index, self.before, self.end)
+        own, cache = (own_key, own_value), (key, value)
+        return kernel(query, own, cache, layer.index, self.before, self.end)
 
 
 def is_in_order(
@@ -328,10 +329,8 @@ def piece_at(positions: Array, num_slots: int) -> Piece:
 
 def splash_piece(
     query: Array,
-    own_key: Array,
-    own_value: Array,
-    key: Array,
-    value: Array,
+    own: tuple[Array, Array],
+    cache: tuple[Array, Array],
     index: Array,
     before: Array,
     end: Array,
@@ -343,8 +342,8 @@ def splash_piece(
 
     Args:
       query: [B, L, H, D].
-      own_key, own_value: [B, K, L, D], of the same tokens.
-      key, value: [layers, B, K, S, D], the cache.
+      own: keys and values of the same tokens, [B, K, L, D].
+      cache: keys and values of all, [layers, B, K, S, D].
       index: i32[], of the layer.
       before: i32[B], slots in use before these tokens.
       end: i32[], blocks of slots to be read.
@@ -352,14 +351,12 @@ def splash_piece(
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
     batch, length, num_heads, size = query.shape
-    num_kv_heads, num_slots = key.shape[2], key.shape[3]
+    num_kv_heads, num_slots = cache[0].shape[2:4]
     padding, group = -length % LANES, num_heads // num_kv_heads
     padded, slots = length + padding, math.gcd(SLOTS, num_slots)
     query = query * jnp.asarray(scale, query.dtype)
     query = jnp.pad(query, ((0, 0), (0, padding), (0, 0), (0, 0)))
-    own_key, own_value = (
-        jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in (own_key, own_value)
-    )
+    own = tuple(jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in own)
     rows = query.reshape(batch, padded, num_kv_heads, group, size)
     rows = rows.transpose(0, 2, 3, 1, 4)
 
@@ -375,15 +372,14 @@ def splash_piece(
     causal = jax.vmap(jax.vmap(kernel(CausalMask((padded, padded)))))
     whole = kernel(FullMask((padded, slots)))
     whole = jax.vmap(jax.vmap(whole, (0, 0, 0, None)), (0, 0, 0, 0))
-    y, (log_sum,) = causal(rows, own_key, own_value)
+    y, (log_sum,) = causal(rows, *own)
 
     def read(number: Array, seen: tuple[Array, Array]):
         y, log_sum = seen
         at = (index, 0, 0, number * slots, 0)
         shape = (1, batch, num_kv_heads, slots, size)
         keys, values = (
-            jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype)
-            for x in (key, value)
+            jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype) for x in cache
         )
         slot = number * slots + jnp.arange(slots, dtype=jnp.int32)
         is_old = (slot[None] < before[:, None]).astype(jnp.int32)
