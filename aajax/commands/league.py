@@ -24,7 +24,10 @@ _log = logging.getLogger(__name__)
 Names = Annotated[
     tuple[str, ...], Items(distinct=True), tyro.conf.arg(metavar="PLAYER ...")
 ]
-Runs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN ...")]
+Runs = Annotated[
+    tuple[Path, ...],
+    tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(or --game)"),
+]
 
 
 @dataclasses.dataclass(frozen=True)

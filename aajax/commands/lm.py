@@ -32,6 +32,7 @@ from aajax.schema import Count, Positive, called
 from aajax.training.lm_config import LmConfig, Lora
 from aajax.training.lm_programs import Load
 
+Model = Annotated[str, tyro.conf.arg(metavar="SIZE")]
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
     *("activations", "working", "cache"),
@@ -48,7 +49,7 @@ class DryRun:
     """
 
     # published size such as qwen2.5-7b, or a checkpoint folder
-    model: tyro.conf.Positional[str]
+    model: tyro.conf.Positional[Model]
     data: Count = 1  # mesh axis: devices that each hold a copy of the weights
     fsdp: Count = 1  # mesh axis: devices that share weights and batch
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
