@@ -4,9 +4,9 @@ import dataclasses
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax.commands.arguments import parse
+from aajax.commands.spelling import Console
 from aajax.envs import find_spec
 from aajax.envs.check import NUM_STEPS, check_environment
 from aajax.errors import InputError

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax.api.export import export
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import tyro
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from aajax import envs
 from aajax.api.describe import LEARNED, SPEAKERS, Description, describe, scripted
 from aajax.commands.arguments import parse
+from aajax.commands.spelling import Console
 from aajax.dialogue.registry import text_specs
 from aajax.training.algorithms import ALGORITHMS
 from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 from rich.text import Text
 
 from aajax.api.games import find_env, find_run
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, sit_down
+from aajax.commands.spelling import Console
 from aajax.commands.views import shown
 from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
