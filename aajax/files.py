@@ -26,7 +26,23 @@ except ImportError:  # Windows
 LOCK = ".lock"  # in a folder that is being written
 PARTIAL = ".partial-"  # begins the names of what is not whole yet, and has no readers
 
+_REMOTE = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3:// and others
+
 _log = logging.getLogger(__name__)
+
+
+def check_local(name: str, path: object) -> None:
+    """Raises InputError for the address of a bucket, which is no path.
+
+    Args:
+      name: of the argument.
+      path: a text or path; anything else is let through.
+    """
+    if isinstance(path, str | os.PathLike) and _REMOTE.match(os.fspath(path)):
+        raise InputError(
+            f"{name} is {os.fspath(path)!r}: a path of this machine is needed; a "
+            "bucket has one once it is mounted, as gcsfuse and mount-s3 do"
+        )
 
 
 @contextlib.contextmanager

@@ -54,6 +54,9 @@ ROWS = {
         ("--seeds 3", "preset is '--seeds': one of those that aajax train --help lis"),
     ],
     "train ipd": [
+        ("--devices 0", "devices is 0: "),
+        ("--devices few", "devices is 'few': "),
+        ("--shard agents", "shard is 'agents': one of seeds, games is needed"),
         ("--game chess", "game is 'chess': one of ipd, ipd_points, contribution, "),
         ("--game", "game has no value: a text is needed"),
         (
@@ -333,7 +336,11 @@ ROWS = {
         ("--options wording=full", "options has wording=full: game 'ipd' has no such "),
         ("--prompts rude", "prompts is 'rude': full, short or a folder is needed"),
         ("--prompts {here}", "prompts is '{here}': a file {here}/"),
-        ("--model nowhere", "model is 'nowhere': config.json is needed in it (No such"),
+        (
+            "--model {model} --chat-template rude",
+            "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
+        ),
+        ("--model nowhere", "model is 'nowhere': a folder, a .gguf file, smollm2 or"),
         (
             "--model {model} --speaking.max-tokens 1",
             "speaking.max_tokens is 1: at least ",
@@ -529,7 +536,10 @@ ROWS = {
         ("grim --game ipd --prompts rude", "prompts is 'rude': full, short or a "),
         ("grim --game ipd --prompts", "prompts has no value: a text is needed"),
         ("grim --game ipd --model", "model has no value: a path is needed"),
-        ("base --game ipd --model nowhere", "model is 'nowhere': config.json is nee"),
+        (
+            "base --game ipd --model nowhere",
+            "model is 'nowhere': a folder, a .gguf file, smollm2 or",
+        ),
         (
             "base --game ipd --model {model} --max-tokens 1",
             "max_tokens is 1: at least ",
@@ -638,14 +648,35 @@ ROWS = {
         ("--batch 0", "batch is 0: at least 1 is needed"),
         ("--rounds 0", "rounds is 0: at least 1 is needed"),
         ("--rounds 99999", "rounds is 99999: at most "),
+        ("--turn 0", "turn is 0: at least 1 is needed"),
+        ("--prompt 0", "prompt is 0: at least 1 is needed"),
+        ("--prompt 99999", "prompt is 99999: at most "),
+        ("--train all", "train is 'all': one of params, adapters is needed"),
+        ("--train adapters", "train is 'adapters': 'params' is needed with torch"),
+        ("--model smollm2-135m --rank 0", "rank is 0: at least 1 is needed"),
+        ("--model smollm2-135m --rank 999", "rank is 999: at most the hidden size, 5"),
+        ("--model smollm2-135m --beside-torch", "train is 'adapters': 'params' is nee"),
+        ("--training-batch 0", "training_batch is 0: at least 1 is needed"),
+        ("--training-length 0", "training_length is 0: at least 1 is needed"),
+        ("--report {run}", "report is '{run}': a file to write to is needed"),
         ("--repeats 0", "repeats is 0: at least 1 is needed"),
         ("--dtype int8", "dtype is 'int8': one of float32, bfloat16 is needed"),
         ("--out {run}", "out is '{run}': a file to write to is needed"),
         ("--out /proc/a.json", "out is '/proc/a.json': a file to write to is needed"),
     ],
     "lm": [
-        ("", "command is missing: one of dry-run, pocket is needed"),
-        ("fit", "command is 'fit': one of dry-run, pocket is needed"),
+        ("", "command is missing: one of dry-run, import, pocket is needed"),
+        ("fit", "command is 'fit': one of dry-run, import, pocket is needed"),
+    ],
+    "lm import": [
+        ("", "model is missing: a text is needed"),
+        ("nowhere --out {here}", "model is 'nowhere': a folder, a .gguf file, smollm2"),
+        ("nowhere.gguf --out {here}", "model is 'nowhere.gguf': a GGUF file is needed"),
+        ("smollm2 --out {run}", "out is '{run}': a folder that is new or empty is nee"),
+        (
+            "{model} --out {here} --chat-template rude",
+            "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
+        ),
     ],
     "lm dry-run": [
         ("", "model is missing: a text is needed"),
@@ -717,6 +748,7 @@ EXEMPT = {
     "train lm-ipd": {"system", "api.reasoning_effort", "out"},
     "league --text": {"system", "api.reasoning_effort"},
     "lm dry-run": {"remat"},
+    "bench lm": {"random_weights"},
 }
 OPTIONS = {
     "train ipd": (train.Options, train.Options(PRESETS["ipd"][1], Path("out"))),
@@ -732,6 +764,7 @@ OPTIONS = {
     "transcript": (transcript.Options, None),
     "bench": (bench.Options, None),
     "bench lm": (bench_lm.Options, None),
+    "lm import": (lm.Import, None),
     "lm dry-run": (lm.DryRun, None),
     "lm pocket": (lm.Pocket, None),
     "list": (list_.Options, None),

@@ -16,7 +16,7 @@ from aajax.api.runs import (
     tell_unfinished,
 )
 from aajax.errors import InputError
-from aajax.files import check_folder, write_text
+from aajax.files import check_folder, check_local, write_text
 from aajax.records import read_object
 from aajax.training.run import SUMMARY
 
@@ -41,6 +41,7 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
     """
     check_run("run", run)
     folder = run.folder if isinstance(run, Run) else Path(run)
+    check_local("out", out)
     if out is not None:
         check_folder(f"out is {str(out)!r}", Path(out))
     out = folder if out is None else Path(out)

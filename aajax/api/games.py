@@ -14,6 +14,7 @@ from aajax.api.runs import Run, SmallRun, tell_unfinished
 from aajax.envs import EnvSpec, find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
+from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
@@ -145,6 +146,7 @@ def _player(
 
 def find_run(entry: str) -> Seat | None:
     """The run that an entry of `seat` names, FOLDER or FOLDER:INDEX, if it does."""
+    check_local("run", entry)
     folder, index = entry, "0"
     if not (Path(folder) / "config.json").exists():
         folder, _, index = entry.rpartition(":")

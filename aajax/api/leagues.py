@@ -26,7 +26,7 @@ from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import InputError
 from aajax.extras import check_installed
-from aajax.files import check_folder, write_json
+from aajax.files import check_folder, check_local, write_json
 from aajax.report.tables import setting_label
 from aajax.schema import Count
 from aajax.tournament import Group, round_robin
@@ -74,6 +74,7 @@ def league(
     """
     schema.check_value("num_games", Count, num_games)
     schema.check_value("num_steps", Count | None, num_steps)
+    check_local("out", out)
     if out is not None:
         check_folder(f"out is {str(out)!r}", Path(out))
     with schema.called(_PLAYERS):
@@ -140,6 +141,7 @@ def text_league(
     check_installed("lm", "transformers")
     from aajax.api import text_leagues
 
+    check_local("out", out)
     names = [
         player.folder if isinstance(player, Run) else player
         for player in _listed(players)

@@ -16,7 +16,7 @@ from aajax.dialogue.play.seating import GUEST
 from aajax.dialogue.pocket import user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
-from aajax.lm.mesh.hosts import in_first
+from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.report.tables import run_title
 from aajax.training import checkpoint, lm_run
 from aajax.training.lm_assemble import LmParts, assemble
@@ -60,6 +60,7 @@ def train_lm(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
+    folder = shared_folder(folder)
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))

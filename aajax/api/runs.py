@@ -24,6 +24,7 @@ from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
+from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.records import read_object
 from aajax.report.results import read_metrics, read_summary
@@ -449,6 +450,7 @@ def train(
       KeyboardInterrupt: after an interrupt; with `resume` it goes on.
     """
     own, config = make_config(preset, options)
+    check_local("out", out)
     if out is None and resume:
         raise InputError("resume is True: a folder out is needed, to resume from")
     folder = temporary_folder() if out is None else Path(out)
@@ -467,6 +469,7 @@ def load(folder: str | Path) -> Run:
       InputError: if it holds none.
     """
     check_value("run", Path, folder)
+    check_local("run", folder)
     folder = Path(folder)
     path = folder / "config.json"
     if not path.exists():
@@ -495,6 +498,7 @@ def check_run(name: str, run: Any) -> None:
         raise InputError(
             f"{name} is {shown(run)}: a run, or a folder with one, is needed"
         )
+    check_local(name, run)
 
 
 def load_small(folder: Path) -> SmallRun:

@@ -15,9 +15,9 @@ from aajax.envs import find_spec
 from aajax.envs.check import check_rules
 from aajax.envs.check_parts import check_parts
 from aajax.files import write_json
-from aajax.lm.mesh.hosts import in_first
+from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.training import divergence
-from aajax.training.assemble import make_env, make_trainer
+from aajax.training.assemble import check_table, make_env, make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.memory import check_memory
 from aajax.training.metrics import Sink
@@ -66,8 +66,10 @@ def train_small(
     env, spec = make_env(config), find_spec(config.game)
     check_rules(env, config.game)
     check_parts(spec, env, config.game, config.steps_per_episode)
+    check_table(config, env)
     make_trainer(config, layout_of(config).games)({})
     check_memory(config)
+    folder = shared_folder(folder)
     if resume:
         config = resumed(folder, config)
     with contextlib.ExitStack() as stack:

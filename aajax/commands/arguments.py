@@ -18,7 +18,7 @@ import tyro
 from aajax import schema
 from aajax.commands.spelling import fitted
 from aajax.errors import InputError
-from aajax.files import PARTIAL
+from aajax.files import PARTIAL, check_local
 from aajax.schema import Option
 
 T = TypeVar("T")
@@ -184,6 +184,8 @@ def _refuse_options(line: _Line, known: Sequence[Option], prog: str) -> None:
         raise InputError(f"option is {word}: there is none of that name; {advice}")
     names = [option.name for option, _ in line.given]
     for i, (option, words) in enumerate(line.given):
+        for word in words:
+            check_local(option.name, word)
         # Of single values the last one counts, as everywhere.
         if _tuple(option) and option.name in names[:i]:
             raise InputError(

@@ -19,6 +19,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
     LinkRate,
@@ -35,7 +36,7 @@ from aajax.training.lm_programs import Load
 Model = Annotated[str, tyro.conf.arg(metavar="SIZE")]
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
-    *("activations", "working", "cache"),
+    *("activations", "working", "past", "copy", "cache", "reading"),
 )
 
 
@@ -59,7 +60,7 @@ class DryRun:
     # what is trained: adapters, or all parameters
     train: Literal["adapters", "params"] = "adapters"
     rank: Count = 32  # rank of the adapters
-    num_adapters: Count = 1  # adapters in memory at the same time
+    num_adapters: Count = 1  # adapters that play: the trained one, and past selves
     remat: bool = True  # recompute activations in the backward pass to save memory
     num_microbatches: Count = 1  # gradient accumulation: parts of a batch
     # of the arithmetic and of frozen weights
@@ -86,6 +87,20 @@ class Pocket:
 
     config: Annotated[PocketConfig, tyro.conf.arg(name="")]
     out: Path  # folder for the model, new or empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Writes the Hugging Face folder of a model: config, weights and tokenizer.
+
+    A GGUF file is dequantised; a folder is copied, with the chat template if given.
+    """
+
+    # folder, .gguf file, id of the Hugging Face Hub, or smollm2
+    model: tyro.conf.Positional[str]
+    out: Path  # folder to write, new or empty
+    # for a model that has none: chatml, gemma, llama3, or a Jinja file
+    chat_template: str | None = None
 
 
 def main(arguments: list[str]) -> None:
@@ -122,6 +137,20 @@ def _pocket(options: Pocket) -> None:
     )
 
 
+def _import(options: Import) -> None:
+    check_installed("lm", "transformers")
+    if options.out.exists() and (
+        not options.out.is_dir() or any(options.out.iterdir())
+    ):
+        raise InputError(
+            f"out is {str(options.out)!r}: a folder that is new or empty is needed"
+        )
+    import_model(options.model, options.out, options.chat_template)
+    Console(soft_wrap=True, markup=False, emoji=False).print(
+        f"the model is in {options.out}/"
+    )
+
+
 def _dry_run(options: DryRun) -> None:
     mesh = {name: getattr(options, name) for name in ("data", "fsdp", "tensor")}
     # Built here, where what it refuses becomes one line.
@@ -142,7 +171,7 @@ def _dry_run(options: DryRun) -> None:
         raise InputError(f"save is {str(options.save)!r}: a topology is needed with it")
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
-    found = estimate(config, job, **mesh)
+    found = estimate(config, job, **mesh, memory_gb=options.memory_gb)
     console = Console(soft_wrap=True, markup=False, emoji=False)
     console.print(_table(found, options))
     if times is not None:
@@ -229,5 +258,6 @@ def _gigabytes(size: int) -> str:
 
 COMMANDS = {
     "dry-run": ("whether a training job fits on a mesh", DryRun, _dry_run),
+    "import": ("write the Hugging Face folder of a model", Import, _import),
     "pocket": ("train a small chat model in a minute or so", Pocket, _pocket),
 }

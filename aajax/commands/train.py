@@ -18,6 +18,7 @@ from aajax.commands.progress import table_console
 from aajax.commands.spelling import Console
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import DivergenceError
+from aajax.lm.mesh.job import ended_together
 from aajax.report.tables import summary_table
 from aajax.training import divergence
 from aajax.training.config import RunConfig
@@ -50,7 +51,8 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, rest, f"aajax train {preset}", about, default)
     if options.config.devices != 1:
         console = started(console)
-    run(preset, options, console)
+    with ended_together():
+        run(preset, options, console)
 
 
 def run(preset: str, options: Options, console: Console) -> None:

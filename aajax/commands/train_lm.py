@@ -17,6 +17,7 @@ from aajax.commands.presets import size_of
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.lm.mesh.job import ended_together
 from aajax.lm.planning.topologies import find_topology
 from aajax.report.tables import measures_table
 from aajax.schema import Count
@@ -60,7 +61,9 @@ def main(
         planned = plan(config, decoder_of(config), options.topology, options.length)
         compile_and_print(preset, planned, options.save)
         return
-    run_lm(preset, options, started(console))
+    console = started(console)
+    with ended_together():
+        run_lm(preset, options, console)
 
 
 def compiles_alone(options: Options) -> bool:

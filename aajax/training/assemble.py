@@ -87,8 +87,8 @@ def make_policy(
     return policy
 
 
-def _check_table(config: RunConfig, env: Environment) -> None:
-    """Raises InputError for a table that observations do not index."""
+def check_table(config: RunConfig, env: Environment) -> None:
+    """Raises InputError if a policy is a table that observations do not index."""
     if config.policy != "tabular":
         return
     with jax.ensure_compile_time_eval():
@@ -197,7 +197,6 @@ def make_trainer(
     """
     env = make_env(config)
     _check_spaces(config, env)
-    _check_table(config, env)
     groups = seat_groups(config, env)
     algorithm = find_algorithm(config.algorithm)
     chain = _transforms(config, env)

@@ -20,10 +20,11 @@ from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
 from aajax.dialogue.players.scripted import scripted_player
-from aajax.dialogue.pocket import pocket_folder
+from aajax.dialogue.pocket import pocket_folder, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.checkpoints.find import model_folder
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
@@ -305,15 +306,19 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
     return config.num_microbatches
 
 
+def find_model(config: LmConfig) -> Path:
+    """The checkpoint folder of a run's base; a pocket model is trained where needed."""
+    if config.model is None:
+        return pocket_folder(config=config.pocket)
+    return model_folder(config.model, user_cache() / "models")
+
+
 def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
     names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
-    if config.model is None:
-        folder = pocket_folder(config=config.pocket)
-    else:
-        folder = config.model
+    if config.model is not None:
         names["folder"] = "model"
     with schema.called(names):
-        return _read_model(folder, config, game, mesh)
+        return _read_model(find_model(config), config, game, mesh)
 
 
 def _read_model(
@@ -329,8 +334,9 @@ def _read_model(
         plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     model = load_language_model(
-        folder, list(game.patterns.values()), dtype=dtype, param_dtype=dtype,
-        params=params, system=config.system, max_cache=speaking.max_cache,
+        folder, list(game.patterns.values()), dtype=dtype, params=params,
+        system=config.system, chat_template=config.chat_template,
+        max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries, cache_size=speaking.cache_size,
         mesh=plays_on,

@@ -93,8 +93,11 @@ class LmConfig:
     options: tuple[str, ...] = ()  # options of the game: name=value name=value ...
     # wording: full, short, or a folder of templates (see aajax wording)
     prompts: str = "full"
-    # Hugging Face folder; None: a pocket model, trained first
+    # Hugging Face folder, .gguf file, id of the Hub, or smollm2; None: a pocket model,
+    # trained first
     model: Path | None = None
+    # for a model that has none: chatml, gemma, llama3, or a Jinja file
+    chat_template: str | None = None
 
     pocket: PocketConfig = PocketConfig()
 
@@ -224,7 +227,7 @@ class LmConfig:
             if name in record
         }
         # A guest may also be the name of a player.
-        for name in ("model", "initial_adapter", "guest"):
+        for name in ("model", "initial_adapter", "guest", "chat_template"):
             if record.get(name) is not None and Path(record[name]).exists():
                 found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):

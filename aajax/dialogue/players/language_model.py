@@ -231,8 +231,8 @@ def load_language_model(
     patterns: Sequence[str],
     *,
     dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype | None = None,
     system: str | None = None,
+    chat_template: str | None = None,
     params: PyTree | None = None,
     max_cache: int | None = None,
     mesh: Mesh | None = None,
@@ -243,9 +243,9 @@ def load_language_model(
     Args:
       folder: with config.json, weights and a tokenizer with a chat template.
       patterns: of answers, each compiled into the grammar.
-      dtype: of the arithmetic.
-      param_dtype: of the weights; as in the folder if None.
+      dtype: of the arithmetic and of weights that are loaded.
       system: what the system says in every dialogue.
+      chat_template: in place of the folder's own; see `read_chat_template`.
       params: of the decoder, if loaded (and sharded) already; None to load them.
       max_cache: tokens of the longest dialogue.
       mesh: on which it plays, as `Sampler` has it; None for one device. If `params` lie
@@ -256,7 +256,7 @@ def load_language_model(
       InputError: if the folder cannot be read, its template rewrites what was said, or
         a pattern is refused.
     """
-    config, tokens = read_config(folder), load_tokenizer(folder)
+    config, tokens = read_config(folder), load_tokenizer(folder, chat_template)
     template = find_template(tokens, system)
     pieces = tokens.token_bytes()
     pieces = [None if i in tokens.stop_ids else piece for i, piece in enumerate(pieces)]
@@ -265,7 +265,7 @@ def load_language_model(
     grammar, starts = compile_grammar(unique, pieces)
     _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
     if params is None:
-        params = load_params(folder, dtype=param_dtype)
+        params = load_params(folder, dtype=dtype)
     sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
     return LanguageModel(
         sampler=sampler,

@@ -5,9 +5,9 @@ import dataclasses
 import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -128,8 +128,7 @@ def save_params(
     a folder that has one is complete. Weights in the folder are replaced, other files
     are not touched.
 
-    If params are sharded over several processes, all of them must call this: tensors
-      are
+    If params are sharded over several processes, all must call this: tensors are
     gathered one by one, and process 0 writes, holding one file in memory at a time. All
     return when the folder is complete.
 
@@ -150,7 +149,39 @@ def save_params(
     _check_params(config, params)
     parts = list(_parts(config, params))
     hf = {**config_to_hf(config), "dtype": np.dtype(parts[0].leaf.dtype).name}
-    write = writer(params)
+    write_folder(folder, hf, parts, max_shard_bytes, writer(params))
+
+
+class Part(Protocol):
+    """A tensor to be written, by its name in a checkpoint."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def fetch(self) -> np.ndarray:
+        """The tensor; all processes call it in turn."""
+        ...
+
+
+def write_folder(
+    folder: Path,
+    hf: Mapping[str, Any],
+    parts: Sequence[Part],
+    max_shard_bytes: float = 5e9,
+    write: Callable = lambda action: action(),
+) -> None:
+    """Writes config.json and tensors atomically, as `save_params` does.
+
+    Args:
+      folder: created if it does not exist.
+      hf: the content of config.json.
+      parts: the tensors, of which those of one file are in memory at a time.
+      max_shard_bytes: of `save_params`.
+      write: runs an action that writes, of `mesh.hosts.writer`.
+    """
     with naming(folder), contextlib.ExitStack() as stack:
         made = write(lambda: _make_inside(folder, stack))
         files = _write_parts(made, parts, max_shard_bytes, write)
@@ -419,7 +450,7 @@ def _parts(config: DecoderConfig, params: PyTree) -> Iterator[_Part]:
 
 
 def _write_parts(
-    folder: Path | None, parts: list[_Part], limit: float, write: Callable
+    folder: Path | None, parts: Sequence[Part], limit: float, write: Callable
 ) -> list[str]:
     """Writes weights and, for several files, their index; returns the files' names.
 

@@ -9,7 +9,10 @@ with `largest`.
 import errno
 import functools
 import math
+import secrets
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -19,12 +22,16 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aajax.errors import InputError
+from aajax.files import PARTIAL
 from aajax.lm.mesh.sharding import shard_batch
 from aajax.lm.model.cache import power_of_two
 from aajax.lm.model.constraints import BATCH
 from aajax.types import Array, PyTree
 
 T = TypeVar("T")
+
+LONGEST_PATH = 4096  # bytes, on Linux
+PATIENCE = 10.0  # seconds in which a network file system shows a new file to all hosts
 
 
 def processes(mesh: Mesh | None) -> list[int]:
@@ -182,3 +189,61 @@ def in_any(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def shared_folder(folder: Path) -> Path:
+    """The folder in which all processes of a job keep a run.
+
+    It is that of process 0, wherever the others were started. With one process it is
+    returned as it is.
+
+    Raises:
+      InputError: in all processes, if one does not see what process 0 writes there.
+      OSError: if process 0 cannot write there.
+    """
+    if jax.process_count() == 1:
+        return folder
+    mark = PARTIAL + secrets.token_hex(8)
+    found = Path(_of_first(str(folder.absolute() / mark)))
+    made: list[Path] = []
+
+    def write() -> None:
+        places = found.parents
+        made.extend(place for place in places if not place.exists())
+        found.parent.mkdir(parents=True, exist_ok=True)
+        found.touch()
+
+    def remove() -> None:
+        found.unlink()
+        for place in made:
+            place.rmdir()
+
+    in_first(write)
+    sees = np.asarray(multihost_utils.process_allgather(np.array(_appears(found))))
+    in_first(remove)
+    if not sees.all():
+        raise InputError(
+            f"out is {str(found.parent)!r}: a folder that all {len(sees)} processes "
+            f"share is needed, and process {int(sees.argmin())} does not see what "
+            "process 0 writes there"
+        )
+    return found.parent
+
+
+def _appears(path: Path) -> bool:
+    """Whether a file is there, or comes to be within `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _of_first(text: str) -> str:
+    """The text that process 0 has, in all processes."""
+    numbers = np.zeros(LONGEST_PATH, np.uint8)
+    own = np.frombuffer(text.encode(), np.uint8)[:LONGEST_PATH]
+    numbers[: len(own)] = own
+    found = np.asarray(multihost_utils.broadcast_one_to_all(numbers))
+    return found.astype(np.uint8).tobytes().rstrip(b"\0").decode()

@@ -47,6 +47,8 @@ PARTITION_RULES = (
     (r"(^|/)joined_b$", P(None, None, ("tensor", "fsdp"))),
 )
 
+HEARTBEAT = 40  # seconds after which a process of a job that is silent counts as lost
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,9 +58,9 @@ def start_distributed(**options) -> None:
     Call it in every process before any device is used. SLURM, Open MPI, Cloud TPU pods
     and GKE are detected:
 
-        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 python train.py
-        gcloud compute tpus tpu-vm ssh NAME --worker all --command "python train.py"
-        GKE: a JobSet of TPU pods whose command is python train.py
+        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 aajax train ...
+        gcloud compute tpus tpu-vm ssh NAME --worker all --command "aajax train ..."
+        GKE: a JobSet of TPU pods whose command is aajax train ...
 
     SLURM and Open MPI need one task per GPU: JAX gives each task the GPU of its local
     rank, unless JAX_LOCAL_DEVICE_IDS=0,1,... is set.
@@ -67,7 +69,7 @@ def start_distributed(**options) -> None:
     command in each process i of n:
 
         JAX_COORDINATOR_ADDRESS=HOST:PORT JAX_NUM_PROCESSES=n JAX_PROCESS_ID=i \
-            python train.py
+            aajax train ...
 
     Without any of these nothing is done: the process is the only one.
 
@@ -83,7 +85,8 @@ def start_distributed(**options) -> None:
     if not options and not _is_cluster(os.environ):
         _log.info("one process: nothing says that there are others")
         return
-    jax.distributed.initialize(**options)
+    # A process that is killed ends the others within a minute.
+    jax.distributed.initialize(**{"heartbeat_timeout_seconds": HEARTBEAT, **options})
     _log.info(
         "process %d of %d, with %d of %d devices", jax.process_index(),
         jax.process_count(), jax.local_device_count(), jax.device_count(),

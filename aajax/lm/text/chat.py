@@ -8,6 +8,7 @@ own chat template on probe dialogues, and verified on complete ones.
 """
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def find_template(
         template removes the reasoning of earlier replies, or numbers the turns.
     """
     if not tokens.tokenizer.chat_template:
-        raise _refusal(tokens, "it has none")
+        raise _refusal(tokens, "it has none; --chat-template gives one")
     if system is not None and any(marker in system for marker in tokens.markers):
         raise InputError(f"system is {system!r}: text without special tokens is needed")
 
@@ -272,11 +273,12 @@ def _compare(tokens: Tokens, by_template, by_parts) -> None:
         )
 
 
-def _split(tokens: Tokens, frame: str) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _split(tokens: Tokens, frame: str) -> tuple[str, ...]:
     """Markers and what is between them, the longest marker first where two fit."""
     longest_first = sorted(tokens.markers, key=len, reverse=True)
     pattern = "|".join(map(re.escape, longest_first))
-    return re.split(f"({pattern})", frame) if pattern else [frame]
+    return tuple(re.split(f"({pattern})", frame)) if pattern else (frame,)
 
 
 def _refusal(tokens: Tokens, difference: str) -> InputError:

@@ -12,6 +12,7 @@ import tokenizers
 
 from aajax import records, schema
 from aajax.errors import InputError
+from aajax.lm.text.chat_templates import read_chat_template
 from aajax.schema import Natural, check
 
 # Only tokenizers and configs are used, and it need not tell that it has no PyTorch.
@@ -37,7 +38,7 @@ class _TokenizerKeys:
 
 @dataclasses.dataclass(frozen=True)
 class _GenerationKeys:
-    """The keys of generation_config.json that are read."""
+    """The keys of generation_config.json and config.json that are read."""
 
     eos_token_id: Natural | tuple[Natural, ...] | None = None
 
@@ -57,8 +58,8 @@ class Tokens:
       plain: the same tokenizer without markers.
       markers: id by spelling.
       pieces: bytes by id; see `token_bytes`.
-      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer and of
-        generation_config.json, and the chat template's end of turn.
+      stop_ids: stop tokens: the end-of-sequence tokens of the tokenizer, of
+        generation_config.json and of config.json, and the chat template's end of turn.
       end_of_turn: the marker that the chat template puts after a reply; None without
         such a template.
       pad_id: padding token.
@@ -128,8 +129,12 @@ class Tokens:
         return _render(self.tokenizer, messages, generate, enable_thinking)
 
 
-def load_tokenizer(folder: str | Path) -> Tokens:
+def load_tokenizer(folder: str | Path, chat_template: str | None = None) -> Tokens:
     """The tokenizer of a local folder; nothing is downloaded.
+
+    Args:
+      folder: with a tokenizer.
+      chat_template: in place of the tokenizer's own; of `read_chat_template`.
 
     `AutoTokenizer` may choose by the model type of config.json and then replace the
     pre-tokenizer, so that a folder that names no class of its own is read from its
@@ -161,6 +166,8 @@ def load_tokenizer(folder: str | Path) -> Tokens:
         raise InputError(
             f"folder is {str(folder)!r}: a fast tokenizer is needed, not {name}"
         )
+    if chat_template is not None:
+        tokenizer.chat_template = read_chat_template(chat_template)
     return _tokens(tokenizer, folder)
 
 
@@ -178,8 +185,8 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Tokens:
     markers = {token.content: i for i, token in added.items() if is_marker(token)}
     end_of_turn = _end_of_turn(tokenizer, markers)
     stops = _as_list(cast(int | None, tokenizer.eos_token_id))
-    generation = _read(_GenerationKeys, folder / "generation_config.json")
-    stops += _as_list(generation.eos_token_id)
+    for name in ("generation_config.json", "config.json"):
+        stops += _as_list(_read(_GenerationKeys, folder / name).eos_token_id)
     if end_of_turn is not None:
         stops += _as_list(markers.get(end_of_turn))
     pad = tokenizer.pad_token_id
