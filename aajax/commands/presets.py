@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
-from aajax.commands.progress import names_table
 from aajax.envs import find_spec
 from aajax.errors import InputError
 from aajax.training.lm_presets import MODELS, POCKET, SIZED, VARIANTS, pocket_name
@@ -69,7 +68,8 @@ def print_presets(console: Console) -> None:
     console.print("aajax train PRESET --help shows a preset's options and values.")
     for heading, lines in _families():
         console.print(f"\n{heading}:")
-        console.print(names_table(lines))
+        for name, about in lines.items():
+            console.print(f"  {name:22}{about}", soft_wrap=True)
 
 
 def _families() -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -26,7 +26,7 @@ def print_help(prog: str, commands: Mapping[str, str]) -> None:
 
 def names_table(abouts: Mapping[str, str]) -> Table:
     """Names and, beside them, what each is about."""
-    table = Table.grid(padding=(0, 0, 0, 2))
+    table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
     table.add_column(no_wrap=True, min_width=10)
     table.add_column()
     for name, about in abouts.items():
