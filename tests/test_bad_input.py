@@ -735,8 +735,8 @@ ROWS = {
         ("--out a --seed 99999999999999999999", "seed is 99999999999999999999: a who"),
     ],
     "list": [
-        ("worlds", "name is 'worlds': an environment, a game in words or a preset"),
-        ("idp", "name is 'idp': an environment, a game in words or a preset that aaja"),
+        ("worlds", "name is 'worlds': one that aajax list has is needed"),
+        ("idp", "name is 'idp': one that aajax list has is needed; is ipd"),
         ("a.py:SPEC", "game is 'a.py:SPEC': there is no file a.py"),
         ("--worlds", "option is --worlds: there is none of that name; aajax list --he"),
     ],

@@ -147,6 +147,27 @@ def test_games_in_words_and_presets_are_described():
     assert values["speaking.max_tokens"] == 16
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "about"),
+    [
+        ("tit_for_tat", "scripted player", "Plays ipd, ipd_points, "),
+        ("greedy", "scripted player", "Plays "),
+        ("tabular", "learned policy", "A free probability for each last outcome."),
+        ("lola_exact", "algorithm", "LOLA with exact values"),
+        ("human", "player in words", "A person in the terminal."),
+    ],
+)
+def test_all_that_is_listed_is_described(name, kind, about):
+    (found,) = describe(name)
+    assert found.kind == kind and about in found.about
+
+
+def test_what_is_told_of_a_name_fits_a_terminal(capsys):
+    for name in ("ipd", "negotiation", "tit_for_tat"):
+        assert cli.main(["list", name]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_a_name_that_is_none_is_told_with_those_that_are_near():
     with pytest.raises(InputError, match="name is 'harvst': .* is harvest"):
         describe("harvst")
