@@ -48,7 +48,9 @@ def train_lm(
       config: of the run.
       folder: of the run.
       resume: whether the run is there, to go on with.
-      on_iteration: see `training.lm_run.train_lm`.
+      on_iteration: see `training.lm_run.train_lm`; in the evaluation that follows it
+        is called with the last iteration's number, and how many of the matches are
+        over: {"evaluated": 64, "matches": 256}.
       log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
 
     Returns:
@@ -77,7 +79,11 @@ def train_lm(
         heard = log if jax.process_index() == 0 else ()
         sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
         state, seconds = lm_run.train_lm(folder, parts, on_iteration, sinks)
-        measures = evaluate_lm(parts, state)
+
+        def on_matches(done: int, total: int) -> None:
+            on_iteration(config.length, {"evaluated": done, "matches": total})
+
+        measures = evaluate_lm(parts, state, on_matches)
         summary = {
             "preset": preset,
             "game": config.game,
