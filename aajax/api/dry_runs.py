@@ -13,6 +13,7 @@ from aajax.dialogue.play.seating import NUM_SEATS, num_rows
 from aajax.errors import InputError
 from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.sharding import check_divides, make_mesh
+from aajax.lm.model.attention import SLOTS
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.planning.compile import Compiled, Report, compiled, save
 from aajax.lm.planning.hlo import Collective
@@ -119,12 +120,13 @@ def reports(
       say: called once every minute that a program takes to compile.
     """
     platform = planned.topology.chip.platform
+    blocks = -(-planned.programs.slots // SLOTS)  # of a cache that is full
     for name, lower in planned.programs:
 
         def tell(seconds: float, name: str = name) -> None:
             say(name, seconds)
 
-        yield name, *compiled(lower(), platform, tell)
+        yield name, *compiled(lower(), platform, tell, inner_turns=blocks)
 
 
 def waste(planned: Planned, report: Report) -> list[str]:

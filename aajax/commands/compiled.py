@@ -59,9 +59,11 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
 def _heading(model: str, planned: Planned) -> str:
     topology, load = planned.topology, planned.programs.load
     axes = " x ".join(f"{name} {size}" for name, size in planned.axes.items())
+    count = topology.num_devices
+    devices = f"{count} devices, {topology.per_host} to a machine"
     return (
-        f"{model} compiled for {topology.name} ({topology.num_devices} devices, "
-        f"{topology.per_host} to a machine), {axes}; not run.\n"
+        f"{model} compiled for {topology.name} "
+        f"({devices if count > 1 else '1 device'}), {axes}; not run.\n"
         f"{load.rows} sequences are learned from, {load.players} are played, of up to "
         f"{load.length} tokens, with {load.num_adapters} adapters."
     )
@@ -78,13 +80,17 @@ def _memory_table(planned: Planned, found: dict[str, Report]) -> Table:
         ]
         name = "outputs, not in place" if part == "outputs" else part
         table.add_row(name, *cells)
+    others = {name: planned.programs.others(name) for name in found}
+    table.add_row("what else a run has there", *map(_giga, others.values()))
     table.add_section()
     needed = [
-        _giga(x.needed) if x.memory else f"> {_giga(x.needed)}" for x in found.values()
+        ("" if x.memory else "> ") + _giga(x.needed + others[name])
+        for name, x in found.items()
     ]
     table.add_row(f"all, of {_giga(most)}", *needed)
     verdicts = [
-        "fits" if x.fits(planned.topology) else "does not fit" for x in found.values()
+        "fits" if x.fits(planned.topology, others[name]) else "does not fit"
+        for name, x in found.items()
     ]
     table.add_row("", *verdicts)
     return table

@@ -35,7 +35,7 @@ from aajax.training.lm_programs import Load
 
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
-    *("activations", "working", "cache"),
+    *("activations", "working", "past", "copy", "cache", "reading"),
 )
 
 
@@ -59,7 +59,7 @@ class DryRun:
     # what is trained: adapters, or all parameters
     train: Literal["adapters", "params"] = "adapters"
     rank: Count = 32  # rank of the adapters
-    num_adapters: Count = 1  # adapters in memory at the same time
+    num_adapters: Count = 1  # adapters that play: the trained one, and past selves
     remat: bool = True  # recompute activations in the backward pass to save memory
     num_microbatches: Count = 1  # gradient accumulation: parts of a batch
     # of the arithmetic and of frozen weights
@@ -170,7 +170,7 @@ def _dry_run(options: DryRun) -> None:
         raise InputError(f"save is {str(options.save)!r}: a topology is needed with it")
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
-    found = estimate(config, job, **mesh)
+    found = estimate(config, job, **mesh, memory_gb=options.memory_gb)
     console = Console(soft_wrap=True, markup=False, emoji=False)
     console.print(_table(found, options))
     if times is not None:

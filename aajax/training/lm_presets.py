@@ -65,6 +65,7 @@ _PUBLISHED = LmConfig(
     dtype="bfloat16",
     fsdp=None,
     num_microbatches=None,
+    remat=True,
     seating=_BUFFER,
     num_iterations=3000,
     speaking=Speaking(max_tokens=400, free_tries=1, max_cache=10_240),
@@ -83,7 +84,6 @@ PUBLISHED: dict[str, LmConfig] = {
         past_gamma=0.9,
         beta=0.5,
         entropy_bonus=0.01,
-        remat=True,
     ),
     "split": dataclasses.replace(
         _PUBLISHED,
@@ -107,7 +107,6 @@ PUBLISHED: dict[str, LmConfig] = {
         past_gamma=0.96,
         beta=2.0,
         kl=0.001,
-        remat=True,
     ),
 }
 

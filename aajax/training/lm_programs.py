@@ -22,7 +22,7 @@ from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import init_adapters, joined
-from aajax.lm.planning.compile import Lowered, placed
+from aajax.lm.planning.compile import Lowered, bytes_of, placed
 from aajax.lm.planning.topologies import Chip
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
 from aajax.lm.sampling.grammar import Grammar
@@ -131,6 +131,23 @@ class Programs:
         batch = SpeechBatch(**{name: shape(name) for name in SpeechBatch._fields})
         return self._placed(batch, batch_shardings)
 
+    def others(self, name: str) -> int:
+        """Bytes of each device that a run keeps there beside what a program is given.
+
+        The stack of adapters; while it plays, also the state of training and, where it
+        plays on another mesh, the weights as training has them.
+        """
+        count = self.load.num_adapters
+        stack = bytes_of(self._adapters(count)) if count > 1 else 0
+        if name not in ("read", "decode"):
+            return stack
+        fit, _ = self._learners()
+        state = jax.eval_shape(fit.init, self._adapters(1).weights)
+        kept = bytes_of(self._placed(state, param_shardings))
+        if self.playing is not self.mesh:
+            kept += bytes_of(self._params())
+        return stack + kept
+
     def learn(self) -> Lowered:
         """The policy's gradient step."""
         fit, _ = self._learners()
@@ -162,11 +179,15 @@ class Programs:
             self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=self.playing
         )
 
+    @property
+    def slots(self) -> int:
+        """Of the cache of a sequence, when it is as large as it gets."""
+        return min(bucket(self.load.length), self.sampler.limit)
+
     def _session(self) -> tuple[Model, Any, Any]:
         """Model, cache and last hidden states, with the cache as large as it gets."""
         sampler, rows = self.sampler, self.load.players
-        size = min(bucket(self.load.length), sampler.limit)
-        dtype = sampler.dtype
+        size, dtype = self.slots, sampler.dtype
 
         def init():
             cache = init_cache(self.decoder, rows, size, dtype)

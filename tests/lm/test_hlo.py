@@ -92,7 +92,20 @@ def test_a_loop_that_decides_when_to_stop_is_counted_for_one_turn():
     found = counted(until, SQUARE)
     assert found.flops == ONE
     assert found.turn.flops == 3 * ONE
-    assert found.times(2).turn.flops == 6 * ONE
+
+
+def test_a_loop_within_a_loop_turns_as_often_as_it_is_said_to():
+    def until(x, most):
+        return jax.lax.fori_loop(0, most, lambda _, x: x @ SQUARE, x)
+
+    def several(x, most):
+        return jax.lax.fori_loop(0, 3, lambda _, x: until(x, most), x)
+
+    text = jax.jit(several).lower(SQUARE, 4).compile().as_text()
+    assert count(text, inner_turns=5).flops == 15 * ONE
+    assert count(text, inner_turns=5).turn is None
+    text = jax.jit(until).lower(SQUARE, 4).compile().as_text()
+    assert count(text, inner_turns=5).turn.flops == ONE
 
 
 CONVOLUTIONS = {

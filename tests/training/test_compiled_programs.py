@@ -52,10 +52,10 @@ def test_a_run_fits_and_moves_nothing_that_it_should_not(capfd):
     found = {name: report for name, _, report in dry_runs.reports(planned)}
     assert list(found) == ["learn", "read", "decode"]
     for name, report in found.items():
-        assert report.fits(planned.topology), name
+        assert report.fits(planned.topology, planned.programs.others(name)), name
         assert report.needed == report.memory.total < 1e9
         assert min(report.work.flops, report.work.bytes) > 0
-    assert dry_runs.waste(planned, found["learn"]) == []
+        assert dry_runs.waste(planned, report) == [], name
     assert REMATERIALISED not in capfd.readouterr().err
 
 
@@ -72,6 +72,7 @@ def test_large_presets(game, model, variant, topology, capfd):
     config = LM_PRESETS[f"lm-{game}-{variant}-{model}"][1]
     planned = dry_runs.plan(config, dry_runs.decoder_of(config), topology)
     for name, _, report in dry_runs.reports(planned):
-        assert report.fits(planned.topology), name
+        others = planned.programs.others(name)
+        assert report.fits(planned.topology, others), name
         assert dry_runs.waste(planned, report) == [], name
     assert REMATERIALISED not in capfd.readouterr().err

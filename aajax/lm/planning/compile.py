@@ -6,6 +6,7 @@ of each device, in bytes, as the compiler assigns it. Nothing is run.
 """
 
 import dataclasses
+import math
 import pickle
 import re
 import threading
@@ -20,6 +21,7 @@ from jax.experimental import serialize_executable
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aajax.errors import InputError
 from aajax.files import written
 from aajax.lm.planning.hlo import Counts, count
 from aajax.lm.planning.topologies import Topology
@@ -73,9 +75,10 @@ class Report:
     counts: Counts | None
     text: str = dataclasses.field(repr=False, default="")
 
-    def fits(self, topology: Topology) -> bool:
-        """Whether it was compiled, and its memory is that of a chip at most."""
-        return self.memory is not None and self.needed <= topology.chip.memory
+    def fits(self, topology: Topology, others: int = 0) -> bool:
+        """Whether it was compiled, and has room beside `others`, in bytes."""
+        room = topology.chip.memory - others
+        return self.memory is not None and self.needed <= room
 
     @property
     def work(self) -> Counts:
@@ -110,8 +113,20 @@ def placed(mesh: Mesh, tree: PyTree, shardings: Callable | None = None) -> PyTre
     )
 
 
+def bytes_of(tree: PyTree) -> int:
+    """Bytes of each device of arrays that were `placed`."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
 def compiled(
-    lowered: Lowered, platform: str, say: Callable[[float], None] = lambda seconds: None
+    lowered: Lowered,
+    platform: str,
+    say: Callable[[float], None] = lambda seconds: None,
+    *,
+    inner_turns: int = 1,
 ) -> tuple[Compiled | None, Report]:
     """Compiles a program, and reads what its compiler says.
 
@@ -119,6 +134,7 @@ def compiled(
       lowered: the program, of `jax.jit(...).trace(...).lower(...)`.
       platform: that it is compiled for, "tpu" or "cuda".
       say: called with the seconds so far, once every minute that it takes.
+      inner_turns: as of `hlo.count`.
 
     Returns:
       The program, None where it does not fit the devices' memory, and the report.
@@ -141,7 +157,9 @@ def compiled(
         code=found.generated_code_size_in_bytes,
     )
     text = program.as_text() or ""
-    return program, Report(seconds, memory, memory.total, count(text), text)
+    return program, Report(
+        seconds, memory, memory.total, count(text, inner_turns), text
+    )
 
 
 @contextmanager
@@ -196,3 +214,45 @@ def save(
     record = {"jax": jax.__version__, "about": dict(about), "programs": payloads}
     with written(path) as file:
         pickle.dump(record, file)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
+    """What `save` wrote, on devices such as it was compiled for.
+
+    Files are read by `pickle`: load none that you do not trust.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      What the programs were compiled for, and the programs by name, loaded onto the
+      attached devices.
+
+    Raises:
+      InputError: for another file, or programs for other devices or another JAX.
+      OSError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            record = pickle.load(file)
+        version, about, payloads = (record[x] for x in ("jax", "about", "programs"))
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"programs is {str(path)!r}: a file of --save is needed"
+        ) from None
+    if version != jax.__version__:
+        raise InputError(
+            f"programs is {str(path)!r}: it is of jax {version}, and jax is "
+            f"{jax.__version__}"
+        )
+    try:
+        programs = {
+            name: serialize_executable.deserialize_and_load(*payload)
+            for name, payload in payloads.items()
+        }
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        raise InputError(
+            f"programs is {str(path)!r}: devices such as it was compiled for, "
+            f"{about.get('topology')}, are needed ({str(error).splitlines()[0]})"
+        ) from None
+    return about, programs

@@ -1,10 +1,13 @@
 """Estimates of memory per device for training and sampling, without weights or devices.
 
 Sizes are those of `jax.eval_shape`, sharded by `mesh.sharding`. Activations are the
-residuals of `jax.vjp`. XLA's temporaries are estimated, see `_working_bytes`. On CPU
-devices the sum was 0.85 to 1.25 times what XLA allocates.
+residuals of `jax.vjp`, traced as for an accelerator, whose fused attention keeps no
+scores. XLA's temporaries are estimated, see `_working_bytes` and `_reading_bytes`.
+Training came to 0.9 to 1.3 times what compilers for TPUs and GPUs allot, playing to 0.8
+to 1.1 times (tests/lm/test_dry_run.py); `topologies` and `compile` ask the compilers.
 """
 
+import contextlib
 import dataclasses
 import math
 from typing import Literal, NamedTuple
@@ -12,19 +15,30 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AbstractMesh, AxisType
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from aajax.errors import InputError
+from aajax.lm.mesh.playing import SHARE
 from aajax.lm.mesh.sharding import cache_shardings, check_divides, param_shardings
-from aajax.lm.model.cache import bucket, init_cache
+from aajax.lm.model.attention import SLOTS
+from aajax.lm.model.cache import init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.sampling.pieces import fitting_piece
 from aajax.lm.training.fit import TokenBatch, token_loss
 from aajax.schema import Count, check
 from aajax.types import PyTree
 
+_IN_MACHINE = 8  # devices, most
+_AUTO = (AxisType.Auto,) * len(AXES)
+_ACCELERATOR = AbstractMesh(
+    (1,) * len(AXES),
+    AXES,
+    axis_types=_AUTO,
+    abstract_device=AbstractDevice("TPU v5 lite", 1, "tpu"),
+)
 HEADROOM = 0.1  # of a device's memory, left to the runtime and to fragmentation
 
 
@@ -36,7 +50,8 @@ class Job:
       batch, length: number of sequences per step and in play, over all devices; tokens
         of each.
       train: adapters on a frozen base, or all params.
-      rank, num_adapters: of adapters.
+      rank, num_adapters: of adapters; one is trained, and the others, past selves, are
+        played with.
       remat: recompute layers in the backward pass.
       num_microbatches: parts of a training batch.
       dtype: of the arithmetic, of a frozen base and of the cache. What is trained is
@@ -84,10 +99,14 @@ class Estimate:
       num_params: of the decoder; tied embeddings count once.
       num_trained: numbers that the optimiser changes.
       params, adapters, optimizer, gradient: what lies in memory between or in steps.
+      past: the stack of adapters that are played with; nothing if there is but one.
+      copy: weights, where training splits them over fsdp, and adapters as they are laid
+        out for playing (see `mesh.playing`).
       activations: kept for the backward pass of one micro-batch.
       working: needed for a moment in training: one layer's backward pass with its
         weights gathered, or that of the logits.
       cache: keys and values of a whole batch of games.
+      reading: needed for a moment to read a piece of all prompts.
     """
 
     num_params: int
@@ -99,20 +118,21 @@ class Estimate:
     activations: Part
     working: Part
     cache: Part
+    past: Part
+    copy: Part
+    reading: Part
 
     @property
     def training(self) -> int:
-        """Bytes of each device in a training step."""
-        parts = self.gradient, self.activations, self.working
+        """Bytes of each device in a training step, the stack of adapters staying."""
+        parts = self.past, self.gradient, self.activations, self.working
         return self._resident + sum(part.each for part in parts)
 
     @property
     def playing(self) -> int:
-        """Bytes of each device while it plays, the optimiser's state staying there.
-
-        What is read or written at a turn takes a little more for a moment.
-        """
-        return self._resident + self.cache.each
+        """Bytes of each device while it plays, the optimiser's state staying there."""
+        parts = self.past, self.copy, self.cache, self.reading
+        return self._resident + sum(part.each for part in parts)
 
     @property
     def _resident(self) -> int:
@@ -132,6 +152,7 @@ def estimate(
     fsdp: int = 1,
     tensor: int = 1,
     optimizer: optax.GradientTransformation | None = None,
+    memory_gb: float | None = None,
 ) -> Estimate:
     """Estimates the memory of a job on a mesh.
 
@@ -140,6 +161,8 @@ def estimate(
       job: what is trained.
       data, fsdp, tensor: sizes of the mesh axes.
       optimizer: Adam if not given.
+      memory_gb: of a device, by which the layout for playing is chosen; None for the
+        tensor axis of training.
 
     Raises:
       InputError: for a size below 1, or one that does not divide what it is to split,
@@ -155,16 +178,17 @@ def estimate(
             f"rank is {job.rank}: at most the hidden size of the base, "
             f"{config.hidden_size}, is needed"
         )
-    mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    mesh = AbstractMesh(shape, AXES, axis_types=_AUTO)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     dtype = jnp.dtype(job.dtype)
     tuned = job.train == "adapters"
     params = _params(config, dtype if tuned else jnp.float32)
-    adapters = _adapters(config, job) if tuned else {}
+    adapters = _adapters(config, job.rank, 1) if tuned else {}
+    past = {}
+    if tuned and job.num_adapters > 1:
+        past = _adapters(config, job.rank, job.num_adapters)
     trained = adapters if tuned else params
     moments = jax.eval_shape(optimizer.init, trained)
-    slots = bucket(job.length)
-    cache = jax.eval_shape(lambda: init_cache(config, job.batch, slots, dtype))
     rows = job.batch // job.num_microbatches
     parts = data * fsdp
     if rows % parts:
@@ -174,8 +198,11 @@ def estimate(
         )
     own_rows = rows // parts
     local = _local(config, tensor)
-    kept = _activation_bytes(local, job, own_rows)
+    # What layers keep is the input of each, which compilers split along tensor too.
+    split = tensor if job.remat else 1
+    kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
+    copy, cache, reading = _playing(config, job, shape, params, past, memory_gb)
     return Estimate(
         num_params=_count(params),
         num_trained=_count(trained),
@@ -183,18 +210,68 @@ def estimate(
         adapters=_part(adapters, param_shardings(mesh, adapters)),
         optimizer=_part(moments, param_shardings(mesh, moments)),
         gradient=_part(trained, param_shardings(mesh, trained)),
-        activations=Part(kept * (rows // own_rows), kept),
+        activations=Part(kept * split * parts, kept),
         working=Part(working * math.prod(shape), working),
-        cache=_part(cache, cache_shardings(mesh, cache)),
+        cache=cache,
+        past=_part(past, param_shardings(mesh, past)),
+        copy=copy,
+        reading=reading,
     )
 
 
-def _adapters(config: DecoderConfig, job: Job) -> PyTree:
+def _playing(
+    config: DecoderConfig,
+    job: Job,
+    shape: tuple[int, int, int],
+    params: PyTree,
+    past: PyTree,
+    memory_gb: float | None,
+) -> tuple[Part, Part, Part]:
+    """`copy`, `cache` and `reading` of an `Estimate`, on data x tensor devices."""
+    _, fsdp, tensor = shape
+    number, dtype = math.prod(shape), jnp.dtype(job.dtype)
+    memory = None if memory_gb is None else memory_gb * 1e9
+    if fsdp > 1 and memory is not None:
+        tensor = _playing_tensor(config, tensor, number, _bytes(params), memory)
+    groups = number // tensor
+    mesh = AbstractMesh((groups, 1, tensor), AXES, axis_types=_AUTO)
+    copy = Part(0, 0)
+    if fsdp > 1:
+        copy = _part(params, param_shardings(mesh, params))
+    if past:
+        joined = _bytes(past) // past["mlp"]["up"]["a"].dtype.itemsize * dtype.itemsize
+        copy = Part(copy.whole + joined, copy.each + joined // tensor)
+    cache = jax.eval_shape(lambda: init_cache(config, job.batch, job.length, dtype))
+    reading = _reading_bytes(
+        _local(config, tensor), job, -(-job.batch // groups), memory
+    )
+    return (
+        copy,
+        _part(cache, cache_shardings(mesh, cache)),
+        Part(reading * number, reading),
+    )
+
+
+def _playing_tensor(
+    config: DecoderConfig, tensor: int, number: int, weights: int, memory: float
+) -> int:
+    """Of `mesh.playing.playing_tensor`, in machines of up to eight devices."""
+    fitting = [tensor]
+    for size in range(tensor, min(number, _IN_MACHINE) + 1, tensor):
+        with contextlib.suppress(InputError):
+            check_divides(config, 1, size)
+            if number % size == 0:
+                fitting.append(size)
+    enough = [size for size in fitting if weights / size <= SHARE * memory]
+    return min(enough, default=max(fitting))
+
+
+def _adapters(config: DecoderConfig, rank: int, number: int) -> PyTree:
     """`Adapters.weights` of every linear layer."""
 
     def init():
         key = jax.random.key(0)
-        return init_adapters(config, LoraConfig(rank=job.rank), key, job.num_adapters)
+        return init_adapters(config, LoraConfig(rank=rank), key, number)
 
     return jax.eval_shape(init).weights
 
@@ -212,12 +289,12 @@ def _residual_bytes(config: DecoderConfig, job: Job, rows: int) -> int:
     dtype = jnp.dtype(job.dtype)
     tuned = job.train == "adapters"
     params = _params(config, dtype if tuned else jnp.float32)
-    weights = _adapters(config, job) if tuned else params
+    weights = _adapters(config, job.rank, 1) if tuned else params
     ids = jax.ShapeDtypeStruct((rows, job.length), jnp.int32)
     floats = jax.ShapeDtypeStruct(ids.shape, jnp.float32)
     which = jax.ShapeDtypeStruct((rows,), jnp.int32)
     batch = TokenBatch._make((ids, ids, ids, floats, which, None))
-    scale = jax.ShapeDtypeStruct((job.num_adapters,), jnp.float32)
+    scale = jax.ShapeDtypeStruct((1,), jnp.float32)
 
     def residuals(weights, params, batch, scale):
         def total(weights):
@@ -230,7 +307,8 @@ def _residual_bytes(config: DecoderConfig, job: Job, rows: int) -> int:
 
         return jax.vjp(total, weights)[1]
 
-    return _bytes(jax.eval_shape(residuals, weights, params, batch, scale))
+    with jax.sharding.use_abstract_mesh(_ACCELERATOR):
+        return _bytes(jax.eval_shape(residuals, weights, params, batch, scale))
 
 
 def _working_bytes(
@@ -239,7 +317,8 @@ def _working_bytes(
     """The larger of a layer's and of the logits' backward pass.
 
     layer: what it keeps without remat (gradients take the place of what was kept), and,
-      with fsdp, its weights gathered, twice, as the next layer's are fetched meanwhile
+      with fsdp, its weights gathered, twice, as the next layer's are fetched meanwhile.
+      Without tensor, weights come piece by piece, while two f32[rows, L, inner] wait
     logits: three of f32[rows, chunk_size, V], and the head, gathered with fsdp
     """
     one = dataclasses.replace(local, num_layers=1, sliding=local.sliding[:1])
@@ -252,8 +331,25 @@ def _working_bytes(
     if mesh.shape["fsdp"] > 1:
         weights = _bytes(params["layers"]) // local.num_layers
         layer += 2 * weights // mesh.shape["tensor"]
+        if mesh.shape["tensor"] == 1:
+            layer += 2 * 4 * rows * job.length * local.intermediate_size
         logits += vocab * local.hidden_size * head.dtype.itemsize
     return max(layer, logits)
+
+
+def _reading_bytes(
+    local: DecoderConfig, job: Job, rows: int, memory: float | None
+) -> int:
+    """Of one layer that reads a piece of every prompt.
+
+    Ten vectors of the hidden size and two of the MLP's for each token, and its scores
+    of one block of the cache.
+    """
+    dtype = jnp.dtype(job.dtype)
+    piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
+    of_token = (10 * local.hidden_size + 2 * local.intermediate_size) * dtype.itemsize
+    scores = dtype.itemsize * local.num_heads * min(SLOTS, job.length)
+    return rows * piece * (of_token + scores)
 
 
 def _local(config: DecoderConfig, tensor: int) -> DecoderConfig:

@@ -9,8 +9,9 @@ loop turns. Counted are
     collectives   bytes that a device receives: in a group of g devices (g − 1)/g of
                   what is gathered or exchanged, twice that of what is all-reduced
 
-A loop whose number of turns is decided while it runs (decoding goes on until all have
-stopped) is counted apart, for one turn.
+A loop whose number of turns is decided while it runs is counted apart, for one turn:
+decoding goes on until all have stopped. If it is within another loop, as that over the
+blocks of a cache that are in use, it is counted as often as the caller says.
 """
 
 import dataclasses
@@ -83,8 +84,8 @@ class Counts:
     Attributes:
       flops, bytes: counts.
       each: all collectives.
-      turn: one turn of the loops whose number of turns is not known, which is not among
-        the other numbers; None without such loops.
+      turn: one turn of the outermost loops whose number of turns is not known, which is
+        not among the other numbers; None without such loops.
     """
 
     flops: float = 0.0
@@ -103,8 +104,7 @@ class Counts:
     def times(self, number: float) -> "Counts":
         """Of that many repetitions."""
         each = (dataclasses.replace(one, times=one.times * number) for one in self.each)
-        turn = None if self.turn is None else self.turn.times(number)
-        return Counts(self.flops * number, self.bytes * number, tuple(each), turn)
+        return Counts(self.flops * number, self.bytes * number, tuple(each), self.turn)
 
 
 def total(parts: Iterable[Counts]) -> Counts:
@@ -119,39 +119,48 @@ def total(parts: Iterable[Counts]) -> Counts:
     )
 
 
-def count(text: str) -> Counts:
-    """Counts of an optimised program, of `compiled.as_text()`."""
+def count(text: str, inner_turns: int = 1) -> Counts:
+    """Counts of an optimised program.
+
+    Args:
+      text: of `compiled.as_text()`.
+      inner_turns: of loops within loops, where their number is not known.
+    """
     module = read_module(text)
-    return _Counter(module).of(module.entry)
+    return _Counter(module, inner_turns).of(module.entry, False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Counter:
     module: Module
+    inner_turns: int
 
-    def of(self, name: str) -> Counts:
+    def of(self, name: str, in_loop: bool) -> Counts:
         """One run of a computation whose instructions are run one by one."""
         computation = self.module.computations.get(name)
         if computation is None:
             return Counts()
         found = [
-            self.instruction(computation, one)
+            self.instruction(computation, one, in_loop)
             for one in computation.instructions.values()
         ]
         return _once(total(found))
 
-    def instruction(self, within: Computation, one: Instruction) -> Counts:
+    def instruction(
+        self, within: Computation, one: Instruction, in_loop: bool
+    ) -> Counts:
         opcode = one.opcode
         if opcode == "while":
-            return self.loop(within, one)
+            return self.loop(within, one, in_loop)
         if opcode == "conditional":
             names = re.findall(
                 r"%([\w.\-]+)", one.attribute("branch_computations") or ""
             )
             names = names or [one.called(f"{x}_computation") for x in ("true", "false")]
-            return max(map(self.of, names), key=lambda branch: branch.bytes)
+            branches = [self.of(name, in_loop) for name in names]
+            return max(branches, key=lambda branch: branch.bytes)
         if opcode in ("call", "async-start"):
-            return self.of(one.called("to_apply") or one.called("calls"))
+            return self.of(one.called("to_apply") or one.called("calls"), in_loop)
         if opcode == "fusion":
             inside, moved = (
                 self.fused(one.called("calls")),
@@ -167,14 +176,13 @@ class _Counter:
             return _custom_call(within, one)
         return Counts(_products(within, one), _moved(within, one))
 
-    def loop(self, within: Computation, one: Instruction) -> Counts:
-        turn = total([self.of(one.called("body")), self.of(one.called("condition"))])
+    def loop(self, within: Computation, one: Instruction, in_loop: bool) -> Counts:
+        names = one.called("body"), one.called("condition")
+        turn = total([self.of(name, True) for name in names])
         number = trips(self.module, within, one)
-        if number is not None:
-            return turn.times(number)
-        # A loop in it that is likewise is of one turn, too.
-        inner = Counts() if turn.turn is None else turn.turn
-        return Counts(turn=total([dataclasses.replace(turn, turn=None), inner]))
+        if number is None and not in_loop:
+            return Counts(turn=turn)
+        return turn.times(self.inner_turns if number is None else number)
 
     def fused(self, name: str) -> Counts:
         """Products and collectives in a fusion; its memory traffic is at its edges.

@@ -1,0 +1,92 @@
+"""Large presets on meshes: parts of a batch divide among the devices."""
+
+import dataclasses
+import json
+
+import pytest
+from jax.sharding import AbstractMesh
+
+from aajax.dialogue.play.seating import num_rows
+from aajax.errors import InputError
+from aajax.lm.mesh.sharding import AXES
+from aajax.training.lm_assemble import num_microbatches, run_mesh
+from aajax.training.lm_config import LmConfig
+from aajax.training.lm_presets import LM_PRESETS, SIZED
+from aajax.training.run import open_folder
+
+LARGE = [LM_PRESETS[name][1] for name in SIZED.values()]
+SPLIT = LM_PRESETS["lm-split-aa-qwen2.5-7b"][1]
+
+
+def mesh_of(data, fsdp, tensor):
+    return AbstractMesh((data, fsdp, tensor), AXES)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 4, 1), (1, 8, 1), (1, 16, 1), (1, 4, 4), (2, 4, 2)]
+)
+def test_parts_of_large_presets_divide_among_devices(shape):
+    parts = shape[0] * shape[1]
+    for config in LARGE:
+        rows = num_rows(config.seating, config.num_matches)
+        number = num_microbatches(config, mesh_of(*shape))
+        assert rows % (number * parts) == 0
+        assert rows // number == parts  # one sequence for each
+        assert config.fsdp is None and config.remat
+
+
+def test_without_a_mesh_there_is_one_sequence_at_a_time():
+    assert num_microbatches(SPLIT, None) == 64
+    assert num_microbatches(dataclasses.replace(SPLIT, num_microbatches=8), None) == 8
+
+
+@pytest.mark.parametrize(
+    ("number", "shape", "message"),
+    [
+        (
+            64,
+            (1, 8, 1),
+            "parts of 1 sequences do not divide among data x fsdp = 8; a d",
+        ),
+        (
+            32,
+            (2, 4, 1),
+            "parts of 2 sequences do not divide among data x fsdp = 8; a d",
+        ),
+        (
+            1,
+            (1, 48, 1),
+            "parts of 64 sequences do not divide among data x fsdp = 48; a",
+        ),
+    ],
+)
+def test_parts_that_do_not_divide_are_refused(number, shape, message):
+    config = dataclasses.replace(SPLIT, num_microbatches=number)
+    with pytest.raises(InputError) as error:
+        num_microbatches(config, mesh_of(*shape))
+    assert str(error.value).startswith(f"num_microbatches is {number}: {message}")
+
+
+def test_parts_that_divide_are_as_given():
+    config = dataclasses.replace(SPLIT, num_microbatches=8)
+    assert num_microbatches(config, mesh_of(1, 8, 1)) == 8
+    assert num_microbatches(config, mesh_of(1, 1, 8)) == 8
+
+
+def test_all_devices_may_be_one():
+    assert run_mesh(LmConfig()) is None
+    assert run_mesh(dataclasses.replace(SPLIT, num_matches=64)) is None
+
+
+def test_a_run_goes_on_with_another_mesh_and_other_parts(tmp_path):
+    """Of a preset as it was before its devices and parts were left open."""
+    folder = tmp_path / "run"
+    before = dataclasses.replace(SPLIT, fsdp=1, num_microbatches=64, remat=False)
+    open_folder(folder, "lm-split-aa-qwen2.5-7b", before, False)
+    again = open_folder(folder, "lm-split-aa-qwen2.5-7b", SPLIT, True)
+    assert (again.fsdp, again.num_microbatches, again.remat) == (None, None, True)
+    record = json.loads((folder / "config.json").read_text())
+    assert record["num_microbatches"] is None
+    with pytest.raises(InputError, match="holds another run .*beta"):
+        other = dataclasses.replace(SPLIT, beta=9.0)
+        open_folder(folder, "lm-split-aa-qwen2.5-7b", other, True)
