@@ -62,6 +62,7 @@ def train_lm(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
+    _check_limits(config)
     folder = shared_folder(folder)
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
@@ -70,7 +71,6 @@ def train_lm(
         config = resumed(folder, config)
     parts = assemble(config, make_guest(config))
     lm_run.check_processes(parts)
-    _check_limits(config)
     with contextlib.ExitStack() as stack:
         in_first(lambda: stack.enter_context(opened(folder, preset, config, resume)))
         if is_finished(folder, config):
