@@ -59,10 +59,13 @@ def test_a_line_per_setting_seed_and_update(sweep, tmp_path, capsys):
 def test_an_unfinished_run_is_exported_as_far_as_it_is(sweep, tmp_path, capsys):
     shutil.copytree(sweep.folder, tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["num_updates"] = 9
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     assert cli.main(["export", str(tmp_path / "run")]) == 0
     assert capsys.readouterr() == (
         f"wrote {tmp_path / 'run' / 'metrics.csv'}\n",
-        f"aajax export: {tmp_path / 'run'}: it is unfinished, after 3 of 3 updates, "
+        f"aajax export: {tmp_path / 'run'}: it is unfinished, after 3 of 9 updates, "
         "and has no summary.csv yet\n",
     )
 
