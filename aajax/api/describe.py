@@ -1,4 +1,4 @@
-"""What an environment, a game in words or a preset accepts and offers, by its name."""
+"""What `aajax list` names: environments, players, algorithms, presets, by name."""
 
 import difflib
 import inspect
@@ -15,10 +15,12 @@ from aajax.api.presets import Config, find_preset, presets
 from aajax.dialogue import registry
 from aajax.dialogue.players.scripted import scripted_names
 from aajax.envs.matrix import IteratedMatrixGame
+from aajax.envs.matrix import players as matrix
 from aajax.errors import InputError
 from aajax.policies.seating import seated
 from aajax.rollout import play_episodes
 from aajax.tournament import outcome_names
+from aajax.training.algorithms import ALGORITHMS
 from aajax.training.assemble import make_policies
 from aajax.training.config import RunConfig
 
@@ -41,7 +43,8 @@ class Description(NamedTuple):
     """What there is under a name.
 
     Attributes:
-      kind: "environment", "game in words" or "preset".
+      kind: "environment", "scripted player", "game in words", "player in words",
+        "learned policy", "algorithm" or "preset".
       name: itself.
       about: in a sentence.
       options: that it accepts.
@@ -57,8 +60,35 @@ class Description(NamedTuple):
     measures: tuple[str, ...] = ()
 
 
+SPEAKERS = {
+    "base": "The language model without an adapter.",
+    "a folder": "An adapter: a run's, or any PEFT folder.",
+    "a scripted player": "One of the game's environment, such as always_defect.",
+    "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
+    "human": "A person in the terminal.",
+}
+"""Players of games in words."""
+LEARNED = {
+    "tabular": "A free probability for each last outcome.",
+    "mlp": "Two layers over the last outcome.",
+    "gru": "A recurrent network over the whole history.",
+}
+"""Policies that are trained."""
+
+
+def scripted() -> dict[str, str]:
+    """Scripted players of matrix games, and what each does."""
+    about = {name: first_line(make) for name, make in matrix.RESPONSES.items()}
+    return {**about, "random": "Every action equally often."}
+
+
+def first_line(documented: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
 def describe(name: str) -> list[Description]:
-    """All that is called so: an environment, a game in words, a preset.
+    """All that is called so, such as an environment and a preset.
 
     Raises:
       InputError: if there is nothing.
@@ -66,18 +96,41 @@ def describe(name: str) -> list[Description]:
     found = []
     if name in envs.names() or ":" in name:
         found.append(_environment(name))
+    players = _players()
+    if name in players:
+        games = f"Plays {', '.join(players[name])}."
+        about = " ".join(filter(None, (scripted().get(name), games)))
+        found.append(Description("scripted player", name, about, ()))
     if name in registry.text_specs():
         found.append(_words(name))
+    algorithms = {each.name: each.about for each in ALGORITHMS.values()}
+    plain = {
+        "player in words": SPEAKERS,
+        "learned policy": LEARNED,
+        "algorithm": algorithms,
+    }
+    for kind, abouts in plain.items():
+        if name in abouts:
+            found.append(Description(kind, name, abouts[name], ()))
     if name in presets():
         found.append(_preset(name))
     if not found:
-        every = [*envs.names(), *registry.text_specs(), *presets()]
+        every = [*envs.names(), *players, *registry.text_specs(), *presets()]
+        every += [one for abouts in plain.values() for one in abouts]
         likely = difflib.get_close_matches(name, dict.fromkeys(every), n=3)
         advice = f"; is {' or '.join(likely)} meant?" if likely else ""
-        raise InputError(
-            f"name is {name!r}: an environment, a game in words or a preset that aajax "
-            f"list has is needed{advice}"
-        )
+        raise InputError(f"name is {name!r}: one that aajax list has is needed{advice}")
+    return found
+
+
+def _players() -> dict[str, list[str]]:
+    """Scripted players, and the environments that each plays in."""
+    found: dict[str, list[str]] = {}
+    for game in envs.names():
+        spec = envs.find_spec(game)
+        if spec.players is not None:
+            for name in spec.player_names(spec.make()):
+                found.setdefault(name, []).append(game)
     return found
 
 

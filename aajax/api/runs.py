@@ -40,7 +40,6 @@ from aajax.training.run import (
     SUMMARY,
     diverged,
     hyperparameter_settings,
-    is_finished,
 )
 from aajax.training.self_play import TrainState
 from aajax.types import PyTree
@@ -484,8 +483,8 @@ def load(folder: str | Path) -> Run:
 
 def tell_unfinished(folder: Path, config: Config, consequence: str) -> None:
     """Logs how far a run has come, if not to its end, and what that means here."""
-    if not is_finished(folder, config):
-        saved = latest_step(folder / "checkpoints")
+    saved = latest_step(folder / "checkpoints")
+    if saved < config.length:
         _log.warning(
             "%s: it is unfinished, after %d of %d %s, and %s",
             *(folder, saved, config.length, config.unit, consequence),

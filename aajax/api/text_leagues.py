@@ -33,7 +33,10 @@ def _runs_or(value: str, about: str) -> object:
     return tyro.conf.arg(help=about, help_behavior_hint=hint)
 
 
-Players = Annotated[tuple[str, ...], tyro.conf.arg(metavar="PLAYER ...")]
+Players = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(metavar="PLAYER ...", help_behavior_hint="(at least one)"),
+]
 Pairs = Annotated[
     tuple[str, ...], Items(1, distinct=True), tyro.conf.arg(metavar="A:B ...")
 ]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import tyro
 
 from aajax import schema
+from aajax.commands.spelling import fitted
 from aajax.errors import InputError
 from aajax.files import PARTIAL, check_local
 from aajax.schema import Option
@@ -71,8 +72,10 @@ def parse(
     defaults: dict[str, Any] = {} if default is None else {"default": default}
     with schema.deferred(), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            options: Any = tyro.cli(
-                cls, args=arguments, prog=prog, description=description, **defaults
+            options: Any = fitted(
+                lambda: tyro.cli(
+                    cls, args=arguments, prog=prog, description=description, **defaults
+                )
             )
         except SystemExit as stopped:
             if not stopped.code:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from aajax.bench import environments, training
@@ -13,6 +12,7 @@ from aajax.bench.timing import in_new_process, machine
 from aajax.commands import bench_lm
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.files import write_json
 from aajax.schema import Count, Items
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-from rich.console import Console
 from rich.table import Table
 
 from aajax.bench.lm import OURS, SMALL, Name, checkpoint, measure
@@ -15,6 +14,7 @@ from aajax.bench.lm_work import Work
 from aajax.bench.timing import machine
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.files import write_json, write_text
 from aajax.lm.planning.shapes import find_config

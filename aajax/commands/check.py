@@ -1,16 +1,19 @@
 """`aajax check GAME`: whether an environment keeps the contract."""
 
 import dataclasses
+from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax.commands.arguments import parse
+from aajax.commands.spelling import Console
 from aajax.envs import find_spec
 from aajax.envs.check import NUM_STEPS, check_environment
 from aajax.errors import InputError
 from aajax.schema import Count
 from aajax.training.options import read_options
+
+Game = Annotated[str, tyro.conf.arg(metavar="GAME")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Options:
     Prints one line for each violation, and exits with 2 if there is any.
     """
 
-    game: tyro.conf.Positional[str]  # a name, package.module:NAME or file.py:NAME
+    game: tyro.conf.Positional[Game]  # a name, package.module:NAME or file.py:NAME
     options: tuple[str, ...] = ()  # of the environment: name=value name=value ...
     steps: Count = NUM_STEPS  # after which episodes are cut off
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from aajax.api.dry_runs import Planned, reports, save_programs, waste
+from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.lm.planning.compile import Compiled, Report
 

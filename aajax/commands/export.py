@@ -2,13 +2,16 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax.api.export import export
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
+
+Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Options:
     per setting and seed. Of a league: league.csv, a line per line-up and seat.
     """
 
-    run: tyro.conf.Positional[Path]  # folder of a run, or of a league
+    run: tyro.conf.Positional[Run]  # folder of a run, or of a league
     out: Path | None = None  # folder for the files; the run's own if not given
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax import files
 from aajax.api.labels import check_distinct
@@ -14,6 +13,7 @@ from aajax.api.leagues import play_league, write_league
 from aajax.api.runs import load_small
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.report.tables import league_table
@@ -24,7 +24,10 @@ _log = logging.getLogger(__name__)
 Names = Annotated[
     tuple[str, ...], Items(distinct=True), tyro.conf.arg(metavar="PLAYER ...")
 ]
-Runs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN ...")]
+Runs = Annotated[
+    tuple[Path, ...],
+    tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(or --game)"),
+]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from aajax.api.text_leagues import TextLeague, opened, play, write_text_league
 from aajax.commands.arguments import parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.report.tables import league_table, with_interval
 from aajax.report.widths import WideTable
 

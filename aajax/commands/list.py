@@ -2,32 +2,33 @@
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from aajax import envs
-from aajax.api.describe import Description, describe
+from aajax.api.describe import LEARNED, SPEAKERS, Description, describe, scripted
 from aajax.commands.arguments import parse
+from aajax.commands.spelling import Console
 from aajax.dialogue.registry import text_specs
-from aajax.envs.matrix import players as matrix
 from aajax.training.algorithms import ALGORITHMS
 from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
 from aajax.training.presets import PRESETS
+
+Name = Annotated[str | None, tyro.conf.arg(metavar="[NAME]")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Names the environments, players, algorithms and presets.
 
-    With the name of one it tells what that accepts and offers: an environment's
+    With the name of one it tells what that is, accepts and offers: an environment's
     options, players and measures, a preset's settings.
     """
 
-    name: tyro.conf.Positional[str | None] = None  # of an environment or preset
+    name: tyro.conf.Positional[Name] = None  # of one of them; None: names all
 
 
 def main(arguments: list[str]) -> None:
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
         for kind in ("players", "measures"):
             names = getattr(found, kind)
             if names:
-                console.print(f"{kind}: {', '.join(names)}", soft_wrap=True)
+                console.print(f"{kind}: {', '.join(names)}")
 
 
 def _options_table(found: Description) -> Table:
@@ -72,9 +73,8 @@ def _print_all() -> None:
     for spec in specs:
         table.add_row("environment", spec.name, spec.about)
     table.add_section()
-    for name, response in matrix.RESPONSES.items():
-        table.add_row("scripted player", name, _first_line(response))
-    table.add_row("scripted player", "random", "Every action equally often.")
+    for name, about in scripted().items():
+        table.add_row("scripted player", name, about)
     for spec in specs:
         if spec.players is not None and spec.from_payoff is None:
             names = ", ".join(spec.player_names(spec.make()))
@@ -101,21 +101,3 @@ def _print_all() -> None:
         about = f"... of {folder} (--model), with the published settings."
         table.add_row("preset", f"lm-GAME-VARIANT --size {name}", about)
     Console(markup=False, emoji=False).print(table)
-
-
-SPEAKERS = {
-    "base": "The language model without an adapter.",
-    "a folder": "An adapter: a run's, or any PEFT folder.",
-    "a scripted player": "One of the game's environment, such as always_defect.",
-    "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
-    "human": "A person in the terminal.",
-}
-LEARNED = {
-    "tabular": "A free probability for each observation, which needs to be one-hot.",
-    "mlp": "Two layers over the last outcome.",
-    "gru": "A recurrent network over the whole history.",
-}
-
-
-def _first_line(documented) -> str:
-    return (inspect.getdoc(documented) or "").partition("\n")[0]

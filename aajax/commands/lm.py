@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from aajax.api.dry_runs import plan
@@ -15,6 +14,7 @@ from aajax.api.progress import progress_bar
 from aajax.commands.arguments import choose, parse
 from aajax.commands.compiled import compile_and_print
 from aajax.commands.progress import print_help
+from aajax.commands.spelling import Console
 from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
@@ -33,6 +33,7 @@ from aajax.schema import Count, Positive, called
 from aajax.training.lm_config import LmConfig, Lora
 from aajax.training.lm_programs import Load
 
+Model = Annotated[str, tyro.conf.arg(metavar="SIZE")]
 PARTS = (
     *("params", "adapters", "optimizer", "gradient"),
     *("activations", "working", "past", "copy", "cache", "reading"),
@@ -43,13 +44,13 @@ PARTS = (
 class DryRun:
     """Estimates the memory per device of a training job, without its weights.
 
-    With --tflops and --memory-gbs it also bounds the time of an iteration. With
-    --topology a run's programs are compiled for such devices, which need not be there,
-    and their compiler says what they take.
+    With --tflops and --memory-gbs it also bounds the time of an iteration. For devices
+    that --topology names, which need not be there, it compiles a run's programs, and
+    tells what they take.
     """
 
     # published size such as qwen2.5-7b, or a checkpoint folder
-    model: tyro.conf.Positional[str]
+    model: tyro.conf.Positional[Model]
     data: Count = 1  # mesh axis: devices that each hold a copy of the weights
     fsdp: Count = 1  # mesh axis: devices that share weights and batch
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units

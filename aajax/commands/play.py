@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 from rich.text import Text
 
 from aajax.api.games import find_env, find_run
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.seats import PERSON, Player, sit_down
+from aajax.commands.spelling import Console
 from aajax.commands.views import shown
 from aajax.envs import EnvSpec, find_spec, names
 from aajax.envs.base import Environment
@@ -26,6 +26,7 @@ from aajax.extras import check_installed
 from aajax.schema import Count, Formerly, Range, Seed
 from aajax.types import PyTree
 
+Game = Annotated[str, tyro.conf.arg(metavar="GAME")]
 Seconds = Annotated[float, Range(0, 3600)]
 
 
@@ -38,7 +39,7 @@ class Options:
     run, FOLDER the first, counted through the settings of a sweep.
     """
 
-    game: tyro.conf.Positional[str]  # environment to play; `aajax list` names them
+    game: tyro.conf.Positional[Game]  # environment to play; `aajax list` names them
     seat: tuple[str, ...] = ()  # player of each seat, in order
     # options of the environment: name=value ...; those of a run come with it
     options: Annotated[tuple[str, ...], Formerly("world")] = ()

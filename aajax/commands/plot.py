@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.records import read_object

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping
 
-from rich.console import Console
+from rich.table import Table
+
+from aajax.commands.spelling import Console
 
 
 def table_console() -> Console:
@@ -16,11 +18,20 @@ def table_console() -> Console:
 
 def print_help(prog: str, commands: Mapping[str, str]) -> None:
     """Prints what each command is about."""
-    console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+    console = Console(markup=False, emoji=False, highlight=False)
     console.print(f"usage: {prog} COMMAND ...\n")
-    for name, about in commands.items():
-        console.print(f"  {name:12}{about}")
+    console.print(names_table(commands))
     console.print(f"\n{prog} COMMAND --help tells more.")
+
+
+def names_table(abouts: Mapping[str, str]) -> Table:
+    """Names and, beside them, what each is about."""
+    table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True)
+    table.add_column(no_wrap=True, min_width=10)
+    table.add_column()
+    for name, about in abouts.items():
+        table.add_row(name, about)
+    return table
 
 
 def tell_path(console: Console, line: str) -> None:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import jax
 import tyro
-from rich.console import Console
 
 from aajax.api.presets import find_preset
 from aajax.api.progress import shown_progress
@@ -16,6 +15,7 @@ from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import table_console
+from aajax.commands.spelling import Console
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import DivergenceError
 from aajax.lm.mesh.job import ended_together

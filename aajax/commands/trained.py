@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
-from rich.console import Console
 
 from aajax.api.runs import Run
 from aajax.api.sinks import Log
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.lm.mesh.sharding import start_distributed
 from aajax.schema import Items
 from aajax.training.checkpoint import latest_step

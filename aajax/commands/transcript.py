@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
+from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from aajax import files
 from aajax.commands.arguments import choose, parse
 from aajax.commands.progress import print_help, tell_path
+from aajax.commands.spelling import Console
 from aajax.dialogue import registry
 from aajax.errors import InputError
 

@@ -41,8 +41,12 @@ class WideTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[Table | Text]:
-        del console
-        yield Text(self.title, "italic")
+        yield _plain(console, self.title, "italic")
+        # As wide as the console will write them: "+-" for "±" where there is none.
+        rows = [[_plain(console, x).plain for x in row] for row in self.rows]
+        yield from dataclasses.replace(self, rows=rows)._tables(options)
+
+    def _tables(self, options: ConsoleOptions) -> Iterator[Table | Text]:
         widths, keys, parts = [], [], []
         for lines in range(1, LINES + 1):
             widths = [self._width(i, lines) for i in range(len(self.rows[0]))]
@@ -112,7 +116,7 @@ class FirstToFit:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[Table | Text]:
-        yield Text(self.title, "italic")
+        yield _plain(console, self.title, "italic")
         unbounded = options.update(max_width=10**6)
         yield next(
             (
@@ -123,3 +127,10 @@ class FirstToFit:
             ),
             self.tables[-1],
         )
+
+
+def _plain(console: Console, text: str, style: str = "") -> Text:
+    """A text as the console will write it, with nothing read into it."""
+    return console.render_str(
+        text, style=style, markup=False, emoji=False, highlight=False
+    )

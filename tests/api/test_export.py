@@ -59,10 +59,13 @@ def test_a_line_per_setting_seed_and_update(sweep, tmp_path, capsys):
 def test_an_unfinished_run_is_exported_as_far_as_it_is(sweep, tmp_path, capsys):
     shutil.copytree(sweep.folder, tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["num_updates"] = 9
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     assert cli.main(["export", str(tmp_path / "run")]) == 0
     assert capsys.readouterr() == (
         f"wrote {tmp_path / 'run' / 'metrics.csv'}\n",
-        f"aajax export: {tmp_path / 'run'}: it is unfinished, after 3 of 3 updates, "
+        f"aajax export: {tmp_path / 'run'}: it is unfinished, after 3 of 9 updates, "
         "and has no summary.csv yet\n",
     )
 
@@ -145,6 +148,27 @@ def test_games_in_words_and_presets_are_described():
     (found,) = describe("lm-split")
     values = {option.name: option.value for option in found.options}
     assert values["speaking.max_tokens"] == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "about"),
+    [
+        ("tit_for_tat", "scripted player", "Plays ipd, ipd_points, "),
+        ("greedy", "scripted player", "Plays "),
+        ("tabular", "learned policy", "A free probability for each last outcome."),
+        ("lola_exact", "algorithm", "LOLA with exact values"),
+        ("human", "player in words", "A person in the terminal."),
+    ],
+)
+def test_all_that_is_listed_is_described(name, kind, about):
+    (found,) = describe(name)
+    assert found.kind == kind and about in found.about
+
+
+def test_what_is_told_of_a_name_fits_a_terminal(capsys):
+    for name in ("ipd", "negotiation", "tit_for_tat"):
+        assert cli.main(["list", name]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_a_name_that_is_none_is_told_with_those_that_are_near():

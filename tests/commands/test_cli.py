@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -235,7 +236,11 @@ def written(monkeypatch, encoding, arguments):
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
 def test_help_in_any_encoding(monkeypatch, encoding, arguments):
-    assert "?" not in written(monkeypatch, encoding, arguments)
+    page = written(monkeypatch, encoding, arguments)
+    assert "?" not in page
+    # Choices of an option are one word, however many there are.
+    lines = [x for x in page.splitlines() if not re.match(r"\s+--\S+ \{|usage", x)]
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -247,6 +252,8 @@ def test_commands_in_any_encoding(trained, tmp_path, monkeypatch, encoding):
     assert "| reward with itself" in run(*resume)
     league = run("league", trained, "--num-games", "8", "--out", tmp_path / "league")
     assert (" +- " if encoding == "ascii" else " ± ") in league
+    framed = [x for x in league.splitlines() if x[:1] in "+|"]
+    assert len({len(x) for x in framed}) == 1
     assert "after 4 steps" in run("play", "ipd", "--seat", trained, "grim")
     assert "wrote" in run("plot", trained)
     assert "billion parameters" in run("lm", "dry-run", "qwen2.5-0.5b", "--batch", "1")
