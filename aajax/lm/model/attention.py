@@ -11,7 +11,7 @@ Which one is used follows from the devices of the mesh in use; see `platform`.
 
 import functools
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import flax.struct
 import jax
@@ -42,12 +42,12 @@ class Layer(NamedTuple):
 
     Attributes:
       is_sliding: bool[], whether attention is over the last `window` positions.
-      index: i32[], of the layer, if keys and values are those of all layers.
+      number: i32[], of the layer, if keys and values are those of all layers.
       own: keys and values of the queries' tokens, [B, K, L, D], with a cache.
     """
 
     is_sliding: Array
-    index: Array | None = None
+    number: Array | None = None
     own: tuple[Array, Array] | None = None
 
 
@@ -61,7 +61,7 @@ class Attend(Protocol):
 
         Args:
           query: [B, L, H, D]; groups of H / K heads share keys and values.
-          key, value: [B, K, S, D], or [layers, B, K, S, D] with `layer.index`.
+          key, value: [B, K, S, D], or [layers, B, K, S, D] with `layer.number`.
           layer: that it is computed for.
           scale: of the logits.
 
@@ -143,8 +143,8 @@ class Masked(NamedTuple):
         mask = self.full
         if self.local is not None:
             mask = jnp.where(layer.is_sliding, self.local, self.full)
-        if layer.index is not None:
-            key, value = key[layer.index], value[layer.index]
+        if layer.number is not None:
+            key, value = key[layer.number], value[layer.number]
         key, value = key.astype(query.dtype), value.astype(query.dtype)
         return attend(query, key, value, mask, scale)
 
@@ -185,8 +185,9 @@ class Blocks:
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
     ) -> Array:
         """See `Attend`."""
-        if layer.index is None:
-            key, value, layer = key[None], value[None], layer._replace(index=0)
+        number_of_layer = 0 if layer.number is None else layer.number
+        if layer.number is None:
+            key, value = key[None], value[None]
         batch, length, num_heads, size = query.shape
         _, _, num_kv_heads, num_slots, _ = key.shape
         block = min(SLOTS, num_slots)
@@ -201,7 +202,7 @@ class Blocks:
             top, total, sums = seen
             # The last block begins earlier where slots are no multiple of blocks.
             start = jnp.minimum(number * block, num_slots - block)
-            at = (layer.index, 0, 0, start, 0)
+            at = (number_of_layer, 0, 0, start, 0)
             shape = (1, batch, num_kv_heads, block, size)
             keys, values = (
                 jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype)
@@ -274,7 +275,7 @@ class Piece:
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
     ) -> Array:
         """See `Attend`."""
-        assert layer.index is not None and layer.own is not None
+        assert layer.number is not None and layer.own is not None
         own_key, own_value = (x.astype(query.dtype) for x in layer.own)
         kernel = functools.partial(KERNELS["piece"], scale=scale)
         mesh = jax.sharding.get_abstract_mesh()
@@ -293,7 +294,7 @@ class Piece:
                 check_vma=False,
             )
         own, cache = (own_key, own_value), (key, value)
-        return kernel(query, own, cache, layer.index, self.before, self.end)
+        return kernel(query, own, cache, layer.number, self.before, self.end)
 
 
 def is_in_order(
@@ -356,7 +357,8 @@ def splash_piece(
     padded, slots = length + padding, math.gcd(SLOTS, num_slots)
     query = query * jnp.asarray(scale, query.dtype)
     query = jnp.pad(query, ((0, 0), (0, padding), (0, 0), (0, 0)))
-    own = tuple(jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in own)
+    widths = ((0, 0), (0, 0), (0, padding), (0, 0))
+    own = jnp.pad(own[0], widths), jnp.pad(own[1], widths)
     rows = query.reshape(batch, padded, num_kv_heads, group, size)
     rows = rows.transpose(0, 2, 3, 1, 4)
 
@@ -508,7 +510,7 @@ def splash(
     query = query * jnp.asarray(scale, query.dtype)
     groups = query.reshape(batch, padded, num_kv_heads, group, size)
     groups = groups.transpose(0, 2, 3, 1, 4)
-    y = jax.vmap(jax.vmap(attend_group))(groups, key, value)
+    y = cast(Array, jax.vmap(jax.vmap(attend_group))(groups, key, value))
     y = y.transpose(0, 3, 1, 2, 4).reshape(batch, padded, num_heads, size)
     return y[:, :length].astype(query.dtype)
 
