@@ -316,7 +316,10 @@ def test_a_run_of_one_seed_that_diverges_ends(tmp_path, capsys, monkeypatch):
     assert not (out / "summary.json").exists()
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["1"]
     seats = "--seat", out, "random", "--pause", 0
-    assert command(capsys, "play", "ipd", *seats) == (0, [])
+    line = (
+        f"aajax play: {out}: it is unfinished, after 1 of 3 updates, and plays as it is"
+    )
+    assert command(capsys, "play", "ipd", *seats) == (0, [line])
 
 
 def test_payoffs_that_overflow(tmp_path, capsys):
