@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from aajax.dialogue.play.seating import NUM_SEATS, num_rows
 from aajax.errors import InputError
+from aajax.lm.checkpoints.find import PACKAGES
 from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.sharding import check_divides, make_mesh
 from aajax.lm.model.attention import SLOTS
@@ -19,7 +20,7 @@ from aajax.lm.planning.compile import Compiled, Report, compiled, save
 from aajax.lm.planning.hlo import Collective
 from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
-from aajax.training.lm_assemble import run_mesh
+from aajax.training.lm_assemble import find_model, run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_past import most_at_once
 from aajax.training.lm_programs import Load, Programs
@@ -183,6 +184,8 @@ def decoder_of(config: LmConfig) -> DecoderConfig:
         )
     if (folder / "config.json").exists():
         return find_config(str(folder))
+    if str(folder) in PACKAGES or folder.suffix == ".gguf":
+        return find_config(str(find_model(config)))
     return find_shape(shape_of_folder(folder.name))
 
 
