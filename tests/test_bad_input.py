@@ -435,6 +435,8 @@ ROWS = {
         ("--speaking.free-tries -1", "speaking.free_tries is -1: at least 0 is needed"),
         ("--speaking.max-cache 0", "speaking.max_cache is 0: at least 1 is needed"),
         ("--speaking.cache-size 0", "speaking.cache_size is 0: at least 1 is needed"),
+        ("--eval.matches 0", "eval.matches is 0: at least 1 is needed"),
+        ("--eval.matches 3", "eval.matches is 3: an even number is needed"),
         ("--speaking.piece 0", "speaking.piece is 0: at least 1 is needed"),
         ("--speaking.piece 48", "speaking.piece is 48: a power of two is needed"),
         ("--lora.rank 0", "lora.rank is 0: at least 1 is needed"),

@@ -48,7 +48,9 @@ def train_lm(
       config: of the run.
       folder: of the run.
       resume: whether the run is there, to go on with.
-      on_iteration: see `training.lm_run.train_lm`.
+      on_iteration: see `training.lm_run.train_lm`; in the evaluation that follows it
+        is called with the last iteration's number, and how many of the matches are
+        over: {"evaluated": 64, "matches": 256}.
       log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
 
     Returns:
@@ -60,6 +62,7 @@ def train_lm(
       KeyboardInterrupt: after an interrupt.
     """
     check_log(log)
+    _check_limits(config)
     folder = shared_folder(folder)
     # Runs of one preset are the same programs.
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
@@ -68,7 +71,6 @@ def train_lm(
         config = resumed(folder, config)
     parts = assemble(config, make_guest(config))
     lm_run.check_processes(parts)
-    _check_limits(config)
     with contextlib.ExitStack() as stack:
         in_first(lambda: stack.enter_context(opened(folder, preset, config, resume)))
         if is_finished(folder, config):
@@ -77,7 +79,11 @@ def train_lm(
         heard = log if jax.process_index() == 0 else ()
         sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
         state, seconds = lm_run.train_lm(folder, parts, on_iteration, sinks)
-        measures = evaluate_lm(parts, state)
+
+        def on_matches(done: int, total: int) -> None:
+            on_iteration(config.length, {"evaluated": done, "matches": total})
+
+        measures = evaluate_lm(parts, state, on_matches)
         summary = {
             "preset": preset,
             "game": config.game,

@@ -64,12 +64,17 @@ def shown_progress(
             nonlocal last_line
             is_over = done == config.length
             text = "playing with others" if is_over else tell(row)
+            if "evaluated" in row:
+                text = f"match {row['evaluated']}/{row['matches']} with others"
             progress.update(task, completed=done, description=f"{game}: {text}")
             # Chunks of small policies are few; iterations are many.
-            late = not is_lm or is_over or time.monotonic() - last_line > 10
+            is_last = is_over and "evaluated" not in row
+            late = not is_lm or is_last or time.monotonic() - last_line > 10
             if not console.is_terminal and late:
                 last_line = time.monotonic()
                 line = f"{game}: {one} {done}/{config.length}  {tell(row)}"
+                if "evaluated" in row:
+                    line = f"{game}: {text}"
                 console.print(line, soft_wrap=True, markup=False)
 
         yield on_chunk

@@ -101,7 +101,9 @@ class _Page(io.StringIO):
         super().__init__()
         self._stream = stream
 
-    encoding = property(lambda self: self._stream.encoding or "utf-8")
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._stream.encoding or "utf-8"
 
     def isatty(self) -> bool:
         return self._stream.isatty()

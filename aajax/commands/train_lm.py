@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import jax
 import tyro
-from rich.console import Console
 
 from aajax.api.dry_runs import decoder_of, plan
 from aajax.api.progress import shown_progress
@@ -14,6 +13,7 @@ from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
 from aajax.commands.compiled import compile_and_print
 from aajax.commands.presets import size_of
+from aajax.commands.spelling import Console
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
 from aajax.errors import InputError
 from aajax.extras import check_installed

@@ -1,12 +1,14 @@
 """Convolutions, for observations that are images of several planes (channels)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from aajax.nets.initializers import orthogonal
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 KERNEL = 3  # cells along a side of what one unit sees
 
@@ -31,14 +33,17 @@ class Planes(nn.Module):
     @nn.compact
     def __call__(self, x):
         lead = x.shape[:-1]
-        x = jnp.moveaxis(x.reshape(*lead, *self.shape), -3, -1)
-        for size in self.channels:
-            x = nn.Dense(size, kernel_init=orthogonal(2**0.5))(patches(x))
+        # Not reshaped to C, H, W first: TPUs would pad H and W to 8 and 128.
+        cells = np.arange(math.prod(self.shape)).reshape(self.shape)
+        seen = x[..., patches(np.moveaxis(cells, 0, -1))]
+        for i, size in enumerate(self.channels):
+            x = patches(x) if i else seen
+            x = nn.Dense(size, kernel_init=orthogonal(2**0.5))(x)
             x = self.activation(x)
         return x.reshape(*lead, -1)
 
 
-def patches(x: Array) -> Array:
+def patches(x: AnyArray) -> AnyArray:
     """All 3 × 3 patches (im2col), f[..., H − 2, W − 2, 9 C].
 
     Args:
@@ -50,4 +55,5 @@ def patches(x: Array) -> Array:
         for i in range(KERNEL)
         for j in range(KERNEL)
     ]
-    return jnp.concatenate(shifted, axis=-1)
+    join = np.concatenate if isinstance(x, np.ndarray) else jnp.concatenate
+    return join(shifted, axis=-1)

@@ -153,13 +153,13 @@ class Algorithm:
         make = self.learner if self.trainer is None else self.trainer
         assert make is not None  # as `__post_init__` has seen to
         label = f"algorithm is {parts.config.algorithm!r}: {call} -> {kind.__name__}"
+        if self in ALGORITHMS.values():
+            return make(parts, *arguments)
         try:
             found = make(parts, *arguments)
         except InputError:
             raise
-        except Exception as error:
-            if self in ALGORITHMS.values():
-                raise
+        except Exception as error:  # of somebody else's code
             reason = references.reason(error)
             raise InputError(f"{label} is needed ({reason})") from error
         if not isinstance(found, kind):

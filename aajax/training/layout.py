@@ -8,9 +8,10 @@ communication (GSPMD, https://arxiv.org/abs/2105.04663).
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -87,9 +88,10 @@ class Layout(NamedTuple):
         ) -> tuple[TrainState, Metrics]:
             state, metrics = compiled(self._settings(hyperparameters), state)
             rows, columns = self.lanes
-            return state, {
+            host = {
                 name: gathered(x)[:, :rows, :columns] for name, x in metrics.items()
             }
+            return state, cast(Metrics, host)
 
         return advance
 
@@ -134,10 +136,13 @@ class Layout(NamedTuple):
     def _kept(self, function):
         """The function, what it returns being in its places."""
 
+        mesh = self.games
+        assert mesh is not None
+
         def inner(*arguments):
             found = function(*arguments)
             state, *metrics = found if type(found) is tuple else (found,)
-            whole = NamedSharding(self.games, P())
+            whole = NamedSharding(mesh, P())
             state, *metrics = jax.lax.with_sharding_constraint(
                 [state, *metrics], [self._shardings(state), *(whole for _ in metrics)]
             )
@@ -258,7 +263,7 @@ def _on_numbers(function, state: TrainState, *others: PyTree) -> TrainState:
     """Maps over arrays; over random keys as the numbers that they consist of."""
 
     def of(x, *more):
-        if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return function(x, *more)
         numbers = function(jax.random.key_data(x), *more)
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(x))

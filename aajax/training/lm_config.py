@@ -86,6 +86,22 @@ class PastSelves:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Matches that are played when training is over."""
+
+    matches: Count = 64  # matches with each opponent, an even number
+
+    __post_init__ = check
+
+    def check_relations(self):
+        if self.matches % 2:
+            raise InputError(
+                f"matches is {self.matches}: an even number is needed, as each "
+                "environment is played from both seats"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class LmConfig:
     """A training run of a language model in a game of words."""
 
@@ -158,6 +174,8 @@ class LmConfig:
     seed: Seed = 0  # random seed of this run (one run has one seed)
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
+
+    eval: Evaluation = Evaluation()
 
     # What may be another where a run goes on: its numbers do not depend on it, but for
     # the order in which they are summed up.

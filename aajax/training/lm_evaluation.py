@@ -1,31 +1,46 @@
 """Evaluation of a trained adapter in self-play and against scripted players."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 
 from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import measure
 from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.keys import numpy_stream, stream
 from aajax.lm.model.decoder import Adapters
 from aajax.training.lm_assemble import LmParts, LmState
+from aajax.training.lm_config import LmConfig
 
-MATCHES = 64  # with each player; half of them in each seat
 ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
 
 
-def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | None]]:
+def evaluate_lm(
+    parts: LmParts,
+    state: LmState,
+    on_matches: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, dict[str, float | None]]:
     """Measures of the learner's seats, by opponent.
 
     "base" is self-play of the model without its adapter. "shuffled", in games with
-    messages, is self-play of the learner in which messages are permuted between
-    matches. Answers are sampled under the grammar. Random keys are derived from the
-    run's seed, and differ from those of training.
+    messages, is self-play of the learner in which messages are permuted between the
+    matches of a batch. Answers are sampled under the grammar. Random keys are derived
+    from the run's seed, and differ from those of training.
+
+    As many matches are played at a time as in an iteration of training, so that no more
+    memory is needed, and no other programs; what happens in a match does not depend on
+    it.
+
+    Args:
+      parts: of the run.
+      state: the adapter that plays.
+      on_matches: called after every batch with the matches that were played, and all.
     """
-    game = parts.game
+    game, count = parts.game, parts.config.eval.matches
     names = scripted_names(game)
     names = [name for name in names if name in ("always_cooperate", "always_defect")]
     adapters = Adapters(state.policy.weights, parts.scale)
@@ -35,33 +50,64 @@ def evaluate_lm(parts: LmParts, state: LmState) -> dict[str, dict[str, float | N
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}
     opposite |= {name: Seat(name) for name in names}
-    # Half as many environments as matches: each is played from both seats.
-    rng = numpy_stream(parts.config.seed, "evaluation in words: worlds")
-    seeds = rng.integers(0, 2**31, MATCHES // 2).tolist()
+    matches, own = _matchups(parts.config, list(opposite.values()))
+    key = stream(parts.config.seed, "evaluation in words: answers")
+    with_messages = "message" in game.patterns
+    total = len(matches) + (count if with_messages else 0)
+    done = 0
+
+    def played(matches: list[Matchup], **options) -> list[Match]:
+        nonlocal done
+        found = []
+        for batch in _batches(matches, parts.config.num_matches):
+            found += play(game, players, batch, key, **options)
+            done += len(batch)
+            on_matches(done, total)
+        return found
+
+    all_played = played(matches)
+    found = {}
+    for i, name in enumerate(opposite):
+        those = slice(i * count, (i + 1) * count)
+        found[name] = measure(game, all_played[those], own[those], by_seat=False)
+    if with_messages:
+        alone = played(matches[:count], shuffled=("message",))
+        found[SHUFFLED] = measure(game, alone, by_seat=False)
+    return found
+
+
+def _batches(matches: list[Matchup], size: int) -> list[list[Matchup]]:
+    """Parts of `size`, but of two at least, between which messages can be permuted."""
+    size = max(size, 2)
+    found = [matches[start : start + size] for start in range(0, len(matches), size)]
+    if len(found[-1]) == 1:
+        found[-2:] = [found[-2] + found[-1]]
+    return found
+
+
+def _matchups(
+    config: LmConfig, opposite: list[Seat | None]
+) -> tuple[list[Matchup], np.ndarray]:
+    """The matches with each opponent, and bool[M, 2], which seats are the learner's.
+
+    Half as many environments as matches: each is played from both seats.
+
+    Args:
+      config: of the run.
+      opposite: opponents; None for the base in both seats.
+    """
+    count = config.eval.matches
+    rng = numpy_stream(config.seed, "evaluation in words: worlds")
+    seeds = rng.integers(0, 2**31, count // 2).tolist()
     matches, own = [], []
-    for index, other in enumerate(opposite.values()):
-        for m in range(MATCHES):
+    for index, other in enumerate(opposite):
+        for m in range(count):
             mine = m % 2
             seats = [Seat(LEARNER, 0 if other else -1)] * 2
             if other:
                 seats[1 - mine] = other
             both = other is None or other.player == LEARNER
             own.append([both or seat == mine for seat in range(2)])
-            number = index * MATCHES + m
+            number = index * count + m
             matches.append(Matchup(number, m // 2, seeds[m // 2], tuple(seats)))
-    key = stream(parts.config.seed, "evaluation in words: answers")
-    played = play(game, players, matches, key)
-    seats = np.array(own)
-    found = {
-        name: measure(
-            game,
-            played[i * MATCHES : (i + 1) * MATCHES],
-            seats[i * MATCHES : (i + 1) * MATCHES],
-            by_seat=False,
-        )
-        for i, name in enumerate(opposite)
-    }
-    if "message" in game.patterns:
-        played = play(game, players, matches[:MATCHES], key, shuffled=("message",))
-        found[SHUFFLED] = measure(game, played, by_seat=False)
-    return found
+    return matches, np.array(own)

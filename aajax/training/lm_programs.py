@@ -128,7 +128,7 @@ class Programs:
             dtype = jnp.float32 if name in floats else jnp.int32
             return jax.ShapeDtypeStruct((rows, *own), dtype)
 
-        batch = SpeechBatch(**{name: shape(name) for name in SpeechBatch._fields})
+        batch = SpeechBatch._make(map(shape, SpeechBatch._fields))
         return self._placed(batch, batch_shardings)
 
     def others(self, name: str) -> int:

@@ -9,7 +9,7 @@ from aajax.errors import InputError
 from aajax.training.algorithms import find_algorithm
 from aajax.training.assemble import make_env
 from aajax.training.config import RunConfig
-from aajax.training.run import hyperparameter_settings
+from aajax.training.run import hyperparameter_settings, layout_of
 
 
 def check_memory(config: RunConfig) -> None:
@@ -25,7 +25,8 @@ def check_memory(config: RunConfig) -> None:
     lanes = len(hyperparameter_settings(config)) * config.seeds
     games = lanes * config.num_games
     needed = games * config.num_steps * math.prod(seen.shape) * seen.dtype.itemsize
-    available = _available()
+    mesh = layout_of(config).mesh
+    available = _available(1 if mesh is None else mesh.size)
     if needed > available:
         raise InputError(
             f"num_games is {config.num_games}: observations of {games} games (of all "
@@ -34,11 +35,11 @@ def check_memory(config: RunConfig) -> None:
         )
 
 
-def _available() -> float:
-    """Bytes of the device's memory; infinite if that is not known."""
+def _available(num_devices: int) -> float:
+    """Bytes of the devices' memory; infinite if that is not known."""
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is not None:
-        return limit
+        return limit * num_devices
     names = "SC_PAGE_SIZE", "SC_PHYS_PAGES"
     if not set(names) <= set(getattr(os, "sysconf_names", ())):  # Windows
         return math.inf

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aajax import files, schema
@@ -348,7 +349,7 @@ def _latest(saves: Path, config: RunConfig, layout: Layout) -> tuple[int, TrainS
 
 
 def _on_host(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct | np.ndarray:
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return x
     return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 

@@ -11,19 +11,17 @@ from tiny_speech import LORA, tiny_folder
 import aajax
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
-from aajax.training import lm_evaluation
 from aajax.training.lm_assemble import assemble
-from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_config import Evaluation, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_presets import LM_PRESETS
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_matches():
+def no_figures():
     with (
         pytest.MonkeyPatch.context() as patch,
         jax.numpy_dtype_promotion("standard"),
     ):
-        patch.setattr(lm_evaluation, "MATCHES", 2)
         patch.setattr("aajax.api.lm_training._draw_figure", lambda folder, title: None)
         yield
 
@@ -45,6 +43,7 @@ def config(tmp_path_factory):
         learning_rate=0.05,
         kl=0.01,
         save_every=2,
+        eval=Evaluation(matches=2),
         seed=11,
     )
 

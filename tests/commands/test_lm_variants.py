@@ -20,7 +20,7 @@ from aajax.dialogue import registry
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
-from aajax.training import lm_assemble, lm_evaluation, lm_run
+from aajax.training import lm_assemble, lm_run
 from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
@@ -37,8 +37,7 @@ def standard_promotion():
 
 @pytest.fixture(autouse=True)
 def little(monkeypatch):
-    """Few matches after training, and a figure of two panels."""
-    monkeypatch.setattr(lm_evaluation, "MATCHES", 2)
+    """A figure of two panels."""
     panels = {name: lm_curves.PANELS[name] for name in ("reward", "entropy")}
     monkeypatch.setattr(lm_curves, "PANELS", panels)
 
@@ -90,6 +89,7 @@ def shrunk(preset, model, **changes):
         # One size, as each compiles.
         "speaking.cache-size": LONGEST,
         "speaking.max-cache": LONGEST,
+        "eval.matches": 2,
         "past-selves.every": 1,
         "past-selves.most": 2,
         **{name.replace("_", "-"): value for name, value in changes.items()},
@@ -297,9 +297,9 @@ def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
     words = ["train", "lm-ipd", *shrunk("lm-ipd", model), "--out", str(tmp_path)]
     evaluate = lm_training.evaluate_lm
 
-    def pressed(parts, state):
+    def pressed(*arguments):
         signal.raise_signal(signal.SIGINT)
-        return evaluate(parts, state)
+        return evaluate(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(lm_training, "evaluate_lm", pressed)

@@ -10,7 +10,6 @@ from tiny_speech import LORA, tiny_folder
 from aajax import cli
 from aajax.dialogue.endpoints import endpoint as endpoints
 from aajax.dialogue.endpoints.journal import Journal
-from aajax.training import lm_evaluation
 
 NEEDED = 2 * 4 * 2  # iterations, matches, rounds
 
@@ -23,7 +22,6 @@ def standard_promotion():
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
-    monkeypatch.setattr(lm_evaluation, "MATCHES", 2)
     monkeypatch.setattr(endpoints, "_pause", lambda config, attempt: 0.0)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
@@ -38,7 +36,7 @@ def words(model, url, out, *more):
     return [
         *("train", "lm-ipd-vs-api", "--guest", f"api:{url}#clever", "--out", str(out)),
         *("--model", str(model), "--prompts", "short", "--options", "num_rounds=2"),
-        *("--num-iterations", "2", "--num-matches", "4"),
+        *("--num-iterations", "2", "--num-matches", "4", "--eval.matches", "2"),
         *("--lora.rank", "2", "--lora.alpha", "4", "--lora.targets", *LORA.targets),
         *("--speaking.max-tokens", "8", "--api.concurrency", "1"),
         *map(str, more),

@@ -3,6 +3,7 @@
 Kernels are emulated: JAX's interpreter of Pallas runs them on CPUs.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -140,6 +141,36 @@ def test_caches_are_read_in_blocks_as_a_whole(monkeypatch):
     found, found_length = read_in_pieces(40, 0.0)
     near(found, wanted, 1e-5)
     assert found_length.tolist() == length.tolist() == [37, 20, 3]
+
+
+def test_long_pieces_of_prompts_are_read_by_the_kernel(monkeypatch):
+    # No windows; a row with nothing new, one that ends within a piece, padding between.
+    config = dataclasses.replace(CONFIG, sliding=(), window=None, local_rope=None)
+    params = jax.tree.map(lambda x: 3 * x, lm.init_params(config, jax.random.key(0)))
+    tokens = np.random.default_rng(2).integers(0, 32, (2, 3, 160)).astype(np.int32)
+    positions = np.full((2, 3, 160), -1, np.int32)
+    positions[0, 0, 3:] = np.arange(157)
+    positions[0, 1, :9] = np.arange(9)
+    positions[1, 0, :160:2] = 157 + np.arange(80)
+    positions[1, 1, :130] = 9 + np.arange(130)
+
+    def read():
+        cache, found = lm.init_cache(config, 3, 384), []
+        read = jax.jit(functools.partial(lm.forward, config, params))
+        for i in range(2):
+            hidden, cache = read(tokens[i], positions[i], cache)
+            found.append(hidden[positions[i] >= 0])
+        return found, cache.length
+
+    wanted, length = read()
+    monkeypatch.setattr(attention, "platform", lambda: "tpu")
+    monkeypatch.setattr(attention, "SLOTS", 128)
+    monkeypatch.setattr(attention, "blocks_in_use", None)
+    kernel = functools.partial(attention.splash_piece, interpret=True)
+    monkeypatch.setitem(attention.KERNELS, "piece", kernel)
+    found, found_length = read()
+    near(found, wanted, 1e-4)
+    assert found_length.tolist() == length.tolist() == [237, 139, 0]
 
 
 def test_blocks_that_are_not_in_use_are_not_read(monkeypatch):

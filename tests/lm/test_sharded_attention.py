@@ -37,6 +37,28 @@ for shape in (2, 2, 2), (1, 2, 4), (1, 8, 1):
         assert {x.data.shape for x in found[0][1].addressable_shards} == {(1, L, 2, D)}
     for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * np.abs(y).max())
+
+# A prompt's second piece, into a cache of which some is in use.
+slots, index = (2, B, K, 256, D), jnp.int32(1)
+key, value, own_key, own_value, query = [
+    rng.normal(size=shape).astype(np.float32)
+    for shape in (slots, slots, *shapes[1:3], shapes[0])
+]
+piece = attention.Piece(jnp.array([0, 5, 256, 130], jnp.int32), jnp.int32(2))
+attention.SLOTS = 128
+attention.KERNELS["piece"] = functools.partial(attention.splash_piece, interpret=True)
+
+
+@jax.jit
+def read(query, key, value, own_key, own_value):
+    layer = attention.Layer(jnp.array(False), index, (own_key, own_value))
+    return piece(query, key, value, layer, 0.3)
+
+
+given = query, key, value, own_key, own_value
+wanted = read(*given)
+with jax.set_mesh(make_mesh(2, 2, 2)):
+    np.testing.assert_allclose(read(*given), wanted, rtol=0, atol=1e-5)
 print("equal")
 """
 

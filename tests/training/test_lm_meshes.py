@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 from jax.sharding import AbstractMesh
 
+from aajax.api.dry_runs import waste
 from aajax.dialogue.play.seating import num_rows
 from aajax.errors import InputError
 from aajax.lm.mesh.sharding import AXES
+from aajax.lm.planning.compile import Report
+from aajax.lm.planning.hlo import Collective, Counts
+from aajax.lm.planning.hlo_text import arrays_of
 from aajax.training.lm_assemble import num_microbatches, run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import LM_PRESETS, SIZED
@@ -76,6 +81,43 @@ def test_parts_that_divide_are_as_given():
 def test_all_devices_may_be_one():
     assert run_mesh(LmConfig()) is None
     assert run_mesh(dataclasses.replace(SPLIT, num_matches=64)) is None
+
+
+SCORES = "jit(update)/while/body/layers/attention/bknd,bksd->bkns/dot_general"
+OUTPUT = "jit(update)/while/body/layers/attention/output/dot_general"
+
+
+def moving(kind, array, source):
+    return Collective(kind, arrays_of(array), 1e9, 2.0, source, "")
+
+
+@pytest.mark.parametrize(
+    ("each", "turn", "found"),
+    [
+        (
+            moving("all-reduce", "f32[1,64,64]{2,1,0}", SCORES),
+            None,
+            ["attention scores"],
+        ),
+        (moving("all-reduce", "bf16[1,64,64]{2,1,0}", OUTPUT), None, []),
+        (moving("all-reduce", "f32[1,64]{1,0}", SCORES), None, []),
+        (None, moving("all-gather", "bf16[1,16,32]{2,1,0}", OUTPUT), ["whole weights"]),
+        (None, moving("all-gather", "bf16[1,16,8]{2,1,0}", OUTPUT), []),
+        (moving("all-gather", "bf16[1,16,32]{2,1,0}", OUTPUT), None, []),
+    ],
+)
+def test_what_is_moved_and_should_not_be(each, turn, found):
+    """Scores of 64 tokens by 64; weights of 16 by 32, but only for every token."""
+    counts = Counts(
+        each=() if each is None else (each,),
+        turn=None if turn is None else Counts(each=(turn,)),
+    )
+    decoder = SimpleNamespace(hidden_size=16, intermediate_size=32)
+    programs = SimpleNamespace(decoder=decoder, load=SimpleNamespace(length=64))
+    planned = SimpleNamespace(programs=programs, axes={"tensor": 1})
+    lines = waste(planned, Report(1.0, None, 0, counts))
+    assert [line[: len(x)] for line, x in zip(lines, found, strict=True)] == found
+    assert all("2 GB" in line for line in lines)
 
 
 def test_a_run_goes_on_with_another_mesh_and_other_parts(tmp_path):

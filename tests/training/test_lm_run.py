@@ -25,7 +25,13 @@ from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.model import lora
 from aajax.training import checkpoint, lm_evaluation, lm_run, metrics
 from aajax.training.lm_assemble import assemble
-from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_config import (
+    Evaluation,
+    LmConfig,
+    Lora,
+    PastSelves,
+    Speaking,
+)
 from aajax.training.lm_iteration import iterate
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
@@ -403,15 +409,22 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
     ("game", "options", "more"),
     [("ipd", (), set()), ("trust-and-split", ("messages=hands",), {"shuffled"})],
 )
-def test_what_is_measured_in_the_end(model, tmp_path, monkeypatch, game, options, more):
-    monkeypatch.setattr(lm_evaluation, "MATCHES", 4)
+def test_what_is_measured_in_the_end(model, tmp_path, game, options, more):
     options += ("num_rounds=1",)
-    speaking = Speaking(max_tokens=48)
-    config = small(model, game=game, options=options, speaking=speaking)
+    speaking, few = Speaking(max_tokens=48), Evaluation(matches=6)
+    config = small(model, game=game, options=options, speaking=speaking, eval=few)
     parts = assemble(dataclasses.replace(config, num_iterations=1))
     open_folder(tmp_path, "test", parts.config, False)
     state, _ = train_lm(tmp_path, parts)
-    found = lm_evaluation.evaluate_lm(parts, state)
+    heard = []
+    found = lm_evaluation.evaluate_lm(parts, state, lambda *x: heard.append(x))
+    total = 6 * len(found)
+    assert heard[-1] == (total, total) and len(heard) > len(found)
+    # In one batch the matches are the same.
+    at_once = dataclasses.replace(parts.config, num_matches=64)
+    again = lm_evaluation.evaluate_lm(dataclasses.replace(parts, config=at_once), state)
+    for name in found.keys() - {"shuffled"}:
+        assert found[name] == pytest.approx(again[name]), name
     scripted = {"always_cooperate", "always_defect"}
     assert set(found) == {"base", "itself", *scripted, *more}
     for measures in found.values():

@@ -89,7 +89,7 @@ def _divides(config: DecoderConfig, tensor: int) -> bool:
 
 def device_memory(mesh: Mesh | None) -> float | None:
     """Bytes of a device of this process; None if it does not tell, as CPUs do not."""
-    devices = jax.local_devices() if mesh is None else mesh.local_devices
+    devices = jax.local_devices() if mesh is None else list(mesh.local_devices)
     stats = devices[0].memory_stats() if devices else None
     return None if stats is None else stats.get("bytes_limit")
 
@@ -107,7 +107,7 @@ def moved(mesh: Mesh, tree: PyTree) -> PyTree:
     devices = list(mesh.devices.flat)
     if None in before:  # on one device, or anywhere
         return shard(tree, mesh)
-    if any(list(other.devices.flat) != devices for other in before):
+    if any(list(mesh.devices.flat) != devices for mesh in before if mesh is not None):
         return jax.device_put(tree, shardings)
     # Over the links between devices, and not by way of this machine's memory.
     return _mover(jax.tree.structure(tree), tuple(where))(tree)

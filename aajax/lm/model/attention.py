@@ -11,7 +11,7 @@ Which one is used follows from the devices of the mesh in use; see `platform`.
 
 import functools
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import flax.struct
 import jax
@@ -19,8 +19,10 @@ import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu.splash_attention import (
     BlockSizes,
     CausalMask,
+    FullMask,
     LocalMask,
     MultiHeadMask,
+    SegmentIds,
     make_splash_mqa_single_device,
 )
 from jax.sharding import PartitionSpec as P
@@ -28,7 +30,7 @@ from jax.sharding import PartitionSpec as P
 from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES, BATCH, dividing
-from aajax.types import Array
+from aajax.types import AnyArray, Array
 
 LANES = 128  # sequences of splash attention are multiples of it
 BLOCK = 512  # most queries and keys of a tile of splash attention
@@ -40,11 +42,13 @@ class Layer(NamedTuple):
 
     Attributes:
       is_sliding: bool[], whether attention is over the last `window` positions.
-      index: i32[], of the layer, if keys and values are those of all layers.
+      number: i32[], of the layer, if keys and values are those of all layers.
+      own: keys and values of the queries' tokens, [B, K, L, D], with a cache.
     """
 
     is_sliding: Array
-    index: Array | None = None
+    number: Array | None = None
+    own: tuple[Array, Array] | None = None
 
 
 class Attend(Protocol):
@@ -57,7 +61,7 @@ class Attend(Protocol):
 
         Args:
           query: [B, L, H, D]; groups of H / K heads share keys and values.
-          key, value: [B, K, S, D], or [layers, B, K, S, D] with `layer.index`.
+          key, value: [B, K, S, D], or [layers, B, K, S, D] with `layer.number`.
           layer: that it is computed for.
           scale: of the logits.
 
@@ -106,8 +110,7 @@ def attend_to(
 
     Args:
       config: static.
-      positions: i32[B, L], −1 for padding; in order (see `in_order`) for a fused
-        kernel.
+      positions: i32[B, L], −1 for padding; in order where `is_in_order` says so.
       cache: that has the keys; None if they are those of the same tokens.
       dtype: of the computation.
     """
@@ -115,6 +118,8 @@ def attend_to(
     if cache is None and kernel is not None:
         kinds = frozenset(config.sliding or (False,))
         return Fused(kinds, config.window, kernel)
+    if cache is not None and is_in_order(config, positions, cache, dtype):
+        return piece_at(positions, cache.size)
     if cache is not None and platform() != "cpu":
         return blocks_in_use(config, positions, cache.size)
     return masked(config, positions, cache)
@@ -138,8 +143,8 @@ class Masked(NamedTuple):
         mask = self.full
         if self.local is not None:
             mask = jnp.where(layer.is_sliding, self.local, self.full)
-        if layer.index is not None:
-            key, value = key[layer.index], value[layer.index]
+        if layer.number is not None:
+            key, value = key[layer.number], value[layer.number]
         key, value = key.astype(query.dtype), value.astype(query.dtype)
         return attend(query, key, value, mask, scale)
 
@@ -180,8 +185,9 @@ class Blocks:
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
     ) -> Array:
         """See `Attend`."""
-        if layer.index is None:
-            key, value, layer = key[None], value[None], layer._replace(index=0)
+        number_of_layer = 0 if layer.number is None else layer.number
+        if layer.number is None:
+            key, value = key[None], value[None]
         batch, length, num_heads, size = query.shape
         _, _, num_kv_heads, num_slots, _ = key.shape
         block = min(SLOTS, num_slots)
@@ -196,7 +202,7 @@ class Blocks:
             top, total, sums = seen
             # The last block begins earlier where slots are no multiple of blocks.
             start = jnp.minimum(number * block, num_slots - block)
-            at = (layer.index, 0, 0, start, 0)
+            at = (number_of_layer, 0, 0, start, 0)
             shape = (1, batch, num_kv_heads, block, size)
             keys, values = (
                 jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype)
@@ -247,6 +253,148 @@ def blocks_in_use(config: DecoderConfig, positions: Array, num_slots: int) -> Bl
         nearest = jnp.maximum(earliest - window + 1, 0) // block
         first = jnp.stack([jnp.zeros_like(nearest), nearest])
     return Blocks(positions, first, end, window)
+
+
+@flax.struct.dataclass
+class Piece:
+    """Attention of a piece of a prompt by splash attention, on TPUs.
+
+    Tokens of the piece attend to each other causally, and all of them to what their
+    sequence had before, block by block; parts of a softmax are put together by the
+    logarithms of their sums. It has no gradient.
+
+    Attributes:
+      before: i32[B], slots that were in use, to which all tokens of a row attend.
+      end: i32[], the block after the last of them.
+    """
+
+    before: Array
+    end: Array
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        assert layer.number is not None and layer.own is not None
+        own_key, own_value = (x.astype(query.dtype) for x in layer.own)
+        kernel = functools.partial(KERNELS["piece"], scale=scale)
+        mesh = jax.sharding.get_abstract_mesh()
+        if not mesh.empty and set(AXES) <= set(mesh.axis_names):
+            of_own = dividing(mesh, P(BATCH, "tensor", None, None), own_key.shape)
+            rows, heads, *_ = of_own
+            of_queries, of_cache = P(rows, None, heads, None), P(None, *of_own)
+            kernel = jax.shard_map(
+                kernel,
+                mesh=mesh,
+                in_specs=(
+                    *(of_queries, (of_own, of_own), (of_cache, of_cache)),
+                    *(P(), P(rows), P()),
+                ),
+                out_specs=of_queries,
+                check_vma=False,
+            )
+        own, cache = (own_key, own_value), (key, value)
+        return kernel(query, own, cache, layer.number, self.before, self.end)
+
+
+def is_in_order(
+    config: DecoderConfig, positions: AnyArray, cache: Cache | None, dtype: jnp.dtype
+) -> bool:
+    """Whether a kernel is going to be used that needs positions `in_order`.
+
+    With a cache splash attention alone, and not for all shapes; others go by blocks. A
+    window over what was before is not the same for all tokens of a row. Caches are
+    not repeated for tensor axes that do not divide their heads, and few queries would
+    be padded to 128.
+    """
+    kernel = fused_kernel(config, dtype)
+    if cache is None:
+        return kernel is not None
+    tensor = dict(jax.sharding.get_abstract_mesh().shape).get("tensor", 1)
+    return (
+        kernel == "splash"
+        and not any(config.sliding)
+        and positions.shape[1] >= LANES // 2
+        and cache.size % LANES == 0
+        and config.num_kv_heads % tensor == 0
+        and not cache.is_apart
+    )
+
+
+def piece_at(positions: Array, num_slots: int) -> Piece:
+    """Tokens at these positions, in order, of a cache of so many slots."""
+    block = math.gcd(SLOTS, num_slots)
+    before = jnp.maximum(positions[:, 0], 0)
+    return Piece(before, (jnp.max(before) + block - 1) // block)
+
+
+def splash_piece(
+    query: Array,
+    own: tuple[Array, Array],
+    cache: tuple[Array, Array],
+    index: Array,
+    before: Array,
+    end: Array,
+    *,
+    scale: float,
+    interpret: bool = False,
+) -> Array:
+    """`Piece` on one device.
+
+    Args:
+      query: [B, L, H, D].
+      own: keys and values of the same tokens, [B, K, L, D].
+      cache: keys and values of all, [layers, B, K, S, D].
+      index: i32[], of the layer.
+      before: i32[B], slots in use before these tokens.
+      end: i32[], blocks of slots to be read.
+      scale: of the logits.
+      interpret: whether to emulate the kernel, for tests on CPUs.
+    """
+    batch, length, num_heads, size = query.shape
+    num_kv_heads, num_slots = cache[0].shape[2:4]
+    padding, group = -length % LANES, num_heads // num_kv_heads
+    padded, slots = length + padding, math.gcd(SLOTS, num_slots)
+    query = query * jnp.asarray(scale, query.dtype)
+    query = jnp.pad(query, ((0, 0), (0, padding), (0, 0), (0, 0)))
+    widths = ((0, 0), (0, 0), (0, padding), (0, 0))
+    own = jnp.pad(own[0], widths), jnp.pad(own[1], widths)
+    rows = query.reshape(batch, padded, num_kv_heads, group, size)
+    rows = rows.transpose(0, 2, 3, 1, 4)
+
+    def kernel(mask):
+        blocks = [math.gcd(BLOCK, number) for number in mask.shape]
+        return make_splash_mqa_single_device(
+            MultiHeadMask([mask] * group),
+            block_sizes=BlockSizes(blocks[0], blocks[1]),
+            save_residuals=True,
+            interpret=interpret,
+        )
+
+    causal = jax.vmap(jax.vmap(kernel(CausalMask((padded, padded)))))
+    whole = kernel(FullMask((padded, slots)))
+    whole = jax.vmap(jax.vmap(whole, (0, 0, 0, None)), (0, 0, 0, 0))
+    y, (log_sum,) = causal(rows, *own)
+
+    def read(number: Array, seen: tuple[Array, Array]):
+        y, log_sum = seen
+        at = (index, 0, 0, number * slots, 0)
+        shape = (1, batch, num_kv_heads, slots, size)
+        keys, values = (
+            jax.lax.dynamic_slice(x, at, shape)[0].astype(query.dtype) for x in cache
+        )
+        slot = number * slots + jnp.arange(slots, dtype=jnp.int32)
+        is_old = (slot[None] < before[:, None]).astype(jnp.int32)
+        segments = SegmentIds(q=jnp.ones((batch, padded), jnp.int32), kv=is_old)
+        more, (log_more,) = whole(rows, keys, values, segments)
+        both = jnp.logaddexp(log_sum, log_more)
+        share, other = (jnp.exp(x - both)[..., None] for x in (log_sum, log_more))
+        return y * share + more.astype(jnp.float32) * other, both
+
+    seen = y.astype(jnp.float32), log_sum
+    y, _ = jax.lax.fori_loop(0, end, read, seen)
+    y = y.astype(query.dtype).transpose(0, 3, 1, 2, 4)
+    return y.reshape(batch, padded, num_heads, size)[:, :length]
 
 
 @flax.struct.dataclass
@@ -362,7 +510,7 @@ def splash(
     query = query * jnp.asarray(scale, query.dtype)
     groups = query.reshape(batch, padded, num_kv_heads, group, size)
     groups = groups.transpose(0, 2, 3, 1, 4)
-    y = jax.vmap(jax.vmap(attend_group))(groups, key, value)
+    y = cast(Array, jax.vmap(jax.vmap(attend_group))(groups, key, value))
     y = y.transpose(0, 3, 1, 2, 4).reshape(batch, padded, num_heads, size)
     return y[:, :length].astype(query.dtype)
 
@@ -384,7 +532,7 @@ def cudnn(
     return y[:, :length]
 
 
-KERNELS = {"splash": splash, "cudnn": cudnn}
+KERNELS: dict[str, Any] = {"splash": splash, "cudnn": cudnn, "piece": splash_piece}
 
 
 def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:

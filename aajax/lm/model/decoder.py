@@ -64,7 +64,7 @@ class _Layer(nn.Module):
                 at = index, *at
             keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
             values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
-            layer = attention.Layer(is_sliding, index)
+            layer = attention.Layer(is_sliding, index, (key, value))
             return seen(query, keys, values, layer, scale), (keys, values)
 
         types = self.dtype, self.param_dtype
@@ -173,7 +173,8 @@ def forward(
       tokens: i32[B, L].
       positions: i32[B, L], each token's position in its sequence, −1 for padding.
         Without a cache a token attends to the given tokens at or before its position;
-        with one, to all slots up to and including its position.
+        with one, to all slots up to and including its position. Those of a sequence
+        follow each other without gaps, in any order, with padding anywhere.
       cache: KV cache of earlier tokens; must have room for `positions`.
       adapters: LoRA adapters.
       adapter_id: i32[B], index of each sequence's adapter, −1 for none; needed with
@@ -200,14 +201,14 @@ def forward(
         found = module.apply(variables, tokens, positions, cache, route)
         return cast(tuple[Array, Cache | None], found)
 
-    if cache is not None or attention.fused_kernel(config, dtype) is None:
+    if not attention.is_in_order(config, positions, cache, dtype):
         return read(tokens, positions)
     order, back = attention.in_order(jnp.asarray(positions))
     tokens, positions = (
         jnp.take_along_axis(jnp.asarray(x), order, 1) for x in (tokens, positions)
     )
-    hidden, _ = read(tokens, positions)
-    return jnp.take_along_axis(hidden, back[:, :, None], 1), None
+    hidden, after = read(tokens, positions)
+    return jnp.take_along_axis(hidden, back[:, :, None], 1), after
 
 
 def unstack_layers(

@@ -18,7 +18,6 @@ import dataclasses
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,10 +95,10 @@ class Counts:
     @property
     def collectives(self) -> dict[str, float]:
         """Bytes by kind, in the order of their size."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = {}
         for one in self.each:
-            found[one.kind] += one.bytes * one.times
-        return dict(found.most_common())
+            found[one.kind] = found.get(one.kind, 0.0) + one.bytes * one.times
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def times(self, number: float) -> "Counts":
         """Of that many repetitions."""
