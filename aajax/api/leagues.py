@@ -202,9 +202,10 @@ def play_league(
     for name in names:
         if name not in known and not references.is_reference(name):
             every = f"one of {', '.join(known)}, or " if known else ""
+            none = "" if known else f"; game {config.game!r} has no scripted players"
             raise InputError(
                 f"scripted has {name!r}: {every}{references.FORMS} of a function "
-                "env -> Policy is needed"
+                f"env -> Policy is needed{none}"
             )
     if len(set(names)) < len(names):
         raise InputError(f"scripted is {list(names)}: each is needed once")

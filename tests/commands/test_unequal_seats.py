@@ -48,7 +48,7 @@ def test_they_train_meet_and_are_played(capsys, tmp_path):
     code, shown, said = main(capsys, "play", "ipd", "--seat", run, f"{run}:1")
     assert code == 0, said
     assert "after 16 steps" in shown
-    wanted = "player is 'random': game 'ipd' has no scripted players"
+    wanted = "Policy is needed; game 'ipd' has no scripted players"
     code, _, said = main(
         capsys, "league", run, "--scripted", "random", "--out", tmp_path / "other"
     )
