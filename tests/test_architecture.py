@@ -91,6 +91,24 @@ def test_importing_the_package_needs_the_core_alone():
     assert output.stdout.strip() == "[]"
 
 
+def test_commands_do_without_the_packages_of_extras():
+    program = """
+import importlib, pkgutil, sys
+for name in ("safetensors", "transformers", "tokenizers", "jinja2", "matplotlib"):
+    sys.modules[name] = None
+from aajax import commands
+for module in pkgutil.iter_modules(commands.__path__):
+    try:
+        importlib.import_module(f"aajax.commands.{module.name}")
+    except ImportError:
+        print(module.name)
+"""
+    run = [sys.executable, "-c", program]
+    found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    # Of `train lm-... --dry-run` and `league --text`.
+    assert found.split() == ["compiled", "league_text"]
+
+
 def test_no_environment_is_asked_what_it_is():
     """Outside of a game's folder `EnvSpec` alone says what an environment has."""
     asks = re.compile(

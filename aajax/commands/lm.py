@@ -9,10 +9,8 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
-from aajax.api.dry_runs import plan
 from aajax.api.progress import progress_bar
 from aajax.commands.arguments import choose, parse
-from aajax.commands.compiled import compile_and_print
 from aajax.commands.progress import print_help
 from aajax.commands.spelling import Console
 from aajax.dialogue.play.seating import Seating
@@ -31,7 +29,6 @@ from aajax.lm.planning.dry_run import Estimate, Job, estimate, fits
 from aajax.lm.planning.shapes import find_config
 from aajax.schema import Count, Positive, called
 from aajax.training.lm_config import LmConfig, Lora
-from aajax.training.lm_programs import Load
 
 Model = Annotated[str, tyro.conf.arg(metavar="SIZE")]
 PARTS = (
@@ -192,6 +189,12 @@ def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
             f"train is {job.train!r}: 'adapters', which runs train, is needed with a "
             "topology"
         )
+    check_installed("lm", "transformers", "safetensors")
+    # Of the extra, which estimates do without.
+    from aajax.api.dry_runs import plan
+    from aajax.commands.compiled import compile_and_print
+    from aajax.training.lm_programs import Load
+
     whole = options.data * options.fsdp * options.tensor == 1
     config = LmConfig(
         dtype=job.dtype,

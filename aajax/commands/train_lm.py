@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
-from aajax.api.dry_runs import decoder_of, plan
 from aajax.api.progress import shown_progress
 from aajax.api.runs import LmRun
 from aajax.commands.arguments import parse
-from aajax.commands.compiled import compile_and_print
 from aajax.commands.presets import size_of
 from aajax.commands.spelling import Console
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
@@ -58,6 +56,11 @@ def main(
     if compiles_alone(options):
         assert options.topology is not None
         config = options.config
+        check_installed("lm", "transformers", "safetensors")
+        # Of the extra, which small networks do without.
+        from aajax.api.dry_runs import decoder_of, plan
+        from aajax.commands.compiled import compile_and_print
+
         planned = plan(config, decoder_of(config), options.topology, options.length)
         compile_and_print(preset, planned, options.save)
         return
