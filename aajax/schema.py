@@ -189,8 +189,10 @@ def check_names(values: Mapping[str, Any], known: Collection[str], whose: str) -
     """
     for name, value in values.items():
         if name not in known:
-            every = f"one of {', '.join(known)}" if known else "no option"
-            raise InputError(f"{name} is {shown(value)}: {every} is needed in {whose}")
+            only = f", only {', '.join(known)}" if known else ""
+            raise InputError(
+                f"{name} is {shown(value)}: {whose} has no such option{only}"
+            )
 
 
 def check_arguments(function: Callable, values: Mapping[str, Any]) -> None:

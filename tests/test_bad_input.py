@@ -1032,9 +1032,15 @@ OTHER_FILES = [
 # The same in Python: what is called, and how the error begins.
 CALLS = [
     (lambda: envs.make("chess"), "game is 'chess': one of ipd, "),
-    (lambda: envs.make("ipd", width=3), "width is 3: one of "),
+    (
+        lambda: envs.make("ipd", width=3),
+        "width is 3: game 'ipd' has no such option, only",
+    ),
     (lambda: registry.make("go"), "game is 'go': one of ipd, chicken, stag-hunt, "),
-    (lambda: registry.make("ipd", bata=3), "bata is 3: one of "),
+    (
+        lambda: registry.make("ipd", bata=3),
+        "bata is 3: game 'ipd' has no such option, only",
+    ),
     (
         lambda: Seating(past_share=2.0),
         "past_share is 2.0: a number in [0, 1] is needed",

@@ -204,19 +204,22 @@ def test_a_process_alone_does_nothing_and_says_so(
     assert "one process" in caplog.text
 
 
+HEARTBEAT = {"heartbeat_timeout_seconds": 40}  # the others know within a minute
+
+
 @pytest.mark.parametrize("environ", TOGETHER)
 def test_clusters_are_left_to_jax(started, monkeypatch, environ):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     sharding.start_distributed()
-    assert started == [{}]
+    assert started == [HEARTBEAT]
 
 
 def test_machines_with_a_tpu_ask_who_is_there(started, monkeypatch):
     monkeypatch.delenv("TPU_SKIP_MDS_QUERY")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     sharding.start_distributed()
-    assert started == [{}]
+    assert started == [HEARTBEAT]
 
 
 def test_three_variables_or_arguments_say_who_is_there(started, monkeypatch):
@@ -230,4 +233,4 @@ def test_three_variables_or_arguments_say_who_is_there(started, monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
     sharding.start_distributed(process_id=0)
     options = {"coordinator_address": "host:1234", "num_processes": 2}
-    assert started == [{**options, "process_id": 0}]
+    assert started == [{**HEARTBEAT, **options, "process_id": 0}]

@@ -16,7 +16,14 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.errors import InputError
 from aajax.lm.model.lora import LoraConfig
 from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
-from aajax.training.lm_config import LmConfig, LmPast, Lora, PastSelves, Speaking
+from aajax.training.lm_config import (
+    Evaluation,
+    LmConfig,
+    LmPast,
+    Lora,
+    PastSelves,
+    Speaking,
+)
 from aajax.training.lm_iteration import shares
 
 # Every field is something else than its default.
@@ -71,6 +78,8 @@ ALL_SET = LmConfig(
     seed=5,
     save_every=6,
     matches_every=8,
+    eval=Evaluation(6),
+    chat_template="chatml",
 )  # fmt: skip
 
 

@@ -185,7 +185,7 @@ def test_their_limit_cuts_ours_off():
         ),
         (
             lambda: aajax.make("gymnax:CartPole-v1", rows=2),
-            "game 'CartPole-v1' has no such option: rows, only num_steps, gr",
+            "rows is 2: game 'CartPole-v1' has no such option, only num_s",
         ),
         (
             lambda: aajax.make("gymnax:CartPole-v1", num_steps=0),

@@ -204,7 +204,7 @@ def test_options():
         ),
         (
             lambda: aajax.make("jaxmarl:coin_game", speed=2),
-            "game 'coin_game' has no such option: speed, only num_steps, is_",
+            "speed is 2: game 'coin_game' has no such option, only num_st",
         ),
         (
             lambda: aajax.make("jaxmarl:coin_game", num_steps=0),
