@@ -108,6 +108,7 @@ class _Tensor:
         return int(self.source.n_elements) * self.dtype.itemsize
 
     def fetch(self) -> np.ndarray:
+        """Its numbers, dequantised and laid out as transformers has them."""
         import gguf
 
         kind = self.source.tensor_type
@@ -140,11 +141,11 @@ class _File:
         missing = [key for key, name in _SCALARS.items() if hf[name] is None]
         if missing:
             raise InputError(
-                f"model is {self.file}: its {self.architecture}.{missing[0]} is needed"
+                f"{_label(self.file)}: its {self.architecture}.{missing[0]} is needed"
             )
         embedding = self.tensors.get("token_embd.weight")
         if embedding is None:
-            raise InputError(f"model is {self.file}: its token_embd.weight is needed")
+            raise InputError(f"{_label(self.file)}: its token_embd.weight is needed")
         epsilon = float(self.get("attention.layer_norm_rms_epsilon", 1e-6))
         heads = hf["num_attention_heads"]
         hf |= {
@@ -179,7 +180,7 @@ class _File:
             return rope | {"rope_type": "linear", "factor": factor}
         if kind != "none":
             raise InputError(
-                f"model is {self.file}: {self.architecture}.rope.scaling.type is "
+                f"{_label(self.file)}: {self.architecture}.rope.scaling.type is "
                 f"{kind!r}, and none or linear is needed"
             )
         if _FREQUENCIES not in self.tensors:
@@ -201,11 +202,12 @@ class _File:
         found = Rope(theta).frequencies(size) / scaled.frequencies(size)
         if not np.allclose(found, factors, rtol=1e-3):
             raise InputError(
-                f"model is {self.file}: the {_FREQUENCIES} of Llama 3 is needed"
+                f"{_label(self.file)}: the {_FREQUENCIES} of Llama 3 is needed"
             )
         return scaling
 
     def parts(self, num_heads: int, num_kv_heads: int) -> Iterator[_Tensor]:
+        """All tensors of the decoder; raises InputError for one that it has not."""
         modules = {**_MODULES, **(_GEMMA if self.architecture == "gemma3" else {})}
         kinds = {tensor.tensor_type.name for tensor in self.tensors.values()}
         dtype = {"F16": np.float16, "BF16": jnp.bfloat16}.get(
@@ -223,7 +225,7 @@ class _File:
                 plain = f"model.layers.{found[1]}.{module}.{found[3]}"
             else:
                 raise InputError(
-                    f"model is {self.file}: its tensor {name} is none of a decoder of "
+                    f"{_label(self.file)}: its tensor {name} is none of a decoder of "
                     f"the kind {self.architecture}"
                 )
             kind = found[2] if found else ""
@@ -237,8 +239,13 @@ class _File:
             )
 
 
+def _label(file: Path) -> str:
+    """How messages about a file begin."""
+    return f"model is {str(file)!r}"
+
+
 def _open(file: Path) -> _File:
-    label = f"model is {file}"
+    label = _label(file)
     metadata, tensors = _read(file)
     architecture = metadata.get("general.architecture")
     if architecture not in FAMILIES:
@@ -269,12 +276,12 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         metadata = {name: field.contents() for name, field in reader.fields.items()}
     except OSError as error:
         raise InputError(
-            f"model is {file}: a readable file is needed ({error})"
+            f"{_label(file)}: a readable file is needed ({error})"
         ) from error
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"model is {file}: a GGUF file that is not cut off is needed ({reason})"
+            f"{_label(file)}: a GGUF file that is not cut off is needed ({reason})"
         ) from error
     return metadata, {tensor.name: tensor for tensor in reader.tensors}
 
@@ -287,6 +294,6 @@ def _check_memory(file: Path, num_bytes: int) -> None:
         return
     if num_bytes > memory:
         raise InputError(
-            f"model is {file}: its weights take {num_bytes / 1e9:.3g} GB, more than "
+            f"{_label(file)}: its weights take {num_bytes / 1e9:.3g} GB, more than "
             f"the {memory / 1e9:.3g} GB of memory"
         )

@@ -40,7 +40,7 @@ def build_tokenizer(file: Path, metadata: dict[str, Any]) -> Any:
     """
     from transformers import PreTrainedTokenizerFast
 
-    label = f"model is {file}"
+    label = f"model is {str(file)!r}"
     kind = metadata.get("tokenizer.ggml.model")
     tokens = metadata.get("tokenizer.ggml.tokens")
     if kind not in ("gpt2", "llama") or not tokens:
