@@ -62,7 +62,8 @@ class TextLeague:
         tuple[str, ...] | None, _runs_or("none", "options of the game: name=value ...")
     ] = None
     prompts: Annotated[
-        str | None, _runs_or("full", "wording: full, short, or a folder of templates")
+        str | None,
+        _runs_or("full", "wording: full, brief, short, or a folder of templates"),
     ] = None
     model: Annotated[
         Path | None,
