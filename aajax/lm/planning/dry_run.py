@@ -202,9 +202,8 @@ def estimate(
     tuned = job.train == "adapters"
     params = _params(config, dtype if tuned else jnp.float32)
     adapters = _adapters(config, job.rank, 1) if tuned else {}
-    past = {}
-    if tuned and job.num_adapters > 1:
-        past = _adapters(config, job.rank, job.num_adapters)
+    number = job.num_adapters if tuned else 0
+    past = _adapters(config, job.rank, number) if number > 1 else {}
     trained = adapters if tuned else params
     moments = jax.eval_shape(optimizer.init, trained)
     rows = job.batch // job.num_microbatches
