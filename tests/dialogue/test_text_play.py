@@ -14,7 +14,7 @@ from tiny_words import CHOICE, WORD, TinyWords
 from aajax.dialogue import registry
 from aajax.dialogue.learning.batch import places_of, speech_batch
 from aajax.dialogue.learning.learner import Restriction, score_speech
-from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, batches, play
 from aajax.dialogue.play.matches import Match, Turn, load_matches, save_matches
 from aajax.dialogue.players.base import Reply, Row, Tokens
 from aajax.dialogue.players.language_model import load_language_model
@@ -477,3 +477,23 @@ def test_a_budget_in_which_no_answer_can_end_is_refused(folder, dilemma):
     assert load_language_model(folder, patterns, max_tokens=least).max_tokens == least
     with pytest.raises(ValueError, match=f"^max_tokens is {least - 1}: at least "):
         load_language_model(folder, patterns, max_tokens=least - 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "least", "sizes"),
+    [
+        (6, 6, 1, [6]),
+        (6, 64, 1, [6]),
+        (64, 24, 1, [21, 21, 22]),
+        (3, 1, 1, [1, 1, 1]),
+        (3, 1, 2, [3]),
+        (5, 1, 2, [2, 3]),
+        (5, 4, 2, [2, 3]),
+        (1, 1, 2, [1]),
+    ],
+)
+def test_parts_are_as_equal_as_can_be(count, size, least, sizes):
+    matchups = list(range(count))
+    found = batches(matchups, size, least)
+    assert [len(part) for part in found] == sizes
+    assert sum(found, []) == matchups
