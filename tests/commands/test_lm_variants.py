@@ -240,6 +240,30 @@ def test_published_presets(preset, changes, model, tmp_path, monkeypatch, capsys
     run(preset, tmp_path / "run", arguments, monkeypatch, capsys)
 
 
+def small_cases():
+    """Presets of small chat models: one always, which leaves free tries open."""
+    for game in POCKET:
+        for variant in VARIANTS:
+            quick = (game, variant) == ("split", "naive")
+            marks = [] if quick else [pytest.mark.slow]
+            yield pytest.param(game, variant, marks=marks)
+
+
+@pytest.mark.parametrize(("game", "variant"), [*small_cases()])
+def test_presets_of_small_chat_models(
+    game, variant, model, tmp_path, monkeypatch, capsys
+):
+    preset, out = f"lm-{game}-{variant}-smollm2", tmp_path / "run"
+    with guest_of(variant, game, monkeypatch) as guest:
+        arguments = shrunk(preset, model, **guest)
+        rows, _ = run(preset, out, arguments, monkeypatch, capsys)
+    check_variant(variant, rows)
+    found = strictly((out / "free_answers.json").read_text())
+    tries = strictly((out / "config.json").read_text())["speaking"]["free_tries"]
+    share = sum(found["valid"].values()) / sum(found["answers"].values())
+    assert tries == (share >= 0.1)
+
+
 def test_every_preset_is_one_of_these():
     """Those of pocket models are run above, of others one at least of each game."""
     pocket = {
