@@ -21,7 +21,7 @@ from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
 from aajax.training import lm_assemble, lm_run
-from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS
+from aajax.training.lm_presets import LM_PRESETS, POCKET, PUBLISHED, SIZES, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
 TOKENS = {"ipd": 8, "split": 40, "trust-and-split": 48}  # that an answer may take
@@ -249,7 +249,7 @@ def test_every_preset_is_one_of_these():
     }
     others = [name for name in LM_PRESETS if name not in pocket]
     assert pocket <= set(LM_PRESETS)
-    assert all(name.endswith(tuple(MODELS)) for name in others)
+    assert all(name.endswith(SIZES) for name in others)
     assert {LM_PRESETS[name][1].game for name in others} == set(PUBLISHED)
 
 
