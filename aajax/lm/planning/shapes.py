@@ -95,7 +95,7 @@ def _gemma3(
         qk_norm=True,
         sandwich_norm=True,
         unit_offset=True,
-        scale_embedding=True,
+        embedding_scale=hidden**0.5,
         activation="gelu_tanh",
         query_scale=None if query_scalar == head_dim else query_scalar**-0.5,
         rope=rope,
