@@ -260,7 +260,7 @@ def _decoder(keys: _Keys) -> DecoderConfig:
         window=keys.sliding_window if sliding else None,
         sliding=sliding,
         # Of factors for longer contexts none are read.
-        max_length=rope.original_length if rope.kind == "longrope" else longest,
+        max_length=int(rope.original_length) if rope.kind == "longrope" else longest,
         **fields,
     )
 

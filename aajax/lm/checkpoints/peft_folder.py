@@ -68,7 +68,7 @@ def save_peft(
     """
     folder = Path(folder)
     _check_adapter(config, lora, adapters)
-    pairs = {
+    pairs: dict[Target, dict[str, np.ndarray]] = {
         target: {part: gathered(x)[:, 0] for part, x in pair.items()}
         for target, pair in low_rank.pairs_of(adapters).items()
     }

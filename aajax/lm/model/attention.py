@@ -187,7 +187,7 @@ class Blocks:
     first: Array
     end: Array
     window: int | None = flax.struct.field(pytree_node=False)
-    cap: float | None = flax.struct.field(pytree_node=False)
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
@@ -280,7 +280,7 @@ class Piece:
 
     before: Array
     end: Array
-    cap: float | None = flax.struct.field(pytree_node=False)
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
@@ -299,13 +299,13 @@ class Piece:
                 mesh=mesh,
                 in_specs=(
                     *(of_queries, (of_own, of_own), (of_cache, of_cache)),
-                    *(P(), P(rows), P()),
+                    *((P(), P()), P(rows)),
                 ),
                 out_specs=of_queries,
                 check_vma=False,
             )
         own, cache = (own_key, own_value), (key, value)
-        return kernel(query, own, cache, layer.number, self.before, self.end)
+        return kernel(query, own, cache, (layer.number, self.end), self.before)
 
 
 def is_in_order(
@@ -344,9 +344,8 @@ def splash_piece(
     query: Array,
     own: tuple[Array, Array],
     cache: tuple[Array, Array],
-    index: Array,
+    which: tuple[Array, Array],
     before: Array,
-    end: Array,
     *,
     scale: float,
     cap: float | None = None,
@@ -358,13 +357,13 @@ def splash_piece(
       query: [B, L, H, D].
       own: keys and values of the same tokens, [B, K, L, D].
       cache: keys and values of all, [layers, B, K, S, D].
-      index: i32[], of the layer.
+      which: i32[] each: the layer, and the end of the blocks of slots to be read.
       before: i32[B], slots in use before these tokens.
-      end: i32[], blocks of slots to be read.
       scale: of the logits.
       cap: of the logits; see `capped`.
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
+    index, end = which
     batch, length, num_heads, size = query.shape
     num_kv_heads, num_slots = cache[0].shape[2:4]
     padding, group = -length % LANES, num_heads // num_kv_heads

@@ -222,6 +222,11 @@ class DecoderConfig:
 
     __post_init__ = check
 
+    @property
+    def units_per_token(self) -> int:
+        """Hidden units of a layer's MLP, or of the experts that a token goes to."""
+        return self.intermediate_size * (self.experts_per_token or 1)
+
     def check_relations(self):
         if self.num_heads % self.num_kv_heads:
             raise InputError(

@@ -336,8 +336,8 @@ class Experts(nn.Module):
         if config.normalise_experts:
             prob = prob / jnp.sum(prob, -1, keepdims=True)
 
-        def kernels(name: str, *shape: int) -> Array:
-            found = _Kernels((count, *shape), self.param_dtype, name=name)()
+        def kernels(name: str, num_in: int, num_out: int) -> Array:
+            found = _Kernels((count, num_in, num_out), self.param_dtype, name=name)()
             return found.astype(self.dtype)
 
         gate, up = kernels("gate", outer, inner), kernels("up", outer, inner)
