@@ -14,9 +14,10 @@ from aajax.api.sinks import check_log, opened_sinks
 from aajax.api.text_players import API, check_endpoints, journal_file, make_guest
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import GUEST
-from aajax.dialogue.pocket import user_cache
+from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
+from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.lm.model.decoder import init_params
 from aajax.report.tables import run_title
@@ -70,10 +71,18 @@ def train_lm(
     """
     check_log(log)
     _check_limits(config)
-    folder = shared_folder(folder)
-    # Runs of one preset are the same programs.
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))
+    with kept(user_cache() / PROGRAMS):
+        return _train(preset, config, shared_folder(folder), resume, on_iteration, log)
+
+
+def _train(
+    preset: str,
+    config: LmConfig,
+    folder: Path,
+    resume: bool,
+    on_iteration: Callable[[int, dict], None],
+    log: Sequence[str | Sink],
+) -> LmConfig:
     if resume:
         config = resumed(folder, config)
     parts = assemble(config, make_guest(config))
@@ -117,11 +126,12 @@ def evaluate_folder(folder: Path, config: LmConfig) -> Measures:
     Raises:
       InputError: for a run without a checkpoint.
     """
-    parts = assemble(config, make_guest(config))
-    restored = checkpoint.restore_latest(folder / "checkpoints", parts.template)
-    if restored is None:
-        raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
-    return evaluate_lm(parts, restored[1])
+    with kept(user_cache() / PROGRAMS):
+        parts = assemble(config, make_guest(config))
+        restored = checkpoint.restore_latest(folder / "checkpoints", parts.template)
+        if restored is None:
+            raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
+        return evaluate_lm(parts, restored[1])
 
 
 def _tell_fitting(preset: str, parts: LmParts) -> None:
