@@ -73,11 +73,12 @@ def adapter(tmp_path_factory):
 def shrunk(preset, model, **changes):
     """Options that make a preset small, with changes to them."""
     config = LM_PRESETS[preset][1]
+    others = [text for text in config.options if not text.startswith("num_rounds=")]
     alone = config.baseline == "batch" and config.group_size == 1
     options = {
         "model": model,
         "prompts": "short",
-        "options": (f"num_rounds={ROUNDS[config.game]}", *config.options),
+        "options": (f"num_rounds={ROUNDS[config.game]}", *others),
         "num-iterations": 2,
         "num-matches": 8,
         "group-size": 1 if alone else 2,
