@@ -45,7 +45,7 @@ CONFIGS = {
         qk_norm=True,
         sandwich_norm=True,
         unit_offset=True,
-        scale_embedding=True,
+        embedding_scale=32**0.5,
         activation="gelu_tanh",
         local_rope=Rope(theta=1e4),
         window=16,
