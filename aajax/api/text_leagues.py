@@ -316,7 +316,9 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
             if name in (*ALIKE, "speaking")
         },
     }
-    older = {"pairs": None}  # of leagues in which it was not written down
+    older: dict[str, object] = {
+        "pairs": None
+    }  # of leagues in which it was not written down
     if options.shuffle_messages:
         record["batch"] = min(_batch(options), options.num_matches)
         older["batch"] = options.num_matches

