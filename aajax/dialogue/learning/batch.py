@@ -9,7 +9,7 @@ import numpy as np
 from aajax.dialogue.play.matches import Match, Turn
 from aajax.types import AnyArray
 
-_LEAST = 64  # tokens of a padded length
+_LEAST = 16  # tokens of a padded length
 
 
 class SpeechBatch(NamedTuple):
@@ -81,7 +81,7 @@ def speech_batch(
 ) -> SpeechBatch:
     """The padded batch of the given seats.
 
-    L and K are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few programs are
+    L and K are rounded up to 16, 20, 24, 28, 32, 40, ..., so that few programs are
     compiled.
 
     Args:
@@ -164,7 +164,7 @@ def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.
 
 
 def _bucket(size: int) -> int:
-    """The least of 64, 80, 96, 112, 128, 160, 192, 224, 256, ... not below `size`."""
+    """The least of 16, 20, 24, 28, 32, 40, 48, 56, 64, ... not below `size`."""
     bucket = _LEAST
     while bucket < size:
         quarter = bucket // 4

@@ -12,10 +12,22 @@ from aajax.lm.model import attention
 from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import look_up, over_batch
-from aajax.lm.model.layers import MLP, Attention, Norm, Route, route_to
+from aajax.lm.model.layers import (
+    LINEAR,
+    MLP,
+    Attention,
+    Norm,
+    Route,
+    is_rounded,
+    product,
+    route_to,
+)
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
+# What is kept for gradients on CPUs. The rest, scores of attention above all, is
+# computed again: it takes more memory than time.
+_KEPT = jax.checkpoint_policies.save_only_these_names(LINEAR)
 
 
 class Adapters(NamedTuple):
@@ -120,7 +132,10 @@ class Decoder(nn.Module):
             kept = tuple(zip(*own, strict=True))
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
-            layer = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
+            layer = _Layer
+            if self.remat or (cache is None and attention.platform() == "cpu"):
+                policy = None if self.remat else _KEPT
+                layer = nn.remat(_Layer, prevent_cse=False, policy=policy)
             stack = nn.scan(
                 layer,
                 variable_axes={"params": 0, "lora": 0},
@@ -251,6 +266,10 @@ def _layer(tree: PyTree, i: int) -> PyTree:
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
     """Logits f32[..., V] of hidden states [..., D]."""
     table = params["embedding"] if config.tie_embeddings else params["head"]
+    if attention.platform() == "cpu" and is_rounded():
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        score = product(rows, table, jnp.float32, is_transposed=True)
+        return score.reshape(*hidden.shape[:-1], -1)
     return jnp.einsum(
         "...d,vd->...v", hidden, table.astype(hidden.dtype),
         preferred_element_type=jnp.float32,
