@@ -334,7 +334,10 @@ ROWS = {
             "options has payoff=[[1],[2,3]]: nested lists",
         ),
         ("--options wording=full", "options has wording=full: game 'ipd' has no such "),
-        ("--prompts rude", "prompts is 'rude': full, short or a folder is needed"),
+        (
+            "--prompts rude",
+            "prompts is 'rude': full, brief, short or a folder is",
+        ),
         ("--prompts {here}", "prompts is '{here}': a file {here}/"),
         (
             "--model {model} --chat-template rude",
@@ -535,7 +538,10 @@ ROWS = {
             "game is 'go': one of ipd, chicken, stag-hunt, deal-or-",
         ),
         ("grim --game ipd --options x", "options has 'x': name=value is needed"),
-        ("grim --game ipd --prompts rude", "prompts is 'rude': full, short or a "),
+        (
+            "grim --game ipd --prompts rude",
+            "prompts is 'rude': full, brief, short or ",
+        ),
         ("grim --game ipd --prompts", "prompts has no value: a text is needed"),
         ("grim --game ipd --model", "model has no value: a path is needed"),
         (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
-from aajax.dialogue.play.seating import NUM_SEATS, num_rows
+from aajax.dialogue.play.seating import num_rows, num_spoken
 from aajax.errors import InputError
 from aajax.lm.checkpoints.find import PACKAGES
 from aajax.lm.mesh.hosts import padded_rows, processes
@@ -22,6 +22,7 @@ from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_f
 from aajax.lm.planning.topologies import Topology, described, find_topology
 from aajax.training.lm_assemble import find_model, run_mesh
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_evaluation import sequences_at_once
 from aajax.training.lm_past import most_at_once
 from aajax.training.lm_programs import Load, Programs
 
@@ -82,23 +83,24 @@ def plan(
     if length is not None:
         longest = dataclasses.replace(config.speaking, max_cache=length)
         config = dataclasses.replace(config, speaking=longest)
-    load = _load(config, decoder) if load is None else load
+    load = _load(config, decoder, mesh) if load is None else load
     programs = Programs(config, decoder, load, mesh, found.chip)
-    players = _padded(programs.playing, load.players)
-    load = dataclasses.replace(load, players=players)
+    load = dataclasses.replace(
+        load,
+        players=_padded(programs.playing, load.players),
+        evaluated=_padded(programs.playing, load.evaluated),
+    )
     return Planned(found, dataclasses.replace(programs, load=load))
 
 
-def _load(config: LmConfig, decoder: DecoderConfig) -> Load:
+def _load(config: LmConfig, decoder: DecoderConfig, mesh: Mesh) -> Load:
     """What a run gives its programs, with dialogues of the longest."""
     most = config.speaking.max_cache or decoder.max_length
     length = min(most, decoder.max_length)
-    seats = config.num_matches * NUM_SEATS
-    if config.seating.guest_share == 1.0:
-        seats = config.num_matches
     return Load(
         rows=num_rows(config.seating, config.num_matches),
-        players=seats,
+        players=num_spoken(config.seating, config.num_matches),
+        evaluated=sequences_at_once(config, len(processes(mesh))),
         length=length,
         sampled=min(length, 10 * config.speaking.max_tokens),
         num_adapters=1 + most_at_once(config),

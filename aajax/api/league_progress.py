@@ -43,8 +43,8 @@ class LeagueProgress:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def on_step(self, pair: Pair, step: int, num_steps: int) -> None:
-        """Told before each step of a pair how many of them were played."""
+    def on_step(self, pair: Pair, done: int, step: int, num_steps: int) -> None:
+        """Told before each step of a pair how far it is; see `play_pairs`."""
         text = f"{' - '.join(pair.names)}: step {step + 1}/{num_steps}"
         is_first = not self._has_model and any(
             entrant.seat.player == LEARNER for entrant in pair.entrants
@@ -52,11 +52,12 @@ class LeagueProgress:
         if is_first:
             self._has_model = True
             text += ", compiling"
-        self._bar.update(self._task, description=text)
+        over = self._num_matches + done
+        self._bar.update(self._task, completed=over, description=text)
         late = time.monotonic() - self._told > SECONDS
         if not (self._hidden or self._console.is_terminal) and (late or is_first):
             self._told = time.monotonic()
-            count = f"{self._num_matches}/{self._total} matches"
+            count = f"{over}/{self._total} matches"
             self._console.print(f"{count}  {text}", soft_wrap=True, markup=False)
 
     def counted(

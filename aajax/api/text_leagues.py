@@ -14,7 +14,7 @@ from aajax import files, schema
 from aajax.api import text_players
 from aajax.api.league_progress import LeagueProgress
 from aajax.api.text_players import API, HUMAN
-from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config
+from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config, find_voice
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import LEARNER
@@ -25,6 +25,9 @@ from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
 from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig
+from aajax.training.lm_evaluation import matches_at_once
+
+BATCH = 32  # matches at a time, without a run
 
 
 def _runs_or(value: str, about: str) -> object:
@@ -62,7 +65,8 @@ class TextLeague:
         tuple[str, ...] | None, _runs_or("none", "options of the game: name=value ...")
     ] = None
     prompts: Annotated[
-        str | None, _runs_or("full", "wording: full, short, or a folder of templates")
+        str | None,
+        _runs_or("full", "wording: full, brief, short, or a folder of templates"),
     ] = None
     model: Annotated[
         Path | None,
@@ -85,7 +89,12 @@ class TextLeague:
     ] = None
     free_tries: Natural = 0  # answers sampled without the grammar, before one with it
     num_matches: Count = 64  # matches of each ordered pair
-    shuffle_messages: bool = False  # show messages of other matches of the same pair
+    batch: Annotated[
+        Count | None,
+        _runs_or(f"{BATCH}", "most matches of a pair that are played at a time"),
+    ] = None
+    # show messages of other matches of the same pair that are played at the same time
+    shuffle_messages: bool = False
     seed: Seed = 0  # random seed of the environments and of sampling
     out: Path = Path("runs/league")  # folder of the league
     data: Count = 1  # devices that each hold a copy of the weights
@@ -152,6 +161,7 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
     played = play_pairs(
         *(game, line_up, pairs, options.seed, options.out, shuffled),
         on_step=progress.on_step,
+        batch=_batch(options),
     )
     with journals, progress:
         try:
@@ -266,7 +276,18 @@ def _shuffled(options: TextLeague, game: TextGame) -> tuple[str, ...]:
             f"num_matches is {options.num_matches}: at least 2 are needed to shuffle "
             "messages"
         )
+    if options.batch == 1:
+        raise InputError("batch is 1: at least 2 are needed to shuffle messages")
     return ("message",)
+
+
+def _batch(options: TextLeague) -> int:
+    """Matches at a time: as many as all runs had in memory in training."""
+    if options.batch is not None:
+        return options.batch
+    voices = [find_voice(name) for name in options.players]
+    runs = [x.config for x in voices if x is not None and x.config is not None]
+    return min(map(matches_at_once, runs), default=BATCH)
 
 
 def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> None:
@@ -288,13 +309,17 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
             if name in (*ALIKE, "speaking")
         },
     }
+    older = {"pairs": None}  # of leagues in which it was not written down
+    if options.shuffle_messages:
+        record["batch"] = min(_batch(options), options.num_matches)
+        older["batch"] = options.num_matches
     asked = _asked(options)
     record |= asked
     path = options.out / "config.json"
     if path.exists():
         stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
-        there = {**asked, "pairs": None, **stored}
+        there = {**asked, **older, **stored}
         for name in record.keys() | there.keys():
             if there.get(name) != record.get(name):
                 raise InputError(

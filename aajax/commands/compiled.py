@@ -8,9 +8,17 @@ from aajax.api.dry_runs import Planned, reports, save_programs, waste
 from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.lm.planning.compile import Compiled, Report
+from aajax.training.lm_programs import EVALUATION_DECODE, EVALUATION_READ
 
 # What a program does once, of which its work is counted.
-KINDS = {"learn": "step", "critic": "step", "read": "piece", "decode": "token"}
+KINDS = {
+    "learn": "step",
+    "critic": "step",
+    "read": "piece",
+    "decode": "token",
+    EVALUATION_READ: "piece",
+    EVALUATION_DECODE: "token",
+}
 
 
 def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
@@ -65,7 +73,9 @@ def _heading(model: str, planned: Planned) -> str:
         f"{model} compiled for {topology.name} "
         f"({devices if count > 1 else '1 device'}), {axes}; not run.\n"
         f"{load.rows} sequences are learned from, {load.players} are played, of up to "
-        f"{load.length} tokens, with {load.num_adapters} adapters."
+        f"{load.length} tokens, with {load.num_adapters} adapters.\n"
+        f"{load.evaluated} are played at a time in the closing evaluation"
+        f"{', by the same programs' if planned.programs.evaluates_alike else ''}."
     )
 
 

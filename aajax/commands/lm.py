@@ -53,6 +53,8 @@ class DryRun:
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
     memory_gb: Positive = 80.0  # memory of a device in GB (10⁹ bytes)
     batch: Count = 64  # sequences per training step, over all devices
+    # sequences at a time in the closing evaluation, or in a league; None: batch
+    evaluated: Count | None = None
     length: Count = 2048  # tokens per sequence
     # what is trained: adapters, or all parameters
     train: Literal["adapters", "params"] = "adapters"
@@ -210,7 +212,14 @@ def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
         fsdp=None if whole else options.fsdp,
         tensor=options.tensor,
     )
-    load = Load(job.batch, job.batch, job.length, sampled, job.num_adapters)
+    load = Load(
+        rows=job.batch,
+        players=job.batch,
+        evaluated=job.evaluation.batch,
+        length=job.length,
+        sampled=sampled,
+        num_adapters=job.num_adapters,
+    )
     planned = plan(config, decoder, options.topology, job.length, load)
     compile_and_print(options.model, planned, options.save)
 
@@ -249,7 +258,8 @@ def _table(found: Estimate, options: DryRun) -> Table:
         part = getattr(found, name)
         table.add_row(name, _gigabytes(part.whole), _gigabytes(part.each))
     table.add_section()
-    for name, size in (("training", found.training), ("playing", found.playing)):
+    for name in ("training", "playing", "evaluating"):
+        size = getattr(found, name)
         verdict = "fits" if fits(size, options.memory_gb) else "does not fit"
         table.add_row(f"{name}: {verdict}", "", _gigabytes(size))
     return table

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -11,7 +11,9 @@ from aajax.commands.arguments import choose, parse
 from aajax.commands.progress import print_help, tell_path
 from aajax.commands.spelling import Console
 from aajax.dialogue import registry
+from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.schema import Choice
 
 Game = Annotated[str, tyro.conf.arg(metavar="GAME")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
@@ -27,7 +29,8 @@ class Copy:
 
     game: tyro.conf.Positional[Game]  # text game; `aajax list` names them
     folder: tyro.conf.Positional[Folder]  # new or empty
-    wording: Literal["full", "short"] = "full"  # which of the game's two wordings
+    # which of the game's wordings
+    wording: Annotated[str, Choice(WORDINGS)] = "full"
 
 
 def main(arguments: list[str]) -> None:

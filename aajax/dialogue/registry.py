@@ -42,7 +42,7 @@ def make(name: str, wording: str | Path = "full", **options) -> TextGame:
 
     Args:
       name: of the game.
-      wording: "full", "short" or a folder of templates; see `load_wording`.
+      wording: "full", "brief", "short" or a folder of templates; see `load_wording`.
       **options: of the game.
 
     Raises:

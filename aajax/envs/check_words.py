@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from aajax.envs.spec import EnvSpec
-from aajax.envs.text import Ask, Parsed, Table, TextGame
+from aajax.envs.text import Ask, Parsed, Table, TextGame, trimmed
 from aajax.references import reason
 
 NUM_ROUNDS = 3
@@ -70,7 +70,7 @@ def _answers(game: TextGame, kind: str, pattern: str) -> Iterator[str]:
         if own != wanted:
             yield f"parse of {kind!r} gives an action {own}: {wanted} is needed"
             return
-        if bool(parsed.valid) != (re.fullmatch(pattern, text) is not None):
+        if bool(parsed.valid) != (re.fullmatch(pattern, trimmed(text)) is not None):
             yield f"parse of {kind!r} takes {text!r} for what its pattern does not"
             return
 
@@ -102,6 +102,14 @@ def _rounds(game: TextGame) -> Iterator[str]:
                 parsed = game.parse(ask.kind, text)
                 if not parsed.valid:
                     yield f"say writes {text!r}, which parse does not take for valid"
+                    return
+                spaced = f" {text}\n"
+                again = game.parse(ask.kind, spaced)
+                if not (again.valid and np.array_equal(again.action, parsed.action)):
+                    yield (
+                        f"parse reads {spaced!r} as another answer than {text!r}: "
+                        "white space around it is not judged (envs.text.trimmed)"
+                    )
                     return
                 actions.append(parsed.action)
                 said.append(text)

@@ -36,8 +36,8 @@ class TextSpec(NamedTuple):
     Attributes:
       name: on the command line.
       about: one sentence that describes it.
-      make: its constructor, whose keyword `wording` is "full", "short" or a folder of
-        templates.
+      make: its constructor, whose keyword `wording` is the name of one, such as "full"
+        or "short", or a folder of templates; see `wording.load_wording`.
     """
 
     name: str

@@ -75,6 +75,29 @@ class Tally(NamedTuple):
         return total / count if count else None
 
 
+def trimmed(answer: str) -> str:
+    """What is judged of an answer: all but the white space around it.
+
+    The rule of all games, for whoever judges: `TextGame.parse`, and players that sample
+    or ask again until an answer is well-formed.
+    """
+    return answer.strip()
+
+
+def quoted(text: str) -> str:
+    """What one player said, to be shown to another between quotes in a prompt.
+
+    `"` and the backslash have a backslash before them, and whatever is not printable,
+    such as a line break, is written as an escape of Python's (`\\n`, `\\x1b`,
+    `\\u2028`). So a text stays on its line and between its quotes, and cannot pass for
+    the game's own words.
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped
+    )
+
+
 class TextGame(Protocol[E]):
     """The text game protocol: an array environment with prompts and answers.
 
@@ -113,7 +136,10 @@ class TextGame(Protocol[E]):
         ...
 
     def parse(self, kind: str, text: str) -> Parsed:
-        """Parses any text; malformed answers are marked as not valid, never raised."""
+        """Parses any text; malformed answers are marked as not valid, never raised.
+
+        An answer is judged without the white space around it; see `trimmed`.
+        """
         ...
 
     def say(self, kind: str, action: np.ndarray) -> str:

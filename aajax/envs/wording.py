@@ -1,9 +1,9 @@
 """Prompt templates of text games: a folder of text files per game and wording.
 
 A template is plain text with placeholders such as `{other}`; literal braces are
-doubled. Each game has the wordings "full", for instruction-tuned models, and "short",
-for small models that learn the game by training. A folder of files with the same names
-is a wording of one's own.
+doubled. Each game has the wordings "full", for instruction-tuned models, "brief", which
+says the same in few tokens, and "short", for small models that learn the game by
+training. A folder of files with the same names is a wording of one's own.
 """
 
 import string
@@ -13,7 +13,7 @@ from typing import NamedTuple, SupportsFloat
 
 from aajax.errors import InputError
 
-WORDINGS = ("full", "short")
+WORDINGS = ("full", "brief", "short")
 
 
 class Placeholders(NamedTuple):
@@ -44,20 +44,19 @@ def load_wording(
     """Reads and checks the templates of a game.
 
     Args:
-      name_or_folder: "full", "short", or a folder that holds the game's `.txt` files.
-      own: the folder that holds the game's "full" and "short" templates.
+      name_or_folder: one of WORDINGS that the game has, or a folder that holds its
+        `.txt` files.
+      own: the folder that holds the game's wordings, a folder each.
       needed: the placeholders of each file, by its name without the suffix.
 
     Raises:
       InputError: if the folder does not exist, a file is missing, unknown or not text,
         or a placeholder is missing or unknown.
     """
-    if name_or_folder in WORDINGS:
-        folder = own / name_or_folder
-    else:
-        folder = Path(name_or_folder)
+    there = {n: Path(own) / n for n in WORDINGS if (Path(own) / n).is_dir()}
+    folder = there.get(str(name_or_folder), Path(name_or_folder))
     if not folder.is_dir():
-        names = ", ".join(WORDINGS)
+        names = ", ".join(there)
         raise InputError(
             f"wording is {str(name_or_folder)!r}: {names} or a folder is needed"
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, batches, play
 from aajax.dialogue.play.matches import Match, load_matches, save_matches
 from aajax.dialogue.play.measures import tallies
 from aajax.dialogue.players.base import Player
@@ -54,6 +54,10 @@ class Pair(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(entrant.name for entrant in self.entrants)
+
+
+# Pair, matches of it that are over, steps of the others, and of how many.
+OnStep = Callable[[Pair, int, int, int], None]
 
 
 def pairs_of(
@@ -106,13 +110,15 @@ def play_pairs(
     seed: int,
     folder: Path,
     shuffled: Sequence[str] = (),
-    on_step: Callable[[Pair, int, int], None] = lambda pair, step, num_steps: None,
+    on_step: OnStep = lambda pair, done, step, num_steps: None,
+    batch: int | None = None,
 ) -> Iterator[tuple[Pair, list[Match]]]:
     """Plays the pairs in turn, or loads those that were played before.
 
     A pair is saved before it is yielded. An interrupted league resumes with the next
     pair, and gives the same numbers as an uninterrupted one. After the last pair all
-    matches are merged into one file.
+    matches are merged into one file. How many matches are played at a time changes
+    nothing, but for answers that are shuffled.
 
     Args:
       game: the text game.
@@ -120,10 +126,11 @@ def play_pairs(
       pairs: from `pairs_of`.
       seed: of the players' randomness.
       folder: of this league alone.
-      shuffled: kinds of answers that are permuted among the matches of a pair; see
-        `dialogue.play.play`.
-      on_step: called before each step with the pair, the number of steps played and
-        their total.
+      shuffled: kinds of answers that are permuted among the matches of a pair that are
+        played at the same time; see `dialogue.play.play`.
+      on_step: called before each step with the pair, the number of its matches that are
+        over, the number of steps that the others have played, and their total.
+      batch: most matches that are played at the same time; None for all of a pair.
 
     Raises:
       InputError: if the folder has matches of another league.
@@ -143,10 +150,11 @@ def play_pairs(
             yield pair, _checked(pair, list(load_matches(file)), file)
             continue
         players = line_up() if players is None else players
-        matches = play(
-            *(game, players, pair.matchups, key, shuffled),
-            on_step=functools.partial(on_step, pair),
-        )
+        matches, least = [], 2 if shuffled else 1
+        size = batch or len(pair.matchups)
+        for part in batches(pair.matchups, size, least):
+            told = functools.partial(on_step, pair, len(matches))
+            matches += play(game, players, part, key, shuffled, told)
         played = [dataclasses.replace(match, players=pair.names) for match in matches]
         save_matches(file, played)
         yield pair, played

@@ -107,7 +107,7 @@ class LmConfig:
 
     game: str = "ipd"  # text game; `aajax list` names them, or FILE.py:NAME of yours
     options: tuple[str, ...] = ()  # options of the game: name=value name=value ...
-    # wording: full, short, or a folder of templates (see aajax wording)
+    # wording: full, brief, short, or a folder of templates (see aajax wording)
     prompts: str = "full"
     # Hugging Face folder, .gguf file, id of the Hub, or smollm2; None: a pocket model,
     # trained first

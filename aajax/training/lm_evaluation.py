@@ -6,17 +6,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from aajax.dialogue.play.lockstep import Matchup, Seat, play
+from aajax.dialogue.play.lockstep import Matchup, Seat, batches, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import measure
-from aajax.dialogue.play.seating import LEARNER
+from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, num_spoken
 from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.keys import numpy_stream, stream
+from aajax.lm.mesh.hosts import processes
 from aajax.lm.model.decoder import Adapters
 from aajax.training.lm_assemble import LmParts, LmState
 from aajax.training.lm_config import LmConfig
 
 ITSELF, BASE, SHUFFLED = "itself", "base", "shuffled"
+_LEAST = 2  # matches at a time, between which messages can be permuted
 
 
 def evaluate_lm(
@@ -31,9 +33,9 @@ def evaluate_lm(
     matches of a batch. Answers are sampled under the grammar. Random keys are derived
     from the run's seed, and differ from those of training.
 
-    As many matches are played at a time as in an iteration of training, so that no more
-    memory is needed, and no other programs; what happens in a match does not depend on
-    it.
+    At most as many sequences are sampled at a time as in an iteration of training, so
+    that no more memory is needed. What happens in a match does not depend on it, but
+    for "shuffled". On a mesh over several processes each plays all matches.
 
     Args:
       parts: of the run.
@@ -54,12 +56,12 @@ def evaluate_lm(
     key = stream(parts.config.seed, "evaluation in words: answers")
     with_messages = "message" in game.patterns
     total = len(matches) + (count if with_messages else 0)
-    done = 0
+    done, size = 0, matches_at_once(parts.config, len(processes(parts.mesh)))
 
     def played(matches: list[Matchup], **options) -> list[Match]:
         nonlocal done
         found = []
-        for batch in _batches(matches, parts.config.num_matches):
+        for batch in batches(matches, size, _LEAST):
             found += play(game, players, batch, key, **options)
             done += len(batch)
             on_matches(done, total)
@@ -76,13 +78,21 @@ def evaluate_lm(
     return found
 
 
-def _batches(matches: list[Matchup], size: int) -> list[list[Matchup]]:
-    """Parts of `size`, but of two at least, between which messages can be permuted."""
-    size = max(size, 2)
-    found = [matches[start : start + size] for start in range(0, len(matches), size)]
-    if len(found[-1]) == 1:
-        found[-2:] = [found[-2] + found[-1]]
-    return found
+def matches_at_once(config: LmConfig, num_processes: int = 1) -> int:
+    """Matches of the closing evaluation that each process plays at a time.
+
+    The model speaks for both seats of most of them, also of a run in which a guest has
+    one of the seats.
+    """
+    seats = num_spoken(config.seating, config.num_matches)
+    return max(seats // NUM_SEATS // num_processes, _LEAST)
+
+
+def sequences_at_once(config: LmConfig, num_processes: int = 1) -> int:
+    """Sequences of all processes that the closing evaluation samples at a time."""
+    # With itself and with the base both seats, with two scripted players one of each.
+    most = min(matches_at_once(config, num_processes), 3 * config.eval.matches)
+    return num_processes * NUM_SEATS * most
 
 
 def _matchups(

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.dialogue.learning.learner import Restriction
+from aajax.dialogue.play.seating import NUM_SEATS
 from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
@@ -34,6 +35,7 @@ from aajax.types import PyTree
 # Of a grammar whose game and tokenizer are not at hand; large, and of little effect.
 _STATES, _CLASSES = 4096, 64
 _ROUNDS = 10
+EVALUATION_READ, EVALUATION_DECODE = "evaluation read", "evaluation decode"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Load:
     Attributes:
       rows: sequences that are learned from.
       players: sequences that are sampled.
+      evaluated: sequences that the closing evaluation samples at a time.
       length: tokens of each, and slots of the cache.
       sampled: tokens of each that were sampled.
       num_adapters: that players choose from, the learner's among them; 0 for none.
@@ -50,6 +53,7 @@ class Load:
 
     rows: int
     players: int
+    evaluated: int
     length: int
     sampled: int
     num_adapters: int
@@ -79,6 +83,26 @@ class Programs:
             yield "critic", self.critic
         yield "read", self.read
         yield "decode", self.decode
+        if not self.evaluates_alike:
+            yield EVALUATION_READ, self.evaluation.read
+            yield EVALUATION_DECODE, self.evaluation.decode
+
+    @property
+    def evaluates_alike(self) -> bool:
+        """Whether the closing evaluation takes the programs of training's matches."""
+        return self.evaluation.load == self.load
+
+    @property
+    def evaluation(self) -> "Programs":
+        """Those of the closing evaluation, of the learner alone, in which none learn.
+
+        A league of the run, with as many matches at a time, has the same, and none of
+        the state of training beside them.
+        """
+        load = self.load
+        alone = min(load.num_adapters, 1)
+        played = dataclasses.replace(load, players=load.evaluated, num_adapters=alone)
+        return dataclasses.replace(self, load=played)
 
     @functools.cached_property
     def playing(self) -> Mesh:
@@ -117,8 +141,8 @@ class Programs:
         shared = self.config, self.decoder
         return make_learners(*shared, stand_in(self.decoder.vocab_size), self.mesh)
 
-    def _batch(self) -> SpeechBatch:
-        rows, length, most = self.load.rows, self.load.length, self.load.sampled
+    def _batch(self, rows: int) -> SpeechBatch:
+        length, most = self.load.length, self.load.sampled
         names = {"tokens": length, "positions": length, "decisions": _ROUNDS}
         floats = ("log_prob", "credit", "entropy_scale", "kl_scale")
         single = ("adapter_id", "entropy_scale", "kl_scale")
@@ -134,36 +158,47 @@ class Programs:
     def others(self, name: str) -> int:
         """Bytes of each device that a run keeps there beside what a program is given.
 
-        The stack of adapters; while it plays, also the state of training and, where it
-        plays on another mesh, the weights as training has them.
+        The stack of adapters, but in the closing evaluation; the critic's state; while
+        it plays, also the policy's and, where it plays on another mesh, the weights as
+        training has them.
         """
-        count = self.load.num_adapters
-        stack = bytes_of(self._adapters(count)) if count > 1 else 0
-        if name not in ("read", "decode"):
-            return stack
-        fit, _ = self._learners()
-        state = jax.eval_shape(fit.init, self._adapters(1).weights)
-        kept = bytes_of(self._placed(state, param_shardings))
-        if self.playing is not self.mesh:
+        evaluates = name in (EVALUATION_READ, EVALUATION_DECODE)
+        count = 1 if evaluates else self.load.num_adapters
+        kept = bytes_of(self._adapters(count)) if count > 1 else 0
+        policy, critic = self._states()
+        if name != "learn":
+            kept += bytes_of(policy)
+        if name != "critic" and critic is not None:
+            kept += bytes_of(critic)
+        plays = name not in ("learn", "critic")
+        if plays and self.playing is not self.mesh:
             kept += bytes_of(self._params())
-        return stack + kept
+        return kept
+
+    def _states(self) -> tuple[PyTree, PyTree | None]:
+        """States of the policy and of the critic, None without one."""
+        weights = self._adapters(1).weights
+        made = [
+            None
+            if one is None
+            else self._placed(jax.eval_shape(one.init, weights), param_shardings)
+            for one in self._learners()
+        ]
+        return made[0], made[1]
 
     def learn(self) -> Lowered:
         """The policy's gradient step."""
-        fit, _ = self._learners()
-        adapters = self._adapters(1)
-        state = jax.eval_shape(fit.init, adapters.weights)
-        state = self._placed(state, param_shardings)
-        arguments = state, self._batch(), self._params(), adapters.scale
+        (fit, _), (state, _) = self._learners(), self._states()
+        batch, scale = self._batch(self.load.rows), self._adapters(1).scale
+        arguments = state, batch, self._params(), scale
         return self._lowered(fit.update, *arguments, mesh=self.mesh)
 
     def critic(self) -> Lowered:
         """The critic's gradient step."""
-        _, critic = self._learners()
+        (_, critic), (_, state) = self._learners(), self._states()
         assert critic is not None
-        state = jax.eval_shape(critic.init, self._adapters(1).weights)
-        state = self._placed(state, param_shardings)
-        batch = self._batch()
+        # Of all seats, whoever learns.
+        batch = self._batch(NUM_SEATS * self.config.num_matches)
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target

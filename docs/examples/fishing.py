@@ -11,7 +11,7 @@ import numpy as np
 from aajax.envs import Discrete, EnvSpec, Players, TextSpec
 from aajax.envs.base import environment, in_window, static
 from aajax.envs.tallies import actions_of, over_rounds
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, trimmed
 from aajax.envs.wording import Placeholders, Wording, load_wording
 from aajax.policies.base import PolicyOutput, player_number, scripted_policy
 from aajax.types import Array
@@ -125,6 +125,7 @@ class FishingWords(TextGame):
 
     def parse(self, kind: str, text: str) -> Parsed:
         """An answer as an action; any text at all."""
+        text = trimmed(text)  # white space around an answer is not judged
         valid = text in ("I take 0", "I take 1", "I take 2")
         return Parsed(np.asarray(int(text[-1]) if valid else 0, np.int32), valid)
 

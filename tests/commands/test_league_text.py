@@ -182,23 +182,23 @@ def test_progress_tells_matches_steps_and_what_compiles(folders):
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out, width=20), pairs, hidden=False)
     with progress:
-        progress.on_step(pairs[3], 0, 8)
+        progress.on_step(pairs[3], 0, 0, 8)
         assert out.getvalue() == ""  # it has not been long
         for played_pair, _ in progress.counted([(pairs[3], [None] * 3)]):
             assert played_pair is pairs[3] and progress.num_pairs == 1
-        progress.on_step(pairs[0], 0, 8)
-        progress.on_step(pairs[0], 1, 8)
+        progress.on_step(pairs[0], 0, 0, 8)
+        progress.on_step(pairs[0], 0, 1, 8)
     assert out.getvalue() == "3/12 matches  run - run: step 1/8, compiling\n"
     progress._told -= 60
-    progress.on_step(pairs[0], 7, 8)
-    assert out.getvalue().endswith("\n3/12 matches  run - run: step 8/8\n")
+    progress.on_step(pairs[0], 2, 7, 8)
+    assert out.getvalue().endswith("\n5/12 matches  run - run: step 8/8\n")
 
 
 def test_nothing_is_told_beside_a_person():
     pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], num_matches=1, seed=0)
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out), pairs, hidden=True)
-    progress.on_step(pairs[0], 0, 8)
+    progress.on_step(pairs[0], 0, 0, 8)
     assert out.getvalue() == ""
 
 
@@ -229,9 +229,44 @@ def test_shuffled_messages_are_of_no_use(tmp_path, capsys):
             (*arguments, "--num-matches", 1),
             "num_matches is 1: at least 2 are needed to shuffle messages",
         ),
+        (
+            (*arguments, "--batch", 1),
+            "batch is 1: at least 2 are needed to shuffle messages",
+        ),
     ]:
         line = refused(capsys, *wrong, "--shuffle-messages", "--out", tmp_path / "new")
         assert line == reason
+
+
+def test_matches_at_a_time(folders, tmp_path, capsys):
+    """They are those of the runs, and change no match; a resumption may have others."""
+    first = str(folders.runs[0])
+    assert text_leagues._batch(text_leagues.TextLeague(("random",))) == 32
+    assert text_leagues._batch(text_leagues.TextLeague((first, "base"))) == 64
+    assert text_leagues._batch(text_leagues.TextLeague((first,), batch=3)) == 3
+    words = first, "random", "--options", "num_rounds=2", "--num-matches", 5
+    found = [
+        played(tmp_path / str(size), *words, "--batch", size)["face_offs"]
+        for size in (5, 2, 1)
+    ]
+    assert found[0] == found[1] == found[2]
+    assert played(tmp_path / "2", *words)["face_offs"] == found[0]
+    # Messages are dealt out among those that are played at the same time.
+    words = "welfare", "--game", "trust-and-split", "--options", "messages=hands"
+    words = *words, "--num-matches", 8, "--shuffle-messages"
+    out = tmp_path / "shuffled"
+    table = played(out, *words, "--batch", 4)
+    capsys.readouterr()
+    line = refused(capsys, *words, "--out", out)
+    assert "batch is 4 there and 8 here" in line
+    assert played(tmp_path / "whole", *words)["face_offs"] != table["face_offs"]
+    assert played(out, *words, "--batch", 4) == table
+    # A league from before there were batches was played in one.
+    config = tmp_path / "whole" / "config.json"
+    stored = json.loads(config.read_text())
+    assert stored.pop("batch") == 8
+    config.write_text(json.dumps(stored))
+    played(tmp_path / "whole", *words)
 
 
 def test_adapters_of_one_model(folders, tmp_path):

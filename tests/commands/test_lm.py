@@ -15,6 +15,10 @@ def test_a_dry_run_says_what_fits(capsys):
     assert "training: fits" in output
     assert cli.main(["lm", "dry-run", "qwen2.5-7b", "--memory-gb", "16", *job]) == 0
     assert "training: does not fit" in capsys.readouterr().out
+    large = "--evaluated", "2048"
+    assert cli.main(["lm", "dry-run", "qwen2.5-7b", *mesh, *job, *large]) == 0
+    output = capsys.readouterr().out
+    assert "playing: fits" in output and "evaluating: does not fit" in output
 
 
 def test_a_dry_run_says_how_long_at_best(capsys):

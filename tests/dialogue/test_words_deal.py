@@ -81,6 +81,22 @@ def test_in_full_values_are_told_when_the_round_is_over():
     assert second.endswith("worth hats=1, books=3, balls=1.")
 
 
+def test_in_brief_values_are_told_when_the_round_is_over():
+    by_hand = begin("brief")
+    first, second = by_hand.texts()
+    told = "There are 1 hats, 2 books, 3 balls. Worth to you: hats=1, books=3, balls=1."
+    assert f"{told}\nWhat do you say?" in first
+    assert "hats=1" not in second
+    by_hand.say(message("a"), None)
+    by_hand.say(None, message("b"))
+    assert by_hand.texts()[0] == 'They say: "b"\nWhat do you keep?'
+    by_hand.say([0, 2, 1], [1, 0, 2])
+    assert by_hand.texts()[0].splitlines()[0] == (
+        "They asked for 1 hats, 0 books, 2 balls, worth to them: hats=4, books=0, "
+        "balls=2. You got 7 points, they 8."
+    )
+
+
 def test_facts_are_of_each_seat():
     by_hand = begin()
     assert by_hand.game.facts(by_hand.table.state) == {

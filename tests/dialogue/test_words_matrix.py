@@ -22,12 +22,20 @@ def test_a_match_in_few_words():
     assert by_hand.texts() == ["They: <A>", "They: <B>"]
 
 
-@pytest.mark.parametrize("wrong", ["", "<a>", " <A>", "<A>\n", "A", "<A><A>", "<C>"])
+@pytest.mark.parametrize("wrong", ["", "<a>", "< A>", "A", "<A><A>", "<C>"])
 def test_anything_else_counts_as_b_and_is_shown(wrong):
     by_hand = ByHand(make("ipd", "short"))
     assert by_hand.say(wrong, "<A>") == [5, 0]
     assert by_hand.texts() == ["They: <A>", f"They: {wrong}"]
     assert not by_hand.game.parse("choice", wrong).valid
+
+
+@pytest.mark.parametrize("spaced", [" <A>", "<A>\n", "\t\n<A> \u00a0", "\u2003<A>"])
+def test_white_space_around_is_not_judged(spaced):
+    by_hand = ByHand(make("ipd", "short"))
+    assert by_hand.say(spaced, "<B>") == [0, 5]
+    assert by_hand.texts() == ["They: <B>", "They: <A>"]
+    assert by_hand.game.parse("choice", spaced).valid
 
 
 def test_a_long_answer_is_shown_in_part():
@@ -37,6 +45,9 @@ def test_a_long_answer_is_shown_in_part():
         "They: {other}",
         "They: " + ("<A>" * 1000)[:LONGEST_SHOWN] + "…",
     ]
+    by_hand.say('"' * LONGEST_SHOWN, '"' * (LONGEST_SHOWN + 1))
+    quotes = '\\"' * LONGEST_SHOWN
+    assert by_hand.texts() == [f"They: {quotes}…", f"They: {quotes}"]
 
 
 def test_in_full_both_are_told_what_they_earned():
@@ -52,10 +63,21 @@ def test_in_full_both_are_told_what_they_earned():
         assert line in opening.splitlines()
     by_hand.say("<A>", "<B>")
     loser, winner = by_hand.texts()
-    assert "answer was: <B>\n" in loser
+    assert loser.startswith('The other player answered "<B>".\n')
     assert "gave you 0 and the other player 5 points" in loser
-    assert "answer was: <A>\n" in winner
+    assert winner.startswith('The other player answered "<A>".\n')
     assert "gave you 5 and the other player 0 points" in winner
+
+
+def test_in_brief_both_are_told_what_they_earned():
+    by_hand = ByHand(make("ipd", "brief"))
+    points = "Points for you: both A 3; you A, they B 0; you B, they A 5; both B 1."
+    assert all(points in text for text in by_hand.texts())
+    by_hand.say("<A>", "<B>")
+    assert by_hand.texts() == [
+        'They answered "<B>". You got 0 points.',
+        'They answered "<A>". You got 5 points.',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Any text at all is read, and what is written is read back, in every game."""
 
+import ast
 import os
 import re
 
@@ -10,6 +11,7 @@ import pytest
 
 from aajax.dialogue.registry import make, text_specs
 from aajax.envs.base import Discrete
+from aajax.envs.text import quoted, trimmed
 from aajax.envs.trust_and_split.words import MOST_CHARS
 from aajax.lm.sampling.grammar import compile_grammar, matches
 
@@ -47,8 +49,8 @@ def check(game, kind, text):
     assert parsed.action.shape == game.silent.shape == space.shape
     assert np.all((parsed.action >= 0) & (parsed.action <= most))
     assert np.all(parsed.action < space.num_actions)
-    assert parsed.valid is matches(game.patterns[kind], text.encode())
-    assert parsed.valid == bool(re.fullmatch(game.patterns[kind], text))
+    assert parsed.valid is matches(game.patterns[kind], trimmed(text).encode())
+    assert parsed.valid == bool(re.fullmatch(game.patterns[kind], trimmed(text)))
     return parsed
 
 
@@ -89,6 +91,33 @@ def test_what_is_said_is_read_back(game, kind, data):
     no_word = kind == "message" and game.name == "trust-and-split" and expected == 3
     hands = getattr(game, "messages", "") == "hands"
     assert parsed.valid is not (no_word and hands)
+
+
+@each_kind
+@quick
+@hypothesis.given(data=st.data(), around=st.text(" \t\r\n\u00a0\u2003", max_size=4))
+def test_white_space_around_is_not_judged(game, kind, data, around):
+    text = data.draw(st.from_regex(game.patterns[kind], fullmatch=True))
+    plain, spaced = game.parse(kind, text), game.parse(kind, f"{around}{text}{around}")
+    assert plain.valid and spaced.valid
+    np.testing.assert_array_equal(spaced.action, plain.action)
+
+
+@quick
+@hypothesis.given(text=st.text(max_size=60))
+def test_what_is_quoted_is_one_line_and_can_be_undone(text):
+    shown = quoted(text)
+    assert shown.isprintable()
+    assert re.fullmatch(r'(?:[^"\\]|\\.)*', shown)
+    if not any("\ud800" <= c <= "\udfff" for c in text):
+        assert ast.literal_eval(f'"{shown}"') == text
+
+
+def test_quoted():
+    assert quoted('a "b"\n\\ é 你\t\x1b\u2028\ud800') == (
+        r"a \"b\"\n\\ é 你\t\x1b\u2028\ud800"
+    )
+    assert quoted("My hand is rock. <A>") == "My hand is rock. <A>"
 
 
 def test_a_text_that_is_no_unicode_is_read():

@@ -48,6 +48,20 @@ def test_in_full_the_last_round_is_told():
     assert opening.splitlines()[0] not in by_hand.texts()[0]
 
 
+def test_in_brief_the_last_round_is_told():
+    by_hand = ByHand(make("split", "brief")).deal(values=VALUES)
+    values = "Worth to you: hats=10, books=1, balls=1. To them: hats=1, books=10, balls"
+    assert values in by_hand.texts()[0]
+    by_hand.say("Proposal: 10 hats, 0 books, 5 balls", "Proposal: 10 hats")
+    first, second = (text.splitlines()[0] for text in by_hand.texts())
+    assert first == (
+        "They asked for 10 hats, 0 books, 0 balls. You got 55 points, they 5."
+    )
+    assert second == (
+        "They asked for 10 hats, 0 books, 5 balls. You got 5 points, they 55."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
@@ -57,7 +71,9 @@ def test_in_full_the_last_round_is_told():
         ("Proposal: 3 hats, 4 hats", (4, 0, 0)),
         ("Proposal:\n10hats10books10balls", (10, 10, 10)),
         ("Proposal: 5 hats, 5 books, 5 balls.", None),
-        (" Proposal: 5 hats", None),
+        (" Proposal: 5 hats", (5, 0, 0)),
+        ("\n\u00a0Proposal: 5 hats\u2003\n", (5, 0, 0)),
+        ("Proposal: 5\u2003hats", None),
         ("Proposal: 11 hats, 1 books, 1 balls", None),
         ("Proposal: -1 hats", None),
         ("Proposal: 5 pens", None),

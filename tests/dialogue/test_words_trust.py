@@ -50,7 +50,7 @@ def test_a_match_in_few_words():
     assert by_hand.table.state.said.tolist() == [[ROCK], [3]]
     assert by_hand.kinds() == ["proposal", "proposal"]
     assert by_hand.texts() == [
-        "They: {hand}\n!\nThey saw none of yours\nWinner: nobody. Coins?",
+        "They: {hand}\\n!\nThey saw none of yours\nWinner: nobody. Coins?",
         "They saw none of yours\nWinner: you. Coins?",
     ]
     assert by_hand.say(coins(4), coins(10)) == pytest.approx([20 / 7, 500 / 7])
@@ -85,8 +85,12 @@ def test_a_wording_tells_how_the_other_deals(tmp_path):
     proposal.write_text("Winner: {winner}. Coins?\n")
     with pytest.raises(ValueError, match="{other_dealt} in proposal.txt, are needed"):
         make("trust-and-split", tmp_path / "own")
-    (tmp_path / "own" / "last_round.txt").write_text("{other_class} {other_coins}\n")
-    make("trust-and-split", tmp_path / "own")
+    for value in ("{other_class}", "{other_value}", "{other_hand}"):
+        (tmp_path / "own" / "last_round.txt").write_text(f"{value} {{other_coins}}\n")
+        make("trust-and-split", tmp_path / "own")
+    by_hand = begin(wording=tmp_path / "own", num_messages=0)
+    by_hand.say(3, 4)
+    assert by_hand.texts()[0].startswith("paper 4\n")
 
 
 def test_in_full_the_last_round_is_told():
@@ -101,11 +105,35 @@ def test_in_full_the_last_round_is_told():
     assert by_hand.texts()[0].startswith('The other player says: ""\nHow many')
     by_hand.say(coins(0), coins(7))
     lower, upper = (text.splitlines()[0] for text in by_hand.texts())
-    assert "Yours was the lower value, and the other player's the upper." in lower
+    assert (
+        "Your hand was rock and the other player's paper, so each coin was worth 1 "
+        "points to you and 10 to the other player."
+    ) in lower
     assert "keep 0 coins and earned 0 points. " in lower
     assert lower.endswith("The other player proposed to keep 7 and earned 70 points.")
-    assert "Yours was the upper value, and the other player's the lower." in upper
+    assert (
+        "Your hand was paper and the other player's rock, so each coin was worth 10 "
+        "points to you and 1 to the other player."
+    ) in upper
     assert "keep 7 coins and earned 70 points. " in upper
+
+
+def test_in_brief_the_last_round_is_told():
+    by_hand = begin(wording="brief")
+    assert by_hand.texts()[0].endswith("\nYour hand: rock.\nWhat do you say?")
+    by_hand.say(message("hi"), None)
+    by_hand.say(None, SILENCE)
+    assert by_hand.texts()[0] == 'They say: ""\nHow many coins do you keep?'
+    by_hand.say(coins(0), coins(7))
+    lower, upper = (text.splitlines()[0] for text in by_hand.texts())
+    assert lower == (
+        "You had rock, they paper: coins were worth 1 to you, 10 to them. You asked "
+        "for 0 and got 0 points. They asked for 7 and got 70."
+    )
+    assert upper == (
+        "You had paper, they rock: coins were worth 10 to you, 1 to them. You asked "
+        "for 7 and got 70 points. They asked for 0 and got 0."
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,12 +143,13 @@ def test_in_full_the_last_round_is_told():
         (message("scissors beat rock"), SCISSORS, "scissors beat rock"),
         (message("one scissor"), SCISSORS, "one scissor"),
         (message("rocky papers"), 3, "rocky papers"),
-        (message("pa\nper > rock"), ROCK, "pa\nper > rock"),
+        (message("pa\nper > rock"), ROCK, r"pa\nper > rock"),
         (message("x" * 500), 3, "x" * 500),
         (message("rock" + "x" * 500), None, ""),
         (message("a<b rock"), None, ""),
         ("My hand is rock.", None, ""),
-        (message("rock") + " ", None, ""),
+        (message("rock") + " ", ROCK, "rock"),
+        ("\n" + message(" rock ") + "\n", ROCK, " rock "),
         ("", None, ""),
     ],
 )
@@ -142,6 +171,7 @@ def test_messages(text, symbol, shown):
         (coins(11), None),
         (coins("07"), None),
         (coins("x"), None),
+        (f"\n {coins(3)} \n", 3),
         ("<<proposal_start>>  7 <<proposal_end>>", None),
         ("7", None),
         (message("7"), None),

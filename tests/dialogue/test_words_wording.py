@@ -73,10 +73,10 @@ def test_a_file_that_is_no_text(tmp_path):
 
 def test_no_folder(tmp_path):
     with pytest.raises(
-        ValueError, match=r"^wording is 'long': full, short or a folder"
+        ValueError, match=r"^wording is 'long': full, brief, short or a folder"
     ):
         make("ipd", "long")
-    with pytest.raises(ValueError, match=r"^wording is '.*nowhere': full, short or a "):
+    with pytest.raises(ValueError, match=r"^wording is '.*nowhere': full, brief, "):
         make("ipd", tmp_path / "nowhere")
 
 
@@ -92,7 +92,7 @@ def test_every_game_takes_a_folder_of_its_own(name, tmp_path):
         make(name, str(tmp_path))
 
 
-def test_full_and_short_have_the_same_files():
+def test_all_wordings_have_the_same_files():
     root = Path(envs.__file__).parent
     files = {
         kind: sorted(
@@ -101,13 +101,43 @@ def test_full_and_short_have_the_same_files():
         )
         for kind in wording.WORDINGS
     }
-    assert files["full"] == files["short"]
+    assert files["full"] == files["brief"] == files["short"]
     assert all(file.endswith(".txt") for file in files["full"])
+
+
+def test_a_game_has_the_wordings_that_it_has(tmp_path):
+    (tmp_path / "game" / "full").mkdir(parents=True)
+    folder_of(tmp_path / "game" / "full")
+    loaded = load_wording("full", tmp_path / "game", NEEDED)
+    assert loaded.write("wait") == "Wait."
+    with pytest.raises(ValueError, match=r"^wording is 'brief': full or a folder is"):
+        load_wording("brief", tmp_path / "game", NEEDED)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_what_is_not_judged_is_told_alike(name):
+    rule = "White space around an answer is ignored."
+    for kind in ("full", "brief"):
+        assert rule in make(name, kind).wording.templates["opening"]
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_brief_is_brief(name):
+    brief, full = (
+        dict(make(name, kind).wording.templates) for kind in ("brief", "full")
+    )
+    opening = brief.pop("opening")
+    assert "as you can" in opening
+    assert len(opening) < 0.55 * len(full["opening"])
+    assert all(len(text) < 230 for text in brief.values())
+    assert sum(map(len, brief.values())) < 0.6 * sum(map(len, full.values()))
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_short_is_short_and_full_names_the_goal(name):
-    short, full = (make(name, kind).wording.templates for kind in ("short", "full"))
+    short, full = (
+        dict(make(name, kind).wording.templates) for kind in ("short", "full")
+    )
     assert len(short.pop("opening").split()) <= 15
     for template in short.values():
         assert len(template.split()) <= 7

@@ -118,6 +118,16 @@ def test_what_fits(one, eight):
     assert dry_run.fits(90 * 10**8, 10) and not dry_run.fits(91 * 10**8, 10)
 
 
+def test_the_closing_evaluation_is_counted():
+    past = dataclasses.replace(JOB, num_adapters=4)
+    alike = dry_run.estimate(SEVEN, past)
+    assert alike.evaluation.each == alike.cache.each + alike.reading.each
+    assert alike.evaluating == alike.playing - alike.past.each - alike.copy.each
+    twice = dry_run.estimate(SEVEN, dataclasses.replace(past, evaluated=16))
+    assert twice.evaluation.each == 2 * alike.evaluation.each
+    assert twice.playing == alike.playing
+
+
 def test_recomputation_and_parts_save_memory(eight):
     plain = dataclasses.replace(JOB, remat=False)
     assert dry_run.estimate(SEVEN, plain, fsdp=8).training > 2 * eight.training

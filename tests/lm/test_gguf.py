@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from aajax import lm
+from aajax.dialogue.registry import make
+from aajax.envs.text import Table
 from aajax.errors import InputError
 from aajax.lm.checkpoints import gguf_file
 from aajax.lm.checkpoints.find import import_model, model_folder
@@ -350,3 +352,14 @@ def test_a_real_dialogue_has_the_ids_of_its_template(smollm2):
     for reply, text in zip(said[1::2], said[2::2], strict=True):
         ids += tokens.encode(reply) + template.next_turn(text, stopped=False)
     assert ids == expected
+
+
+@pytest.mark.real
+def test_a_brief_wording_is_brief_to_a_real_model(smollm2):
+    tokens = load_tokenizer(smollm2)
+    game = make("ipd", "brief")
+    table = Table(game.env.reset(jax.random.key(0))[0], 0)
+    assert len(tokens.encode(game.ask(table, 0).text)) <= 60
+    state, _ = game.env.step(jax.random.key(0), table.state, np.array([0, 1]))
+    table = Table(state, 1, (("<A>", "<B>"),))
+    assert len(tokens.encode(game.ask(table, 0).text)) <= 15

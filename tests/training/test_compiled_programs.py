@@ -13,6 +13,7 @@ import pytest
 from aajax.api import dry_runs
 from aajax.lm.planning import shapes
 from aajax.training.lm_presets import LM_PRESETS, MODELS, PUBLISHED, VARIANTS
+from aajax.training.lm_programs import EVALUATION_DECODE, EVALUATION_READ
 
 pytestmark = [
     pytest.mark.optimised,
@@ -50,7 +51,8 @@ def plan(config, decoder, topology, length):
 def test_a_run_fits_and_moves_nothing_that_it_should_not(capfd):
     planned = plan(SPLIT, SMALL, "v5e-4", 256)
     found = {name: report for name, _, report in dry_runs.reports(planned)}
-    assert list(found) == ["learn", "read", "decode"]
+    evaluation = [EVALUATION_READ, EVALUATION_DECODE]
+    assert list(found) == ["learn", "read", "decode", *evaluation]
     for name, report in found.items():
         assert report.fits(planned.topology, planned.programs.others(name)), name
         assert report.needed == report.memory.total < 1e9

@@ -20,6 +20,7 @@ from aajax.dialogue.endpoints.completions import payload
 from aajax.dialogue.endpoints.endpoint import Ask, connect
 from aajax.dialogue.endpoints.journal import Journal, Place, digest
 from aajax.dialogue.players.base import Reply, Request, Row
+from aajax.envs.text import trimmed
 from aajax.lm.sampling.grammar import matches
 from aajax.types import PRNGKey
 
@@ -102,7 +103,7 @@ class ApiPlayer:
         for attempt in range(self.config.tries):
             place = Place(dialogue.row.match, dialogue.row.seat, dialogue.step, attempt)
             text = self._text(place, messages, chance, halt)
-            if matches(pattern, text.encode()):
+            if matches(pattern, trimmed(text).encode()):
                 break
             messages = _tell(messages, reminder(pattern))
         return Reply(text, attempt + 1)

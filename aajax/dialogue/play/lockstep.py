@@ -6,6 +6,7 @@ other matches in the batch, unless answers are shuffled.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -132,6 +133,25 @@ def play(
             for record, earned in zip(records, reward, strict=True):
                 record.earn(earned)
     return [record.match() for record in records]
+
+
+def batches(
+    matchups: Sequence[Matchup], size: int, least: int = 1
+) -> list[Sequence[Matchup]]:
+    """Parts that are played one after another, as equal as can be.
+
+    A match is the same whatever the others in its part, unless answers are shuffled:
+    those are of other matches of the same part, so that two are needed.
+
+    Args:
+      matchups: M of them.
+      size: most matches of a part.
+      least: matches that a part has in any case, where there are so many; it goes
+        before `size`.
+    """
+    count = min(-(-len(matchups) // size), max(len(matchups) // least, 1))
+    edges = [len(matchups) * i // count for i in range(count + 1)]
+    return [matchups[first:end] for first, end in itertools.pairwise(edges)]
 
 
 def _check_shuffled(

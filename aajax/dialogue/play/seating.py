@@ -115,3 +115,8 @@ def _opponents(
 def num_rows(seating: Seating, num_matches: int) -> int:
     """Upper bound of the number of seats that are trained on in an iteration."""
     return num_matches * (NUM_SEATS if seating.learners == "both" else 1)
+
+
+def num_spoken(seating: Seating, num_matches: int) -> int:
+    """Upper bound of the number of seats that the model speaks for in an iteration."""
+    return num_matches * (1 if seating.guest_share == 1.0 else NUM_SEATS)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from aajax.envs.text import trimmed
+
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 _CLASSES = {
     ".": "a character", r"\d": "a digit", r"\w": "a letter, digit or _",
@@ -73,7 +75,7 @@ def in_words(pattern: str) -> str:
 def complete(pattern: str, text: str, accepts: Callable[[str], bool]) -> str | None:
     """The answer that `text` abbreviates, or None if that is not clear.
 
-    It is the text itself; or stripped; or with the characters added with which every
+    It is the text itself; or trimmed; or with the characters added with which every
     answer begins or ends (tags); or the one fixed answer with the same letters and
     digits, ignoring case.
 
@@ -84,7 +86,7 @@ def complete(pattern: str, text: str, accepts: Callable[[str], bool]) -> str | N
     """
     if accepts(text):
         return text
-    text = text.strip()
+    text = trimmed(text)
     if not text:
         return None
     if accepts(text):

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from aajax.dialogue.players.base import Reply, Request, Row, Tokens
+from aajax.envs.text import trimmed
 from aajax.errors import InputError
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import largest
@@ -210,7 +211,7 @@ class LanguageModel:
     def _accepts(self, request: Request, ids: list[int]) -> bool:
         if not ids or ids[-1] not in self.template.tokens.stop_ids:
             return False
-        return matches(request.answers, self._text(ids).encode())
+        return matches(request.answers, trimmed(self._text(ids)).encode())
 
 
 def _check_budget(

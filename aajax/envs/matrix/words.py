@@ -19,7 +19,7 @@ from aajax.envs.tallies import (
     over_rounds,
     share_of,
 )
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, quoted, trimmed
 from aajax.envs.wording import Placeholders, Wording, load_wording
 from aajax.errors import InputError
 from aajax.types import Array
@@ -77,8 +77,8 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
         words = table.words[-1]
         text = self.wording.write(
             "round",
-            own=_cut(words[seat]),
-            other=_cut(words[other]),
+            own=_shown(words[seat]),
+            other=_shown(words[other]),
             own_points=f"{payoff[(seat, *joint)]:g}",
             other_points=f"{payoff[(other, *joint)]:g}",
         )
@@ -90,8 +90,9 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
 
     def parse(self, kind: str, text: str) -> Parsed:
         del kind
-        valid = text in ANSWERS
-        action = ANSWERS.index(text) if valid else len(ANSWERS) - 1
+        answer = trimmed(text)
+        valid = answer in ANSWERS
+        action = ANSWERS.index(answer) if valid else len(ANSWERS) - 1
         return Parsed(np.asarray(action, np.int32), valid)
 
     def say(self, kind: str, action: np.ndarray) -> str:
@@ -149,14 +150,14 @@ def matrix_words(
     """A two-player matrix game as text: players answer `<A>` (action 0) or `<B>` (1).
 
     Any other answer counts as `<B>`. After each round both players are shown the
-    other's answer verbatim. They are not told the number of rounds.
+    other's answer, quoted. They are not told the number of rounds.
 
     Args:
       name: a key of MATRIX_GAMES; "ipd" is the prisoner's dilemma with 3, 0, 5 and 1
         points.
       payoff: f32[2, 2], points by own choice and the other's, in place of the game's.
       num_rounds: rounds after which an episode is truncated.
-      wording: "full", "short" or a folder; see `load_wording`.
+      wording: one of WORDINGS or a folder; see `load_wording`.
 
     Raises:
       InputError: for an invalid argument.
@@ -179,7 +180,9 @@ def matrix_words(
     return MatrixWords(name, env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
 
 
-def _cut(text: str | None) -> str:
+def _shown(text: str | None) -> str:
     if text is None:
         raise ValueError("everybody answers in every round")
-    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+    answer = trimmed(text)
+    cut = "…" if len(answer) > LONGEST_SHOWN else ""
+    return quoted(answer[:LONGEST_SHOWN]) + cut

@@ -38,7 +38,7 @@ from aajax.envs.tallies import (
     of_proposals,
     over_rounds,
 )
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, trimmed
 from aajax.envs.trust_and_split.words import (
     MESSAGE_FORM,
     check_message_chars,
@@ -137,7 +137,7 @@ class DealOrNoDealWords(TextGame[NegotiationGame]):
     def parse(self, kind: str, text: str) -> Parsed:
         """As `TextGame.parse`; messages have no effect in the environment."""
         if kind == "message":
-            valid = re.fullmatch(self.patterns[kind], text) is not None
+            valid = re.fullmatch(self.patterns[kind], trimmed(text)) is not None
             return Parsed(self.silent.copy(), valid)
         return parse_proposal(self.patterns[kind], text, KINDS)
 
@@ -227,7 +227,7 @@ def deal_or_no_deal(
       observation: of the environment, for scripted players, which read no text; to
         cooperate they need "history", which contains the other's values.
       num_rounds: rounds after which an episode is truncated.
-      wording: "full", "short" or a folder; see `load_wording`.
+      wording: one of WORDINGS or a folder; see `load_wording`.
 
     Raises:
       InputError: for an invalid argument.

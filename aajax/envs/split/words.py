@@ -20,7 +20,7 @@ from aajax.envs.tallies import (
     facts_of,
     of_proposals,
 )
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, trimmed
 from aajax.envs.wording import (
     Placeholders,
     Wording,
@@ -165,7 +165,7 @@ def split_words(
       values: how values are drawn, as in `envs.split.split`.
       num_items: kinds of item, 2 to 4.
       num_rounds: rounds after which an episode is truncated.
-      wording: "full", "short" or a folder; see `load_wording`.
+      wording: one of WORDINGS or a folder; see `load_wording`.
 
     Raises:
       InputError: for an invalid argument, or an unsupported combination of them.
@@ -192,8 +192,9 @@ def proposal_pattern(items: tuple[str, ...], most: int) -> str:
 
 
 def parse_proposal(pattern: str, text: str, items: tuple[str, ...]) -> Parsed:
-    """Parses i32[num_items]; zeros if the text does not match the pattern."""
+    """Parses i32[num_items]; zeros if the trimmed text does not match it."""
     asked = np.zeros(len(items), np.int32)
+    text = trimmed(text)
     valid = re.fullmatch(pattern, text) is not None
     if valid:
         # Folded, as the pattern takes the long s and the Kelvin sign for letters.

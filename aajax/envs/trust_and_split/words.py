@@ -18,7 +18,7 @@ from aajax.envs.tallies import (
     facts_of,
     of_proposals,
 )
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, quoted, trimmed
 from aajax.envs.trust_and_split import (
     HANDS,
     NEVER,
@@ -55,8 +55,9 @@ _FILES = {
     "talk_hands": Placeholders(allowed=("message_form", "num_messages")),
     "last_round": Placeholders(
         allowed=(
-            *("own_class", "own_coins", "own_points"),
-            *("other_class", "other_coins", "other_points"),
+            *("own_hand", "own_class", "own_value", "own_coins", "own_points"),
+            *("other_hand", "other_class", "other_value"),
+            *("other_coins", "other_points"),
         )
     ),
     "round": Placeholders((("own_hand",),)),
@@ -130,22 +131,22 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
             proposal_form=_PROPOSAL_FORM,
             coins=STOCK,
             own_hand=own_hand,
-            other_message=other_message,
+            other_message=quoted(other_message),
             winner=_winner(int(state.hands[seat]), hand_named(other_message)),
             other_dealt=_dealt(int(state.dealt[seat])),
         )
         return Ask(joined(news, request), kind)
 
     def facts(self, state: TrustAndSplitState) -> dict[str, list]:
-        hands = np.asarray(state.hands)
-        upper, lower = float(self.env.upper_value), float(self.env.lower_value)
+        hands, values = np.asarray(state.hands), self._values
         return {
             "hands": [HANDS[hand] for hand in hands],
-            "values": [upper if won else lower for won in wins(hands)],
+            "values": [values["upper" if won else "lower"] for won in wins(hands)],
             "speaks_first": [seat == int(state.starter) for seat in range(NUM_AGENTS)],
         }
 
     def parse(self, kind: str, text: str) -> Parsed:
+        text = trimmed(text)
         valid = re.fullmatch(self.patterns[kind], text) is not None
         if kind == "message":
             action = hand_named(_inside(text)) if valid else NO_HAND
@@ -167,6 +168,12 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
         return write_message(told)
 
     @property
+    def _values(self) -> dict[str, float]:
+        """What a coin is worth to who has the upper value, and to the other."""
+        env = self.env
+        return {"upper": float(env.upper_value), "lower": float(env.lower_value)}
+
+    @property
     def _message_form(self) -> str:
         if self.messages == "hands":
             return " or ".join(f"{MESSAGE_START}{hand}{MESSAGE_END}" for hand in HANDS)
@@ -185,8 +192,8 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
             "opening",
             proposal_form=_PROPOSAL_FORM,
             coins=STOCK,
-            upper_value=f"{float(env.upper_value):g}",
-            lower_value=f"{float(env.lower_value):g}",
+            upper_value=f"{self._values['upper']:g}",
+            lower_value=f"{self._values['lower']:g}",
         )
         if env.num_messages == 0:
             return opening
@@ -201,10 +208,16 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
     def _last_round(self, state: TrustAndSplitState, seat: int) -> str:
         previous, other = state.previous, 1 - seat
         classes = ["upper" if won else "lower" for won in wins(previous.hands)]
+        hands = [HANDS[int(hand)] for hand in previous.hands]
+        values = {name: f"{x:g}" for name, x in self._values.items()}
         return self.wording.write(
             "last_round",
+            own_hand=hands[seat],
+            other_hand=hands[other],
             own_class=classes[seat],
             other_class=classes[other],
+            own_value=values[classes[seat]],
+            other_value=values[classes[other]],
             own_coins=int(previous.proposals[seat]),
             other_coins=int(previous.proposals[other]),
             own_points=number(previous.points[seat]),
@@ -244,7 +257,7 @@ def trust_and_split_words(
 ) -> TrustAndSplitWords:
     """Trust-and-Split as text: tagged messages, then tagged proposals.
 
-    A message's text is shown to the other verbatim; its symbol in the environment is
+    A message's text is shown to the other, quoted; its symbol in the environment is
     the first hand that it names, or `NO_HAND`. A malformed message is shown as empty, a
     malformed proposal asks for no coins. Rewards are points.
 
@@ -254,7 +267,7 @@ def trust_and_split_words(
       message_chars: maximal length of a free message in characters.
       upper_value, lower_value, alternating: as in `envs.trust_and_split`.
       num_rounds: rounds after which an episode is truncated.
-      wording: "full", "short" or a folder; see `load_wording`.
+      wording: one of WORDINGS or a folder; see `load_wording`.
 
     Raises:
       InputError: for an invalid argument.
@@ -281,10 +294,13 @@ def trust_and_split_words(
 def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
     """Raises InputError unless players are told what the other did last time."""
     last_round, proposal = (templates.templates[x] for x in ("last_round", "proposal"))
-    in_last_round = all(x in last_round for x in ("{other_class", "{other_coins"))
+    values = "{other_class", "{other_value", "{other_hand"
+    in_last_round = "{other_coins" in last_round and any(
+        x in last_round for x in values
+    )
     if not in_last_round and "{other_dealt" not in proposal:
         raise InputError(
-            f"wording is {str(wording)!r}: {{other_class}} and {{other_coins}} in "
+            f"wording is {str(wording)!r}: {{other_value}} and {{other_coins}} in "
             "last_round.txt, or {other_dealt} in proposal.txt, are needed"
         )
 
@@ -330,11 +346,12 @@ def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:
     text = table.words[-1][1 - seat]
     if text is None:
         return ""
-    return wording.write("heard", message=message_text(pattern, text))
+    return wording.write("heard", message=quoted(message_text(pattern, text)))
 
 
 def message_text(pattern: str, answer: str) -> str:
     """The text between the tags; "" if the answer is malformed."""
+    answer = trimmed(answer)
     return _inside(answer) if re.fullmatch(pattern, answer) else ""
 
 

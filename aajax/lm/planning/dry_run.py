@@ -49,6 +49,8 @@ class Job:
     Attributes:
       batch, length: number of sequences per step and in play, over all devices; tokens
         of each.
+      evaluated: sequences that the closing evaluation plays at a time, or a league;
+        None for `batch`.
       train: adapters on a frozen base, or all params.
       rank, num_adapters: of adapters; one is trained, and the others, past selves, are
         played with.
@@ -60,6 +62,7 @@ class Job:
     """
 
     batch: Count = 64
+    evaluated: Count | None = None
     length: Count = 2048
     train: Literal["adapters", "params"] = "adapters"
     rank: Count = 32
@@ -70,6 +73,14 @@ class Job:
     chunk_size: Count = 256
 
     __post_init__ = check
+
+    @property
+    def evaluation(self) -> "Job":
+        """The closing evaluation, in which the learner plays alone."""
+        batch = self.batch if self.evaluated is None else self.evaluated
+        return dataclasses.replace(
+            self, batch=batch, num_microbatches=1, num_adapters=1
+        )
 
     def check_relations(self):
         if self.batch % self.num_microbatches:
@@ -107,6 +118,7 @@ class Estimate:
         weights gathered, or that of the logits.
       cache: keys and values of a whole batch of games.
       reading: needed for a moment to read a piece of all prompts.
+      evaluation: copy, cache and reading of the closing evaluation.
     """
 
     num_params: int
@@ -121,6 +133,7 @@ class Estimate:
     past: Part
     copy: Part
     reading: Part
+    evaluation: Part
 
     @property
     def training(self) -> int:
@@ -133,6 +146,11 @@ class Estimate:
         """Bytes of each device while it plays, the optimiser's state staying there."""
         parts = self.past, self.copy, self.cache, self.reading
         return self._resident + sum(part.each for part in parts)
+
+    @property
+    def evaluating(self) -> int:
+        """Bytes of each device in the closing evaluation, the same staying there."""
+        return self._resident + self.evaluation.each
 
     @property
     def _resident(self) -> int:
@@ -184,9 +202,8 @@ def estimate(
     tuned = job.train == "adapters"
     params = _params(config, dtype if tuned else jnp.float32)
     adapters = _adapters(config, job.rank, 1) if tuned else {}
-    past = {}
-    if tuned and job.num_adapters > 1:
-        past = _adapters(config, job.rank, job.num_adapters)
+    number = job.num_adapters if tuned else 0
+    past = _adapters(config, job.rank, number) if number > 1 else {}
     trained = adapters if tuned else params
     moments = jax.eval_shape(optimizer.init, trained)
     rows = job.batch // job.num_microbatches
@@ -203,6 +220,7 @@ def estimate(
     kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
     copy, cache, reading = _playing(config, job, shape, params, past, memory_gb)
+    alone = _playing(config, job.evaluation, shape, params, {}, memory_gb)
     return Estimate(
         num_params=_count(params),
         num_trained=_count(trained),
@@ -216,6 +234,7 @@ def estimate(
         past=_part(past, param_shardings(mesh, past)),
         copy=copy,
         reading=reading,
+        evaluation=Part(*map(sum, zip(*alone, strict=True))),
     )
 
 
