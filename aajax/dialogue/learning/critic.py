@@ -17,9 +17,10 @@ import optax
 from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.dialogue.learning.learner import read_batch
 from aajax.lm.mesh.sharding import batch_shardings, param_shardings
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.model.decoder import Adapters
 from aajax.types import Array, PyTree
 
 
@@ -100,10 +101,7 @@ class _CriticParts:
 
     def values(self, weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
         adapters = Adapters(weights["adapter"], self.scale)
-        hidden, _ = forward(
-            self.config, params, batch.tokens, batch.positions, None, adapters,
-            batch.adapter_id, **self.options,
-        )  # fmt: skip
+        hidden = read_batch(self.config, params, batch, adapters, **self.options)
         places = jnp.maximum(batch.decisions, 0)[:, :, None]
         hidden = jnp.take_along_axis(hidden, places, axis=1).astype(jnp.float32)
         value = hidden @ weights["head"] + weights["bias"]

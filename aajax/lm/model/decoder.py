@@ -105,8 +105,9 @@ class Decoder(nn.Module):
         positions: Array,
         cache: Cache | None = None,
         route: Route | None = None,
+        seen: attention.Attend | None = None,
     ) -> tuple[Array, Cache | None]:
-        """See `forward`."""
+        """See `forward`; `seen` is how tokens attend, if not as there."""
         config = self.config
         init = nn.initializers.normal(0.02)
         shape = config.vocab_size, config.hidden_size
@@ -117,7 +118,8 @@ class Decoder(nn.Module):
         if config.scale_embedding:
             x = x * jnp.asarray(config.hidden_size**0.5, self.dtype)
         ropes = self._ropes(positions)
-        seen = attention.attend_to(config, positions, cache, self.dtype)
+        if seen is None:
+            seen = attention.attend_to(config, positions, cache, self.dtype)
         types = config, self.dtype, self.param_dtype
         each = positions, ropes, seen, route
         sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
@@ -226,6 +228,58 @@ def forward(
     return jnp.take_along_axis(hidden, back[:, :, None], 1), after
 
 
+def forward_after(
+    config: DecoderConfig,
+    params: PyTree,
+    opening: AnyArray,
+    tokens: AnyArray,
+    positions: AnyArray,
+    adapters: Adapters | None = None,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> Array:
+    """The last hidden states of sequences after an opening that all of them share.
+
+    The opening is read once, in training too: its gradient is that of all sequences.
+
+    Args:
+      config: static.
+      params: of `init_params` or a checkpoint.
+      opening: i32[O], tokens at the positions 0, ..., O − 1.
+      tokens: i32[B, L], those that follow it in each sequence.
+      positions: i32[B, L], from O on, −1 for padding; see `forward`.
+      adapters: one, which all sequences take; None for the base.
+      dtype, remat: of `forward`.
+
+    Returns:
+      Hidden states [B, L, D] of `tokens`, by `forward`'s numbers but for rounding.
+
+    Raises:
+      InputError: if there is more than one adapter.
+    """
+    variables, route = {"params": params}, None
+    if adapters is not None:
+        if len(adapters.scale) != 1:
+            raise InputError(
+                f"adapters has {len(adapters.scale)}: 1 is needed with an opening"
+            )
+        variables["lora"] = {"layers": adapters.weights}
+        route = route_to(jnp.zeros(1, jnp.int32), adapters.scale)
+    size = len(opening)
+    place = jnp.arange(size, dtype=jnp.int32)
+
+    def packed(first: AnyArray, rest: AnyArray) -> Array:
+        return jnp.concatenate([first, jnp.reshape(rest, -1)])[None]
+
+    # As one sequence: all but attention is by token.
+    hidden, _ = Decoder(config, dtype, remat=remat).apply(
+        variables, packed(opening, tokens), packed(place, positions), None, route,
+        attention.after_opening(config, jnp.asarray(positions), size),
+    )  # fmt: skip
+    return hidden[0, size:].reshape(*jnp.shape(tokens), -1)
+
+
 def unstack_layers(
     config: DecoderConfig, params: PyTree, adapters: Adapters | None = None
 ) -> tuple[PyTree, Adapters | None]:
@@ -241,7 +295,7 @@ def unstack_layers(
     def cut(tree: PyTree) -> dict[str, PyTree]:
         return {LAYER.format(i): _layer(tree, i) for i in range(config.num_layers)}
 
-    if not _is_apart(params):
+    if params and not _is_apart(params):
         others = {name: x for name, x in params.items() if name != "layers"}
         params = others | cut(params["layers"])
     if adapters is not None and not _is_apart(adapters.weights):
