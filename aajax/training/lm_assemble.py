@@ -204,6 +204,7 @@ def make_learners(
         "num_microbatches": num_microbatches(config, mesh),
         "mesh": mesh,
         "dtype": jnp.dtype(config.dtype),
+        "matmul_precision": config.matmul_precision,
         "remat": config.remat,
     }
     weights = SpeechLoss(
@@ -339,7 +340,7 @@ def _read_model(
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries, cache_size=speaking.cache_size,
-        mesh=plays_on,
+        mesh=plays_on, matmul_precision=config.matmul_precision,
     )  # fmt: skip
     sampler = dataclasses.replace(model.sampler, piece=speaking.piece)
     return dataclasses.replace(model, sampler=sampler)

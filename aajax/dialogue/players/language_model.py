@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -23,6 +24,7 @@ from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import largest
 from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import Adapters
+from aajax.lm.model.precision import MatmulPrecision
 from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
 from aajax.lm.sampling.sampler import Sample, Sampler, Sampling, Session
 from aajax.lm.text.chat import ChatTemplate, find_template
@@ -237,6 +239,7 @@ def load_language_model(
     params: PyTree | None = None,
     max_cache: int | None = None,
     mesh: Mesh | None = None,
+    matmul_precision: MatmulPrecision | None = None,
     **options,
 ) -> LanguageModel:
     """Loads the model of a Hugging Face folder, for answers of any of `patterns`.
@@ -251,6 +254,8 @@ def load_language_model(
       max_cache: tokens of the longest dialogue.
       mesh: on which it plays, as `Sampler` has it; None for one device. If `params` lie
         on another, it plays after `LanguageModel.with_adapters` only.
+      matmul_precision: see `Sampler`; with bfloat16 weights that are loaded are rounded
+        to it too.
       **options: further attributes of `LanguageModel`.
 
     Raises:
@@ -267,7 +272,18 @@ def load_language_model(
     _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
     if params is None:
         params = load_params(folder, dtype=dtype)
-    sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
+        if matmul_precision == "bfloat16":
+            # Norms and embeddings too: the sampler has a copy in bfloat16.
+            params = jax.tree.map(
+                lambda x: x.astype(jnp.bfloat16).astype(dtype), params
+            )
+    sampler = Sampler(
+        config,
+        dtype=dtype,
+        matmul_precision=matmul_precision,
+        max_cache=max_cache,
+        mesh=mesh,
+    )
     return LanguageModel(
         sampler=sampler,
         params=params,

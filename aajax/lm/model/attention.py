@@ -195,9 +195,7 @@ class AfterOpening(NamedTuple):
         return jnp.concatenate([first, rest.reshape(1, -1, *rest.shape[2:])], 1)
 
 
-def after_opening(
-    config: DecoderConfig, positions: Array, size: int
-) -> AfterOpening:
+def after_opening(config: DecoderConfig, positions: Array, size: int) -> AfterOpening:
     """Attention of sequences at these positions, i32[B, L], after O = `size` tokens."""
     place = jnp.arange(size, dtype=jnp.int32)
     begun = jnp.broadcast_to(place, (len(positions), size))

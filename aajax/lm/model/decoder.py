@@ -18,10 +18,11 @@ from aajax.lm.model.layers import (
     Attention,
     Norm,
     Route,
-    is_rounded,
     product,
+    route_of_all,
     route_to,
 )
+from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
@@ -265,7 +266,7 @@ def forward_after(
                 f"adapters has {len(adapters.scale)}: 1 is needed with an opening"
             )
         variables["lora"] = {"layers": adapters.weights}
-        route = route_to(jnp.zeros(1, jnp.int32), adapters.scale)
+        route = route_of_all(adapters.scale)
     size = len(opening)
     place = jnp.arange(size, dtype=jnp.int32)
 

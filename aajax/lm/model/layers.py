@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from aajax.lm.model import attention
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import over_batch, replicate, split_over_batch
+from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array
 
 LINEAR = "linear"  # name of the result of a linear layer, for `jax.checkpoint`
@@ -32,12 +33,14 @@ class Route:
       chosen: i32[B], the same, 0 for none.
       scale: f32[B], what the adapter's update is multiplied by (alpha / rank).
       count: n, how many adapters there are.
+      is_same: whether all sequences take the one adapter that there is.
     """
 
     adapter_id: AnyArray
     chosen: Array
     scale: Array
     count: int = flax.struct.field(pytree_node=False)
+    is_same: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 def route_to(adapter_id: AnyArray, scale: Array) -> Route:
@@ -50,11 +53,17 @@ def route_to(adapter_id: AnyArray, scale: Array) -> Route:
     return Route(adapter_id, chosen, own, len(scale))
 
 
+def route_of_all(scale: Array) -> Route:
+    """The route of sequences that all take the one adapter, of scale f32[1]."""
+    zero = jnp.zeros(1, jnp.int32)
+    return Route(zero, zero, scale, count=1, is_same=True)
+
+
 def product(x: Array, kernel: Array, dtype: Any, is_transposed: bool = False) -> Array:
     """x W, [n, in] × [in, out] → [n, out] in `dtype`.
 
-    With `jax.default_matmul_precision("bfloat16")` CPUs too round both factors to
-    bfloat16, which with AVX512-BF16 is twice as fast as float32.
+    CPUs round factors themselves where `precision.is_rounded`, which is twice as fast
+    with AVX512-BF16.
 
     Args:
       x: [n, in].
@@ -71,11 +80,6 @@ def product(x: Array, kernel: Array, dtype: Any, is_transposed: bool = False) ->
     if is_transposed:  # in this order few rows are faster
         return _product(kernel, x, 1).T
     return x @ kernel
-
-
-def is_rounded() -> bool:
-    """Whether factors of products are rounded to bfloat16; see `product`."""
-    return jax.config.jax_default_matmul_precision in ("bfloat16", "BF16_BF16_F32")
 
 
 def _product(x: Array, y: Array, contracted: int) -> Array:
@@ -106,6 +110,51 @@ def _rounded_backward(contracted: int, kept: tuple[Array, Array], g: Array):
 _rounded_product.defvjp(_rounded_forward, _rounded_backward)
 
 
+def adapted_product(x: Array, kernel: Array, a: Array, b: Array, dtype: Any) -> Array:
+    """x W + (x A) B as one product, [x, x A] [W; B], and likewise for gradients.
+
+    Products over the few columns of A are slow on CPUs, and their sums are read and
+    written once more.
+
+    Args:
+      x: [n, in].
+      kernel: W [in, out].
+      a, b: [in, r] and [r, out].
+      dtype: of the factors, and of the result, [n, out].
+    """
+    return _adapted_product(x, *(y.astype(dtype) for y in (kernel, a, b)))
+
+
+@jax.custom_vjp
+def _adapted_product(x: Array, kernel: Array, a: Array, b: Array) -> Array:
+    return _adapted_forward(x, kernel, a, b)[0]
+
+
+def _adapted_forward(x: Array, kernel: Array, a: Array, b: Array):
+    inner = checkpoint_name(_matmul(x, a, 0).astype(x.dtype), LINEAR)
+    wide, tall = jnp.concatenate([x, inner], 1), jnp.concatenate([kernel, b], 0)
+    return _matmul(wide, tall, 0).astype(x.dtype), (x, inner, kernel, a, b)
+
+
+def _adapted_backward(kept: tuple[Array, ...], g: Array):
+    x, inner, kernel, a, b = kept
+    of_inner = _matmul(g, b, 1).astype(g.dtype)
+    wide, flat = jnp.concatenate([g, of_inner], 1), jnp.concatenate([kernel, a], 1)
+    return (
+        _matmul(wide, flat, 1).astype(x.dtype),
+        _matmul(x.T, g, 0).astype(kernel.dtype),
+        _matmul(of_inner.T, x, 0).T.astype(a.dtype),
+        _matmul(inner.T, g, 0).astype(b.dtype),
+    )
+
+
+_adapted_product.defvjp(_adapted_forward, _adapted_backward)
+
+
+def _matmul(x: Array, y: Array, contracted: int) -> Array:
+    return (_rounded_product if is_rounded() else _product)(x, y, contracted)
+
+
 class Linear(nn.Module):
     """y = x W (+ b) (+ s_i x A_i B_i), i the sequence's adapter; see `lora`.
 
@@ -130,7 +179,14 @@ class Linear(nn.Module):
             y = product(rows, turned, self.dtype, is_transposed=True)
         else:
             kernel = self.param("kernel", _INIT, shape, self.param_dtype)
-            y = product(rows, kernel, self.dtype)
+            is_same = route is not None and route.is_same
+            if is_same and self.has_variable("lora", "a"):
+                # Before the bias, which it does not change.
+                a, b = (self.get_variable("lora", name)[0] for name in "ab")
+                y = adapted_product(rows, kernel, a * route.scale, b, self.dtype)
+                route = None
+            else:
+                y = product(rows, kernel, self.dtype)
         y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             bias = self.param(

@@ -37,7 +37,7 @@ from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
-from aajax.lm.model.layers import is_rounded
+from aajax.lm.model.precision import MatmulPrecision
 from aajax.lm.sampling.decoding import (
     Model,
     Program,
@@ -100,6 +100,7 @@ class Sampler:
       config: of the decoder.
       dtype: of the computation.
       cache_dtype: of the KV cache; `dtype` if None.
+      matmul_precision: of products, see `precision.matmuls_in`; None for JAX's own.
       top_k: top-k sampling: among the k likeliest tokens (and ties) only.
       top_p: nucleus sampling: among the smallest set of likeliest tokens whose total
         probability reaches top_p.
@@ -114,6 +115,7 @@ class Sampler:
     config: DecoderConfig
     dtype: jnp.dtype = jnp.float32
     cache_dtype: jnp.dtype | None = None
+    matmul_precision: MatmulPrecision | None = None
     top_k: int | None = None
     top_p: float | None = None
     max_cache: int | None = None
@@ -153,7 +155,7 @@ class Sampler:
             return moved(self.mesh, params)
         if jax.default_backend() != "cpu":
             return params
-        if is_rounded():
+        if self.matmul_precision == "bfloat16":
             params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
         return unstack_layers(self.config, params)[0]
 
@@ -246,14 +248,14 @@ class Sampler:
             session = self._read_once(session, params, opening, adapters, donate)
             size = len(opening.tokens[0])
             rest = [row[size:] for row in rows]
-            return self.append(
-                session, params, rest, adapters, adapter_id, donate=True
-            )
+            return self.append(session, params, rest, adapters, adapter_id, donate=True)
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
         model = Model(params, adapters, adapter_id)
-        program = Program(self.config, self.dtype)
+        program = Program(
+            self.config, self.dtype, matmul_precision=self.matmul_precision
+        )
         piece = self.piece_of(padded * len(processes(self.mesh)))
         for first in range(0, longest, piece):
             width = min(piece, block_width(longest - first))
@@ -367,7 +369,7 @@ class Sampler:
         cache, last, *buffers = run(
             self.mesh,
             decode,
-            Program(self.config, self.dtype, self.top_k, size),
+            Program(self.config, self.dtype, self.top_k, size, self.matmul_precision),
             Model(params, adapters, self._adapter_rows(batch, adapter_id, adapters)),
             make_room(session, length, self.limit, donate),
             session.last,

@@ -114,9 +114,7 @@ def shared_length(rows: Sequence[Sequence[int]]) -> int:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def spread(
-    cache: Cache, read: Cache, last: Array, index: Array
-) -> tuple[Cache, Array]:
+def spread(cache: Cache, read: Cache, last: Array, index: Array) -> tuple[Cache, Array]:
     """A cache whose sequences have read what those of another one have.
 
     Args:
