@@ -183,7 +183,7 @@ class Linear(nn.Module):
             if is_same and self.has_variable("lora", "a"):
                 # Before the bias, which it does not change.
                 a, b = (self.get_variable("lora", name)[0] for name in "ab")
-                y = adapted_product(rows, kernel, a * route.scale, b, self.dtype)
+                y = adapted_product(rows, kernel, a * route.scale[0], b, self.dtype)
                 route = None
             else:
                 y = product(rows, kernel, self.dtype)

@@ -64,7 +64,8 @@ def score(
       state: pytree of [B, L, ...], what `allowed` needs to know of each place; needed
         with it.
       chunk_size: places of each sequence at which logits exist at the same time; None
-        for as many as make 1024 of the sequences of a device, at most 256.
+        for at most 256, 1024 of all sequences of a device; logits of 512 are not
+        computed again.
 
     Returns:
       Scores of [B, L].
@@ -81,8 +82,10 @@ def score(
     batch, length = targets.shape
     if length == 0:
         return Scores(*[jnp.zeros((batch, 0), jnp.float32)] * 2)
-    own_rows = split_over_batch(batch)
+    is_kept = False
     if chunk_size is None:
+        own_rows = split_over_batch(batch)
+        is_kept = own_rows * length <= _FEW_PLACES
         chunk_size = min(max(_PLACES // own_rows, 1), 256)
     size = min(chunk_size, length)
     padding = -length % size
@@ -108,7 +111,7 @@ def score(
         log_prob, entropy = _score(score, jnp.maximum(targets, 0))
         return Scores(jnp.where(absent, 0.0, log_prob), jnp.where(absent, 0.0, entropy))
 
-    if own_rows * length > _FEW_PLACES:
+    if not is_kept:
         chunk = jax.checkpoint(chunk, prevent_cse=False)
     chunks = (
         split(hidden, 0),
