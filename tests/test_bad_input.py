@@ -315,7 +315,7 @@ ROWS = {
         ),
     ],
     "train lm-ipd": [
-        ("--size huge", "size is 'huge': one of qwen2.5-7b, "),
+        ("--size huge", "size is 'huge': one of smollm2, qwen2"),
         (
             "--game go",
             "game is 'go': one of ipd, chicken, stag-hunt, deal-or-no-",

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,17 +14,23 @@ from aajax.api.sinks import check_log, opened_sinks
 from aajax.api.text_players import API, check_endpoints, journal_file, make_guest
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import GUEST
-from aajax.dialogue.pocket import user_cache
+from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
+from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
+from aajax.lm.model.decoder import init_params
 from aajax.report.tables import run_title
 from aajax.training import checkpoint, lm_run
 from aajax.training.lm_assemble import LmParts, assemble
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_evaluation import evaluate_lm
+from aajax.training.lm_presets import SIZED, fitting_size
+from aajax.training.lm_probe import decided, probe
 from aajax.training.metrics import Sink, read_rows
 from aajax.training.run import SUMMARY, is_finished, opened, resumed
+
+_log = logging.getLogger(__name__)
 
 Measures = dict[str, dict[str, float | None]]  # who sits opposite → name → number
 
@@ -54,7 +61,8 @@ def train_lm(
       log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
 
     Returns:
-      The config, with the schedule that the run began with.
+      The config, with the schedule that the run began with, and with what it left open
+      as the run decided it.
 
     Raises:
       InputError: for what does not fit, before anything is written.
@@ -63,19 +71,32 @@ def train_lm(
     """
     check_log(log)
     _check_limits(config)
-    folder = shared_folder(folder)
-    # Runs of one preset are the same programs.
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "programs"))
+    with kept(user_cache() / PROGRAMS):
+        return _train(preset, config, shared_folder(folder), resume, on_iteration, log)
+
+
+def _train(
+    preset: str,
+    config: LmConfig,
+    folder: Path,
+    resume: bool,
+    on_iteration: Callable[[int, dict], None],
+    log: Sequence[str | Sink],
+) -> LmConfig:
     if resume:
         config = resumed(folder, config)
     parts = assemble(config, make_guest(config))
     lm_run.check_processes(parts)
+    if not resume and jax.process_index() == 0:
+        _tell_fitting(preset, parts)
     with contextlib.ExitStack() as stack:
         in_first(lambda: stack.enter_context(opened(folder, preset, config, resume)))
         if is_finished(folder, config):
             return config
         parts = _journalled(parts, folder, stack)
+        if config.speaking.free_tries is None:
+            parts = _probed(parts, folder, preset)
+            config = parts.config
         heard = log if jax.process_index() == 0 else ()
         sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
         state, seconds = lm_run.train_lm(folder, parts, on_iteration, sinks)
@@ -105,11 +126,28 @@ def evaluate_folder(folder: Path, config: LmConfig) -> Measures:
     Raises:
       InputError: for a run without a checkpoint.
     """
-    parts = assemble(config, make_guest(config))
-    restored = checkpoint.restore_latest(folder / "checkpoints", parts.template)
-    if restored is None:
-        raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
-    return evaluate_lm(parts, restored[1])
+    with kept(user_cache() / PROGRAMS):
+        parts = assemble(config, make_guest(config))
+        restored = checkpoint.restore_latest(folder / "checkpoints", parts.template)
+        if restored is None:
+            raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
+        return evaluate_lm(parts, restored[1])
+
+
+def _tell_fitting(preset: str, parts: LmParts) -> None:
+    """Logs which settings fit a model that is none for those of a pocket model."""
+    if parts.config.model is None or all(preset != pocket for pocket, _ in SIZED):
+        return
+    decoder = parts.model.sampler.config
+    shapes = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    size = fitting_size(count)
+    if size is not None:
+        _log.warning(
+            "model is %s with %.0f million parameters, and %s has the settings of a "
+            "pocket model: --size %s has some that fit",
+            *(parts.config.model, count / 1e6, preset, size),
+        )
 
 
 def _check_limits(config: LmConfig) -> None:
@@ -142,6 +180,25 @@ def _journalled(parts: LmParts, out: Path, stack: contextlib.ExitStack) -> LmPar
 
     guest = make_guest(parts.config, open_journal)(name, parts.game)
     return dataclasses.replace(parts, players={**parts.players, GUEST: guest})
+
+
+def _probed(parts: LmParts, folder: Path, preset: str) -> LmParts:
+    """The parts with the number of free tries that a probe finds, noted in the folder.
+
+    A run that goes on has it in its config.
+    """
+    found = probe(parts)
+    parts = decided(parts, found)
+
+    def note() -> None:
+        write_json(folder / "free_answers.json", found._asdict())
+        record = {"preset": preset, **parts.config.to_json()}
+        write_json(folder / "config.json", record, indent=2)
+
+    in_first(note)
+    if jax.process_index() == 0:
+        _log.warning("%s", found)
+    return parts
 
 
 def _draw_figure(folder: Path, title: str) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ from aajax import schema
 from aajax.errors import InputError
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
-from aajax.training.lm_presets import LM_PRESETS
+from aajax.training.lm_presets import LM_PRESETS, SIZED, size_named
 from aajax.training.presets import PRESETS
+
+_log = logging.getLogger(__name__)
 
 Config = RunConfig | LmConfig
 
@@ -43,6 +46,9 @@ def presets() -> dict[str, str]:
 def make_config(preset: str | Config, changes: Mapping[str, Any]) -> tuple[str, Config]:
     """A preset's name and its config, with some options changed.
 
+    Where a pocket model's preset is given a model that there are settings for, such as
+    lm-ipd with model="smollm2", these are taken, which is told.
+
     Args:
       preset: a name, or a config, whose name is that of its game.
       changes: as of `schema.replaced`; a payoff may be an array.
@@ -53,7 +59,11 @@ def make_config(preset: str | Config, changes: Mapping[str, Any]) -> tuple[str, 
     if isinstance(preset, RunConfig | LmConfig):
         name, config = preset.game, preset
     else:
-        name, config = preset, find_preset(preset)[1]
+        size = size_named(preset, changes.get("model"))
+        name = preset if size is None else SIZED[preset, size]
+        if size is not None:
+            _log.warning("%s with model=%r is %s", preset, size, name)
+        config = find_preset(name)[1]
     payoff = changes.get("payoff")
     if payoff is not None and not isinstance(payoff, str):
         changes = {**changes, "payoff": json.dumps(np.asarray(payoff).tolist())}

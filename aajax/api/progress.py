@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aajax.lm.compilation import heard
 from aajax.report.tables import OTHERS, played
 from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
@@ -57,15 +58,16 @@ def shown_progress(
     game = played(dataclasses.asdict(config))
     last_line = time.monotonic()
     with progress_bar(console, config.unit) as progress:
-        task = progress.add_task(f"{game}: {first}", total=config.length)
+        task, said = progress.add_task(f"{game}: {first}", total=config.length), first
 
         def on_chunk(done: int, row: dict) -> None:
             """Moves the bar; where it is no terminal, prints a line instead."""
-            nonlocal last_line
+            nonlocal last_line, said
             is_over = done == config.length
             text = "playing with others" if is_over else tell(row)
             if "evaluated" in row:
                 text = f"match {row['evaluated']}/{row['matches']} with others"
+            said = text
             progress.update(task, completed=done, description=f"{game}: {text}")
             # Chunks of small policies are few; iterations are many.
             is_last = is_over and "evaluated" not in row
@@ -77,7 +79,23 @@ def shown_progress(
                     line = f"{game}: {text}"
                 console.print(line, soft_wrap=True, markup=False)
 
-        yield on_chunk
+        def on_compile(program: str, seconds: float | None) -> None:
+            """Says what is compiled; when it is, the bar says again what it said."""
+            text = compiling(program, seconds)
+            description = f"{game}: {text if seconds is None else said}"
+            progress.update(task, description=description)
+            if not console.is_terminal:
+                console.print(f"{game}: {text}", soft_wrap=True, markup=False)
+
+        with heard(on_compile):
+            yield on_chunk
+
+
+def compiling(program: str, seconds: float | None) -> str:
+    """What is compiled, or was; see `lm.compilation.Listener`."""
+    if seconds is None:
+        return f"compiling {program}"
+    return f"compiled in {seconds:.0f} s: {program}"
 
 
 def _told(row: Mapping[str, float]) -> str:

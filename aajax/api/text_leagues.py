@@ -18,8 +18,10 @@ from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config, find_voice
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
 from aajax.dialogue.play.seating import LEARNER
+from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
+from aajax.lm.compilation import kept
 from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
@@ -131,6 +133,11 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
       InputError: for players that cannot meet, or a folder of another league.
       KeyboardInterrupt: when stopped.
     """
+    with kept(user_cache() / PROGRAMS):
+        return _play(options, errors)
+
+
+def _play(options: TextLeague, errors: Console | None) -> dict:
     config = _config(options)
     game, names = make_game(config), options.players
     entrants = text_players.entrants(names, game)
@@ -309,7 +316,9 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
             if name in (*ALIKE, "speaking")
         },
     }
-    older = {"pairs": None}  # of leagues in which it was not written down
+    older: dict[str, object] = {
+        "pairs": None
+    }  # of leagues in which it was not written down
     if options.shuffle_messages:
         record["batch"] = min(_batch(options), options.num_matches)
         older["batch"] = options.num_matches

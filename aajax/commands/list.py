@@ -14,7 +14,7 @@ from aajax.commands.arguments import parse
 from aajax.commands.spelling import Console
 from aajax.dialogue.registry import text_specs
 from aajax.training.algorithms import ALGORITHMS
-from aajax.training.lm_presets import MODELS, PUBLISHED, VARIANTS
+from aajax.training.lm_presets import MODELS, PUBLISHED, SMALL, VARIANTS
 from aajax.training.presets import PRESETS
 
 Name = Annotated[str | None, tyro.conf.arg(metavar="[NAME]")]
@@ -97,6 +97,9 @@ def _print_all() -> None:
     table.add_row("preset", "lm-GAME", f"A pocket model in a game of words: {games}.")
     for name, (about, _) in VARIANTS.items():
         table.add_row("preset", f"lm-GAME-{name}", f"... {about}.")
+    for name, (model, _) in SMALL.items():
+        about = f"... of {model}, with settings for small chat models."
+        table.add_row("preset", f"lm-GAME-VARIANT --size {name}", about)
     for name, (folder, _) in MODELS.items():
         about = f"... of {folder} (--model), with the published settings."
         table.add_row("preset", f"lm-GAME-VARIANT --size {name}", about)

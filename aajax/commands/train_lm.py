@@ -20,9 +20,9 @@ from aajax.lm.planning.topologies import find_topology
 from aajax.report.tables import measures_table
 from aajax.schema import Count
 from aajax.training.lm_config import LmConfig
-from aajax.training.lm_presets import MODELS
+from aajax.training.lm_presets import SIZES
 
-Size = Literal[tuple(MODELS)]
+Size = Literal[SIZES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Options:
     size: Annotated[
         Size | None,  # pyright: ignore[reportInvalidTypeForm]
         tyro.conf.arg(
-            help="large model with its published settings; None: a pocket model"
+            help="settings for a model of that size: smollm2 for small chat models, "
+            "the others as published for large ones; None: a pocket model"
         ),
     ] = None
     dry_run: bool = False  # compile the run for --topology, print what it takes, end

@@ -27,6 +27,7 @@ from aajax.lm.model.decoder import init_params
 from aajax.lm.training.fit import TokenBatch, make_step
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
 
+PROGRAMS = "programs"  # folder of the cache, for compiled programs
 _FORMAT = 4  # of the cached folder; to be raised when what is written into it changes
 _TEXTS = 2000  # exchanges that a vocabulary is learned from
 _WARM_UP = 20  # steps

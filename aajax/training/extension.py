@@ -38,6 +38,10 @@ class Extensible(Protocol):
         """The config with schedules that are shares of this length."""
         ...
 
+    def settled_as(self, stored: Self) -> Self:
+        """The config with what it leaves open as a run that is stored decided it."""
+        ...
+
     @staticmethod
     def located(record: dict[str, Any]) -> dict[str, Any]:
         """A record in which files have absolute paths."""

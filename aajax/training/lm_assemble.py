@@ -339,7 +339,7 @@ def _read_model(
         system=config.system, chat_template=config.chat_template,
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries, cache_size=speaking.cache_size,
+        free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
         mesh=plays_on, matmul_precision=config.matmul_precision,
     )  # fmt: skip
     sampler = dataclasses.replace(model.sampler, piece=speaking.piece)

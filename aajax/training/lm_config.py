@@ -50,7 +50,9 @@ class Speaking:
 
     temperature: Positive = 1.0  # sampling temperature
     max_tokens: Count = 400  # most tokens of an answer
-    free_tries: Natural = 0  # answers sampled without the grammar, before one with it
+    # answers sampled without the grammar, before one with it; None: 1 if they are valid
+    # often enough, which a few show at the start of the run, else 0
+    free_tries: Natural | None = 0
     # most tokens of a dialogue; None: the model's context length
     max_cache: Count | None = None
     # initial size of the KV cache in tokens; each doubling compiles
@@ -212,6 +214,15 @@ class LmConfig:
 
     def scheduled_over(self, length: int) -> "LmConfig":
         return dataclasses.replace(self, final_num_iterations=length)
+
+    def settled_as(self, stored: "LmConfig") -> "LmConfig":
+        """The config with what it leaves open as a run that is stored decided it."""
+        if self.speaking.free_tries is not None:
+            return self
+        speaking = dataclasses.replace(
+            self.speaking, free_tries=stored.speaking.free_tries
+        )
+        return dataclasses.replace(self, speaking=speaking)
 
     @property
     def has_past_selves(self) -> bool:

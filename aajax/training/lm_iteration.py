@@ -21,6 +21,7 @@ from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
 from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
 from aajax.keys import stream
+from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
     first_row,
     largest,
@@ -134,9 +135,10 @@ def learn(
     }
     batch = batch._replace(**scales)
     batch = place_rows(parts.mesh, batch)
-    policy, numbers = parts.fit.update(
-        state.policy, batch, parts.model.params, parts.scale
-    )
+    with compiles(f"the learner's step of {_size(batch)}"):
+        policy, numbers = parts.fit.update(
+            state.policy, batch, parts.model.params, parts.scale
+        )
     numbers = jax.device_get(numbers)
     metrics |= {name: float(x) for name, x in numbers.items()}
     metrics["tokens"] = float((batch.positions >= 0).sum())
@@ -188,9 +190,10 @@ def _advantages(
     places = places_of(matches, trained_only=False)
     batch = _batch(parts, matches, places, NUM_SEATS * len(matches))
     base = parts.model.params
-    found = own_rows(
-        parts.critic.value(state.critic, base, place_rows(parts.mesh, batch))
-    )
+    with compiles(f"the critic's values of {_size(batch)}"):
+        found = own_rows(
+            parts.critic.value(state.critic, base, place_rows(parts.mesh, batch))
+        )
     value = np.zeros(advantage.shape, np.float32)
     for s, (m, i) in enumerate(places):
         value[m, :, i] = found[s]
@@ -208,8 +211,14 @@ def _advantages(
         if not matches[m].trained[i]:
             batch.decisions[s] = -1
     batch, target = place_rows(parts.mesh, (batch, target))
-    critic, loss = parts.critic.update(state.critic, base, batch, target)
+    with compiles(f"the critic's step of {_size(batch)}"):
+        critic, loss = parts.critic.update(state.critic, base, batch, target)
     return critic, advantage, {"critic_loss": float(loss)}
+
+
+def _size(batch: SpeechBatch) -> str:
+    rows, length = batch.tokens.shape
+    return f"{rows} dialogues of {length} tokens"
 
 
 def _batch(

@@ -1,8 +1,9 @@
-"""Runs of language models by name: lm-GAME-VARIANT of a pocket model, or of large ones.
+"""Runs of language models by name: lm-GAME-VARIANT of a pocket model, or of others.
 
-The large ones, lm-GAME-VARIANT --size SIZE on the command line, have the published
-settings (https://arxiv.org/abs/2511.19405); `--model` says where their checkpoint
-folder is.
+A size, --size SIZE on the command line, is what goes with a model of that size: large
+ones have the published settings (https://arxiv.org/abs/2511.19405), and `--model` says
+where their checkpoint folder is; small chat models have those of a pocket model with
+the changes of `SMALL`.
 """
 
 import dataclasses
@@ -11,7 +12,13 @@ from pathlib import Path
 
 from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
-from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_config import (
+    Evaluation,
+    LmConfig,
+    Lora,
+    PastSelves,
+    Speaking,
+)
 
 Change = Callable[[LmConfig], LmConfig]
 
@@ -183,40 +190,113 @@ POCKET: dict[str, LmConfig] = {
 }
 
 
+# Small chat models: size → its model, and what changes for it of a pocket model's
+# settings, in every game and in each. Higher rates and bonuses for entropy drive them
+# from what they know to defection within a few iterations.
+_CHAT = _with(
+    prompts="full",
+    pocket=PocketConfig(),
+    num_matches=16,
+    num_microbatches=None,
+    learning_rate=2e-4,
+    critic_learning_rate=2e-4,
+    final_learning_rate=None,
+    num_iterations=80,
+    save_every=5,
+    matches_every=5,
+    eval=Evaluation(matches=32),
+)
+SMALL: dict[str, tuple[str, dict[str, Change]]] = {
+    "smollm2": (
+        "SmolLM2-135M-Instruct",
+        {
+            "ipd": _with(
+                options=("num_rounds=5",),
+                entropy_bonus=0.1,
+                final_entropy_bonus=0.01,
+                speaking=Speaking(max_tokens=4, free_tries=None, cache_size=512),
+            ),
+            "split": _with(
+                options=("num_rounds=4",),
+                group_size=4,
+                speaking=Speaking(max_tokens=18, free_tries=None, cache_size=1024),
+            ),
+            "trust-and-split": _with(
+                options=("messages=hands", "num_rounds=4"),
+                group_size=4,
+                final_learning_rate=5e-5,
+                speaking=Speaking(max_tokens=16, free_tries=None, cache_size=1024),
+            ),
+        },
+    ),
+}
+SIZES = (*SMALL, *MODELS)
+LEAST_CHAT, LEAST_LARGE = 20_000_000, 1_000_000_000  # parameters
+
+
 def pocket_name(game: str, variant: str) -> str:
     """The preset of a pocket model."""
     return f"lm-{game}" if variant == "aa" else f"lm-{game}-{variant}"
+
+
+def _sized(game: str, size: str) -> LmConfig:
+    """Of Advantage Alignment with a buffer, by a model of a size of SIZES."""
+    if size in SMALL:
+        change = SMALL[size][1][game]
+        return _with(model=Path(size))(change(_CHAT(POCKET[game])))
+    folder, needs = MODELS[size]
+    return needs.get(game, _with())(_with(model=Path(folder))(PUBLISHED[game]))
+
+
+def _varied(config: LmConfig, change: Change, settled: bool) -> LmConfig:
+    """A variant; where they have settled halfway, others than Alignment end there."""
+    whole = change(config)
+    if settled and whole.algorithm != "advantage_alignment":
+        whole = _with(num_iterations=config.num_iterations // 2)(whole)
+    return whole
 
 
 def _presets() -> dict[str, tuple[str, LmConfig]]:
     presets = {}
     for game, config in POCKET.items():
         for variant, (about, change) in VARIANTS.items():
-            whole = change(config)
-            if whole.algorithm != "advantage_alignment":
-                # By then they have settled.
-                whole = _with(num_iterations=config.num_iterations // 2)(whole)
             presets[pocket_name(game, variant)] = (
                 f"{game} in words, a pocket model: {about}",
-                whole,
+                _varied(config, change, settled=True),
             )
-    for game, config in PUBLISHED.items():
-        for model, (folder, needs) in MODELS.items():
-            needed = needs.get(game, _with())
+    for size in SIZES:
+        model = (SMALL if size in SMALL else MODELS)[size][0]
+        for game in PUBLISHED:
             for variant, (about, change) in VARIANTS.items():
-                whole = change(needed(_with(model=Path(folder))(config)))
-                presets[f"lm-{game}-{variant}-{model}"] = (
-                    f"{game} in words, {folder}: {about}",
-                    whole,
+                presets[f"lm-{game}-{variant}-{size}"] = (
+                    f"{game} in words, {model}: {about}",
+                    _varied(_sized(game, size), change, settled=size in SMALL),
                 )
     return presets
 
 
 LM_PRESETS = _presets()
-# Name of a pocket model's preset, and size → name of the large model's.
+# Name of a pocket model's preset, and size → name of the sized model's.
 SIZED = {
     (pocket_name(game, variant), size): f"lm-{game}-{variant}-{size}"
     for game in PUBLISHED
     for variant in VARIANTS
-    for size in MODELS
+    for size in SIZES
 }
+
+
+def size_named(preset: str, model: str | Path | None) -> str | None:
+    """The size that a model is called like, where a pocket model's preset has it.
+
+    A folder of that name is any model.
+    """
+    name = str(model)
+    known = name in SMALL and (preset, name) in SIZED and not Path(name).is_dir()
+    return name if known else None
+
+
+def fitting_size(num_params: int) -> str | None:
+    """The size whose settings are for models of so many parameters; None: pocket."""
+    if num_params < LEAST_CHAT:
+        return None
+    return next(iter(SMALL if num_params < LEAST_LARGE else MODELS))

@@ -1,6 +1,7 @@
 """A language model's training run in a folder.
 
 config.json                 what was asked for
+free_answers.json           how many free answers a probe found valid, if there was one
 metrics.jsonl               one row per iteration
 matches/iteration_N.jsonl.gz   what was said, some iterations; in matches of process
                                p > 0, where there are several, iteration_N_p.jsonl.gz

@@ -81,6 +81,8 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
         return config
     written = read_object(path)
     stored = _stored(written, config)
+    if stored is not None:
+        config = config.settled_as(stored)
     is_longer = resume and stored is not None and config.length > stored.length
     free = config.may_differ
     if resume and stored is not None:
@@ -127,7 +129,9 @@ def resumed(folder: Path, config: Config) -> Config:
     """
     path = folder / "config.json"
     stored = _stored(read_object(path), config) if path.exists() else None
-    return config if stored is None else going_on(config, stored)
+    if stored is None:
+        return config
+    return going_on(config.settled_as(stored), stored)
 
 
 def is_finished(folder: Path, config: Extensible) -> bool:

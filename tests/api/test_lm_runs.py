@@ -11,6 +11,7 @@ from tiny_speech import LORA, tiny_folder
 import aajax
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
+from aajax.training import lm_presets, lm_probe
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import Evaluation, LmConfig, Lora, PastSelves, Speaking
 from aajax.training.lm_presets import LM_PRESETS
@@ -65,6 +66,59 @@ def same_rows(run, other):
         ]
 
     return rows(run.folder) == rows(other.folder)
+
+
+def left_open(config, **changes):
+    speaking = dataclasses.replace(config.speaking, free_tries=None)
+    return dataclasses.replace(config, speaking=speaking, **changes)
+
+
+def test_free_answers_that_are_not_worth_it(config, run, tmp_path, monkeypatch, caplog):
+    """All is as without any, and stays so when the run goes on."""
+    monkeypatch.setattr(lm_probe, "WORTH", 1.1)
+    out = tmp_path / "run"
+    half = aajax.train(left_open(config, num_iterations=1), name="lm-tiny", out=out)
+    told = [text for text in caplog.messages if text.startswith("answers that were")]
+    assert told == [
+        "answers that were valid without the grammar: 8 of 8 (choice); "
+        "speaking.free_tries is 0 in this run"
+    ]
+    assert half.config.speaking.free_tries == 0
+    assert json.loads((out / "free_answers.json").read_text()) == {
+        "answers": {"choice": 8},
+        "valid": {"choice": 8},
+    }
+    assert json.loads((out / "config.json").read_text())["speaking"]["free_tries"] == 0
+    caplog.clear()
+    again = aajax.train(left_open(config), name="lm-tiny", out=out, resume=True)
+    assert not any(text.startswith("answers that were") for text in caplog.messages)
+    assert again.config.speaking.free_tries == 0
+    assert same_rows(run, again)
+    with pytest.raises(InputError, match="holds this run already; continue it with"):
+        aajax.train(left_open(config), name="lm-tiny", out=out)
+
+
+def test_free_answers_that_are_worth_it(config, tmp_path):
+    one = left_open(config, num_iterations=1, seating=Seating())
+    run = aajax.train(one, out=tmp_path / "run")
+    assert run.config.speaking.free_tries == 1
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    valid = row["valid_free_answers_choice"]
+    assert valid == pytest.approx(1 - row["retried_answers"])
+    assert 0.5 < valid < 1
+    assert run.summary["training"]["valid_free_answers_choice"] == valid
+
+
+def test_settings_of_a_pocket_model_for_a_large_one_are_told(
+    config, run, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(lm_presets, "LEAST_CHAT", 1)
+    one = dataclasses.replace(config, num_iterations=1)
+    aajax.train(one, name="lm-ipd", out=tmp_path / "run")
+    assert [text for text in caplog.messages if "pocket model" in text] == [
+        f"model is {config.model} with 0 million parameters, and lm-ipd has the "
+        "settings of a pocket model: --size smollm2 has some that fit"
+    ]
 
 
 def test_a_run_has_what_small_ones_have(run):

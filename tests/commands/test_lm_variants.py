@@ -21,7 +21,7 @@ from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
 from aajax.training import lm_assemble, lm_run
-from aajax.training.lm_presets import LM_PRESETS, MODELS, POCKET, PUBLISHED, VARIANTS
+from aajax.training.lm_presets import LM_PRESETS, POCKET, PUBLISHED, SIZES, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
 TOKENS = {"ipd": 8, "split": 40, "trust-and-split": 48}  # that an answer may take
@@ -73,11 +73,12 @@ def adapter(tmp_path_factory):
 def shrunk(preset, model, **changes):
     """Options that make a preset small, with changes to them."""
     config = LM_PRESETS[preset][1]
+    others = [text for text in config.options if not text.startswith("num_rounds=")]
     alone = config.baseline == "batch" and config.group_size == 1
     options = {
         "model": model,
         "prompts": "short",
-        "options": (f"num_rounds={ROUNDS[config.game]}", *config.options),
+        "options": (f"num_rounds={ROUNDS[config.game]}", *others),
         "num-iterations": 2,
         "num-matches": 8,
         "group-size": 1 if alone else 2,
@@ -240,6 +241,30 @@ def test_published_presets(preset, changes, model, tmp_path, monkeypatch, capsys
     run(preset, tmp_path / "run", arguments, monkeypatch, capsys)
 
 
+def small_cases():
+    """Presets of small chat models: one always, which leaves free tries open."""
+    for game in POCKET:
+        for variant in VARIANTS:
+            quick = (game, variant) == ("split", "naive")
+            marks = [] if quick else [pytest.mark.slow]
+            yield pytest.param(game, variant, marks=marks)
+
+
+@pytest.mark.parametrize(("game", "variant"), [*small_cases()])
+def test_presets_of_small_chat_models(
+    game, variant, model, tmp_path, monkeypatch, capsys
+):
+    preset, out = f"lm-{game}-{variant}-smollm2", tmp_path / "run"
+    with guest_of(variant, game, monkeypatch) as guest:
+        arguments = shrunk(preset, model, **guest)
+        rows, _ = run(preset, out, arguments, monkeypatch, capsys)
+    check_variant(variant, rows)
+    found = strictly((out / "free_answers.json").read_text())
+    tries = strictly((out / "config.json").read_text())["speaking"]["free_tries"]
+    share = sum(found["valid"].values()) / sum(found["answers"].values())
+    assert tries == (share >= 0.1)
+
+
 def test_every_preset_is_one_of_these():
     """Those of pocket models are run above, of others one at least of each game."""
     pocket = {
@@ -249,7 +274,7 @@ def test_every_preset_is_one_of_these():
     }
     others = [name for name in LM_PRESETS if name not in pocket]
     assert pocket <= set(LM_PRESETS)
-    assert all(name.endswith(tuple(MODELS)) for name in others)
+    assert all(name.endswith(SIZES) for name in others)
     assert {LM_PRESETS[name][1].game for name in others} == set(PUBLISHED)
 
 

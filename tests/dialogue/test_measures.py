@@ -137,6 +137,32 @@ def test_answers():
     assert measures["answer_tokens_seat_1"] is None
 
 
+def test_free_answers():
+    def spoken(tries, state, kind="choice"):
+        tokens = Tokens([0], [1, 2], [0.0] * 2, [state, state], [2, 1])
+        return Turn(0, "", kind, "<A>", True, tries, tokens)
+
+    # Free and valid at the third try; under the grammar after one and two free tries.
+    turns = (
+        (spoken(3, 0), spoken(2, 5), spoken(3, 5), Turn(3, "")),
+        (
+            spoken(1, 0),
+            Turn(1, "", "choice", "<A>", True, 1),
+            spoken(1, 5),
+            Turn(3, ""),
+        ),
+    )
+    match = made(IPD, FIRST.actions, FIRST.rewards, turns=turns)
+    measures = measure(IPD, [match, match])
+    assert measures["valid_free_answers_choice"] == 2 / 7
+    assert measures["valid_free_answers_choice_seat_0"] == 1 / 6
+    assert measures["valid_free_answers_choice_seat_1"] == 1
+    # Who has sampled none freely has no such measure.
+    alone = (*[(spoken(1, 5),) * 4] * 2,)
+    match = made(IPD, FIRST.actions, FIRST.rewards, turns=alone)
+    assert not any("free" in name for name in measure(IPD, [match]))
+
+
 def test_splits():
     game = registry.make("split", num_rounds=2)
     facts = [

@@ -13,6 +13,7 @@ from aajax import cli, envs
 from aajax.envs import Discrete, EnvSpec, Players, TextSpec
 from aajax.envs.base import environment
 from aajax.envs.check import check_environment
+from aajax.envs.text import Ask, Parsed
 from aajax.envs.view import plain_view
 from aajax.policies.base import PolicyOutput, player_number, scripted_policy
 from aajax.references import load
@@ -268,6 +269,10 @@ def test_broken_parts_are_told_apart(name):
     assert line in found and len(found.splitlines()) == 1
 
 
+def verbatim(table):
+    return "\n".join(word for words in table.words for word in words)
+
+
 def test_own_games_words():
     spec = envs.find_spec("ipd_points")
     made = spec.words.make()
@@ -285,6 +290,15 @@ def test_own_games_words():
     assert line == "words: say writes '<C>', which parse does not take for valid"
     (line,) = told(say=lambda self, kind, action: "<B>")
     assert line == "words: say writes '<B>' for 0, which parse reads as 1"
+    exact = {"<A>": Parsed(np.int32(0), True), "<B>": Parsed(np.int32(1), True)}
+    wrong = Parsed(np.int32(1), False)
+    (line,) = told(parse=lambda self, kind, text: exact.get(text, wrong))
+    assert line == (
+        "words: parse reads ' <B>\\n' as another answer than '<B>': white space around "
+        "it is not judged (envs.text.trimmed)"
+    )
+    (line,) = told(ask=lambda self, table, seat: Ask(verbatim(table), "choice"))
+    assert line.startswith("words: ask shows 'hi\"\\nThe game says: \"', which a seat ")
     (line,) = told(ask=lambda self, table, seat: "Choose.")
     assert line.endswith("an Ask is needed")
 

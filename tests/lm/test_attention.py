@@ -73,11 +73,12 @@ def test_splash_attention_is_attention_with_scores(shape, window, dtype, share):
     near((found, found_gradient), (wanted, gradient), share)
 
 
-# Both kinds of layers, heads in groups.
+# Both kinds of layers, heads in groups, scores with a bound.
 CONFIG = lm.DecoderConfig(
     family="gemma3_text", vocab_size=32, hidden_size=16, intermediate_size=32,
     num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8, qk_norm=True,
     window=4, sliding=(True, False, True), local_rope=lm.Rope(theta=100.0),
+    attention_cap=1.5,
 )  # fmt: skip
 TOKENS = np.random.default_rng(1).integers(0, 32, (3, 12)).astype(np.int32)
 # Padding at the end, at the beginning, and between.
@@ -198,19 +199,22 @@ def test_programs_are_made_for_the_devices_of_the_mesh(kind, platform, found):
 
 
 @pytest.mark.parametrize(
-    "where, head_dim, dtype, kernel",
+    "where, head_dim, dtype, cap, kernel",
     [
-        ("cpu", 128, "bfloat16", None),
-        ("tpu", 80, "float32", "splash"),
-        ("cuda", 64, "bfloat16", "cudnn"),
-        ("cuda", 64, "float32", None),
-        ("cuda", 256, "bfloat16", None),
+        ("cpu", 128, "bfloat16", None, None),
+        ("tpu", 80, "float32", None, "splash"),
+        ("tpu", 80, "float32", 50.0, "splash"),
+        ("cuda", 64, "bfloat16", None, "cudnn"),
+        ("cuda", 64, "bfloat16", 50.0, None),
+        ("cuda", 64, "float32", None, None),
+        ("cuda", 256, "bfloat16", None, None),
     ],
 )
-def test_which_kernel_there_is(monkeypatch, where, head_dim, dtype, kernel):
+def test_which_kernel_there_is(monkeypatch, where, head_dim, dtype, cap, kernel):
     monkeypatch.setattr(attention, "platform", lambda: where)
     config = lm.DecoderConfig(
         family="llama", vocab_size=8, hidden_size=8, intermediate_size=8,
         num_layers=1, num_heads=1, num_kv_heads=1, head_dim=head_dim,
+        attention_cap=cap,
     )  # fmt: skip
     assert attention.fused_kernel(config, jnp.dtype(dtype)) == kernel

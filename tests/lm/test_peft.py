@@ -1,5 +1,6 @@
 """Folders of adapters: against the peft library both ways, and faulty ones."""
 
+import dataclasses
 import functools
 import json
 
@@ -25,6 +26,7 @@ SMALL = {
     "num_key_value_heads": 2,
     "head_dim": 6,
     "max_position_embeddings": 64,
+    "pad_token_id": 0,
 }
 FAMILIES = {
     "llama": {"mlp_bias": True},
@@ -51,7 +53,7 @@ def base(request, tmp_path_factory):
     """A folder of transformers, and the same decoder here."""
     folder = tmp_path_factory.mktemp("base")
     hf = transformers.AutoConfig.for_model(
-        request.param, **{**SMALL, **FAMILIES[request.param]}
+        request.param, **{**SMALL, **{**FAMILIES, **OTHERS}[request.param]}
     )
     fill(transformers.AutoModelForCausalLM.from_config(hf), 0).save_pretrained(folder)
     config = weights.read_config(folder)
@@ -182,6 +184,54 @@ def test_adapters_of_here_are_the_same_in_peft(base, tmp_path):
     assert set(ours) == set(again)
     for name, tensor in ours.items():
         np.testing.assert_array_equal(tensor, again[name])
+
+
+OTHERS = {
+    "phi3": {},  # query, key and value are one there, and gate and up
+    "qwen3_moe": {"num_experts": 3, "num_experts_per_tok": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "names"),
+    [("phi3", None), ("phi3", ("query", "value", "up", "down")), ("qwen3_moe", None)],
+    indirect=["base"],
+)
+def test_layers_that_are_not_stored_one_by_one(base, names, tmp_path):
+    folder, config, params = base
+    one = lora.LoraConfig(3, 7.5, names or lora.targets_of(config))
+    adapters = numbers(config, one)
+    peft_folder.save_peft(tmp_path, config, one, adapters, str(folder))
+    model = peft.PeftModel.from_pretrained(torch_model(folder), tmp_path).eval()
+    wanted = torch_logits(model)
+    actual = score(config, params, adapters, jnp.zeros(2, jnp.int32))
+    assert np.max(np.abs(wanted - score(config, params))) > 0.1
+    assert np.max(np.abs(actual - wanted)) < 1e-4
+    found, again = peft_folder.load_peft(tmp_path, config)
+    assert found == one
+    assert_equal(again, adapters)
+
+
+@pytest.mark.parametrize("base", ["phi3"], indirect=True)
+def test_adapters_of_peft_for_several_layers_in_one(base, tmp_path):
+    folder, config, params = base
+    made = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=6, lora_alpha=5, target_modules="all-linear"
+    )
+    model = fill(peft.get_peft_model(torch_model(folder), made), 1, adapters=True)
+    model.save_pretrained(tmp_path)
+    found, adapters = peft_folder.load_peft(tmp_path, config)
+    assert found == lora.LoraConfig(6, 5.0, lora.targets_of(config))
+    actual = score(config, merge(config, params, adapters, 0))
+    assert np.max(np.abs(actual - torch_logits(model))) < 1e-4
+
+
+def test_experts_have_no_adapters(llama):
+    config = dataclasses.replace(llama, num_experts=2, experts_per_token=1)
+    with pytest.raises(
+        ValueError, match="targets has 'gate': with experts, only query"
+    ):
+        lora.init_adapters(config, lora.LoraConfig(), jax.random.key(0))
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from aajax import lm
+from aajax.lm.model import lora
 from aajax.lm.model.cache import cut
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, draw
 from aajax.lm.sampling.rows import block_width
@@ -481,3 +484,43 @@ def test_a_session_has_its_bounds():
     with pytest.raises(ValueError, match="size is 65: at most 64"):
         Sampler(CONFIG, max_cache=64).start(1, size=65)
     assert Sampler(CONFIG, max_cache=48).start(3).cache.key[0].shape[::2] == (3, 48)
+
+
+def test_all_that_families_have_is_sampled_as_it_is_scored():
+    config = dataclasses.replace(
+        CONFIG, num_heads=4, num_kv_heads=2, joint_qk_norm=True, pre_norm=False,
+        sandwich_norm=True, num_experts=3, experts_per_token=2, attention_cap=3.0,
+        logit_cap=4.0, unrotated=(False, True), sliding=(False, True), window=3,
+        rope=lm.Rope(kind="yarn", share=0.5, factor=4.0, original_length=4),
+        local_rope=lm.Rope(share=0.5), embedding_scale=9.0, residual_scale=0.7,
+        logit_divisor=0.1, query_growth=0.3,
+    )  # fmt: skip
+    params = jax.tree.map(lambda x: 5 * x, lm.init_params(config, jax.random.key(0)))
+    one = lora.LoraConfig(4, targets=lora.targets_of(config))
+    adapters = lora.init_adapters(config, one, jax.random.key(1))
+    larger = jax.tree.map(lambda x: x + 0.3, adapters.weights)
+    own = adapters._replace(weights=larger), np.array([0, -1, 0], np.int32)
+    sampler, history = Sampler(config), [[] for _ in range(3)]
+    given, session = sampler.prepare(params), sampler.start(3)
+    wish, scored = Sampling(max_tokens=4, stop=NEVER), np.zeros((3, 64), np.float32)
+    for heard in (PROMPTS, [[4], [5, 6, 7, 8], []]):
+        session = sampler.append(session, given, heard, *own)
+        history = [[*ids, *more] for ids, more in zip(history, heard, strict=True)]
+        session, sample = sampler.generate(session, given, KEY, wish, *own)
+        for row, ids in enumerate(history):
+            scored[row, len(ids) - 1 : len(ids) + 3] = sample.log_prob[row]
+        history = continued(history, sample)
+    tokens = np.full((3, 65), -1, np.int32)
+    for row, ids in enumerate(history):
+        tokens[row, : len(ids)] = ids
+
+    @jax.jit
+    def log_prob(params, own, tokens):
+        positions = jnp.where(tokens >= 0, jnp.arange(65)[None], -1)
+        given = params, jnp.maximum(tokens, 0), positions, None
+        hidden, _ = lm.forward(config, *given, *own)
+        return score(config, params, hidden[:, :-1], tokens[:, 1:]).log_prob
+
+    expected = np.where(scored, log_prob(params, own, tokens), 0)
+    assert np.ptp(expected[scored != 0]) > 1
+    np.testing.assert_allclose(scored, expected, atol=1e-4)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = r"""
-import json, re, sys
+import dataclasses, json, re, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from aajax import lm
 from aajax.lm.training import fit
@@ -20,13 +20,22 @@ config = lm.DecoderConfig(
     family="qwen3", vocab_size=64, hidden_size=32, intermediate_size=64,
     num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, qk_norm=True,
 )
+if "rich" in sys.argv:  # what families have besides, all at once
+    config = dataclasses.replace(
+        config, qk_norm=False, joint_qk_norm=True, pre_norm=False, sandwich_norm=True,
+        num_experts=3, experts_per_token=2, normalise_experts=True, attention_cap=5.0,
+        logit_cap=9.0, unrotated=(False, True), sliding=(True, False), window=4,
+        local_rope=lm.Rope(share=0.5), rope=lm.Rope(share=0.5, kind="yarn", factor=4.0),
+        embedding_scale=2.0, residual_scale=0.7, logit_divisor=1.5, query_growth=0.1,
+    )
 # Weights of unit gain: after a step from smaller ones rounding errors are 30 times as
 # large, on one device too.
 params = jax.tree_util.tree_map_with_path(
     lambda path, x: x if path[-1].key == "scale" else 10 * x,
     lm.init_params(config, jax.random.key(0)),
 )
-tuned = lora.init_adapters(config, lora.LoraConfig(rank=2), jax.random.key(1), 3)
+one = lora.LoraConfig(rank=2, targets=lora.targets_of(config))
+tuned = lora.init_adapters(config, one, jax.random.key(1), 3)
 tuned = tuned._replace(weights=jax.tree.map(lambda x: x + 0.01, tuned.weights))
 tokens = np.asarray(jax.random.randint(jax.random.key(2), (8, 12), 0, 64, jnp.int32))
 rows = np.tile(np.arange(12, dtype=np.int32), (8, 1))
@@ -116,11 +125,11 @@ for shape in json.loads(sys.argv[1]):
     found = measure(mesh, **options)
     same(found, wanted)
     for state, _ in found[0][1:]:
-        up = state.weights["layers"]["mlp"]["up"]["kernel"]
-        trace = state.optimizer[0].trace["layers"]["mlp"]["up"]["kernel"]
-        part = (2, 32 // mesh.shape["fsdp"], 64 // mesh.shape["tensor"])
-        for x in (up, trace):
-            assert {piece.data.shape for piece in x.addressable_shards} == {part}
+        up = state.weights["layers"]["mlp"]["up"]
+        trace = state.optimizer[0].trace["layers"]["mlp"]["up"]
+        part = 32 // mesh.shape["fsdp"], 64 // mesh.shape["tensor"]
+        for x in jax.tree.leaves((up, trace)):
+            assert {piece.data.shape[-2:] for piece in x.addressable_shards} == {part}
 print("equal")
 """
 
@@ -142,6 +151,15 @@ def test_adapters_on_a_mesh_of_eight_devices_learn_as_on_one():
     run([(2, 2, 2)])
 
 
+def test_all_that_families_have_learns_on_a_mesh_as_on_one_device():
+    run([(2, 2, 2)], "rich")
+
+
 @pytest.mark.slow
 def test_every_kind_of_mesh_does_what_one_device_does():
     run([(2, 2, 2), (8, 1, 1), (1, 8, 1), (1, 2, 4), (2, 1, 4)], "all")
+
+
+@pytest.mark.slow
+def test_all_that_families_have_does_on_any_mesh_what_it_does_on_one_device():
+    run([(2, 2, 2), (1, 2, 4)], "rich", "all")

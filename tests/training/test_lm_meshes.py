@@ -16,10 +16,10 @@ from aajax.lm.planning.hlo import Collective, Counts
 from aajax.lm.planning.hlo_text import arrays_of
 from aajax.training.lm_assemble import num_microbatches, run_mesh
 from aajax.training.lm_config import LmConfig
-from aajax.training.lm_presets import LM_PRESETS, SIZED
+from aajax.training.lm_presets import LM_PRESETS, MODELS, SIZED
 from aajax.training.run import open_folder
 
-LARGE = [LM_PRESETS[name][1] for name in SIZED.values()]
+LARGE = [LM_PRESETS[name][1] for (_, size), name in SIZED.items() if size in MODELS]
 SPLIT = LM_PRESETS["lm-split-aa-qwen2.5-7b"][1]
 
 

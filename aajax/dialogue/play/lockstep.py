@@ -59,6 +59,7 @@ def play(
     key: PRNGKey,
     shuffled: Sequence[str] = (),
     on_step: Callable[[int, int], None] = lambda step, num_steps: None,
+    num_rounds: int | None = None,
 ) -> list[Match]:
     """Plays all matches to the end.
 
@@ -72,6 +73,7 @@ def play(
         the list of `matchups` away). An ablation that measures how much the content of
         these answers matters.
       on_step: told before each step how many were played, and how many there are.
+      num_rounds: that are played, of the game's; None for all.
 
     Returns:
       The records, in the order of `matchups`.
@@ -93,17 +95,14 @@ def play(
     }
     records = [_Record(game, matchup) for matchup in matchups]
     state, observation = jax.device_get(_reset(game.env, seeds))
-    env_step, num_steps = 0, game.num_rounds * len(game.steps)
+    env_step, num_steps = 0, (num_rounds or game.num_rounds) * len(game.steps)
     for step in range(num_steps):
         on_step(step, num_steps)
         is_action = game.steps[step % len(game.steps)]
         own_state = [
             jax.tree.map(lambda x, b=b: x[b], state) for b in range(len(seeds))
         ]
-        asks = [
-            record.ask(step, own)
-            for record, own in zip(records, own_state, strict=True)
-        ]
+        asks = [r.ask(step, own) for r, own in zip(records, own_state, strict=True)]
         keys = _step_keys(match_keys, np.uint32(step))
         replies: dict[tuple[int, int], Reply | None] = {}
         for name, places in held.items():

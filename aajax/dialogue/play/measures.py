@@ -13,6 +13,7 @@ from aajax.dialogue.play.matches import Match
 from aajax.envs.tallies import over_rounds
 from aajax.envs.text import Tally, TextGame
 from aajax.errors import InputError
+from aajax.lm.sampling.grammar import FREE
 
 
 def measure(
@@ -55,6 +56,9 @@ def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
       invalid_answers: share of answers that are not of the form asked for.
       retried_answers: share of answers before which others were thrown away.
       answer_tokens: of answers whose tokens are known.
+    Where a language model sampled answers without the grammar:
+      valid_free_answers_KIND: share of valid ones among those, rejected ones included;
+        for each kind of answer.
     Of matrix games, where action 0 is to cooperate:
       cooperation, mutual_cooperation: share of rounds.
       cooperation_after_O: the same of rounds after the outcome O, see
@@ -83,11 +87,33 @@ def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
                 f"with {game.num_rounds} is needed"
             )
     reward = np.array([match.rewards for match in matches], float)  # [M, T, N]
+    free = free_answers(game, matches)
+    if not any(tally.count.any() for tally in free.values()):
+        free = {}
     return {
         "reward": over_rounds(reward),
         **game.tallies(matches, reward),
         **_of_answers(matches),
+        **{f"valid_free_answers_{kind}": tally for kind, tally in free.items()},
     }
+
+
+def free_answers(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
+    """Of each kind of answer, which of those that were sampled freely were valid.
+
+    Known of local language models alone. Of an answer that took n tries the first n − 1
+    were free and not valid; the last one was free, and valid, or under the grammar.
+    """
+    shape = len(matches), len(matches[0].turns)
+    counts = {kind: np.zeros((2, *shape)) for kind in game.patterns}
+    for m, match in enumerate(matches):
+        for i, turns in enumerate(match.turns):
+            for turn in turns:
+                if turn.tokens is None or turn.kind not in counts:
+                    continue
+                is_free = turn.tokens.state[:1] == [FREE]
+                counts[turn.kind][:, m, i] += is_free, turn.tries - 1 + is_free
+    return {kind: Tally(*each) for kind, each in counts.items()}
 
 
 def _of_answers(matches: Sequence[Match]) -> dict[str, Tally]:

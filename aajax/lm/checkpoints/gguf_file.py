@@ -2,7 +2,8 @@
 
 Tensors are dequantised by the package `gguf`, to float32 unless the file has them in
 half precision. What llama.cpp changes in its files is undone: rows of query and key in
-the Llama family are in another order there, and Gemma's norms have 1 added.
+the Llama family are in another order there, Gemma's norms have 1 added, and all experts
+of a layer are one tensor.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -27,8 +28,15 @@ FAMILIES = {
     "llama": "llama",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen3moe": "qwen3_moe",
+    "smollm3": "smollm3",
+    "phi3": "phi3",
+    "granite": "granite",
+    "olmo2": "olmo2",
+    "gemma2": "gemma2",
     "gemma3": "gemma3_text",
 }
+_REORDERED = ("llama", "smollm3", "granite")  # rows of query and key
 QUANTISATIONS = (
     *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
     *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"),
@@ -51,11 +59,25 @@ _MODULES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_GEMMA = {  # with norms after attention and MLP as well
+_NORMS_AFTER = {  # attention and MLP
     "post_attention_norm": "post_attention_layernorm",
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+_OWN_MODULES = {
+    "gemma2": _NORMS_AFTER,
+    "gemma3": _NORMS_AFTER,
+    "olmo2": _NORMS_AFTER,
+    "phi3": {"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"},
+    "qwen3moe": {
+        "ffn_gate_inp": "mlp.gate",
+        "ffn_gate_exps": "mlp.experts.{}.gate_proj",
+        "ffn_up_exps": "mlp.experts.{}.up_proj",
+        "ffn_down_exps": "mlp.experts.{}.down_proj",
+    },
+}
+_ORIGINAL = "original_max_position_embeddings"
+_LONG, _SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 _FREQUENCIES = "rope_freqs.weight"  # factors of Llama 3's rotary frequencies
 _SCALARS = {  # key → key of config.json
     "embedding_length": "hidden_size",
@@ -64,6 +86,24 @@ _SCALARS = {  # key → key of config.json
     "attention.head_count": "num_attention_heads",
     "attention.head_count_kv": "num_key_value_heads",
     "context_length": "max_position_embeddings",
+}
+# Of one architecture alone.
+_OWN_SCALARS = {
+    "granite": {
+        "attention.scale": "attention_multiplier",
+        "embedding_scale": "embedding_multiplier",
+        "residual_scale": "residual_multiplier",
+        "logit_scale": "logits_scaling",
+    },
+    "gemma2": {
+        "attn_logit_softcapping": "attn_logit_softcapping",
+        "final_logit_softcapping": "final_logit_softcapping",
+    },
+    "qwen3moe": {
+        "expert_count": "num_experts",
+        "expert_used_count": "num_experts_per_tok",
+        "expert_feed_forward_length": "moe_intermediate_size",
+    },
 }
 
 
@@ -102,18 +142,23 @@ class _Tensor:
     dtype: np.dtype
     heads: int  # in whose order rows are; 0: no such
     is_offset: bool
+    expert: int | None = None  # of those in the tensor, which it is
 
     @property
     def nbytes(self) -> int:
-        return int(self.source.n_elements) * self.dtype.itemsize
+        count = 1 if self.expert is None else int(self.source.shape[-1])
+        return int(self.source.n_elements) * self.dtype.itemsize // count
 
     def fetch(self) -> np.ndarray:
         """Its numbers, dequantised and laid out as transformers has them."""
         import gguf
 
         kind = self.source.tensor_type
-        x = gguf.dequantize(self.source.data, kind)
-        x = x.reshape([int(n) for n in reversed(self.source.shape)])
+        data = self.source.data
+        shape = [int(n) for n in reversed(self.source.shape)]
+        if self.expert is not None:
+            data, shape = data[self.expert], shape[1:]
+        x = gguf.dequantize(data, kind).reshape(shape)
         if self.heads:
             pairs = x.reshape(self.heads, -1, 2, *x.shape[1:])
             x = pairs.swapaxes(1, 2).reshape(x.shape)
@@ -157,35 +202,95 @@ class _File:
             "tie_word_embeddings": "output.weight" not in self.tensors,
             "rope_parameters": self._rope(),
         }
+        for key, name in _OWN_SCALARS.get(self.architecture, {}).items():
+            if self.get(key) is not None:
+                hf[name] = self.get(key)
+        return hf | self._own(hf)
+
+    def _own(self, hf: dict[str, Any]) -> dict[str, Any]:
+        """What config.json says of one architecture, some of it not in the file."""
+        rope, heads = hf["rope_parameters"], hf["num_attention_heads"]
+        window = self.get("attention.sliding_window") or None
+        plain = {"rope_theta": rope["rope_theta"], "rope_type": "default"}
         if self.architecture == "gemma3":
-            # Not in the file; of the sizes that there are one differs.
+            # Of the sizes that there are one differs.
             scalar = hf["hidden_size"] // heads
             is_largest = hf["num_hidden_layers"] == 62
-            hf["query_pre_attn_scalar"] = scalar if is_largest else hf["head_dim"]
-            hf["sliding_window"] = self.get("attention.sliding_window")
-            hf["rope_parameters"] = {
-                "full_attention": hf["rope_parameters"],
-                "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
+            return {
+                "query_pre_attn_scalar": scalar if is_largest else hf["head_dim"],
+                "sliding_window": window,
+                "rope_parameters": {
+                    "full_attention": rope,
+                    "sliding_attention": {**plain, "rope_theta": 1e4},
+                },
             }
-        return hf
+        if self.architecture == "gemma2":
+            is_largest = hf["num_hidden_layers"] == 46
+            scalar = hf["hidden_size"] // heads if is_largest else hf["head_dim"]
+            return {"query_pre_attn_scalar": scalar, "sliding_window": window}
+        if self.architecture == "olmo2" and window:
+            return {
+                "model_type": "olmo3",
+                "sliding_window": window,
+                "rope_parameters": {"full_attention": rope, "sliding_attention": plain},
+            }
+        if self.architecture == "phi3":
+            own = {"sliding_window": window}
+            length = self.get("rope.scaling.original_context_length")
+            return own if length is None else own | {_ORIGINAL: length}
+        if self.architecture == "qwen3moe":
+            return {"norm_topk_prob": True}  # in all that there are
+        return {}
 
     def _rope(self) -> dict[str, Any]:
         rope: dict[str, Any] = {
             "rope_theta": float(self.get("rope.freq_base", 1e4)),
             "rope_type": "default",
         }
+        size = self.get("attention.key_length")
+        size = size or self.get("embedding_length") // self.get("attention.head_count")
+        if self.architecture == "phi3":
+            rope["partial_rotary_factor"] = (
+                self.get("rope.dimension_count", size) / size
+            )
+        if _SHORT in self.tensors:
+            return rope | self._longrope()
         kind = self.get("rope.scaling.type", "none")
-        if kind == "linear":
-            factor = float(self.get("rope.scaling.factor"))
-            return rope | {"rope_type": "linear", "factor": factor}
-        if kind != "none":
+        if kind not in ("linear", "yarn", "none"):
             raise InputError(
                 f"{_label(self.file)}: {self.architecture}.rope.scaling.type is "
-                f"{kind!r}, and none or linear is needed"
+                f"{kind!r}, and none, linear or yarn is needed"
             )
+        if kind != "none":
+            factor = float(self.get("rope.scaling.factor"))
+            usual = (1.0, Rope(kind="yarn", factor=factor).amplitude)
+            amplitude = self.get("rope.scaling.attn_factor", 1.0)
+            if not np.isclose(amplitude, usual, rtol=1e-4).any():
+                raise InputError(
+                    f"{_label(self.file)}: {self.architecture}.rope.scaling.attn_factor"
+                    f" is {amplitude}, and that of the factor {factor} is needed"
+                )
+            rope |= {"rope_type": kind, "factor": factor}
+            length = self.get("rope.scaling.original_context_length")
+            if length is not None:
+                rope[_ORIGINAL] = length
+            return rope
         if _FREQUENCIES not in self.tensors:
             return rope
         return rope | self._llama3(rope["rope_theta"])
+
+    def _longrope(self) -> dict[str, Any]:
+        """Phi-3's scaling, whose factors are tensors."""
+
+        def factors(name: str) -> list[float]:
+            numbers = np.asarray(self.tensors[name].data, np.float32).reshape(-1)
+            return [float(f"{number:.7g}") for number in numbers]
+
+        return {
+            "rope_type": "longrope",
+            "short_factor": factors(_SHORT),
+            "long_factor": factors(_LONG if _LONG in self.tensors else _SHORT),
+        }
 
     def _llama3(self, theta: float) -> dict[str, Any]:
         """Llama 3's scaling, of which the file has the factors alone."""
@@ -208,14 +313,14 @@ class _File:
 
     def parts(self, num_heads: int, num_kv_heads: int) -> Iterator[_Tensor]:
         """All tensors of the decoder; raises InputError for one that it has not."""
-        modules = {**_MODULES, **(_GEMMA if self.architecture == "gemma3" else {})}
+        modules = {**_MODULES, **_OWN_MODULES.get(self.architecture, {})}
         kinds = {tensor.tensor_type.name for tensor in self.tensors.values()}
         dtype = {"F16": np.float16, "BF16": jnp.bfloat16}.get(
             next(iter(kinds - {"F32"}), ""), np.float32
         )
         dtype = np.dtype(dtype if len(kinds - {"F32"}) == 1 else np.float32)
         for name, tensor in self.tensors.items():
-            if name == _FREQUENCIES:
+            if name in (_FREQUENCIES, _LONG, _SHORT):
                 continue
             found = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", name)
             module = modules.get(found[2]) if found else None
@@ -230,13 +335,15 @@ class _File:
                 )
             kind = found[2] if found else ""
             heads = {"attn_q": num_heads, "attn_k": num_kv_heads}.get(kind, 0)
-            yield _Tensor(
-                plain,
-                tensor,
-                dtype,
-                heads if self.architecture == "llama" else 0,
-                self.architecture == "gemma3" and "norm" in name,
+            own = (
+                *(tensor, dtype, heads if self.architecture in _REORDERED else 0),
+                self.architecture in ("gemma2", "gemma3") and "norm" in name,
             )
+            if "{}" not in plain:
+                yield _Tensor(plain, *own)
+                continue
+            for expert in range(int(tensor.shape[-1])):
+                yield _Tensor(plain.format(expert), *own, expert)
 
 
 def _label(file: Path) -> str:

@@ -1,6 +1,7 @@
 """Conversion between a Hugging Face config.json and `DecoderConfig`, by family."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -8,27 +9,76 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from aajax import records, schema
 from aajax.errors import InputError
 from aajax.lm.model.config import MOST_LAYERS, DecoderConfig, Family, Rope, RopeKind
-from aajax.schema import Count, Natural, Positive, Range, check
+from aajax.schema import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Range,
+    Share,
+    check,
+)
 
 Kind = Literal["full_attention", "sliding_attention"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# The text part of a gemma3 folder leaves out what is as in transformers' config class.
-_GEMMA3_TEXT = {
-    "vocab_size": 262_208,
-    "hidden_size": 2304,
-    "intermediate_size": 9216,
-    "num_hidden_layers": 26,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "head_dim": 256,
-    "hidden_activation": "gelu_pytorch_tanh",
-    "max_position_embeddings": 131_072,
-    "query_pre_attn_scalar": 256,
-    "sliding_window": 4096,
-    "sliding_window_pattern": 6,
-    "tie_word_embeddings": True,
+# What config.json leaves out is as in transformers' config class of the family.
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": 4096},
+    "ministral": {"sliding_window": 4096},
+    "ministral3": {
+        "rms_norm_eps": 1e-5,
+        "head_dim": 128,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 1e6,
+            "factor": 16.0,
+            "original_max_position_embeddings": 16_384,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.1,
+        },
+    },
+    "smollm3": {"rope_theta": 2e6, "tie_word_embeddings": True},
+    "phi3": {
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+    },
+    "olmo2": {"rms_norm_eps": 1e-5},
+    "olmo3": {"rms_norm_eps": 1e-5, "rope_theta": 5e5, "sliding_window": 4096},
+    "granite": {"attention_multiplier": 1.0},
+    "qwen3_moe": {"num_experts_per_tok": 8, "moe_intermediate_size": 768},
+    "gemma2": {
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "sliding_window_pattern": 2,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "tie_word_embeddings": True,
+    },
+    # The text part of a gemma3 folder says hardly anything.
+    "gemma3_text": {
+        "vocab_size": 262_208,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 131_072,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "sliding_window_pattern": 6,
+        "tie_word_embeddings": True,
+    },
 }
+_NULLS = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
+# Models with images too → the family of their text part, if it does not say it.
+_WRAPPERS = {"gemma3": "gemma3_text", "mistral3": "mistral"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +88,17 @@ class _RopeKeys:
     rope_type: RopeKind | None = None
     type: RopeKind | None = None  # its older name
     rope_theta: Positive | None = None
-    partial_rotary_factor: float | None = None
+    partial_rotary_factor: Share | None = None
     factor: Positive | None = None
+    attention_factor: Positive | None = None
+    beta_fast: Positive | None = None
+    beta_slow: Positive | None = None
+    mscale: NonNegative | None = None
+    mscale_all_dim: NonNegative | None = None
+    truncate: bool | None = None
+    llama_4_scaling_beta: NonNegative | None = None
+    short_factor: tuple[Positive, ...] | None = None
+    long_factor: tuple[Positive, ...] | None = None
     low_freq_factor: Positive | None = None
     high_freq_factor: Positive | None = None
     original_max_position_embeddings: Count | None = None
@@ -78,8 +137,21 @@ class _Keys:
     hidden_activation: str | None = None
     query_pre_attn_scalar: Positive | None = None
     use_bidirectional_attention: bool | None = None
-    attn_logit_softcapping: float | None = None
-    final_logit_softcapping: float | None = None
+    attn_logit_softcapping: Positive | None = None
+    final_logit_softcapping: Positive | None = None
+    embedding_multiplier: Positive | None = None
+    residual_multiplier: Positive | None = None
+    attention_multiplier: Positive | None = None
+    logits_scaling: Positive | None = None
+    no_rope_layers: tuple[int, ...] | None = None
+    no_rope_layer_interval: Count | None = None
+    num_experts: Count | None = None
+    num_local_experts: Count | None = None  # its name since version 5 of transformers
+    num_experts_per_tok: Count | None = None
+    moe_intermediate_size: Count | None = None
+    norm_topk_prob: bool | None = None
+    decoder_sparse_step: Count | None = None
+    mlp_only_layers: tuple[Natural, ...] | None = None
     use_sliding_window: bool | None = None
     sliding_window: Count | None = None
     sliding_window_pattern: Count | None = None
@@ -87,15 +159,12 @@ class _Keys:
     layer_types: tuple[Kind, ...] | None = None
     rope_theta: Positive | None = None
     rope_local_base_freq: Positive | None = None
-    partial_rotary_factor: float | None = None
+    partial_rotary_factor: Share | None = None
+    original_max_position_embeddings: Count | None = None
     rope_scaling: _RopeKeys | None = None
     rope_parameters: dict | None = None
 
     __post_init__ = check
-
-    @property
-    def is_gemma(self) -> bool:
-        return self.model_type == "gemma3_text"
 
     def ropes(self, kind: str) -> _RopeKeys:
         """rope_parameters of a kind of attention."""
@@ -109,10 +178,17 @@ class _Keys:
 
 
 class _Family(NamedTuple):
-    """A model family: how its config.json is read, and its architecture's name."""
+    """A model family.
+
+    Attributes:
+      read: the fields of `DecoderConfig` that differ between families.
+      architecture: the name of its class in transformers.
+      sliding: which layers have a window, if config.json gives its width; () for none.
+    """
 
     read: Callable[[_Keys], dict[str, Any]]
     architecture: str
+    sliding: Callable[[_Keys], tuple[bool, ...]]
 
 
 def read_json(folder: Path, name: str) -> Mapping[str, Any]:
@@ -141,52 +217,70 @@ def config_from_hf(hf: Mapping[str, Any], prefix: str = "") -> DecoderConfig:
         key with an invalid value.
     """
     model_type = hf.get("model_type")
-    if model_type == "gemma3" and "text_config" in hf:
+    if isinstance(model_type, str) and model_type in _WRAPPERS and "text_config" in hf:
         inner = hf["text_config"]
         if not isinstance(inner, Mapping):
             raise InputError(
                 f"{prefix}text_config is {schema.shown(inner)}: an object is needed"
             )
         outer = {k: hf[k] for k in ("tie_word_embeddings",) if k in hf}
-        inner = {**inner, **outer, "model_type": "gemma3_text"}
+        inner = {"model_type": _WRAPPERS[model_type], **inner, **outer}
         return config_from_hf(inner, f"{prefix}text_config.")
-    if model_type == "gemma3_text":
-        given = {k: x for k, x in hf.items() if x is not None or k == "sliding_window"}
-        hf = {**_GEMMA3_TEXT, **given}
+    if isinstance(model_type, str) and model_type in _LEFT_OUT:
+        given = {k: x for k, x in hf.items() if x is not None or k in _NULLS}
+        hf = {**_LEFT_OUT[model_type], **given}
     keys = schema.build(_Keys, hf, prefix, others=True)
     with schema.within(prefix):
         return _plain(_decoder(keys))
 
 
 def _decoder(keys: _Keys) -> DecoderConfig:
-    for name in ("attn_logit_softcapping", "final_logit_softcapping"):
-        if getattr(keys, name) is not None:
-            raise InputError(
-                f"{name} is {getattr(keys, name)}: only models without it are supported"
-            )
+    _check_family(keys)
     heads, layers = keys.num_attention_heads, keys.num_hidden_layers
-    sliding, window = _sliding(keys)
+    family = _FAMILY[keys.model_type]
+    sliding = () if keys.sliding_window is None else family.sliding(keys)
+    rope = _rope(keys, "full_attention")
+    longest = keys.max_position_embeddings or 32_768
     fields = {
+        "intermediate_size": keys.intermediate_size,
         "head_dim": keys.head_dim or keys.hidden_size // heads,
         "tie_embeddings": bool(keys.tie_word_embeddings),
-        "rope": _rope(keys, "full_attention"),
-        **_FAMILY[keys.model_type].read(keys),
+        **family.read(keys),
     }
     return DecoderConfig(
         family=keys.model_type,
         vocab_size=keys.vocab_size,
         hidden_size=keys.hidden_size,
-        intermediate_size=keys.intermediate_size,
         num_layers=layers,
         num_heads=heads,
         num_kv_heads=keys.num_key_value_heads or heads,
         norm_epsilon=keys.rms_norm_eps or 1e-6,
         activation=_activation(keys),
-        window=window,
+        rope=rope,
+        window=keys.sliding_window if sliding else None,
         sliding=sliding,
-        max_length=keys.max_position_embeddings or 32_768,
+        # Of factors for longer contexts none are read.
+        max_length=int(rope.original_length) if rope.kind == "longrope" else longest,
         **fields,
     )
+
+
+def _check_family(keys: _Keys) -> None:
+    """Raises InputError for what other families alone have."""
+    if keys.model_type not in ("gemma2", "gemma3_text"):
+        for name in ("attn_logit_softcapping", "final_logit_softcapping"):
+            if getattr(keys, name) is not None:
+                raise InputError(
+                    f"{name} is {getattr(keys, name)}: only models without it are "
+                    f"supported in the family {keys.model_type}"
+                )
+    for kind in KINDS if keys.model_type != "phi3" else ():
+        share = _said_of_rope(keys, kind).get("partial_rotary_factor", 1.0)
+        if share != 1:
+            raise InputError(
+                f"partial_rotary_factor is {share}: only models that rotate whole "
+                f"heads are supported in the family {keys.model_type}"
+            )
 
 
 def _plain(config: DecoderConfig) -> DecoderConfig:
@@ -198,6 +292,12 @@ def _plain(config: DecoderConfig) -> DecoderConfig:
         changes["local_rope"] = None
     if not any(config.sliding):
         changes |= {"sliding": (), "window": None}
+    if not any(config.unrotated):
+        changes["unrotated"] = ()
+    for name in ("rope", "local_rope"):
+        rope = changes.get(name, getattr(config, name))
+        if rope is not None and rope.attention_factor == rope.default_amplitude:
+            changes[name] = dataclasses.replace(rope, attention_factor=None)
     return dataclasses.replace(config, **changes)
 
 
@@ -213,57 +313,121 @@ def _activation(keys: _Keys) -> Literal["silu", "gelu_tanh"]:
     return names[name]
 
 
-def _sliding(keys: _Keys) -> tuple[tuple[bool, ...], int | None]:
-    """Which layers have sliding-window attention, and its width; (), None for none."""
-    uses = keys.model_type != "llama" and keys.use_sliding_window
-    if not (keys.is_gemma or uses) or keys.sliding_window is None:
-        return (), None
+def _nowhere(keys: _Keys) -> tuple[bool, ...]:
+    del keys
+    return ()
+
+
+def _everywhere(keys: _Keys) -> tuple[bool, ...]:
+    return (True,) * keys.num_hidden_layers
+
+
+def _by_kind(keys: _Keys) -> tuple[bool, ...] | None:
+    """By layer_types, if they are given."""
+    if keys.layer_types is None:
+        return None
+    return tuple(kind == "sliding_attention" for kind in keys.layer_types)
+
+
+def _by_kind_or_everywhere(keys: _Keys) -> tuple[bool, ...]:
+    return _by_kind(keys) or _everywhere(keys)
+
+
+def _by_pattern(keys: _Keys) -> tuple[bool, ...]:
+    """All but every n-th layer, unless layer_types says otherwise."""
+    pattern = keys.sliding_window_pattern or 4
     layers = range(keys.num_hidden_layers)
-    if keys.layer_types is not None:
-        sliding = tuple(kind == "sliding_attention" for kind in keys.layer_types)
-    elif keys.is_gemma:
-        pattern = keys.sliding_window_pattern
-        assert pattern is not None  # `config_from_hf` has filled it in
-        sliding = tuple(bool((layer + 1) % pattern) for layer in layers)
-    else:
-        first = 28 if keys.max_window_layers is None else keys.max_window_layers
-        sliding = tuple(layer >= first for layer in layers)
-    return sliding, keys.sliding_window
+    return _by_kind(keys) or tuple(bool((layer + 1) % pattern) for layer in layers)
+
+
+def _upper_if_used(keys: _Keys) -> tuple[bool, ...]:
+    """From max_window_layers on, if use_sliding_window says so."""
+    if not keys.use_sliding_window:
+        return ()
+    first = 28 if keys.max_window_layers is None else keys.max_window_layers
+    layers = range(keys.num_hidden_layers)
+    return _by_kind(keys) or tuple(layer >= first for layer in layers)
+
+
+def _everywhere_if_used(keys: _Keys) -> tuple[bool, ...]:
+    return _everywhere(keys) if keys.use_sliding_window else ()
+
+
+def _unrotated_if_used(keys: _Keys) -> tuple[bool, ...]:
+    if not keys.use_sliding_window:
+        return ()
+    return _by_kind(keys) or _unrotated(keys)
+
+
+def _unrotated(keys: _Keys) -> tuple[bool, ...]:
+    """SmolLM3's layers without rotary embedding."""
+    layers = range(keys.num_hidden_layers)
+    if keys.no_rope_layers is None:
+        interval = keys.no_rope_layer_interval or 4
+        return tuple((layer + 1) % interval == 0 for layer in layers)
+    if len(keys.no_rope_layers) < keys.num_hidden_layers:
+        raise InputError(
+            f"no_rope_layers has {len(keys.no_rope_layers)} entries: one for each of "
+            f"the {keys.num_hidden_layers} layers is needed"
+        )
+    return tuple(not keys.no_rope_layers[layer] for layer in layers)
 
 
 def _rope(keys: _Keys, kind: str) -> Rope:
     """The rotary embedding of full or sliding attention, from old or new keys."""
+    said = _said_of_rope(keys, kind)
+    name = said.get("rope_type", said.get("type", "default"))
+    if keys.model_type == "phi3" and name == "yarn":
+        name = "longrope"  # the family's older word for it
     local = kind == "sliding_attention"
+    default = 1e6 if keys.model_type == "gemma3_text" and not local else 1e4
+    longest = keys.max_position_embeddings
+    original = keys.original_max_position_embeddings
+    if original is not None:
+        said["original_max_position_embeddings"] = original
+    if name in ("llama3", "yarn", "longrope"):
+        said.setdefault("original_max_position_embeddings", longest)
+    if name == "longrope" and longest and "factor" not in said:
+        said["factor"] = longest / said["original_max_position_embeddings"]
+    scale, all_scale = said.get("mscale"), said.get("mscale_all_dim")
+    if name == "yarn" and "attention_factor" not in said and scale and all_scale:
+        more = math.log(max(said.get("factor", 1.0), 1.0)) * 0.1
+        said["attention_factor"] = (scale * more + 1) / (all_scale * more + 1)
+    fields = {
+        "theta": said.get("rope_theta", default),
+        "kind": name,
+        "share": said.get("partial_rotary_factor", 1.0),
+    }
+    if said.get("llama_4_scaling_beta"):
+        # Which needs it with any kind.
+        fields["original_length"] = said.get("original_max_position_embeddings", 8192)
+    for field, key in _ROPE_KEYS[name].items():
+        if said.get(key) is not None:
+            fields[field] = said[key]
+        elif key not in _ROPE_OPTIONAL:
+            raise InputError(
+                f"{key} is missing: a number is needed with rope_type {name!r}"
+            )
+    return Rope(**fields)
+
+
+def _said_of_rope(keys: _Keys, kind: str) -> dict[str, Any]:
+    """What old and new keys say of the rotary embedding of a kind of attention."""
+    local = kind == "sliding_attention"
+    own_base = local and keys.model_type == "gemma3_text"
     plain = _RopeKeys(
-        rope_theta=keys.rope_local_base_freq if local else keys.rope_theta,
+        rope_theta=keys.rope_local_base_freq if own_base else keys.rope_theta,
         partial_rotary_factor=keys.partial_rotary_factor,
     )
     scaling = None if local else keys.rope_scaling
     said: dict[str, Any] = {}
     for part in (plain, scaling or _RopeKeys(), keys.ropes(kind)):
         said |= {name: x for name, x in vars(part).items() if x is not None}
-    name = said.get("rope_type", said.get("type", "default"))
-    if said.get("partial_rotary_factor", 1.0) != 1.0:
-        raise InputError(
-            f"partial_rotary_factor is {said['partial_rotary_factor']}: only models "
-            "that rotate whole heads are supported"
-        )
-    default = 1e6 if keys.is_gemma and not local else 1e4
-    fields = {"theta": said.get("rope_theta", default), "kind": name}
-    if name == "llama3":
-        longest = keys.max_position_embeddings
-        said.setdefault("original_max_position_embeddings", longest)
-    for field, key in _ROPE_KEYS[name].items():
-        if said.get(key) is None:
-            raise InputError(
-                f"{key} is missing: a number is needed with rope_type {name!r}"
-            )
-        fields[field] = said[key]
-    return Rope(**fields)
+    return said
 
 
 # Kind → field of `Rope` → key.
-_ROPE_KEYS = {
+_ROPE_KEYS: dict[RopeKind, dict[str, str]] = {
     "default": {},
     "linear": {"factor": "factor"},
     "llama3": {
@@ -272,7 +436,23 @@ _ROPE_KEYS = {
         "high_frequency_factor": "high_freq_factor",
         "original_length": "original_max_position_embeddings",
     },
+    "yarn": {
+        "factor": "factor",
+        "original_length": "original_max_position_embeddings",
+        "attention_factor": "attention_factor",
+        "beta_fast": "beta_fast",
+        "beta_slow": "beta_slow",
+        "is_truncated": "truncate",
+    },
+    "longrope": {
+        "factor": "factor",
+        "original_length": "original_max_position_embeddings",
+        "attention_factor": "attention_factor",
+        "short_factors": "short_factor",
+        "long_factors": "long_factor",
+    },
 }
+_ROPE_OPTIONAL = ("attention_factor", "beta_fast", "beta_slow", "truncate")
 
 
 def _read_llama(keys: _Keys) -> dict[str, Any]:
@@ -299,7 +479,63 @@ def _read_qwen3(keys: _Keys) -> dict[str, Any]:
     }
 
 
-def _read_gemma3(keys: _Keys) -> dict[str, Any]:
+def _read_qwen3_moe(keys: _Keys) -> dict[str, Any]:
+    if keys.mlp_only_layers or (keys.decoder_sparse_step or 1) != 1:
+        name = "mlp_only_layers" if keys.mlp_only_layers else "decoder_sparse_step"
+        raise InputError(
+            f"{name} is {schema.shown(getattr(keys, name))}: experts in all layers are "
+            "needed"
+        )
+    fields = _read_qwen3(keys)
+    return fields | {
+        "head_dim": keys.head_dim or keys.hidden_size // keys.num_attention_heads,
+        "intermediate_size": keys.moe_intermediate_size,
+        "num_experts": keys.num_local_experts or keys.num_experts or 128,
+        "experts_per_token": keys.num_experts_per_tok,
+        "normalise_experts": bool(keys.norm_topk_prob),
+    }
+
+
+def _read_mistral(keys: _Keys) -> dict[str, Any]:
+    del keys
+    return {}
+
+
+def _read_ministral3(keys: _Keys) -> dict[str, Any]:
+    growth = _said_of_rope(keys, "full_attention").get("llama_4_scaling_beta")
+    return {"query_growth": growth or None}
+
+
+def _read_smollm3(keys: _Keys) -> dict[str, Any]:
+    return {**_read_llama(keys), "unrotated": _unrotated(keys)}
+
+
+def _read_granite(keys: _Keys) -> dict[str, Any]:
+    return {
+        **_read_llama(keys),
+        "query_scale": keys.attention_multiplier,
+        "embedding_scale": keys.embedding_multiplier or 1.0,
+        "residual_scale": keys.residual_multiplier or 1.0,
+        "logit_divisor": keys.logits_scaling or 1.0,
+    }
+
+
+def _read_olmo2(keys: _Keys) -> dict[str, Any]:
+    biased = bool(keys.attention_bias)
+    return {
+        "joint_qk_norm": True,
+        "pre_norm": False,
+        "sandwich_norm": True,
+        "attention_bias": biased,
+        "output_bias": biased,
+    }
+
+
+def _read_olmo3(keys: _Keys) -> dict[str, Any]:
+    return {**_read_olmo2(keys), "local_rope": _rope(keys, "sliding_attention")}
+
+
+def _read_gemma2(keys: _Keys) -> dict[str, Any]:
     if keys.use_bidirectional_attention:
         raise InputError(
             "use_bidirectional_attention is True: only causal models are supported"
@@ -307,22 +543,37 @@ def _read_gemma3(keys: _Keys) -> dict[str, Any]:
     assert keys.query_pre_attn_scalar is not None  # `config_from_hf` has filled it in
     biased = bool(keys.attention_bias)
     return {
-        "qk_norm": True,
         "sandwich_norm": True,
         "unit_offset": True,
-        "scale_embedding": True,
+        "embedding_scale": keys.hidden_size**0.5,
         "attention_bias": biased,
         "output_bias": biased,
         "query_scale": keys.query_pre_attn_scalar**-0.5,
-        "local_rope": _rope(keys, "sliding_attention"),
+        "attention_cap": keys.attn_logit_softcapping,
+        "logit_cap": keys.final_logit_softcapping,
     }
 
 
-_FAMILY = {
-    "qwen2": _Family(_read_qwen2, "Qwen2ForCausalLM"),
-    "qwen3": _Family(_read_qwen3, "Qwen3ForCausalLM"),
-    "llama": _Family(_read_llama, "LlamaForCausalLM"),
-    "gemma3_text": _Family(_read_gemma3, "Gemma3ForCausalLM"),
+def _read_gemma3(keys: _Keys) -> dict[str, Any]:
+    local = _rope(keys, "sliding_attention")
+    return {**_read_gemma2(keys), "qk_norm": True, "local_rope": local}
+
+
+_FAMILY: dict[str, _Family] = {
+    "qwen2": _Family(_read_qwen2, "Qwen2ForCausalLM", _upper_if_used),
+    "qwen3": _Family(_read_qwen3, "Qwen3ForCausalLM", _upper_if_used),
+    "qwen3_moe": _Family(_read_qwen3_moe, "Qwen3MoeForCausalLM", _everywhere_if_used),
+    "llama": _Family(_read_llama, "LlamaForCausalLM", _nowhere),
+    "mistral": _Family(_read_mistral, "MistralForCausalLM", _everywhere),
+    "ministral": _Family(_read_mistral, "MinistralForCausalLM", _by_kind_or_everywhere),
+    "ministral3": _Family(_read_ministral3, "Ministral3ForCausalLM", _everywhere),
+    "smollm3": _Family(_read_smollm3, "SmolLM3ForCausalLM", _unrotated_if_used),
+    "phi3": _Family(_read_mistral, "Phi3ForCausalLM", _everywhere),
+    "granite": _Family(_read_granite, "GraniteForCausalLM", _nowhere),
+    "olmo2": _Family(_read_olmo2, "Olmo2ForCausalLM", _nowhere),
+    "olmo3": _Family(_read_olmo3, "Olmo3ForCausalLM", _by_pattern),
+    "gemma2": _Family(_read_gemma2, "Gemma2ForCausalLM", _by_pattern),
+    "gemma3_text": _Family(_read_gemma3, "Gemma3ForCausalLM", _by_pattern),
 }
 
 
@@ -346,9 +597,13 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
 
 def _written(config: DecoderConfig) -> dict[str, Any]:
     activation = "silu" if config.activation == "silu" else "gelu_pytorch_tanh"
+    family, rope = config.family, config.rope
+    longest = config.max_length
+    if rope.kind == "longrope":
+        longest = round(rope.factor * rope.original_length)
     hf = {
-        "architectures": [_FAMILY[config.family].architecture],
-        "model_type": config.family,
+        "architectures": [_FAMILY[family].architecture],
+        "model_type": family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,
@@ -358,37 +613,91 @@ def _written(config: DecoderConfig) -> dict[str, Any]:
         "head_dim": config.head_dim,
         "rms_norm_eps": config.norm_epsilon,
         "tie_word_embeddings": config.tie_embeddings,
-        "max_position_embeddings": config.max_length,
+        "max_position_embeddings": longest,
     }
-    rope = _rope_to_hf(config.rope)
-    if config.family == "gemma3_text":
-        scale = config.query_scale or config.head_dim**-0.5
-        hf["hidden_activation"] = activation
-        hf["query_pre_attn_scalar"] = round(scale**-2)
-        local = _rope_to_hf(config.local_rope or config.rope)
-        hf["rope_parameters"] = {"full_attention": rope, "sliding_attention": local}
-    else:
-        hf["hidden_act"] = activation
-        hf["rope_parameters"] = rope
-    if config.family != "qwen2":
+    is_gemma = family in ("gemma2", "gemma3_text")
+    hf["hidden_activation" if is_gemma else "hidden_act"] = activation
+    hf["rope_parameters"] = _rope_to_hf(rope)
+    if family in ("gemma3_text", "olmo3"):
+        kinds = rope, config.local_rope or rope
+        hf["rope_parameters"] = dict(zip(KINDS, map(_rope_to_hf, kinds), strict=True))
+    if family in _BIASED:
         hf["attention_bias"] = config.attention_bias
-    if config.family == "llama":
+    if family in ("llama", "smollm3", "granite"):
         hf["mlp_bias"] = config.mlp_bias
+    if family in _PADDED:
+        hf["pad_token_id"] = None
+    return hf | _window_to_hf(config) | _others_to_hf(config)
+
+
+# Families of which config.json says whether attention has biases.
+_BIASED = (
+    *("qwen3", "qwen3_moe", "llama", "smollm3", "granite", "olmo2", "olmo3"),
+    *("gemma2", "gemma3_text"),
+)
+
+
+# Families whose class in transformers has a token for padding, in no other vocabulary.
+_PADDED = ("ministral3", "smollm3", "phi3", "olmo2", "olmo3")
+
+
+def _window_to_hf(config: DecoderConfig) -> dict[str, Any]:
+    """Keys of the window, left out where they do not matter."""
     if any(config.sliding):
-        hf["sliding_window"] = config.window
-        hf["layer_types"] = [KINDS[sliding] for sliding in config.sliding]
-        hf["use_sliding_window"] = True
-    elif config.family == "gemma3_text":
-        hf["layer_types"] = ["full_attention"] * config.num_layers
+        hf = {"sliding_window": config.window, "use_sliding_window": True}
+        if config.family not in ("mistral", "ministral3", "phi3", "qwen3_moe"):
+            hf["layer_types"] = [KINDS[sliding] for sliding in config.sliding]
+        return hf
+    if config.family in ("olmo3", "gemma2", "gemma3_text"):
+        # Transformers needs a width, though no layer has a window.
+        return {"layer_types": ["full_attention"] * config.num_layers}
+    if config.family in ("mistral", "ministral"):
+        return {"sliding_window": None}
+    return {}
+
+
+def _others_to_hf(config: DecoderConfig) -> dict[str, Any]:
+    """Keys that one family has."""
+    family, scale = config.family, config.query_scale or config.head_dim**-0.5
+    hf: dict[str, Any] = {}
+    if family in ("gemma2", "gemma3_text"):
+        hf["query_pre_attn_scalar"] = round(scale**-2)
+        hf["attn_logit_softcapping"] = config.attention_cap
+        hf["final_logit_softcapping"] = config.logit_cap
+    elif family == "granite":
+        hf["attention_multiplier"] = scale
+        hf["embedding_multiplier"] = config.embedding_scale
+        hf["residual_multiplier"] = config.residual_scale
+        hf["logits_scaling"] = config.logit_divisor
+    elif family == "smollm3":
+        unrotated = config.unrotated or (False,) * config.num_layers
+        hf["no_rope_layers"] = [int(not entry) for entry in unrotated]
+    elif family == "ministral3" and config.query_growth is not None:
+        hf["rope_parameters"] = {
+            **_rope_to_hf(config.rope),
+            "llama_4_scaling_beta": config.query_growth,
+            "original_max_position_embeddings": config.rope.original_length,
+        }
+    elif family == "phi3" and config.rope.kind == "longrope":
+        hf["original_max_position_embeddings"] = config.rope.original_length
+    elif family == "qwen3_moe":
+        hf |= {
+            "moe_intermediate_size": config.intermediate_size,
+            "num_experts": config.num_experts,
+            "num_experts_per_tok": config.experts_per_token,
+            "norm_topk_prob": config.normalise_experts,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+        }
     return hf
 
 
 def _rope_to_hf(rope: Rope) -> dict[str, Any]:
     hf: dict[str, Any] = {"rope_theta": rope.theta, "rope_type": rope.kind}
-    if rope.kind != "default":
-        hf["factor"] = rope.factor
-    if rope.kind == "llama3":
-        hf["low_freq_factor"] = rope.low_frequency_factor
-        hf["high_freq_factor"] = rope.high_frequency_factor
-        hf["original_max_position_embeddings"] = rope.original_length
+    if rope.share != 1:
+        hf["partial_rotary_factor"] = rope.share
+    for field, key in _ROPE_KEYS[rope.kind].items():
+        value = getattr(rope, field)
+        if value is not None:
+            hf[key] = list(value) if isinstance(value, tuple) else value
     return hf

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.lora import features
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -31,6 +32,17 @@ _SANDWICH = {  # here the name of the others' norm before the MLP is taken
     "mlp_norm": "pre_feedforward_layernorm",
     "post_mlp_norm": "post_feedforward_layernorm",
 }
+_EXPERTS = {
+    "mlp/router": "mlp.gate",
+    "mlp/gate": "mlp.experts.{}.gate_proj",
+    "mlp/up": "mlp.experts.{}.up_proj",
+    "mlp/down": "mlp.experts.{}.down_proj",
+}
+# Of Phi-3: several linear layers are rows of one.
+_FUSED = {
+    "self_attn.qkv_proj": ("attention/query", "attention/key", "attention/value"),
+    "mlp.gate_up_proj": ("mlp/gate", "mlp/up"),
+}
 _BUFFER = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
 _NOT_TEXT = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 _TEXT = (  # of folders with images too, before and since version 5 of transformers
@@ -44,36 +56,64 @@ class Stored(NamedTuple):
     """How a parameter is stored in a checkpoint.
 
     Attributes:
-      names: of its tensors, one per layer if it is stacked, else one.
-      is_stacked: whether the parameter's first axis is layers.
+      names: of its tensors, one for each index of its leading axes, in their order.
+      num_leading: how many leading axes there are: layers, and experts after them.
       is_transposed: whether tensors are its transpose: [out, in] for kernels [in, out].
+      rows: which of the tensors' rows it is, and how many they have; None for all.
     """
 
     names: tuple[str, ...]
-    is_stacked: bool
+    num_leading: int
     is_transposed: bool
+    rows: tuple[slice, int] | None = None
 
 
 def stored(config: DecoderConfig, path: str) -> Stored:
     """The tensors of the parameter at `path`, such as layers/attention/key/kernel."""
     if path in _WHOLE:
-        return Stored((_WHOLE[path],), is_stacked=False, is_transposed=False)
+        return Stored((_WHOLE[path],), num_leading=0, is_transposed=False)
     module, leaf = path.removeprefix("layers/").rsplit("/", 1)
     modules = {**_MODULES, **(_SANDWICH if config.sandwich_norm else {})}
-    end = f"{modules[module]}.{'bias' if leaf == 'bias' else 'weight'}"
-    names = tuple(f"model.layers.{layer}.{end}" for layer in range(config.num_layers))
-    return Stored(names, is_stacked=True, is_transposed=leaf == "kernel")
+    modules |= _EXPERTS if config.num_experts else {}
+    name, rows = modules[module], None
+    parts = siblings(config, module)
+    if len(parts) > 1:
+        name = next(fused for fused, them in _FUSED.items() if them == parts)
+        sizes = [_size(config, part) for part in parts]
+        start = sum(sizes[: parts.index(module)])
+        rows = slice(start, start + _size(config, module)), sum(sizes)
+    end = f"{name}.{'bias' if leaf == 'bias' else 'weight'}"
+    experts = range(config.num_experts) if "{}" in name else (0,)
+    names = tuple(
+        f"model.layers.{layer}.{end.format(expert)}"
+        for layer in range(config.num_layers)
+        for expert in experts
+    )
+    return Stored(names, 2 if "{}" in name else 1, leaf.startswith("kernel"), rows)
+
+
+def siblings(config: DecoderConfig, module: str) -> tuple[str, ...]:
+    """Linear layers that are stored as rows of one, such as attention/key, in order."""
+    if config.family == "phi3":
+        for parts in _FUSED.values():
+            if module in parts:
+                return parts
+    return (module,)
+
+
+def _size(config: DecoderConfig, module: str) -> int:
+    return features(config, module.rsplit("/", 1)[1])[1]
 
 
 def text_name(config: DecoderConfig, name: str) -> str | None:
     """The name of a checkpoint's tensor in a text-only model; None if it is not needed.
 
     Not needed are rotary frequencies, which old checkpoints store, and vision towers.
-    In multimodal gemma3 checkpoints the prefix of the text model is removed.
+    In multimodal checkpoints the prefix of the text model is removed.
     """
     if _BUFFER.search(name):
         return None
-    if config.family == "gemma3_text":
+    if config.family in ("gemma3_text", "mistral", "ministral3"):
         if _NOT_TEXT.match(name):
             return None
         for prefix, plain in _TEXT:

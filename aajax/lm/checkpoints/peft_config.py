@@ -3,14 +3,14 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from aajax import schema
 from aajax.errors import InputError
 from aajax.lm.checkpoints.hf_config import read_json
-from aajax.lm.checkpoints.hf_names import stored
+from aajax.lm.checkpoints.hf_names import siblings, stored
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.lora import BLOCKS, LoraConfig, Target
+from aajax.lm.model.lora import BLOCKS, LoraConfig, Target, targets_of
 from aajax.schema import Count, Natural, Positive, check
 
 CONFIG = "adapter_config.json"
@@ -94,27 +94,38 @@ def modules(config: DecoderConfig, target: Target) -> list[str]:
     return [name.removesuffix(".weight") for name in stored(config, path).names]
 
 
+def together(config: DecoderConfig, target: Target) -> tuple[Target, ...]:
+    """The linear layers that are one in the checkpoint, in the order of its rows."""
+    parts = siblings(config, f"{BLOCKS[target]}/{target}")
+    return tuple(cast(Target, part.rsplit("/", 1)[1]) for part in parts)
+
+
 def write_options(
     config: DecoderConfig, lora: LoraConfig, base_model_name: str
 ) -> dict[str, Any]:
     """The contents of adapter_config.json for an adapter."""
-    names = [modules(config, target)[0].rsplit(".", 1)[1] for target in lora.targets]
+    ends = {
+        modules(config, target)[0].rsplit(".", 1)[1]: len(together(config, target))
+        for target in lora.targets
+    }
     is_whole = lora.alpha == int(lora.alpha)
+    alpha = int(lora.alpha) if is_whole else lora.alpha
+    fused = {name: count for name, count in ends.items() if count > 1}
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_model_name,
         "r": lora.rank,
-        "lora_alpha": int(lora.alpha) if is_whole else lora.alpha,
-        "target_modules": names,
+        "lora_alpha": alpha,
+        "target_modules": list(ends),
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
         "init_lora_weights": True,
         "modules_to_save": None,
-        "rank_pattern": {},
-        "alpha_pattern": {},
+        "rank_pattern": {name: count * lora.rank for name, count in fused.items()},
+        "alpha_pattern": {name: count * alpha for name, count in fused.items()},
         "use_dora": False,
         "use_rslora": False,
     }
@@ -152,7 +163,7 @@ def places(
     """
     rank, alpha = options.r or 8, options.lora_alpha or 8.0
     found = []
-    for target in BLOCKS:
+    for target in targets_of(config):
         for layer, name in enumerate(modules(config, target)):
             seen = root + name.removeprefix(ROOT)
             if not _is_target(options, seen, layer):

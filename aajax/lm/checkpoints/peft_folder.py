@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +17,12 @@ from aajax.lm.checkpoints.hf_names import text_name
 from aajax.lm.checkpoints.peft_config import (
     CONFIG,
     ROOT,
+    PeftOptions,
     Place,
     modules,
     places,
     read_options,
+    together,
     write_options,
 )
 from aajax.lm.checkpoints.weights import all_finite
@@ -27,7 +30,7 @@ from aajax.lm.mesh.hosts import gathered, writer
 from aajax.lm.model import lora as low_rank
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
-from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
+from aajax.lm.model.lora import BLOCKS, LoraConfig, Target, Targets
 from aajax.schema import within
 
 WEIGHTS = "adapter_model.safetensors"
@@ -65,14 +68,87 @@ def save_peft(
     """
     folder = Path(folder)
     _check_adapter(config, lora, adapters)
+    pairs: dict[Target, dict[str, np.ndarray]] = {
+        target: {part: gathered(x)[:, 0] for part, x in pair.items()}
+        for target, pair in low_rank.pairs_of(adapters).items()
+    }
     tensors = {}
-    for target, pair in low_rank.pairs_of(adapters).items():
+    for target in pairs:
+        pair = _fused(config, pairs, together(config, target))
         for part, end in _PARTS.items():
-            stacked = gathered(pair[part])[:, 0]
-            for name, matrix in zip(modules(config, target), stacked, strict=True):
+            for name, matrix in zip(modules(config, target), pair[part], strict=True):
                 tensors[f"{_OUTER}{name}.{end}"] = np.ascontiguousarray(matrix.T)
     options = write_options(config, lora, str(base_model_name))
     writer(adapters)(lambda: _write(folder, tensors, options))
+
+
+def _fused(
+    config: DecoderConfig,
+    pairs: Mapping[Target, Mapping[str, np.ndarray]],
+    parts: tuple[Target, ...],
+) -> Mapping[str, np.ndarray]:
+    """The pair, a [layers, in, R] and b [layers, R, out], of a linear layer of parts.
+
+    R is the rank for each of its parts: the A are side by side, and each B is in the
+    rows of its own A and zero elsewhere. A part without an adapter is all zero.
+    """
+    if len(parts) == 1:
+        return pairs[parts[0]]
+    like = next(pairs[part] for part in parts if part in pairs)
+    layers, num_in, rank = like["a"].shape
+    sizes = [low_rank.features(config, part)[1] for part in parts]
+    a = np.zeros((layers, num_in, len(parts) * rank), like["a"].dtype)
+    b = np.zeros((layers, len(parts) * rank, sum(sizes)), like["b"].dtype)
+    for number, (own, rows) in enumerate(_blocks(config, parts, rank)):
+        if parts[number] in pairs:
+            a[:, :, own] = pairs[parts[number]]["a"]
+            b[:, own, rows] = pairs[parts[number]]["b"]
+    return {"a": a, "b": b}
+
+
+def _blocks(
+    config: DecoderConfig, parts: tuple[Target, ...], rank: int
+) -> list[tuple[slice, slice]]:
+    """Of each part, which of R and which outputs are its own."""
+    ends = np.cumsum([0, *(low_rank.features(config, part)[1] for part in parts)])
+    return [
+        (slice(i * rank, (i + 1) * rank), slice(int(ends[i]), int(ends[i + 1])))
+        for i in range(len(parts))
+    ]
+
+
+class _Pair(NamedTuple):
+    """A linear layer's adapter: a [in, r], b [r, out], of scale alpha / divisor."""
+
+    place: Place
+    a: np.ndarray
+    b: np.ndarray
+    divisor: float
+
+
+def _pair_of(
+    config: DecoderConfig, options: PeftOptions, place: Place, tensors: Mapping
+) -> _Pair | None:
+    """What a folder has for a place; None where it has nothing for this part of it.
+
+    An adapter that was made of those of several linear layers is taken apart again;
+    any other of a fused layer is one of all its parts, each with its share of B.
+    """
+    a, b = (tensors[_stored(place, end)].T for end in _PARTS.values())
+    divisor = place.rank ** (0.5 if options.use_rslora else 1.0)
+    parts = together(config, place.target)
+    number, each = parts.index(place.target), options.r or 8
+    blocks = _blocks(config, parts, each)
+    own, rows = blocks[number]
+    if len(parts) > 1 and place.rank == len(parts) * each:
+        outside = np.ones(b.shape, bool)
+        for block in blocks:
+            outside[block] = False
+        if not b[outside].any():
+            if not (a[:, own].any() or b[own, rows].any()):
+                return None
+            return _Pair(place._replace(rank=each), a[:, own], b[own, rows], divisor)
+    return _Pair(place, a, b[:, rows], divisor)
 
 
 def _write(folder: Path, tensors: dict[str, np.ndarray], options: dict) -> None:
@@ -115,13 +191,13 @@ def load_peft(
     with within(f"file is {folder / CONFIG}: "):
         found = places(config, options, root)
     _check_tensors(folder, config, found, tensors)
-    rank = max(place.rank for place in found)
-    power = 0.5 if options.use_rslora else 1.0
+    each = [_pair_of(config, options, place, tensors) for place in found]
+    each = [pair for pair in each if pair is not None]
+    rank = max(pair.place.rank for pair in each)
     # Scale times rank; without patterns exactly the alpha that is stored.
-    alphas = [place.alpha * rank / place.rank**power for place in found]
-    targets: Targets = tuple(
-        name for name in BLOCKS if name in {x.target for x in found}
-    )
+    alphas = [pair.place.alpha * rank / pair.divisor for pair in each]
+    there = {pair.place.target for pair in each}
+    targets: Targets = tuple(name for name in BLOCKS if name in there)
     lora = LoraConfig(rank, float(max(alphas)), targets)
     pairs = {}
     for name in targets:
@@ -130,9 +206,8 @@ def load_peft(
             "a": np.zeros((config.num_layers, 1, num_in, rank), np.float32),
             "b": np.zeros((config.num_layers, 1, rank, num_out), np.float32),
         }
-    for place, alpha in zip(found, alphas, strict=True):
+    for (place, a, b, _), alpha in zip(each, alphas, strict=True):
         pair, own = pairs[place.target], slice(place.rank)
-        a, b = (tensors[_stored(place, end)].T for end in _PARTS.values())
         pair["a"][place.layer, 0, :, own] = a
         pair["b"][place.layer, 0, own] = b * np.float32(alpha / lora.alpha)
     pairs = {
@@ -222,7 +297,9 @@ def _check_tensors(
 ) -> None:
     wanted = {}
     for place in found:
-        num_in, num_out = low_rank.features(config, place.target)
+        parts = together(config, place.target)
+        num_in = low_rank.features(config, place.target)[0]
+        num_out = sum(low_rank.features(config, part)[1] for part in parts)
         wanted[_stored(place, _PARTS["a"])] = place.rank, num_in
         wanted[_stored(place, _PARTS["b"])] = num_out, place.rank
     faults = {

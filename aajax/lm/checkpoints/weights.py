@@ -1,8 +1,10 @@
 """Reads and writes checkpoint folders of Hugging Face transformers (safetensors)."""
 
+import bisect
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +150,8 @@ def save_params(
         raise InputError(f"max_shard_bytes is {max_shard_bytes}: at least 1 is needed")
     _check_params(config, params)
     parts = list(_parts(config, params))
-    hf = {**config_to_hf(config), "dtype": np.dtype(parts[0].leaf.dtype).name}
+    dtype = np.dtype(parts[0].leaves[0].dtype).name
+    hf = {**config_to_hf(config), "dtype": dtype}
     write_folder(folder, hf, parts, max_shard_bytes, writer(params))
 
 
@@ -229,7 +232,10 @@ def _check_size(folder: Path, config: DecoderConfig) -> None:
         return (shapes.get(name) or [0])[0]
 
     layers = {name.split(".")[2] for name in shapes if name.startswith("model.layers.")}
+    of_experts = "model.layers.0.mlp.experts."
+    experts = {x.split(".")[5] for x in shapes if x.startswith(of_experts)}
     queries = rows("model.layers.0.self_attn.q_proj.weight")
+    queries = queries or rows("model.layers.0.self_attn.qkv_proj.weight")
     keys = rows("model.layers.0.self_attn.k_proj.weight")
     sizes = {
         "num_hidden_layers": (config.num_layers, len(layers)),
@@ -237,8 +243,11 @@ def _check_size(folder: Path, config: DecoderConfig) -> None:
         "hidden_size": (config.hidden_size, rows("model.norm.weight")),
         "intermediate_size": (
             config.intermediate_size,
-            rows("model.layers.0.mlp.up_proj.weight"),
+            rows("model.layers.0.mlp.up_proj.weight")
+            or rows("model.layers.0.mlp.gate_up_proj.weight")
+            or rows("model.layers.0.mlp.experts.0.up_proj.weight"),
         ),
+        "num_experts": (config.num_experts, len(experts)),
         "num_attention_heads x head_dim": (config.num_heads * config.head_dim, queries),
         "num_key_value_heads x head_dim": (config.num_kv_heads * config.head_dim, keys),
     }
@@ -345,8 +354,10 @@ def _check_tensors(folder: Path, config: DecoderConfig, like: PyTree, tensors) -
     wanted = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(like):
         source = stored(config, _name(path))
-        shape = leaf.shape[1:] if source.is_stacked else leaf.shape
+        shape = leaf.shape[source.num_leading :]
         shape = shape[::-1] if source.is_transposed else shape
+        if source.rows is not None:
+            shape = (source.rows[1], *shape[1:])
         wanted |= dict.fromkeys(source.names, shape)
     shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
     types = {name: tensor.get_dtype() for name, tensor in tensors.items()}
@@ -400,20 +411,26 @@ def _reader(shape: tuple[int, ...], source: Stored, tensors, dtype):
         types = {tensor.get_dtype() for tensor in slices}
         dtype = DTYPES[types.pop()] if len(types) == 1 else np.float32
 
+    leading = shape[: source.num_leading]
+    first = 0 if source.rows is None else source.rows[0].start
+
     def part(tensor, bounds):
-        order = reversed(bounds) if source.is_transposed else bounds
+        order = list(reversed(bounds) if source.is_transposed else bounds)
+        order[0] = first + order[0][0], first + order[0][1]
         block = tensor[tuple(slice(*bound) for bound in order)]
         return block.T if source.is_transposed else block
 
     # Devices with the same part share what was read.
     @functools.cache
     def block(*bounds):
-        if not source.is_stacked:
+        if not leading:
             return part(slices[0], bounds).astype(dtype, copy=False)
-        layers, *inner = bounds
+        outer, inner = bounds[: len(leading)], bounds[len(leading) :]
         out = np.empty([stop - start for start, stop in bounds], dtype)
-        for at, layer in enumerate(range(*layers)):
-            out[at] = part(slices[layer], inner)
+        for at in np.ndindex(*out.shape[: len(leading)]):
+            which = [start + i for (start, _), i in zip(outer, at, strict=True)]
+            number = int(np.ravel_multi_index(which, leading))
+            out[at] = part(slices[number], inner)
         return out
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
@@ -424,29 +441,45 @@ def _reader(shape: tuple[int, ...], source: Stored, tensors, dtype):
 
 
 class _Part(NamedTuple):
-    """A tensor to be written: one layer of a leaf, or the leaf if `layer` is None."""
+    """A tensor to be written: one entry of each of some leaves, one below the other.
+
+    Attributes:
+      name: of the tensor.
+      leaves: of which it is made, in the order of their rows.
+      at: index of the entry in their leading axes.
+      is_transposed: whether the tensor is the entries' transpose.
+    """
 
     name: str
-    leaf: Array
-    layer: int | None
+    leaves: tuple[Array, ...]
+    at: tuple[int, ...]
     is_transposed: bool
 
     @property
     def nbytes(self) -> int:
-        count = 1 if self.layer is None else self.leaf.shape[0]
-        return self.leaf.size * np.dtype(self.leaf.dtype).itemsize // count
+        sizes = [math.prod(leaf.shape[len(self.at) :]) for leaf in self.leaves]
+        return sum(sizes) * np.dtype(self.leaves[0].dtype).itemsize
 
     def fetch(self) -> np.ndarray:
-        x = gathered(self.leaf if self.layer is None else self.leaf[self.layer])
-        return np.ascontiguousarray(x.T if self.is_transposed else x)
+        each = [gathered(leaf[self.at] if self.at else leaf) for leaf in self.leaves]
+        rows = [x.T if self.is_transposed else x for x in each]
+        return np.ascontiguousarray(np.concatenate(rows) if rows[1:] else rows[0])
 
 
 def _parts(config: DecoderConfig, params: PyTree) -> Iterator[_Part]:
+    found: dict[str, _Part] = {}
+    starts: dict[str, list[int]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         source = stored(config, _name(path))
-        for layer, name in enumerate(source.names):
-            at = layer if source.is_stacked else None
-            yield _Part(name, leaf, at, source.is_transposed)
+        start = 0 if source.rows is None else source.rows[0].start
+        leading = leaf.shape[: source.num_leading]
+        for at, name in zip(np.ndindex(*leading), source.names, strict=True):
+            leaves = found[name].leaves if name in found else ()
+            rank = bisect.bisect(starts.setdefault(name, []), start)
+            starts[name].insert(rank, start)
+            leaves = (*leaves[:rank], leaf, *leaves[rank:])
+            found[name] = _Part(name, leaves, at, source.is_transposed)
+    yield from found.values()
 
 
 def _write_parts(

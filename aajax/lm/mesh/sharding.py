@@ -31,7 +31,10 @@ from aajax.types import Array, PyTree
 PARTITION_RULES = (
     (r"(^|/)(embedding|head)$", P("tensor", "fsdp")),  # [V, D]
     (r"(output|down)/kernel$", P(None, "tensor", "fsdp")),  # [layers, in, out]
+    (r"router/kernel$", P(None, "fsdp", None)),
     (r"kernel$", P(None, "fsdp", "tensor")),
+    (r"down/kernels$", P(None, None, "tensor", "fsdp")),  # [layers, experts, in, out]
+    (r"kernels$", P(None, None, "fsdp", "tensor")),
     (r"(output|down)/bias$", P(None, None)),  # [layers, out]
     (r"bias$", P(None, "tensor")),
     (r"scale$", P()),  # norms; scales of adapters

@@ -57,7 +57,7 @@ class Attend(Protocol):
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
     ) -> Array:
-        """softmax(scale · q kᵀ) v, with the softmax in float32.
+        """softmax(capped(scale · q kᵀ)) v, with the softmax in float32.
 
         Args:
           query: [B, L, H, D]; groups of H / K heads share keys and values.
@@ -87,7 +87,8 @@ def platform() -> str:
 def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
     """Which fused kernel sequences without a cache go through; None for scores.
 
-    cuDNN's takes numbers of 16 bits, and heads of at most 128 in multiples of 8.
+    cuDNN's takes numbers of 16 bits, and heads of at most 128 in multiples of 8; it
+    has no caps.
     """
     where = platform()
     if where == "tpu":
@@ -98,6 +99,7 @@ def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
         and small
         and config.head_dim % 8 == 0
         and config.head_dim <= 128
+        and config.attention_cap is None
     ):
         return "cudnn"
     return None
@@ -117,24 +119,27 @@ def attend_to(
     kernel = fused_kernel(config, dtype)
     if cache is None and kernel is not None:
         kinds = frozenset(config.sliding or (False,))
-        return Fused(kinds, config.window, kernel)
+        return Fused(kinds, config.window, kernel, config.attention_cap)
     if cache is not None and is_in_order(config, positions, cache, dtype):
-        return piece_at(positions, cache.size)
+        return piece_at(config, positions, cache.size)
     if cache is not None and platform() != "cpu":
         return blocks_in_use(config, positions, cache.size)
     return masked(config, positions, cache)
 
 
-class Masked(NamedTuple):
+@flax.struct.dataclass
+class Masked:
     """Attention by the matrix of all scores.
 
     Attributes:
       full: bool[B, L, S], which keys a query sees in full layers.
       local: the same in sliding layers; None if there are none.
+      cap: of scores; see `capped`.
     """
 
     full: Array
     local: Array | None
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
@@ -146,7 +151,7 @@ class Masked(NamedTuple):
         if layer.number is not None:
             key, value = key[layer.number], value[layer.number]
         key, value = key.astype(query.dtype), value.astype(query.dtype)
-        return attend(query, key, value, mask, scale)
+        return attend(query, key, value, mask, scale, self.cap)
 
 
 def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Masked:
@@ -158,8 +163,9 @@ def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Mask
     query = positions[:, :, None]
     full = (at >= 0) & (at <= query)
     if config.window is None or not any(config.sliding):
-        return Masked(full, None)
-    return Masked(full, full & (query - at < config.window))
+        return Masked(full, None, config.attention_cap)
+    local = full & (query - at < config.window)
+    return Masked(full, local, config.attention_cap)
 
 
 class AfterOpening(NamedTuple):
@@ -217,12 +223,14 @@ class Blocks:
       first: i32[2], first block that a query sees in full and in sliding layers.
       end: i32[], the block after the last that a query sees.
       window: of sliding layers, in tokens; None if there are none.
+      cap: of scores; see `capped`.
     """
 
     positions: Array
     first: Array
     end: Array
     window: int | None = flax.struct.field(pytree_node=False)
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
@@ -260,7 +268,8 @@ class Blocks:
                 "bkgld,bksd->bkgls", rows, keys, preferred_element_type=jnp.float32
             )
             low = jnp.finfo(jnp.float32).min
-            score = jnp.where(mask[:, None, None], score * jnp.float32(scale), low)
+            score = capped(score * jnp.float32(scale), self.cap)
+            score = jnp.where(mask[:, None, None], score, low)
             above = jnp.maximum(top, jnp.max(score, -1, keepdims=True))
             weight = jnp.where(mask[:, None, None], jnp.exp(score - above), 0.0)
             less = jnp.exp(top - above)
@@ -295,7 +304,7 @@ def blocks_in_use(config: DecoderConfig, positions: Array, num_slots: int) -> Bl
         earliest = jnp.min(jnp.where(positions < 0, num_slots, positions))
         nearest = jnp.maximum(earliest - window + 1, 0) // block
         first = jnp.stack([jnp.zeros_like(nearest), nearest])
-    return Blocks(positions, first, end, window)
+    return Blocks(positions, first, end, window, config.attention_cap)
 
 
 @flax.struct.dataclass
@@ -309,10 +318,12 @@ class Piece:
     Attributes:
       before: i32[B], slots that were in use, to which all tokens of a row attend.
       end: i32[], the block after the last of them.
+      cap: of scores; see `capped`.
     """
 
     before: Array
     end: Array
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
@@ -320,7 +331,7 @@ class Piece:
         """See `Attend`."""
         assert layer.number is not None and layer.own is not None
         own_key, own_value = (x.astype(query.dtype) for x in layer.own)
-        kernel = functools.partial(KERNELS["piece"], scale=scale)
+        kernel = functools.partial(KERNELS["piece"], scale=scale, cap=self.cap)
         mesh = jax.sharding.get_abstract_mesh()
         if not mesh.empty and set(AXES) <= set(mesh.axis_names):
             of_own = dividing(mesh, P(BATCH, "tensor", None, None), own_key.shape)
@@ -331,13 +342,13 @@ class Piece:
                 mesh=mesh,
                 in_specs=(
                     *(of_queries, (of_own, of_own), (of_cache, of_cache)),
-                    *(P(), P(rows), P()),
+                    *((P(), P()), P(rows)),
                 ),
                 out_specs=of_queries,
                 check_vma=False,
             )
         own, cache = (own_key, own_value), (key, value)
-        return kernel(query, own, cache, layer.number, self.before, self.end)
+        return kernel(query, own, cache, (layer.number, self.end), self.before)
 
 
 def is_in_order(
@@ -364,22 +375,23 @@ def is_in_order(
     )
 
 
-def piece_at(positions: Array, num_slots: int) -> Piece:
+def piece_at(config: DecoderConfig, positions: Array, num_slots: int) -> Piece:
     """Tokens at these positions, in order, of a cache of so many slots."""
     block = math.gcd(SLOTS, num_slots)
     before = jnp.maximum(positions[:, 0], 0)
-    return Piece(before, (jnp.max(before) + block - 1) // block)
+    end = (jnp.max(before) + block - 1) // block
+    return Piece(before, end, config.attention_cap)
 
 
 def splash_piece(
     query: Array,
     own: tuple[Array, Array],
     cache: tuple[Array, Array],
-    index: Array,
+    which: tuple[Array, Array],
     before: Array,
-    end: Array,
     *,
     scale: float,
+    cap: float | None = None,
     interpret: bool = False,
 ) -> Array:
     """`Piece` on one device.
@@ -388,12 +400,13 @@ def splash_piece(
       query: [B, L, H, D].
       own: keys and values of the same tokens, [B, K, L, D].
       cache: keys and values of all, [layers, B, K, S, D].
-      index: i32[], of the layer.
+      which: i32[] each: the layer, and the end of the blocks of slots to be read.
       before: i32[B], slots in use before these tokens.
-      end: i32[], blocks of slots to be read.
       scale: of the logits.
+      cap: of the logits; see `capped`.
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
+    index, end = which
     batch, length, num_heads, size = query.shape
     num_kv_heads, num_slots = cache[0].shape[2:4]
     padding, group = -length % LANES, num_heads // num_kv_heads
@@ -411,6 +424,7 @@ def splash_piece(
             MultiHeadMask([mask] * group),
             block_sizes=BlockSizes(blocks[0], blocks[1]),
             save_residuals=True,
+            attn_logits_soft_cap=cap,
             interpret=interpret,
         )
 
@@ -448,17 +462,21 @@ class Fused:
       kinds: whether layers are sliding ones, others, or both.
       window: of sliding layers, in tokens.
       kernel: a key of `KERNELS`.
+      cap: of scores, for a kernel that has it; see `capped`.
     """
 
     kinds: frozenset[bool] = flax.struct.field(pytree_node=False)
     window: int | None = flax.struct.field(pytree_node=False)
     kernel: str = flax.struct.field(pytree_node=False)
+    cap: float | None = flax.struct.field(pytree_node=False, default=None)
 
     def __call__(
         self, query: Array, key: Array, value: Array, layer: Layer, scale: float
     ) -> Array:
         """See `Attend`."""
         kernel = KERNELS[self.kernel]
+        if self.cap is not None:
+            kernel = functools.partial(kernel, cap=self.cap)
 
         def kind(window: int | None):
             local = functools.partial(kernel, window=window, scale=scale)
@@ -515,6 +533,7 @@ def splash(
     *,
     window: int | None,
     scale: float,
+    cap: float | None = None,
     interpret: bool = False,
 ) -> Array:
     """Causal attention by JAX's splash attention, a kernel for TPUs.
@@ -526,6 +545,7 @@ def splash(
       query, key, value: as in `Attend`, with S = L.
       window: keys that a query sees, its own included; None for all before it.
       scale: of the logits.
+      cap: of the logits; see `capped`.
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
     batch, length, num_heads, size = query.shape
@@ -548,8 +568,9 @@ def splash(
     else:
         mask = LocalMask(square, (window - 1, 0), 0)
     attend_group = make_splash_mqa_single_device(
-        MultiHeadMask([mask] * group), block_sizes=blocks, interpret=interpret
-    )
+        MultiHeadMask([mask] * group), block_sizes=blocks, attn_logits_soft_cap=cap,
+        interpret=interpret,
+    )  # fmt: skip
     query = query * jnp.asarray(scale, query.dtype)
     groups = query.reshape(batch, padded, num_kv_heads, group, size)
     groups = groups.transpose(0, 2, 3, 1, 4)
@@ -578,8 +599,22 @@ def cudnn(
 KERNELS: dict[str, Any] = {"splash": splash, "cudnn": cudnn, "piece": splash_piece}
 
 
-def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) -> Array:
-    """Masked attention softmax(scale · q kᵀ) v, with the softmax in float32.
+def capped(score: Array, cap: float | None) -> Array:
+    """cap · tanh(score / cap), which is within ±cap; the score for None."""
+    if cap is None:
+        return score
+    return jnp.float32(cap) * jnp.tanh(score / jnp.float32(cap))
+
+
+def attend(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array,
+    scale: float,
+    cap: float | None = None,
+) -> Array:
+    """Masked attention softmax(capped(scale · q kᵀ)) v, the softmax in float32.
 
     Keys and values have the layout of the cache, to avoid transposing it.
 
@@ -588,6 +623,7 @@ def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) ->
       key, value: [B, K, S, D].
       mask: bool[B, L, S]; a fully masked query gives an arbitrary finite result.
       scale: of the logits.
+      cap: of the logits; see `capped`.
 
     Returns:
       [B, L, H, D].
@@ -602,7 +638,7 @@ def attend(query: Array, key: Array, value: Array, mask: Array, scale: float) ->
     score = score.reshape(*by_key, -1)
     # Added, and not chosen in place of the score: a CPU is slow to choose.
     bias = jnp.where(mask, jnp.float32(0.0), jnp.finfo(jnp.float32).min)
-    score = score * jnp.float32(scale) + bias[:, None, None]
+    score = capped(score * jnp.float32(scale), cap) + bias[:, None, None]
     weight = jax.nn.softmax(score).astype(value.dtype)
     weight = weight.reshape(*rows.shape[:3], -1)
     y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)

@@ -1,16 +1,32 @@
 """Configuration of a decoder: sizes and architectural variants."""
 
 import dataclasses
+import math
 from typing import Annotated, Literal, get_args
 
 import numpy as np
 
 from aajax.errors import InputError
-from aajax.schema import Count, Positive, Range, check
+from aajax.schema import Count, Natural, Positive, Range, Share, check
 
-Family = Literal["qwen2", "qwen3", "llama", "gemma3_text"]
+Family = Literal[
+    "qwen2",
+    "qwen3",
+    "llama",
+    "qwen3_moe",
+    "mistral",
+    "ministral",
+    "ministral3",
+    "smollm3",
+    "phi3",
+    "granite",
+    "olmo2",
+    "olmo3",
+    "gemma2",
+    "gemma3_text",
+]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-RopeKind = Literal["default", "linear", "llama3"]
+RopeKind = Literal["default", "linear", "llama3", "yarn", "longrope"]
 MOST_LAYERS = 100_000  # a hundred times those of the deepest published decoders
 
 
@@ -18,19 +34,33 @@ MOST_LAYERS = 100_000  # a hundred times those of the deepest published decoders
 class Rope:
     """Rotary position embeddings: angle of pair k at position p is p · frequency_k.
 
-        frequency_k = theta^(−2k / head_dim), then scaled:
+        frequency_k = theta^(−2k / size), then scaled:
         linear: divided by `factor`.
         llama3: wavelengths longer than original / low_frequency_factor are divided by
           `factor`, shorter than original / high_frequency_factor are kept, between
           them the two are mixed linearly in original / wavelength.
+        yarn: pairs that turn less than `beta_slow` times in the original context are
+          divided by `factor`, more than `beta_fast` times are kept, between them the
+          two are mixed linearly in k (arXiv:2309.00071).
+        longrope: divided by `short_factors`, one for each pair, which are right up to
+          the original context (arXiv:2402.13753).
+
+    Cosines and sines are multiplied by `amplitude`.
 
     Attributes:
       theta: the base.
       kind: of scaling.
-      factor: by which positions are compressed.
+      factor: by which positions are compressed, or the context is extended.
       low_frequency_factor, high_frequency_factor: the band of llama3, in rotations of
         the original context.
       original_length: context before scaling, in tokens.
+      share: of a head's numbers that are rotated, the first of them.
+      beta_fast, beta_slow: the band of yarn, in rotations of the original context.
+      is_truncated: whether yarn's band ends at whole pairs.
+      attention_factor: the amplitude of yarn and longrope; None for
+        0.1 ln(factor) + 1 and √(1 + ln(factor) / ln(original)).
+      short_factors, long_factors: of longrope. The latter, for longer contexts, are
+        kept for who reads the checkpoint elsewhere.
     """
 
     theta: Positive = 10_000.0
@@ -39,6 +69,13 @@ class Rope:
     low_frequency_factor: Positive = 1.0
     high_frequency_factor: Positive = 4.0
     original_length: Annotated[int | float, Range(0, above=True)] = 8192
+    share: Share = 1.0
+    beta_fast: Positive = 32.0
+    beta_slow: Positive = 1.0
+    is_truncated: bool = True
+    attention_factor: Positive | None = None
+    short_factors: tuple[Positive, ...] = ()
+    long_factors: tuple[Positive, ...] = ()
 
     __post_init__ = check
 
@@ -48,20 +85,71 @@ class Rope:
                 f"high_frequency_factor is {self.high_frequency_factor}: more than "
                 f"low_frequency_factor, {self.low_frequency_factor}, is needed"
             )
+        if self.beta_fast <= self.beta_slow:
+            raise InputError(
+                f"beta_fast is {self.beta_fast}: more than beta_slow, "
+                f"{self.beta_slow}, is needed"
+            )
+        for name in ("theta", "original_length"):
+            value = getattr(self, name)
+            if self.kind in ("yarn", "longrope") and value <= 1:
+                raise InputError(
+                    f"{name} is {value}: a number above 1 is needed with {self.kind}"
+                )
+
+    def size(self, head_dim: int) -> int:
+        """How many numbers of a head are rotated."""
+        return int(head_dim * self.share)
+
+    @property
+    def default_amplitude(self) -> float:
+        """The amplitude where no attention_factor is given."""
+        if self.kind not in ("yarn", "longrope") or self.factor <= 1:
+            return 1.0
+        if self.kind == "yarn":
+            return 0.1 * math.log(self.factor) + 1.0
+        return math.sqrt(1 + math.log(self.factor) / math.log(self.original_length))
+
+    @property
+    def amplitude(self) -> float:
+        """What cosines and sines are multiplied by."""
+        return self.attention_factor or self.default_amplitude
 
     def frequencies(self, head_dim: int) -> np.ndarray:
-        """f32[head_dim / 2], in radians per token."""
-        plain = self.theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+        """f32[size / 2], in radians per token."""
+        size = self.size(head_dim)
+        plain = self.theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
         if self.kind == "default":
             scaled = plain
         elif self.kind == "linear":
             scaled = plain / self.factor
+        elif self.kind == "longrope":
+            scaled = plain / np.array(self.short_factors)
         else:
-            rotations = self.original_length * plain / (2 * np.pi)
-            width = self.high_frequency_factor - self.low_frequency_factor
-            kept = np.clip((rotations - self.low_frequency_factor) / width, 0.0, 1.0)
+            kept = self._kept(plain) if self.kind == "llama3" else self._of_yarn(size)
             scaled = kept * plain + (1 - kept) * plain / self.factor
         return scaled.astype(np.float32)
+
+    def _kept(self, plain: np.ndarray) -> np.ndarray:
+        """Of each pair the share of llama3 that is not compressed."""
+        rotations = self.original_length * plain / (2 * np.pi)
+        width = self.high_frequency_factor - self.low_frequency_factor
+        return np.clip((rotations - self.low_frequency_factor) / width, 0.0, 1.0)
+
+    def _of_yarn(self, size: int) -> np.ndarray:
+        """Of each pair the share of yarn that is not compressed."""
+
+        def pair(rotations: float) -> float:
+            """The pair, a fraction, that turns so often in the original context."""
+            length = self.original_length / (rotations * 2 * np.pi)
+            return size * math.log(length) / (2 * math.log(self.theta))
+
+        first, last = pair(self.beta_fast), pair(self.beta_slow)
+        if self.is_truncated:
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, size - 1)
+        width = last - first if last != first else 1e-3
+        return 1 - np.clip((np.arange(size // 2) - first) / width, 0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +163,25 @@ class DecoderConfig:
       attention_bias, output_bias, mlp_bias: whether the query, key and value
         projections, the output projection, and the MLP have biases.
       qk_norm: whether queries and keys are normalised per head.
-      sandwich_norm: whether outputs of attention and MLP are normalised too.
+      joint_qk_norm: whether, instead, all heads of a token together are.
+      pre_norm: whether inputs of attention and MLP are normalised.
+      sandwich_norm: whether outputs of attention and MLP are normalised.
       unit_offset: whether norms multiply by 1 + scale instead of scale.
-      scale_embedding: whether embeddings are multiplied by √hidden_size.
+      embedding_scale: factor of embeddings.
+      residual_scale: factor of what attention and MLP add.
+      logit_divisor: what logits are divided by.
+      attention_cap, logit_cap: c of c · tanh(x / c), through which logits of attention
+        and of tokens go; None for no bound.
       query_scale: factor of attention logits; None for head_dim^(−1/2).
+      query_growth: queries at position p are multiplied by
+        1 + query_growth · ln(1 + ⌊p / original_length of `rope`⌋); None for 0.
+      unrotated: for each layer, whether it has no rotary embedding; () for none.
       sliding: for each layer, whether it has sliding-window attention over the last
         `window` positions (its own included), with `local_rope` if given.
+      num_experts: of each layer's MLP, of size `intermediate_size` each; 0 for a plain
+        MLP.
+      experts_per_token: those with the largest probabilities.
+      normalise_experts: whether their probabilities are divided by their sum.
     """
 
     family: Family
@@ -97,18 +198,34 @@ class DecoderConfig:
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    joint_qk_norm: bool = False
+    pre_norm: bool = True
     sandwich_norm: bool = False
     unit_offset: bool = False
-    scale_embedding: bool = False
+    embedding_scale: Positive = 1.0
+    residual_scale: Positive = 1.0
+    logit_divisor: Positive = 1.0
+    attention_cap: Positive | None = None
+    logit_cap: Positive | None = None
     activation: Literal["silu", "gelu_tanh"] = "silu"
     query_scale: Positive | None = None
+    query_growth: Positive | None = None
     rope: Rope = Rope()
     local_rope: Rope | None = None
+    unrotated: tuple[bool, ...] = ()
     window: Count | None = None
     sliding: tuple[bool, ...] = ()
+    num_experts: Natural = 0
+    experts_per_token: Natural = 0
+    normalise_experts: bool = False
     max_length: Count = 32_768
 
     __post_init__ = check
+
+    @property
+    def units_per_token(self) -> int:
+        """Hidden units of a layer's MLP, or of the experts that a token goes to."""
+        return self.intermediate_size * (self.experts_per_token or 1)
 
     def check_relations(self):
         if self.num_heads % self.num_kv_heads:
@@ -118,12 +235,34 @@ class DecoderConfig:
             )
         if self.head_dim % 2:
             raise InputError(f"head_dim is {self.head_dim}: an even number is needed")
-        if self.sliding and len(self.sliding) != self.num_layers:
-            raise InputError(
-                f"sliding has {len(self.sliding)} entries: one for each of the "
-                f"{self.num_layers} layers is needed"
-            )
+        for name in ("sliding", "unrotated"):
+            entries = getattr(self, name)
+            if entries and len(entries) != self.num_layers:
+                raise InputError(
+                    f"{name} has {len(entries)} entries: one for each of the "
+                    f"{self.num_layers} layers is needed"
+                )
         if any(self.sliding) and self.window is None:
             raise InputError(
                 f"window is {self.window}: sliding layers need a positive one"
+            )
+        if self.num_experts and not 0 < self.experts_per_token <= self.num_experts:
+            raise InputError(
+                f"experts_per_token is {self.experts_per_token}: a number from 1 to "
+                f"{self.num_experts}, that of experts, is needed"
+            )
+        for rope in filter(None, (self.rope, self.local_rope)):
+            self._check_rope(rope)
+
+    def _check_rope(self, rope: Rope) -> None:
+        size = rope.size(self.head_dim)
+        if size < 2 or size % 2:
+            raise InputError(
+                f"share is {rope.share}: one that gives an even number of the "
+                f"{self.head_dim} of a head is needed"
+            )
+        if rope.kind == "longrope" and len(rope.short_factors) != size // 2:
+            raise InputError(
+                f"short_factors has {len(rope.short_factors)} entries: {size // 2} are "
+                "needed, one for each pair that is rotated"
             )

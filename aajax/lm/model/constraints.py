@@ -4,6 +4,7 @@ Without a mesh these functions return their argument.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 from jax.sharding import AbstractMesh, Mesh
@@ -45,6 +46,43 @@ def split_over_batch(batch: int) -> int:
     if mesh.empty or not set(AXES) <= set(mesh.axis_names):
         return batch
     return math.ceil(batch / math.prod(mesh.shape[name] for name in BATCH))
+
+
+def by_tokens(
+    function: Callable,
+    tokens: tuple[Array, ...],
+    inward: tuple[Array, ...],
+    outward: Array,
+) -> Array:
+    """Calls an MLP of several experts on each device, on its own tokens and units.
+
+    Tokens are split over data and fsdp, and hidden units over tensor, over which the
+    result is summed: to sort tokens by expert, none has to leave its device.
+
+    Args:
+      function: of the following, to [B, L, D].
+      tokens: arrays [B, ...].
+      inward: weights [experts, D, units].
+      outward: weights [experts, units, D].
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not set(AXES) <= set(mesh.axis_names):
+        return function(tokens, inward, outward)
+    of_tokens = dividing(mesh, P(BATCH), tokens[0].shape)
+    of_inward = dividing(mesh, P(None, None, "tensor"), inward[0].shape)
+    of_outward = dividing(mesh, P(None, "tensor"), outward.shape)
+
+    def own(*arguments) -> Array:
+        y = function(*arguments)
+        return jax.lax.psum(y, "tensor") if "tensor" in of_outward else y
+
+    split = jax.shard_map(
+        own,
+        mesh=mesh,
+        in_specs=((of_tokens,) * len(tokens), (of_inward,) * len(inward), of_outward),
+        out_specs=of_tokens,
+    )
+    return split(tokens, inward, outward)
 
 
 def _constrained(x: Array, spec: P) -> Array:

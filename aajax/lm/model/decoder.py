@@ -9,15 +9,18 @@ import jax.numpy as jnp
 
 from aajax.errors import InputError
 from aajax.lm.model import attention
+from aajax.lm.model.attention import capped
 from aajax.lm.model.cache import Cache
-from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.constraints import look_up, over_batch
 from aajax.lm.model.layers import (
     LINEAR,
     MLP,
     Attention,
-    Norm,
+    Experts,
+    Rotation,
     Route,
+    norm,
     product,
     route_of_all,
     route_to,
@@ -44,29 +47,31 @@ class Adapters(NamedTuple):
     scale: Array
 
 
+class _Kind(NamedTuple):
+    """What differs between layers.
+
+    Attributes:
+      is_sliding: bool[], whether attention is over a window.
+      is_rotated: bool[], whether there is a rotary embedding.
+    """
+
+    is_sliding: Array
+    is_rotated: Array
+
+
 class _Layer(nn.Module):
     config: DecoderConfig
     dtype: Any
     param_dtype: Any
 
     @nn.compact
-    def __call__(self, carry, index, is_sliding, positions, ropes, seen, route):
+    def __call__(self, carry, index, kind, positions, ropes, seen, route):
         config = self.config
         x, key_cache, value_cache = carry
 
-        def norm(name: str) -> Norm:
-            offset = config.unit_offset
-            return Norm(config.norm_epsilon, offset, self.param_dtype, name=name)
-
-        def choose(pair):
-            full, local = pair
-            if local is full:
-                return full
-            return jax.tree.map(lambda a, b: jnp.where(is_sliding, b, a), full, local)
-
         def attend(query: Array, key: Array, value: Array, scale: float):
             if key_cache is None:
-                alone = attention.Layer(is_sliding)
+                alone = attention.Layer(kind.is_sliding)
                 return seen(query, key, value, alone, scale), (None, None)
             batch = jnp.arange(positions.shape[0])[:, None, None]
             head = jnp.arange(config.num_kv_heads)[None, :, None]
@@ -77,17 +82,47 @@ class _Layer(nn.Module):
                 at = index, *at
             keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
             values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
-            layer = attention.Layer(is_sliding, index, (key, value))
+            layer = attention.Layer(kind.is_sliding, index, (key, value))
             return seen(query, keys, values, layer, scale), (keys, values)
 
         types = self.dtype, self.param_dtype
-        y = norm("attention_norm")(x)
         block = Attention(config, *types, name="attention")
-        y, kept = block(y, choose(ropes), attend, route)
-        x = x + (norm("post_attention_norm")(y) if config.sandwich_norm else y)
-        y = MLP(config, *types, name="mlp")(norm("mlp_norm")(x), route)
-        x = x + (norm("post_mlp_norm")(y) if config.sandwich_norm else y)
-        return (over_batch(x), *kept), None
+        rope = _rope_of(config, kind, ropes)
+        y, kept = block(self._before("attention_norm", x), rope, attend, route)
+        x = self._added(x, "post_attention_norm", y)
+        kind_of_mlp = Experts if config.num_experts else MLP
+        mlp = kind_of_mlp(config, *types, name="mlp")
+        y = mlp(self._before("mlp_norm", x), route)
+        return (over_batch(self._added(x, "post_mlp_norm", y)), *kept), None
+
+    def _before(self, name: str, x: Array) -> Array:
+        """What a block reads."""
+        return (
+            norm(self.config, self.param_dtype, name)(x) if self.config.pre_norm else x
+        )
+
+    def _added(self, x: Array, name: str, y: Array) -> Array:
+        """The sum of x and what a block said, normalised where the decoder does so."""
+        config = self.config
+        if config.sandwich_norm:
+            y = norm(config, self.param_dtype, name)(y)
+        if config.residual_scale != 1:
+            y = y * jnp.asarray(config.residual_scale, y.dtype)
+        return x + y
+
+
+def _rope_of(
+    config: DecoderConfig, kind: _Kind, ropes: tuple[Rotation, Rotation]
+) -> Rotation:
+    """The rotary embedding of a layer, from those of full and of sliding ones."""
+    rope, local = ropes
+    if local is not rope:
+        rope = jax.tree.map(lambda a, b: jnp.where(kind.is_sliding, b, a), rope, local)
+    if any(config.unrotated):
+        cos = jnp.where(kind.is_rotated, rope.cos, jnp.float32(1.0))
+        sin = jnp.where(kind.is_rotated, rope.sin, jnp.float32(0.0))
+        rope = rope._replace(cos=cos, sin=sin)
+    return rope
 
 
 class Decoder(nn.Module):
@@ -116,14 +151,16 @@ class Decoder(nn.Module):
         if not config.tie_embeddings:
             self.param("head", init, shape, self.param_dtype)
         x = look_up(embedding, tokens).astype(self.dtype)
-        if config.scale_embedding:
-            x = x * jnp.asarray(config.hidden_size**0.5, self.dtype)
+        if config.embedding_scale != 1:
+            x = x * jnp.asarray(config.embedding_scale, self.dtype)
         ropes = self._ropes(positions)
         if seen is None:
             seen = attention.attend_to(config, positions, cache, self.dtype)
         types = config, self.dtype, self.param_dtype
         each = positions, ropes, seen, route
-        sliding = jnp.asarray(config.sliding or [False] * config.num_layers)
+        no, yes = [False] * config.num_layers, [True] * config.num_layers
+        rotated = [not x for x in config.unrotated] or yes
+        kinds = _Kind(jnp.asarray(config.sliding or no), jnp.asarray(rotated))
         kept = (None, None) if cache is None else (cache.key, cache.value)
         if self.apart:
             own: list[Any] = [kept] * config.num_layers
@@ -131,7 +168,8 @@ class Decoder(nn.Module):
                 own = list(zip(cache.key, cache.value, strict=True))
             for i in range(config.num_layers):
                 layer = _Layer(*types, name=LAYER.format(i))
-                (x, *own[i]), _ = layer((x, *own[i]), None, sliding[i], *each)
+                kind = jax.tree.map(lambda entries, i=i: entries[i], kinds)
+                (x, *own[i]), _ = layer((x, *own[i]), None, kind, *each)
             kept = tuple(zip(*own, strict=True))
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
@@ -146,26 +184,32 @@ class Decoder(nn.Module):
                 in_axes=(0, 0, *[nn.broadcast] * 4),  # pyright: ignore[reportArgumentType]
                 length=config.num_layers,
             )(*types, name="layers")
-            (x, *kept), _ = stack((x, *kept), index, sliding, *each)
+            (x, *kept), _ = stack((x, *kept), index, kinds, *each)
         if cache is not None:
             read = jnp.max(positions, 1, initial=-1) + 1
             cache = Cache(*kept, length=jnp.maximum(cache.length, read))
-        norm = Norm(
-            config.norm_epsilon, config.unit_offset, self.param_dtype, name="norm"
-        )
-        return norm(x), cache
+        return norm(config, self.param_dtype, "norm")(x), cache
 
-    def _ropes(self, positions: Array):
-        """Cosines and sines of full and of sliding layers."""
+    def _ropes(self, positions: Array) -> tuple[Rotation, Rotation]:
+        """Rotations of full and of sliding layers."""
+        config, growth = self.config, None
+        if config.query_growth is not None:
+            length = jnp.float32(config.rope.original_length)
+            times = jnp.floor(positions.astype(jnp.float32) / length)
+            beta = jnp.float32(config.query_growth)
+            # Padding is before the beginning.
+            growth = 1 + beta * jnp.log1p(jnp.maximum(times, 0))
 
-        def angles(rope):
-            frequency = jnp.asarray(rope.frequencies(self.config.head_dim))
+        def angles(rope: Rope) -> Rotation:
+            frequency = jnp.asarray(rope.frequencies(config.head_dim))
             angle = positions[:, :, None].astype(jnp.float32) * frequency[None, None]
-            return jnp.cos(angle), jnp.sin(angle)
+            cos, sin = jnp.cos(angle), jnp.sin(angle)
+            if rope.amplitude != 1:
+                cos, sin = (x * jnp.float32(rope.amplitude) for x in (cos, sin))
+            return Rotation(cos, sin, growth)
 
-        full = angles(self.config.rope)
-        local = self.config.local_rope
-        if local is None or not any(self.config.sliding):
+        full, local = angles(config.rope), config.local_rope
+        if local is None or not any(config.sliding):
             return full, full
         return full, angles(local)
 
@@ -324,11 +368,15 @@ def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
     if attention.platform() == "cpu" and is_rounded():
         rows = hidden.reshape(-1, hidden.shape[-1])
         score = product(rows, table, jnp.float32, is_transposed=True)
-        return score.reshape(*hidden.shape[:-1], -1)
-    return jnp.einsum(
-        "...d,vd->...v", hidden, table.astype(hidden.dtype),
-        preferred_element_type=jnp.float32,
-    )  # fmt: skip
+        score = score.reshape(*hidden.shape[:-1], -1)
+    else:
+        score = jnp.einsum(
+            "...d,vd->...v", hidden, table.astype(hidden.dtype),
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
+    if config.logit_divisor != 1:
+        score = score / jnp.float32(config.logit_divisor)
+    return capped(score, config.logit_cap)
 
 
 def init_params(

@@ -1,7 +1,7 @@
 """Norm, rotary embedding, linear layers with adapters, attention and MLP."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -11,7 +11,12 @@ from jax.ad_checkpoint import checkpoint_name
 
 from aajax.lm.model import attention
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.constraints import over_batch, replicate, split_over_batch
+from aajax.lm.model.constraints import (
+    by_tokens,
+    over_batch,
+    replicate,
+    split_over_batch,
+)
 from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array
 
@@ -71,14 +76,11 @@ def product(x: Array, kernel: Array, dtype: Any, is_transposed: bool = False) ->
       dtype: of the factors, and of the result.
       is_transposed: whether the kernel is.
     """
-    contracted = int(is_transposed)
-    if attention.platform() != "cpu":
-        return _product(x, kernel.astype(dtype), contracted).astype(dtype)
-    if is_rounded():
-        return _rounded_product(x, kernel, contracted).astype(dtype)
+    if attention.platform() == "cpu" and is_rounded():
+        return _rounded_product(x, kernel, int(is_transposed)).astype(dtype)
     kernel = kernel.astype(dtype)
     if is_transposed:  # in this order few rows are faster
-        return _product(kernel, x, 1).T
+        return _product(kernel, x, 1).T.astype(dtype)
     return x @ kernel
 
 
@@ -262,11 +264,15 @@ def is_cheaper_by_adapter(count: int, batch: int, length: int) -> bool:
 
 
 class Norm(nn.Module):
-    """y = x / √(mean(x²) + ε) · scale, in float32; · (1 + scale) with `unit_offset`."""
+    """y = x / √(mean(x²) + ε) · scale, in float32; · (1 + scale) with `unit_offset`.
+
+    Without `rounds_last` x is rounded to its dtype before it is scaled.
+    """
 
     epsilon: float
     unit_offset: bool
     param_dtype: Any
+    rounds_last: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -278,18 +284,43 @@ class Norm(nn.Module):
         factor = scale.astype(jnp.float32) + (1.0 if self.unit_offset else 0.0)
         factor = jnp.expand_dims(factor, range(x.ndim - 1))
         normal = wide * jax.lax.rsqrt(mean + self.epsilon)
-        if self.unit_offset:
+        if self.rounds_last:
             return (normal * factor).astype(x.dtype)
-        # The families without the offset round before they scale.
         return normal.astype(x.dtype) * factor.astype(x.dtype)
 
 
+def norm(config: DecoderConfig, param_dtype: Any, name: str) -> Norm:
+    """A norm of this decoder."""
+    # As Gemma and OLMo do, which has no norm before a block, and no others.
+    rounds_last = config.unit_offset or not config.pre_norm
+    return Norm(
+        config.norm_epsilon, config.unit_offset, param_dtype, rounds_last, name=name
+    )
+
+
+class Rotation(NamedTuple):
+    """The rotary embedding of tokens.
+
+    Attributes:
+      cos, sin: f32[B, L, R / 2], of R numbers of a head that are rotated.
+      growth: f32[B, L], what queries are multiplied by; None for 1.
+    """
+
+    cos: Array
+    sin: Array
+    growth: Array | None = None
+
+
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotates pairs (k, k + D/2); x [B, L, H, D], cos and sin f32[B, L, D/2]."""
-    left, right = jnp.split(x.astype(jnp.float32), 2, -1)
+    """Rotates pairs (k, k + R/2) of the first R; x [B, L, H, D], cos f32[B, L, R/2]."""
+    size = 2 * cos.shape[-1]
+    left, right = jnp.split(x[..., :size].astype(jnp.float32), 2, -1)
     cos, sin = cos[:, :, None], sin[:, :, None]
     turned = [left * cos - right * sin, right * cos + left * sin]
-    return jnp.concatenate(turned, -1).astype(x.dtype)
+    if size == x.shape[-1]:
+        return jnp.concatenate(turned, -1).astype(x.dtype)
+    turned = [part.astype(x.dtype) for part in turned]
+    return jnp.concatenate([*turned, x[..., size:]], -1)
 
 
 class Attention(nn.Module):
@@ -303,7 +334,7 @@ class Attention(nn.Module):
     def __call__(
         self,
         x: Array,
-        rope: tuple[Array, Array],
+        rope: Rotation,
         attend,
         route: Route | None,
     ) -> tuple[Array, Any]:
@@ -311,7 +342,7 @@ class Attention(nn.Module):
 
         Args:
           x: [B, L, D].
-          rope: cosines and sines, f32[B, L, head_dim / 2].
+          rope: of the tokens.
           attend: function of queries [B, L, heads, head_dim], of this layer's keys and
             values, [B, kv_heads, L, head_dim], and of the scale of logits, that adds
             keys and values to the cache, and returns what the queries attend to,
@@ -327,24 +358,34 @@ class Attention(nn.Module):
         def linear(name: str, features: int, use_bias: bool) -> Linear:
             return Linear(features, use_bias, self.dtype, self.param_dtype, name=name)
 
-        def heads(name: str, count: int) -> Array:
+        def heads(name: str, count: int, normed: bool = True) -> Array:
             features = count * config.head_dim
             y = linear(name, features, config.attention_bias)(x, route)
-            return y.reshape(batch, length, count, config.head_dim)
+            if normed and config.joint_qk_norm:
+                y = norm(config, self.param_dtype, f"{name}_norm")(y)
+            y = y.reshape(batch, length, count, config.head_dim)
+            if normed and config.qk_norm:
+                y = norm(config, self.param_dtype, f"{name}_norm")(y)
+            return y
 
         query = heads("query", config.num_heads)
         key = heads("key", config.num_kv_heads)
-        value = heads("value", config.num_kv_heads)
-        if config.qk_norm:
-            norm = config.norm_epsilon, config.unit_offset, self.param_dtype
-            query = Norm(*norm, name="query_norm")(query)
-            key = Norm(*norm, name="key_norm")(key)
-        query, key = rotate(query, *rope), rotate(key, *rope)
+        value = heads("value", config.num_kv_heads, normed=False)
+        cos, sin, growth = rope
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if growth is not None:
+            query = query * growth[:, :, None, None].astype(query.dtype)
         scale = config.query_scale or config.head_dim**-0.5
         y, kept = attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale)
         y = y.reshape(batch, length, config.num_heads * config.head_dim)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept
+
+
+def _activated(config: DecoderConfig, gate: Array) -> Array:
+    if config.activation == "silu":
+        return jax.nn.silu(gate)
+    return jax.nn.gelu(gate, approximate=True)
 
 
 class MLP(nn.Module):
@@ -365,8 +406,73 @@ class MLP(nn.Module):
 
         gate = linear("gate", config.intermediate_size)(x, route)
         up = linear("up", config.intermediate_size)(x, route)
-        if config.activation == "silu":
-            gate = jax.nn.silu(gate)
-        else:
-            gate = jax.nn.gelu(gate, approximate=True)
-        return linear("down", config.hidden_size)(gate * up, route)
+        hidden = _activated(config, gate) * up
+        return linear("down", config.hidden_size)(hidden, route)
+
+
+class _Kernels(nn.Module):
+    """A matrix for each expert, the variable "kernels" [experts, in, out]."""
+
+    shape: tuple[int, int, int]
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self) -> Array:
+        return self.param("kernels", _INIT, self.shape, self.param_dtype)
+
+
+class Experts(nn.Module):
+    """Σ_e p_e · MLP_e(x) over the experts e of the largest probabilities p.
+
+    The probabilities are a softmax of x W over all experts, in float32.
+    """
+
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, route: Route | None) -> Array:
+        """x [B, L, D] → [B, L, D]."""
+        del route  # there are no adapters of experts
+        config = self.config
+        count, outer, inner = (
+            config.num_experts,
+            config.hidden_size,
+            config.intermediate_size,
+        )
+        types = self.dtype, self.param_dtype
+        score = Linear(count, False, *types, name="router")(x, None)
+        prob = jax.nn.softmax(score.astype(jnp.float32))
+        prob, chosen = jax.lax.top_k(prob, config.experts_per_token)
+        if config.normalise_experts:
+            prob = prob / jnp.sum(prob, -1, keepdims=True)
+
+        def kernels(name: str, num_in: int, num_out: int) -> Array:
+            found = _Kernels((count, num_in, num_out), self.param_dtype, name=name)()
+            return found.astype(self.dtype)
+
+        gate, up = kernels("gate", outer, inner), kernels("up", outer, inner)
+        down = kernels("down", inner, outer)
+        mix = functools.partial(_mixed, config)
+        return by_tokens(mix, (x, prob.astype(x.dtype), chosen), (gate, up), down)
+
+
+def _mixed(
+    config: DecoderConfig, tokens: tuple[Array, ...], inward: tuple[Array, ...], down
+) -> Array:
+    """The sum of `Experts` [B, L, D], from tokens (x, p and e [B, L, k]) and kernels.
+
+    Tokens are sorted by expert, once for each that they go to, so that each expert
+    multiplies a block of rows.
+    """
+    x, prob, chosen = tokens
+    each = chosen.shape[-1]
+    expert = chosen.reshape(-1)
+    order = jnp.argsort(expert)
+    counts = jnp.zeros(config.num_experts, jnp.int32).at[expert].add(1)
+    rows = x.reshape(-1, x.shape[-1])[order // each]
+    gate, up = (jax.lax.ragged_dot(rows, kernels, counts) for kernels in inward)
+    y = jax.lax.ragged_dot(_activated(config, gate) * up, down, counts)
+    y = y[jnp.argsort(order)].reshape(*chosen.shape, -1)
+    return jnp.sum(y * prob[..., None], -2)

@@ -74,6 +74,14 @@ def features(config: DecoderConfig, target: str) -> tuple[int, int]:
     }[target]
 
 
+def targets_of(config: DecoderConfig) -> tuple[Target, ...]:
+    """The linear layers that can have adapters: not those of experts."""
+    has_experts = config.num_experts > 0
+    return tuple(
+        name for name, block in BLOCKS.items() if block != "mlp" or not has_experts
+    )
+
+
 def init_adapters(
     config: DecoderConfig,
     lora: LoraConfig,
@@ -91,10 +99,17 @@ def init_adapters(
       dtype: of A and B.
 
     Raises:
-      InputError: for less than one adapter.
+      InputError: for less than one adapter, or a target that cannot have one.
     """
     if num_adapters < 1:
         raise InputError(f"num_adapters is {num_adapters}: at least 1 is needed")
+    known = targets_of(config)
+    for name in lora.targets:
+        if name not in known:
+            raise InputError(
+                f"targets has {name!r}: with experts, only {', '.join(known)} can have "
+                "adapters"
+            )
     # One key for each that there is, whether it is a target or not.
     keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
     pairs = {}

@@ -87,6 +87,17 @@ def layer_size(config: DecoderConfig) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params["layers"]))
 
 
+def _one_expert(config: DecoderConfig) -> int:
+    """Number of weights of one expert in all layers."""
+    return 3 * config.num_layers * config.hidden_size * config.intermediate_size
+
+
+def active_size(config: DecoderConfig) -> int:
+    """Number of the layers' weights that a token is multiplied with."""
+    others = config.num_experts - config.experts_per_token
+    return layer_size(config) - others * _one_expert(config)
+
+
 def attention_flops(config: DecoderConfig, length: int) -> float:
     """FLOPs of causal attention per token, mean over a sequence of `length`."""
     return 2 * config.num_layers * config.num_heads * config.head_dim * (length + 1)
@@ -94,7 +105,7 @@ def attention_flops(config: DecoderConfig, length: int) -> float:
 
 def forward_flops(config: DecoderConfig, length: int) -> float:
     """FLOPs of all layers per token, mean over a sequence of `length`."""
-    return 2 * layer_size(config) + attention_flops(config, length)
+    return 2 * active_size(config) + attention_flops(config, length)
 
 
 def logits_flops(config: DecoderConfig) -> float:
@@ -115,7 +126,7 @@ def training_flops(
     to weights, and with `remat` another forward pass. Logits are computed for the share
     `targets` of tokens.
     """
-    weights, logits = 2 * layer_size(config), targets * logits_flops(config)
+    weights, logits = 2 * active_size(config), targets * logits_flops(config)
     attention = attention_flops(config, length)
     passes = 2 if frozen else 3
     again = weights + attention if remat else 0.0
@@ -127,12 +138,19 @@ def step_bytes(
 ) -> float:
     """Bytes that one decoding step must read from memory.
 
-    All weights once (but of an untied embedding only a few rows, left out), and the KV
-    cache of `batch` sequences of `length`.
+    All weights once (but of an untied embedding only a few rows, left out, and of
+    experts as many as can be met), and the KV cache of `batch` sequences of `length`.
     """
     cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-    weights = layer_size(config) + config.vocab_size * config.hidden_size
-    return (weights + batch * length * cache) * itemsize
+    unmet = max(config.num_experts - batch * config.experts_per_token, 0)
+    unread = unmet * _one_expert(config) * itemsize
+    return weight_bytes(config, itemsize) - unread + batch * length * cache * itemsize
+
+
+def weight_bytes(config: DecoderConfig, itemsize: int) -> int:
+    """Bytes of all weights that a decoding step can need."""
+    size = layer_size(config) + config.vocab_size * config.hidden_size
+    return size * itemsize
 
 
 def iteration_seconds(
@@ -160,7 +178,8 @@ def iteration_seconds(
     flops = rates.tflops * 1e12 * devices
     own = batch / (data * fsdp)
     read = step_bytes(config, own, length / 2, iteration.itemsize) / tensor
-    gathered = step_bytes(config, 0, 0, iteration.itemsize) / tensor * (fsdp - 1) / fsdp
+    weights = weight_bytes(config, iteration.itemsize)
+    gathered = weights / tensor * (fsdp - 1) / fsdp
     memory = read / (rates.memory_gbs * 1e9)
     link = gathered / (rates.link_gbs * 1e9)
     forward = forward_flops(config, length)

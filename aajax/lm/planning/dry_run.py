@@ -25,7 +25,7 @@ from aajax.lm.model.cache import init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, init_params
-from aajax.lm.model.lora import LoraConfig, init_adapters
+from aajax.lm.model.lora import LoraConfig, init_adapters, targets_of
 from aajax.lm.sampling.pieces import fitting_piece
 from aajax.lm.training.fit import TokenBatch, token_loss
 from aajax.schema import Count, check
@@ -258,7 +258,8 @@ def _playing(
     if fsdp > 1:
         copy = _part(params, param_shardings(mesh, params))
     if past:
-        joined = _bytes(past) // past["mlp"]["up"]["a"].dtype.itemsize * dtype.itemsize
+        own = past["attention"]["query"]["a"].dtype.itemsize
+        joined = _bytes(past) // own * dtype.itemsize
         copy = Part(copy.whole + joined, copy.each + joined // tensor)
     cache = jax.eval_shape(lambda: init_cache(config, job.batch, job.length, dtype))
     reading = _reading_bytes(
@@ -286,11 +287,12 @@ def _playing_tensor(
 
 
 def _adapters(config: DecoderConfig, rank: int, number: int) -> PyTree:
-    """`Adapters.weights` of every linear layer."""
+    """`Adapters.weights` of every linear layer that can have them."""
+    lora = LoraConfig(rank=rank, targets=targets_of(config))
 
     def init():
         key = jax.random.key(0)
-        return init_adapters(config, LoraConfig(rank=rank), key, number)
+        return init_adapters(config, lora, key, number)
 
     return jax.eval_shape(init).weights
 
@@ -340,7 +342,9 @@ def _working_bytes(
       Without tensor, weights come piece by piece, while two f32[rows, L, inner] wait
     logits: three of f32[rows, chunk_size, V], and the head, gathered with fsdp
     """
-    one = dataclasses.replace(local, num_layers=1, sliding=local.sliding[:1])
+    one = dataclasses.replace(
+        local, num_layers=1, sliding=local.sliding[:1], unrotated=local.unrotated[:1]
+    )
     none = dataclasses.replace(job, remat=False)
     head = params["embedding"]
     layer = _activation_bytes(one, none, rows)
@@ -351,7 +355,7 @@ def _working_bytes(
         weights = _bytes(params["layers"]) // local.num_layers
         layer += 2 * weights // mesh.shape["tensor"]
         if mesh.shape["tensor"] == 1:
-            layer += 2 * 4 * rows * job.length * local.intermediate_size
+            layer += 2 * 4 * rows * job.length * local.units_per_token
         logits += vocab * local.hidden_size * head.dtype.itemsize
     return max(layer, logits)
 
@@ -366,7 +370,7 @@ def _reading_bytes(
     """
     dtype = jnp.dtype(job.dtype)
     piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
-    of_token = (10 * local.hidden_size + 2 * local.intermediate_size) * dtype.itemsize
+    of_token = (10 * local.hidden_size + 2 * local.units_per_token) * dtype.itemsize
     scores = dtype.itemsize * local.num_heads * min(SLOTS, job.length)
     return rows * piece * (of_token + scores)
 

@@ -45,6 +45,6 @@ def _bytes_of_token(config: DecoderConfig, tensor: int, dtype: jnp.dtype) -> flo
     Four vectors of the hidden size, three of the MLP, and per head two in float32 and
     the scores of one block of slots.
     """
-    hidden = 4 * config.hidden_size + 3 * config.intermediate_size / tensor
+    hidden = 4 * config.hidden_size + 3 * config.units_per_token / tensor
     heads = config.num_heads / tensor * 4 * (2 * config.head_dim + SLOTS)
     return hidden * jnp.dtype(dtype).itemsize + heads

@@ -23,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from aajax.errors import InputError
+from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
     first_row,
     largest,
@@ -264,7 +265,8 @@ class Sampler:
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
             part = place_rows(self.mesh, block)
-            cache, last = run(self.mesh, read, program, model, cache, last, part)
+            with compiles(f"reading {width} tokens of {len(last)} dialogues"):
+                cache, last = run(self.mesh, read, program, model, cache, last, part)
         return Session(cache, last, session.batch)
 
     def _opening(
@@ -366,15 +368,16 @@ class Sampler:
             top_p=self.top_p,
         )
         size = max(16, power_of_two(longest))
-        cache, last, *buffers = run(
-            self.mesh,
-            decode,
-            Program(self.config, self.dtype, self.top_k, size, self.matmul_precision),
-            Model(params, adapters, self._adapter_rows(batch, adapter_id, adapters)),
-            make_room(session, length, self.limit, donate),
-            session.last,
-            wanted,
+        program = Program(
+            self.config, self.dtype, self.top_k, size, self.matmul_precision
         )
+        adapter_id = self._adapter_rows(batch, adapter_id, adapters)
+        model = Model(params, adapters, adapter_id)
+        cache, last = make_room(session, length, self.limit, donate), session.last
+        with compiles(f"sampling in {len(last)} dialogues of {cache.size} tokens"):
+            cache, last, *buffers = run(
+                self.mesh, decode, program, model, cache, last, wanted
+            )
         record, stopped = own_rows(buffers)
         tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)
         count = (tokens >= 0).sum(1).astype(np.int32)
