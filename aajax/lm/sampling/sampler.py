@@ -171,7 +171,9 @@ class Sampler:
             return moved(self.mesh, adapters)
         if jax.default_backend() != "cpu":
             return adapters
-        return unstack_layers(self.config, {}, adapters)[1]
+        _, unstacked = unstack_layers(self.config, {}, adapters)
+        assert unstacked is not None
+        return unstacked
 
     def piece_of(self, rows: int, memory: float | None = None) -> int:
         """Tokens of each of so many rows, of all processes, that are read at once.
@@ -248,7 +250,7 @@ class Sampler:
         if (opening := self._opening(session, rows, adapter_id)) is not None:
             session = self._read_once(session, params, opening, adapters, donate)
             size = len(opening.tokens[0])
-            rest = [row[size:] for row in rows]
+            rest = [row[size:].tolist() for row in rows]
             return self.append(session, params, rest, adapters, adapter_id, donate=True)
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
@@ -272,7 +274,7 @@ class Sampler:
     def _opening(
         self,
         session: Session,
-        rows: Sequence[Sequence[int]],
+        rows: Sequence[np.ndarray],
         adapter_id: AnyArray | None,
     ) -> Opening | None:
         """What all rows begin with, if it is worth to be read once per adapter.
@@ -283,12 +285,14 @@ class Sampler:
         batch = session.batch
         ids = np.full(batch, -1) if adapter_id is None else np.asarray(adapter_id)
         different, of_row = np.unique(ids, return_inverse=True)
-        size = 0 if session.length.any() else shared_length(rows)
+        size = (
+            0 if session.length.any() else shared_length([row.tolist() for row in rows])
+        )
         least, most = largest(self.mesh, -size, len(different))
         if -least < SHORTEST_OPENING or 2 * most > largest(self.mesh, batch)[0]:
             return None
         different = np.pad(different, (0, most - len(different)), mode="edge")
-        tokens = [list(map(int, rows[0][:-least]))] * most
+        tokens = [rows[0][:-least].tolist()] * most
         return Opening(tokens, different, of_row.astype(np.int32))
 
     def _read_once(

@@ -103,11 +103,10 @@ class Opening(NamedTuple):
     of_row: np.ndarray
 
 
-def shared_length(rows: Sequence[Sequence[int]]) -> int:
+def shared_length(rows: Sequence[list[int]]) -> int:
     """Number of tokens that all rows begin with, in multiples of `SHORTEST_OPENING`."""
     # Between the first and the last in order there is no other beginning.
-    each = [list(row) for row in rows]
-    first, last = min(each), max(each)
+    first, last = min(rows), max(rows)
     pairs = zip(first, last, strict=False)
     same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return same - same % SHORTEST_OPENING

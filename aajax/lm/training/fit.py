@@ -141,9 +141,8 @@ def make_step(
     adapters: bool = False,
     num_microbatches: int = 1,
     mesh: Mesh | None = None,
-    dtype: jnp.dtype = jnp.float32,
     matmul_precision: MatmulPrecision | None = None,
-    remat: bool = False,
+    **options: Any,
 ) -> Fit:
     """Makes a gradient step on Σ total / Σ weight.
 
@@ -157,8 +156,8 @@ def make_step(
         k, k + m, k + 2m, ..., so that none moves to another device.
       mesh: weights are sharded over it by `param_shardings`, batches by
         `batch_shardings`; arrays with other shardings are moved.
-      dtype, remat: of `forward`.
       matmul_precision: of products, see `precision.matmuls_in`; None for JAX's own.
+      **options: of `forward`: dtype, float32 by default, and remat.
 
     Returns:
       The pair. `update` raises InputError for a batch that does not divide into
@@ -180,7 +179,7 @@ def make_step(
         num_microbatches=num_microbatches,
         mesh=mesh,
         matmul_precision=matmul_precision,
-        options={"dtype": dtype, "remat": remat},
+        options={"dtype": jnp.float32, "remat": False} | options,
     )
     return Fit(step.init, jax.jit(step.update, donate_argnums=0))
 
