@@ -58,7 +58,7 @@ def evaluate_lm(
     total = len(matches) + (count if with_messages else 0)
     done, size = 0, matches_at_once(parts.config, len(processes(parts.mesh)))
 
-    def played(matches: list[Matchup], **options) -> list[Match]:
+    def played(matches: list[Matchup], size: int = size, **options) -> list[Match]:
         nonlocal done
         found = []
         for batch in batches(matches, size, _LEAST):
@@ -67,7 +67,9 @@ def evaluate_lm(
             on_matches(done, total)
         return found
 
-    all_played = played(matches)
+    # Twice as many where the model has one seat are as many sequences, and programs.
+    all_played = played(matches[: 2 * count])
+    all_played += played(matches[2 * count :], NUM_SEATS * size)
     found = {}
     for i, name in enumerate(opposite):
         those = slice(i * count, (i + 1) * count)
@@ -79,10 +81,10 @@ def evaluate_lm(
 
 
 def matches_at_once(config: LmConfig, num_processes: int = 1) -> int:
-    """Matches of the closing evaluation that each process plays at a time.
+    """Matches in which the model has both seats that each process plays at a time.
 
-    The model speaks for both seats of most of them, also of a run in which a guest has
-    one of the seats.
+    They are as many as an iteration has sequences for; half as many as it has matches,
+    where a guest has one of their seats.
     """
     seats = num_spoken(config.seating, config.num_matches)
     return max(seats // NUM_SEATS // num_processes, _LEAST)
@@ -90,8 +92,8 @@ def matches_at_once(config: LmConfig, num_processes: int = 1) -> int:
 
 def sequences_at_once(config: LmConfig, num_processes: int = 1) -> int:
     """Sequences of all processes that the closing evaluation samples at a time."""
-    # With itself and with the base both seats, with two scripted players one of each.
-    most = min(matches_at_once(config, num_processes), 3 * config.eval.matches)
+    # Both seats with itself and as the base, one each with two scripted players.
+    most = min(matches_at_once(config, num_processes), 2 * config.eval.matches)
     return num_processes * NUM_SEATS * most
 
 

@@ -37,7 +37,7 @@ def programs(**changes):
     [
         ({}, 16, 32),
         ({"seating": Seating(guest_share=1.0)}, 8, 16),
-        ({"eval": Evaluation(matches=2)}, 16, 12),
+        ({"eval": Evaluation(matches=2)}, 16, 8),
         ({"num_matches": 1, "group_size": 1, "baseline": "batch"}, 2, 4),
     ],
 )

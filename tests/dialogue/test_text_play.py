@@ -490,6 +490,7 @@ def test_a_budget_in_which_no_answer_can_end_is_refused(folder, dilemma):
         (5, 1, 2, [2, 3]),
         (5, 4, 2, [2, 3]),
         (1, 1, 2, [1]),
+        (0, 1, 2, []),
     ],
 )
 def test_parts_are_as_equal_as_can_be(count, size, least, sizes):

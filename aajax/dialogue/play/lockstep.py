@@ -148,6 +148,8 @@ def batches(
       least: matches that a part has in any case, where there are so many; it goes
         before `size`.
     """
+    if not matchups:
+        return []
     count = min(-(-len(matchups) // size), max(len(matchups) // least, 1))
     edges = [len(matchups) * i // count for i in range(count + 1)]
     return [matchups[first:end] for first, end in itertools.pairwise(edges)]
