@@ -1,7 +1,7 @@
 """Norm, rotary embedding, linear layers with adapters, attention and MLP."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import flax.struct
@@ -90,8 +90,12 @@ def _product(x: Array, y: Array, contracted: int) -> Array:
     return jax.lax.dot_general(x, y, dims, preferred_element_type=jnp.float32)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _rounded_product(x: Array, kernel: Array, contracted: int) -> Array:
+    return cast(Array, _rounded(x, kernel, contracted))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rounded(x: Array, kernel: Array, contracted: int) -> Array:
     # XLA does it in bfloat16 for gradients too if axes are named, and not transposed.
     return _product(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), contracted)
 
@@ -109,7 +113,7 @@ def _rounded_backward(contracted: int, kept: tuple[Array, Array], g: Array):
     )
 
 
-_rounded_product.defvjp(_rounded_forward, _rounded_backward)
+_rounded.defvjp(_rounded_forward, _rounded_backward)
 
 
 def adapted_product(x: Array, kernel: Array, a: Array, b: Array, dtype: Any) -> Array:
@@ -181,8 +185,8 @@ class Linear(nn.Module):
             y = product(rows, turned, self.dtype, is_transposed=True)
         else:
             kernel = self.param("kernel", _INIT, shape, self.param_dtype)
-            is_same = route is not None and route.is_same
-            if is_same and self.has_variable("lora", "a"):
+            has_pair = self.has_variable("lora", "a")
+            if route is not None and route.is_same and has_pair:
                 # Before the bias, which it does not change.
                 a, b = (self.get_variable("lora", name)[0] for name in "ab")
                 y = adapted_product(rows, kernel, a * route.scale[0], b, self.dtype)
