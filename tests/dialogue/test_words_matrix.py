@@ -1,5 +1,7 @@
 """Prisoner's dilemma, chicken and stag hunt in words, by hand."""
 
+import re
+
 import numpy as np
 import pytest
 from words_by_hand import ByHand
@@ -101,9 +103,29 @@ def test_points_are_those_of_the_environment(name, options, points):
     assert game.facts(by_hand.table.state) == {}
 
 
+@pytest.mark.parametrize("wording", ["full", "brief", "short"])
+def test_choices_are_called_by_other_letters(wording):
+    plain, other = make("ipd", wording), make("ipd", wording, letters="Q7")
+    told = [ByHand(game).texts()[0] for game in (plain, other)]
+    for letter, renamed in ("A", "Q"), ("B", "7"):
+        told[0] = told[0].replace(f"<{letter}>", f"<{renamed}>")
+        told[0] = re.sub(rf"\b{letter}\b(?! new)", renamed, told[0])
+    if wording != "short":  # which has them in pairs
+        assert told[1] == told[0]
+    assert other.patterns == {"choice": "<Q>|<7>"}
+    assert ByHand(other).say("<Q>", "<7>") == ByHand(plain).say("<A>", "<B>")
+    assert [other.say("choice", np.int32(i)) for i in range(2)] == ["<Q>", "<7>"]
+    parsed = other.parse("choice", "<A>")
+    assert (int(parsed.action), parsed.valid) == (1, False)
+    assert other.invalid_rule == "it counts as <7>"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"letters": "AA"}, "^letters is 'AA': two different letters are needed$"),
+        ({"letters": "ABC"}, "^letters is 'ABC': two different letters are needed$"),
+        ({"letters": "<>"}, "^letters is '<>': letters or digits are needed$"),
         ({"payoff": [3, 0, 5, 1]}, r"^payoff has shape \(4,\): two rows"),
         ({"payoff": np.full((2, 2), np.nan)}, "^payoff is .*finite"),
         ({"num_rounds": 0}, "^num_rounds is 0: a whole number from 1 on is needed$"),

@@ -29,15 +29,17 @@ MATRIX_GAMES: dict[str, Callable[..., IteratedMatrixGame]] = {
     "chicken": matrix.chicken,
     "stag-hunt": matrix.stag_hunt,
 }
-ANSWERS = ("<A>", "<B>")  # of actions 0 and 1
 LONGEST_SHOWN = 80  # characters of an answer that the other is shown
 
-# "ab" is what who chooses <A> earns where the other chooses <B>, and so on.
+# "ab" is what who chooses action 0 earns where the other chooses action 1, and so on.
 _POINTS = ("aa", "ab", "ba", "bb")
+_LETTERS = "a", "b"  # how actions 0 and 1 are called
 _WORDINGS = Path(__file__).parent / "wordings"
 _FILES = {
-    "opening": Placeholders(tuple((name,) for name in _POINTS)),
-    "round": Placeholders((("other",),), ("own", "own_points", "other_points")),
+    "opening": Placeholders(tuple((name,) for name in _POINTS), _LETTERS),
+    "round": Placeholders(
+        (("other",),), ("own", "own_points", "other_points", *_LETTERS)
+    ),
 }
 
 
@@ -49,8 +51,16 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
     env: IteratedMatrixGame
     num_rounds: int
     wording: Wording
+    letters: str = "AB"
 
-    invalid_rule = f"it counts as {ANSWERS[1]}"
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Of actions 0 and 1."""
+        return tuple(f"<{letter}>" for letter in self.letters)
+
+    @property
+    def invalid_rule(self) -> str:
+        return f"it counts as {self.answers[1]}"
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -58,7 +68,7 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
 
     @property
     def patterns(self) -> dict[str, str]:
-        return {"choice": "|".join(ANSWERS)}
+        return {"choice": "|".join(self.answers)}
 
     @property
     def silent(self) -> np.ndarray:
@@ -66,12 +76,13 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
 
     def ask(self, table: Table, seat: int) -> Ask:
         payoff = np.asarray(self.env.payoff)
+        called = dict(zip(_LETTERS, self.letters, strict=True))
         if table.step == 0:
             points = {
                 name: f"{payoff[0, own, other]:g}"
                 for name, (own, other) in zip(_POINTS, np.ndindex(2, 2), strict=True)
             }
-            return Ask(self.wording.write("opening", **points), "choice")
+            return Ask(self.wording.write("opening", **points, **called), "choice")
         other = 1 - seat
         joint = np.unravel_index(int(table.state.joint) - 1, (2, 2))
         words = table.words[-1]
@@ -81,6 +92,7 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
             other=_shown(words[other]),
             own_points=f"{payoff[(seat, *joint)]:g}",
             other_points=f"{payoff[(other, *joint)]:g}",
+            **called,
         )
         return Ask(text, "choice")
 
@@ -91,13 +103,13 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
     def parse(self, kind: str, text: str) -> Parsed:
         del kind
         answer = trimmed(text)
-        valid = answer in ANSWERS
-        action = ANSWERS.index(answer) if valid else len(ANSWERS) - 1
+        valid = answer in self.answers
+        action = self.answers.index(answer) if valid else 1
         return Parsed(np.asarray(action, np.int32), valid)
 
     def say(self, kind: str, action: np.ndarray) -> str:
         del kind
-        return ANSWERS[int(action)]
+        return self.answers[int(action)]
 
     def templates(self) -> Mapping[str, str]:
         return self.wording.templates
@@ -145,6 +157,7 @@ def matrix_words(
     *,
     payoff: Array | Sequence | None = None,
     num_rounds: int = 10,
+    letters: str = "AB",
     wording: str | Path = "full",
 ) -> MatrixWords:
     """A two-player matrix game as text: players answer `<A>` (action 0) or `<B>` (1).
@@ -157,6 +170,7 @@ def matrix_words(
         points.
       payoff: f32[2, 2], points by own choice and the other's, in place of the game's.
       num_rounds: rounds after which an episode is truncated.
+      letters: two letters or digits, by which actions 0 and 1 are called.
       wording: one of WORDINGS or a folder; see `load_wording`.
 
     Raises:
@@ -167,6 +181,10 @@ def matrix_words(
             f"game is {name!r}: one of {', '.join(MATRIX_GAMES)} is needed"
         )
     check_whole("num_rounds", num_rounds)
+    if not (isinstance(letters, str) and len(set(letters)) == len(letters) == 2):
+        raise InputError(f"letters is {letters!r}: two different letters are needed")
+    if not (letters.isascii() and letters.isalnum()):
+        raise InputError(f"letters is {letters!r}: letters or digits are needed")
     env = MATRIX_GAMES[name](num_steps=num_rounds)
     if payoff is not None:
         if np.shape(payoff) != (2, 2):
@@ -177,7 +195,8 @@ def matrix_words(
         env = matrix.symmetric_game(
             payoff, num_steps=num_rounds, action_names=env.action_names
         )
-    return MatrixWords(name, env, num_rounds, load_wording(wording, _WORDINGS, _FILES))
+    words = load_wording(wording, _WORDINGS, _FILES)
+    return MatrixWords(name, env, num_rounds, words, letters)
 
 
 def _shown(text: str | None) -> str:
