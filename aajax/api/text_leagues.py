@@ -22,6 +22,7 @@ from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.lm.compilation import kept
+from aajax.lm.model.precision import MatmulPrecision
 from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
@@ -79,6 +80,9 @@ class TextLeague:
     ] = None
     dtype: Annotated[
         Dtype | None, _runs_or("float32", "of the arithmetic and of frozen weights")
+    ] = None
+    matmul_precision: Annotated[
+        MatmulPrecision | None, _runs_or("JAX's own", "of products' factors")
     ] = None
     temperature: Annotated[Positive | None, _runs_or("1.0", "sampling temperature")] = (
         None
@@ -316,9 +320,8 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
             if name in (*ALIKE, "speaking")
         },
     }
-    older: dict[str, object] = {
-        "pairs": None
-    }  # of leagues in which it was not written down
+    # Of leagues in which it was not written down.
+    older: dict[str, object] = {"pairs": None, "matmul_precision": None}
     if options.shuffle_messages:
         record["batch"] = min(_batch(options), options.num_matches)
         older["batch"] = options.num_matches

@@ -13,7 +13,10 @@ from aajax.training.lm_config import LmConfig
 
 BASE = "base"  # the player that is the model without an adapter
 # What runs must have in common to meet; a model without a folder is a pocket model.
-ALIKE = ("game", "options", "prompts", "model", "pocket", "system", "dtype")
+ALIKE = (
+    *("game", "options", "prompts", "model", "pocket", "system", "dtype"),
+    "matmul_precision",
+)
 SPOKEN_ALIKE = ("temperature", "max_tokens", "max_cache")
 
 
