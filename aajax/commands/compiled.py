@@ -9,8 +9,8 @@ from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.lm.planning.compile import Compiled, Report
 
-# What a program does once, of which its work is counted. That of the closing evaluation,
-# which comes once in a run, is not shown.
+# What a program does once, of which its work is counted; that of the closing
+# evaluation, which comes once in a run, is not shown.
 KINDS = {"learn": "step", "critic": "step", "read": "piece", "decode": "token"}
 
 
