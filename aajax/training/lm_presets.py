@@ -192,8 +192,8 @@ POCKET: dict[str, LmConfig] = {
 
 # Small chat models: size → its model, and what changes for it of a pocket model's
 # settings, in every game and in each. Higher rates and bonuses for entropy drive them
-# from what they know to defection within a few iterations. Activations of all layers are
-# gigabytes in long dialogues, and computed again there.
+# from what they know to defection within a few iterations. In long dialogues the
+# activations of all layers are gigabytes, and computed again.
 _CHAT = _with(
     prompts="full",
     pocket=PocketConfig(),
