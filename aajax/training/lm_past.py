@@ -99,12 +99,17 @@ def drawn_numbers(
 
 
 def most_at_once(config: LmConfig) -> int:
-    """Maximal number of past selves in one iteration; 0 if none are saved in time."""
-    num_kept = len(kept_numbers(config, config.num_iterations - 1))
+    """Maximal number of past selves in one iteration.
+
+    It does not depend on the length of a run, which may be extended: how many adapters
+    there are decides in which order products with them are summed up.
+    """
+    if not config.has_past_selves:
+        return 0
     num_drawn = config.num_matches
     if config.seating.past_per == "group":
         num_drawn //= config.group_size
-    return min(config.past_selves.most, num_kept, num_drawn)
+    return min(config.past_selves.most, num_drawn)
 
 
 def make_stack(config: LmConfig, learner: Adapters, mesh: Mesh | None) -> Stack:

@@ -221,13 +221,13 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
             "split": _with(
                 options=("num_rounds=4",),
                 group_size=4,
-                remat=True,
+                num_microbatches=4,
                 speaking=Speaking(max_tokens=18, free_tries=None, cache_size=1024),
             ),
             "trust-and-split": _with(
                 options=("messages=hands", "num_rounds=4"),
                 group_size=4,
-                remat=True,
+                num_microbatches=4,
                 final_learning_rate=5e-5,
                 speaking=Speaking(max_tokens=16, free_tries=None, cache_size=1024),
             ),
