@@ -65,6 +65,17 @@ MODELS = {
             "norm_topk_prob": True,
         },
     ),
+    "qwen3.5": (
+        "qwen3_5_text",
+        {
+            "num_hidden_layers": 4,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 6,
+            "linear_value_head_dim": 10,
+            "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5},
+        },
+    ),
     "mistral": ("mistral", {"sliding_window": WINDOW}),
     "ministral": ("ministral", {"sliding_window": WINDOW, "layer_types": KINDS}),
     "ministral 3": (

@@ -13,6 +13,7 @@ import jax, jax.numpy as jnp, numpy as np, optax
 from aajax import lm
 from aajax.lm.training import fit
 from aajax.lm.model import lora
+from aajax.lm.model.config import Delta
 from aajax.lm.mesh import sharding
 
 # Two key heads, fewer than a tensor axis of four.
@@ -27,6 +28,10 @@ if "rich" in sys.argv:  # what families have besides, all at once
         logit_cap=9.0, unrotated=(False, True), sliding=(True, False), window=4,
         local_rope=lm.Rope(share=0.5), rope=lm.Rope(share=0.5, kind="yarn", factor=4.0),
         embedding_scale=2.0, residual_scale=0.7, logit_divisor=1.5, query_growth=0.1,
+    )
+if "memory" in sys.argv:  # layers that differ
+    config = dataclasses.replace(
+        config, recurrent=(True, False), output_gate=True, delta=Delta(2, 4, 8, 8),
     )
 # Weights of unit gain: after a step from smaller ones rounding errors are 30 times as
 # large, on one device too.
@@ -158,6 +163,11 @@ def test_all_that_families_have_learns_on_a_mesh_as_on_one_device():
 @pytest.mark.slow
 def test_every_kind_of_mesh_does_what_one_device_does():
     run([(2, 2, 2), (8, 1, 1), (1, 8, 1), (1, 2, 4), (2, 1, 4)], "all")
+
+
+@pytest.mark.slow
+def test_layers_with_a_memory_do_on_a_mesh_what_they_do_on_one_device():
+    run([(2, 2, 2), (1, 2, 4)], "memory", "all")
 
 
 @pytest.mark.slow
