@@ -29,7 +29,7 @@ class Copy:
 
     game: tyro.conf.Positional[Game]  # text game; `aajax list` names them
     folder: tyro.conf.Positional[Folder]  # new or empty
-    # which of the game's wordings
+    # which of the game's wordings: full, brief, or short
     wording: Annotated[str, Choice(WORDINGS)] = "full"
 
 

@@ -217,7 +217,7 @@ def _advantages(
 
 def _size(batch: SpeechBatch) -> str:
     rows, length = batch.tokens.shape
-    return f"{rows} dialogues of {length} tokens"
+    return f"{rows} x {length} tokens"
 
 
 def _batch(

@@ -21,6 +21,7 @@ from aajax.dialogue.learning.learner import Restriction, score_speech
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
+from aajax.lm import compilation
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.model import lora
 from aajax.training import checkpoint, lm_evaluation, lm_run, metrics
@@ -338,10 +339,20 @@ def test_a_checkpoint_that_holds_what_diverged(whole, tmp_path):
         run(run_folder, parts, resume=True)
 
 
-def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path):
+def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path, monkeypatch):
     config = small(model, baseline="critic", algorithm="sum_of_rewards")
     parts = assemble(config)
-    folder = run(tmp_path / "whole", parts)
+    monkeypatch.setattr(compilation, "PATIENCE", -1.0)
+    compiled = set()
+    with compilation.heard(lambda program, seconds: compiled.add(program)):
+        folder = run(tmp_path / "whole", parts)
+    learning = {
+        "the learner's step of",
+        "the critic's values of",
+        "the critic's step of",
+    }
+    said = {re.sub(r" \d+ x \d+ tokens$", "", program) for program in compiled}
+    assert said >= learning and said - learning <= {"reading", "sampling in"}
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", parts, on_iteration=stop_after(3))
     assert_same(run(tmp_path / "parts", parts, resume=True), folder)

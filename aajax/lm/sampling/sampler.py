@@ -249,7 +249,7 @@ class Sampler:
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
             part = place_rows(self.mesh, block)
-            with compiles(f"reading {width} tokens of {len(last)} dialogues"):
+            with compiles(f"reading {len(last)} x {width} tokens"):
                 cache, last = run(self.mesh, read, program, model, cache, last, part)
         return Session(cache, last, session.batch)
 
@@ -312,7 +312,7 @@ class Sampler:
         adapter_id = self._adapter_rows(batch, adapter_id, adapters)
         model = Model(params, adapters, adapter_id)
         cache, last = make_room(session, length, self.limit, donate), session.last
-        with compiles(f"sampling in {len(last)} dialogues of {cache.size} tokens"):
+        with compiles(f"sampling in {len(last)} x {cache.size} tokens"):
             cache, last, *buffers = run(
                 self.mesh, decode, program, model, cache, last, wanted
             )
