@@ -35,8 +35,9 @@ if "memory" in sys.argv:  # layers that differ
     )
 # Weights of unit gain: after a step from smaller ones rounding errors are 30 times as
 # large, on one device too.
+VECTORS = "scale", "norm", "log_rate", "forget_bias"
 params = jax.tree_util.tree_map_with_path(
-    lambda path, x: x if path[-1].key == "scale" else 10 * x,
+    lambda path, x: x if path[-1].key in VECTORS else 10 * x,
     lm.init_params(config, jax.random.key(0)),
 )
 one = lora.LoraConfig(rank=2, targets=lora.targets_of(config))
@@ -108,9 +109,11 @@ def numbers(tree):
 def same(found, wanted):
     # Against the largest number of each array, of momenta too, which are gradients:
     # float32 sums in another order differ by 1e-7 of it, and near 0 by more of itself.
+    # A memory's gradients are of larger sums that cancel.
+    share = 1e-4 if "memory" in sys.argv else 1e-5
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(
-            x, y, rtol=0, atol=1e-5 * min(np.max(np.abs(y)), 1)
+            x, y, rtol=0, atol=share * min(np.max(np.abs(y)), 1)
         ),
         numbers(found), numbers(wanted),
     )

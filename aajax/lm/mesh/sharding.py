@@ -280,20 +280,14 @@ def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
     def sharding(leaf, spec) -> NamedSharding:
         return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
 
-    heads = BATCH, "tensor", None, None
+    heads = (BATCH, "tensor", None, None)
     heads = P(*heads) if cache.is_apart else P(None, *heads)
-
-    def shardings(part, spec):
-        return jax.tree.map(lambda leaf: sharding(leaf, spec), part)
-
-    memory = tuple(
-        type(one)(
-            sharding(one.inputs, P(BATCH)), sharding(one.state, P(BATCH, "tensor"))
-        )
-        for one in cache.memory
-    )
-    key, value = (shardings(part, heads) for part in (cache.key, cache.value))
-    return Cache(key, value, sharding(cache.length, P(BATCH)), memory)
+    specs = Cache(heads, heads, P(BATCH), P(BATCH, "tensor"))  # pyright: ignore[reportArgumentType]
+    parts = [
+        jax.tree.map(lambda leaf, spec=spec: sharding(leaf, spec), part)
+        for part, spec in zip(cache, specs, strict=True)
+    ]
+    return Cache._make(parts)
 
 
 def shard(params: PyTree, mesh: Mesh) -> PyTree:

@@ -182,7 +182,8 @@ class Decoder(nn.Module):
             (x, *kept), _ = stack((x, *kept), index, kinds, *each)
         if cache is not None:
             read = jnp.max(positions, 1, initial=-1) + 1
-            cache = Cache(*kept, jnp.maximum(cache.length, read), memory)
+            length = jnp.maximum(cache.length, read)
+            cache = Cache(kept[0], kept[1], length, memory)
         return norm(config, self.param_dtype, "norm")(x), cache
 
     def _each_layer(self, x: Array, cache: Cache | None, kinds: _Kind, each: tuple):
@@ -195,12 +196,10 @@ class Decoder(nn.Module):
                 own[i] = pair
             for i, memory in zip(config.recurring, cache.memory, strict=True):
                 own[i] = memory
-        module = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
+        module: Any = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
         for i in range(config.num_layers):
-            layer = module(
-                *(config, self.dtype, self.param_dtype, i in config.recurring),
-                name=LAYER.format(i),
-            )
+            types = config, self.dtype, self.param_dtype
+            layer = module(*types, i in config.recurring, name=LAYER.format(i))
             kind = jax.tree.map(lambda entries, i=i: entries[i], kinds)
             (x, *own[i]), _ = layer((x, *own[i]), None, kind, *each)
         kept = tuple(zip(*(own[i] for i in config.attending), strict=True))
@@ -357,13 +356,13 @@ def init_params(
     """Random parameters, normal with deviation 0.02, stacked over layers."""
     tokens = jnp.zeros((1, 1), jnp.int32)
     module = Decoder(config, param_dtype=dtype, apart=bool(config.recurring))
-    params = module.init(key, tokens, tokens)["params"]
+    params: PyTree = module.init(key, tokens, tokens)["params"]
     if not config.recurring:
         return params
     names = [LAYER.format(i) for i in range(config.num_layers)]
     each = [params.pop(name) for name in names]
     layers = {}
-    for part in sorted({part for layer in each for part in layer}):
+    for part in dict.fromkeys(part for layer in each for part in layer):
         own = [layer[part] for layer in each if part in layer]
         layers[part] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
     return {**params, "layers": layers}
