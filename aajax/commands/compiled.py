@@ -8,17 +8,10 @@ from aajax.api.dry_runs import Planned, reports, save_programs, waste
 from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.lm.planning.compile import Compiled, Report
-from aajax.training.lm_programs import EVALUATION_DECODE, EVALUATION_READ
 
-# What a program does once, of which its work is counted.
-KINDS = {
-    "learn": "step",
-    "critic": "step",
-    "read": "piece",
-    "decode": "token",
-    EVALUATION_READ: "piece",
-    EVALUATION_DECODE: "token",
-}
+# What a program does once, of which its work is counted; that of the closing
+# evaluation, which comes once in a run, is not shown.
+KINDS = {"learn": "step", "critic": "step", "read": "piece", "decode": "token"}
 
 
 def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
@@ -107,7 +100,8 @@ def _memory_table(planned: Planned, found: dict[str, Report]) -> Table:
 
 
 def _time_table(planned: Planned, found: dict[str, Report]) -> Table:
-    known = {name: x for name, x in found.items() if x.counts is not None}
+    known = {name: found[name] for name in KINDS if name in found}
+    known = {name: x for name, x in known.items() if x.counts is not None}
     table = Table("work of each device", *(f"{x}, a {KINDS[x]}" for x in known))
     bounds = {name: x.bounds(planned.topology) for name, x in known.items()}
     works = [x.work for x in known.values()]

@@ -204,6 +204,7 @@ def make_learners(
         "num_microbatches": num_microbatches(config, mesh),
         "mesh": mesh,
         "dtype": jnp.dtype(config.dtype),
+        "matmul_precision": config.matmul_precision,
         "remat": config.remat,
     }
     weights = SpeechLoss(
@@ -333,16 +334,14 @@ def _read_model(
         shardings = param_shardings(mesh, like)
         plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
-    model = load_language_model(
+    return load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, params=params,
         system=config.system, chat_template=config.chat_template,
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
-        mesh=plays_on,
+        mesh=plays_on, matmul_precision=config.matmul_precision, piece=speaking.piece,
     )  # fmt: skip
-    sampler = dataclasses.replace(model.sampler, piece=speaking.piece)
-    return dataclasses.replace(model, sampler=sampler)
 
 
 def find_playing_mesh(

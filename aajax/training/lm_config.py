@@ -17,6 +17,7 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
+from aajax.lm.model.precision import MatmulPrecision
 from aajax.schema import (
     Count,
     Formerly,
@@ -122,6 +123,9 @@ class LmConfig:
     system: str | None = None  # system prompt of every dialogue; None: none
     # of the arithmetic and of the frozen weights
     dtype: Literal["float32", "bfloat16"] = "float32"
+    # of products' factors: bfloat16 with float32 elsewhere, for CPUs that have
+    # AVX512-BF16; None: what JAX does on the device
+    matmul_precision: MatmulPrecision | None = None
     # what a learner maximises; `aajax list` describes them; or FILE.py:NAME of yours
     algorithm: LmAlgorithm = "advantage_alignment"
     beta: Beta = 1.0  # weight β of the alignment term

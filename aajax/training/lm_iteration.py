@@ -30,6 +30,7 @@ from aajax.lm.mesh.hosts import (
     processes,
     rows_of_all,
 )
+from aajax.lm.model import attention
 from aajax.lm.model.decoder import Adapters
 from aajax.training.assemble import SCHEDULE
 from aajax.training.lm_assemble import LmParts, LmState, random_numbers
@@ -228,7 +229,9 @@ def _batch(
     credit: np.ndarray | None = None,
 ) -> SpeechBatch:
     """Rows of this process, as long as those of the others."""
-    batch = speech_batch(matches, places, credit)
+    # Where attention is by scores; a fused kernel reads each sequence as a whole.
+    shares = parts.mesh is None and attention.platform() == "cpu"
+    batch = speech_batch(matches, places, credit, with_opening=shares)
     own = batch.tokens.shape[1], batch.targets.shape[1]
     length, num_targets = largest(parts.mesh, *own)
     if (length, num_targets) != own:

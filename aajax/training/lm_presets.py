@@ -192,7 +192,8 @@ POCKET: dict[str, LmConfig] = {
 
 # Small chat models: size → its model, and what changes for it of a pocket model's
 # settings, in every game and in each. Higher rates and bonuses for entropy drive them
-# from what they know to defection within a few iterations.
+# from what they know to defection within a few iterations. In long dialogues the
+# activations of all layers are gigabytes, and computed again.
 _CHAT = _with(
     prompts="full",
     pocket=PocketConfig(),
@@ -219,11 +220,13 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
             "split": _with(
                 options=("num_rounds=4",),
                 group_size=4,
+                remat=True,
                 speaking=Speaking(max_tokens=18, free_tries=None, cache_size=1024),
             ),
             "trust-and-split": _with(
                 options=("messages=hands", "num_rounds=4"),
                 group_size=4,
+                remat=True,
                 final_learning_rate=5e-5,
                 speaking=Speaking(max_tokens=16, free_tries=None, cache_size=1024),
             ),

@@ -39,7 +39,7 @@ def test_a_seat_by_hand():
     tokens = [10, 11, 12, 20, 21, 13, 22, 14, 15, 23, 24, 25, 16, 26]  # 27 is left out
     targets = [20, 21, 22, 23, 24, 25, 26, 27]
     places = [2, 3, 5, 8, 9, 10, 12, 13]
-    assert batch.tokens.shape == batch.positions.shape == (2, 64)
+    assert batch.tokens.shape == batch.positions.shape == (2, 16)
     assert batch.tokens[0, :14].tolist() == tokens
     assert batch.positions[0, :14].tolist() == list(range(14))
     assert not batch.tokens[0, 14:].any()
@@ -55,7 +55,7 @@ def test_a_seat_by_hand():
     }
     for name, expected in shown.items():
         values = getattr(batch, name)
-        assert values.shape == (2, 64)
+        assert values.shape == (2, 16)
         assert values[0, :8].tolist() == expected, name
         padding = -1 if name == "targets" else 0
         assert (values[0, 8:] == padding).all(), name
@@ -106,7 +106,7 @@ def test_seats_are_sorted_and_chosen():
 
 @pytest.mark.parametrize(
     ("size", "padded"),
-    [(64, 64), (65, 80), (96, 96), (97, 112), (129, 160), (257, 320)],
+    [(16, 16), (17, 18), (64, 64), (65, 72), (97, 104), (129, 144), (257, 288)],
 )
 def test_few_lengths_are_compiled(size, padded):
     # The last of the sampled tokens is not read.
@@ -116,3 +116,26 @@ def test_few_lengths_are_compiled(size, padded):
     assert speech_batch([talk], [Place(0, 0)]).targets.shape == (1, padded)
     wide = speech_batch([MATCH], [Place(0, 0)], length=size, num_targets=size)
     assert wide.tokens.shape == wide.targets.shape == (1, padded)
+
+
+def test_what_all_begin_with_is_taken_out():
+    begun = list(range(100, 120))
+
+    whole = match(
+        [said(0, [*begun, 1], [7, 8])], [said(0, [*begun, 2, 3], [9])], rounds=1
+    )
+    places = [Place(0, 0), Place(0, 1)]
+    plain = speech_batch([whole], places)
+    batch = speech_batch([whole], places, with_opening=True)
+    assert plain.opening.shape == (2, 0)
+    assert batch.opening.tolist() == [begun[:16]] * 2
+    assert batch.tokens[:, :6].tolist() == plain.tokens[:, 16:22].tolist()
+    assert batch.positions[:, :6].tolist() == plain.positions[:, 16:22].tolist()
+    real = plain.targets >= 0
+    assert (batch.places[real] == plain.places[real] - 16).all()
+    assert (batch.decisions == plain.decisions - 16).all()
+
+
+def test_an_opening_ends_before_the_first_answer():
+    short = match([said(0, [1, 2], [7] * 40)], [Turn(0, "")], rounds=1)
+    assert speech_batch([short], [Place(0, 0)], with_opening=True).opening.size == 0

@@ -80,6 +80,7 @@ ALL_SET = LmConfig(
     matches_every=8,
     eval=Evaluation(6),
     chat_template="chatml",
+    matmul_precision="bfloat16",
 )  # fmt: skip
 
 

@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from aajax.dialogue.play.matches import Match, Turn
+from aajax.lm.sampling.session import shared_length
 from aajax.types import AnyArray
 
-_LEAST = 64  # tokens of a padded length
+_LEAST = 16  # tokens of a padded length
 
 
 class SpeechBatch(NamedTuple):
     """S sequences, each the dialogue of one seat in a whole match; K sampled tokens.
 
     Attributes:
-      tokens: i32[S, L], prompts and answers.
+      opening: i32[S, O], what all sequences begin with, the same in all rows; its
+        positions are 0, ..., O − 1.
+      tokens: i32[S, L], prompts and answers after it.
       positions: i32[S, L], −1 for padding.
       places: i32[S, K], index in `tokens` of the token before each sampled one.
       targets: i32[S, K], sampled tokens, −1 for padding.
@@ -32,6 +35,7 @@ class SpeechBatch(NamedTuple):
       kl_scale: f32[S], factor of the KL penalty's weight.
     """
 
+    opening: AnyArray
     tokens: AnyArray
     positions: AnyArray
     places: AnyArray
@@ -78,11 +82,12 @@ def speech_batch(
     *,
     length: int = 0,
     num_targets: int = 0,
+    with_opening: bool = False,
 ) -> SpeechBatch:
     """The padded batch of the given seats.
 
-    L and K are rounded up to 64, 80, 96, 112, 128, 160, ..., so that few programs are
-    compiled.
+    L and K are rounded up to 16, 18, 20, ..., 32, 36, 40, ..., 64, 72, ..., so that few
+    programs are compiled.
 
     Args:
       matches: M of them, of T rounds.
@@ -90,8 +95,11 @@ def speech_batch(
       credit: f32[M, T, N], of each round; 0 if None.
       length: lower bound of L.
       num_targets: lower bound of K.
+      with_opening: whether what all sequences begin with is taken out of them, O being
+        a multiple of 16.
     """
     rows = [_Row(matches[b].turns[i], len(matches[b].rewards)) for b, i in places]
+    opening = _taken_out(rows) if with_opening else []
     longest = max(length, *(len(row.tokens) for row in rows))
     most = max(num_targets, *(len(row.targets) for row in rows))
     length, most = _bucket(longest), _bucket(most)
@@ -102,8 +110,9 @@ def speech_batch(
         for s, (b, i) in enumerate(places):
             paid[s] = np.where(targets[s] >= 0, credit[b, rounds[s], i], 0.0)
     tokens = _stack([row.tokens for row in rows], length, -1)
-    position = np.arange(length, dtype=np.int32)
+    position = len(opening) + np.arange(length, dtype=np.int32)
     return SpeechBatch(
+        opening=np.tile(np.array(opening, np.int32), (len(rows), 1)),
         tokens=np.maximum(tokens, 0),
         positions=np.where(tokens >= 0, position, -1).astype(np.int32),
         places=_stack([row.places for row in rows], most, 0),
@@ -155,6 +164,18 @@ class _Row:
         self.remaining += said.remaining
 
 
+def _taken_out(rows: Sequence[_Row]) -> list[int]:
+    """What all rows begin with, before the first token that is read off."""
+    first = min(min(row.places) for row in rows)
+    size = min(shared_length([row.tokens for row in rows]), first - first % _LEAST)
+    opening = rows[0].tokens[:size]
+    for row in rows:
+        row.tokens = row.tokens[size:]
+        row.places = [place - size for place in row.places]
+        row.decisions = [at if at < 0 else at - size for at in row.decisions]
+    return opening
+
+
 def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.ndarray:
     """[S, size]."""
     out = np.full((len(rows), size), fill, dtype)
@@ -164,11 +185,9 @@ def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.
 
 
 def _bucket(size: int) -> int:
-    """The least of 64, 80, 96, 112, 128, 160, 192, 224, 256, ... not below `size`."""
+    """The least of 16, 18, 20, ..., 32, 36, ..., 64, 72, ... not below `size`."""
     bucket = _LEAST
-    while bucket < size:
-        quarter = bucket // 4
-        if size <= 2 * bucket:
-            return bucket + quarter * math.ceil((size - bucket) / quarter)
+    while 2 * bucket < size:
         bucket *= 2
-    return bucket
+    step = bucket // 8
+    return max(bucket, step * math.ceil(size / step))

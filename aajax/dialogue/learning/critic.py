@@ -17,9 +17,11 @@ import optax
 from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.dialogue.learning.learner import read_batch
 from aajax.lm.mesh.sharding import batch_shardings, param_shardings
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.model.decoder import Adapters
+from aajax.lm.model.precision import MatmulPrecision, matmuls_in
 from aajax.types import Array, PyTree
 
 
@@ -58,6 +60,7 @@ def make_critic(
     num_microbatches: int = 1,
     mesh: Mesh | None = None,
     dtype: jnp.dtype = jnp.float32,
+    matmul_precision: MatmulPrecision | None = None,
     remat: bool = False,
 ) -> Critic:
     """A critic of a decoder.
@@ -70,6 +73,7 @@ def make_critic(
       mesh: on which params and adapters lie as `param_shardings` says, batches and
         values as `batch_shardings` does.
       dtype, remat: of `forward`.
+      matmul_precision: of products, see `precision.matmuls_in`; None for JAX's own.
     """
 
     parts = _CriticParts(
@@ -78,6 +82,7 @@ def make_critic(
         scale=scale,
         num_microbatches=num_microbatches,
         mesh=mesh,
+        matmul_precision=matmul_precision,
         options={"dtype": dtype, "remat": remat},
     )
     return Critic(
@@ -96,14 +101,13 @@ class _CriticParts:
     scale: Array
     num_microbatches: int
     mesh: Mesh | None
+    matmul_precision: MatmulPrecision | None
     options: dict[str, Any]
 
     def values(self, weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
         adapters = Adapters(weights["adapter"], self.scale)
-        hidden, _ = forward(
-            self.config, params, batch.tokens, batch.positions, None, adapters,
-            batch.adapter_id, **self.options,
-        )  # fmt: skip
+        with matmuls_in(self.matmul_precision):
+            hidden = read_batch(self.config, params, batch, adapters, **self.options)
         places = jnp.maximum(batch.decisions, 0)[:, :, None]
         hidden = jnp.take_along_axis(hidden, places, axis=1).astype(jnp.float32)
         value = hidden @ weights["head"] + weights["bias"]
@@ -176,7 +180,7 @@ def _split(tree: PyTree, count: int) -> PyTree:
     """[S, ...] → [count, S / count, ...], sequence k going to part k mod count."""
 
     def split(x: Array) -> Array:
-        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+        return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
 
     return jax.tree.map(split, tree)
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.model.decoder import Adapters, forward, forward_after
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens
 from aajax.lm.training import scoring
 from aajax.lm.training.fit import Loss, Sums
@@ -142,14 +142,36 @@ def score_speech(
     remat: bool = False,
 ) -> scoring.Scores:
     """Log-probability and entropy of every sampled token, f32[S, K]."""
-    adapter_id = None if adapters is None else batch.adapter_id
-    hidden, _ = forward(
-        config, params, batch.tokens, batch.positions, None, adapters, adapter_id,
-        dtype=dtype, remat=remat,
-    )  # fmt: skip
+    hidden = read_batch(config, params, batch, adapters, dtype=dtype, remat=remat)
     hidden = jnp.take_along_axis(hidden, batch.places[:, :, None], axis=1)
 
     return scoring.score(
         config, params, hidden, batch.targets, temperature=temperature,
         allowed=restriction.allowed, state=(batch.state, batch.remaining),
     )  # fmt: skip
+
+
+def read_batch(
+    config: DecoderConfig,
+    params: PyTree,
+    batch: SpeechBatch,
+    adapters: Adapters | None,
+    *,
+    dtype: jnp.dtype,
+    remat: bool,
+) -> Array:
+    """Last hidden states of a batch, [S, L, D].
+
+    Raises:
+      InputError: if a batch with an opening is read with more than one adapter.
+    """
+    if batch.opening.shape[1] > 0:
+        return forward_after(
+            config, params, batch.opening[0], batch.tokens, batch.positions, adapters,
+            dtype=dtype, remat=remat,
+        )  # fmt: skip
+    adapter_id = None if adapters is None else batch.adapter_id
+    return forward(
+        config, params, batch.tokens, batch.positions, None, adapters, adapter_id,
+        dtype=dtype, remat=remat,
+    )[0]  # fmt: skip

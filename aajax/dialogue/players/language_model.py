@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from aajax.dialogue.players.base import Reply, Request, Row, Tokens
 from aajax.envs.text import trimmed
@@ -231,12 +231,9 @@ def load_language_model(
     folder: str | Path,
     patterns: Sequence[str],
     *,
-    dtype: jnp.dtype = jnp.float32,
     system: str | None = None,
     chat_template: str | None = None,
     params: PyTree | None = None,
-    max_cache: int | None = None,
-    mesh: Mesh | None = None,
     **options,
 ) -> LanguageModel:
     """Loads the model of a Hugging Face folder, for answers of any of `patterns`.
@@ -244,14 +241,13 @@ def load_language_model(
     Args:
       folder: with config.json, weights and a tokenizer with a chat template.
       patterns: of answers, each compiled into the grammar.
-      dtype: of the arithmetic and of weights that are loaded.
       system: what the system says in every dialogue.
       chat_template: in place of the folder's own; see `read_chat_template`.
       params: of the decoder, if loaded (and sharded) already; None to load them.
-      max_cache: tokens of the longest dialogue.
-      mesh: on which it plays, as `Sampler` has it; None for one device. If `params` lie
-        on another, it plays after `LanguageModel.with_adapters` only.
-      **options: further attributes of `LanguageModel`.
+      **options: further attributes of `Sampler` and of `LanguageModel`. Weights that
+        are loaded are of `dtype`, and rounded to the `matmul_precision`. If `params`
+        lie on another mesh than `mesh`, the model plays after
+        `LanguageModel.with_adapters` only.
 
     Raises:
       InputError: if the folder cannot be read, its template rewrites what was said, or
@@ -265,9 +261,15 @@ def load_language_model(
     unique = tuple(dict.fromkeys(patterns))
     grammar, starts = compile_grammar(unique, pieces)
     _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
+    names = {field.name for field in dataclasses.fields(Sampler)} & set(options)
+    sampler = Sampler(config, **{name: options.pop(name) for name in names})
+    mesh = sampler.mesh
     if params is None:
-        params = load_params(folder, dtype=dtype)
-    sampler = Sampler(config, dtype=dtype, max_cache=max_cache, mesh=mesh)
+        params = load_params(folder, dtype=sampler.dtype)
+        if sampler.matmul_precision == "bfloat16":
+            # Norms and embeddings too: the sampler has a copy in bfloat16.
+            rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+            params = jax.tree.map(lambda x: x.astype(sampler.dtype), rounded)
     return LanguageModel(
         sampler=sampler,
         params=params,

@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec as P
 from aajax.errors import InputError
 from aajax.files import PARTIAL
 from aajax.lm.mesh.sharding import shard_batch
-from aajax.lm.model.cache import power_of_two
+from aajax.lm.model.cache import few_sizes, power_of_two
 from aajax.lm.model.constraints import BATCH
 from aajax.types import Array, PyTree
 
@@ -46,13 +46,13 @@ def padded_rows(mesh: Mesh | None, batch: int) -> int:
     """P, the number of rows to which this process's `batch` rows are padded.
 
     Rows are sharded over the axes data and fsdp; each of this process's shards has the
-    same number of rows, a power of two.
+    same number of rows: a power of two, or without a mesh one of `few_sizes`.
 
     Raises:
       InputError: if processes share rows, as when the tensor axis spans processes.
     """
     if mesh is None:
-        return power_of_two(batch)
+        return few_sizes(batch)
     groups, count = math.prod(mesh.shape[name] for name in BATCH), len(processes(mesh))
     placed = NamedSharding(mesh, P(BATCH)).devices_indices_map((groups,))
     places: dict[int, set[int]] = {process: set() for process in processes(mesh)}

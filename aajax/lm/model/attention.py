@@ -168,6 +168,49 @@ def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Mask
     return Masked(full, local, config.attention_cap)
 
 
+class AfterOpening(NamedTuple):
+    """Attention of one sequence that is an opening, and B of L tokens that follow it.
+
+    Attributes:
+      opening: masks of the opening's queries, [1, O, O].
+      rest: those of the other sequences, [B, L, O + L].
+    """
+
+    opening: Masked
+    rest: Masked
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, layer: Layer, scale: float
+    ) -> Array:
+        """See `Attend`."""
+        batch, length, both = self.rest.full.shape
+        size = both - length
+        first = self.opening(
+            query[:, :size], key[:, :, :size], value[:, :, :size], layer, scale
+        )
+
+        def whole(x: Array) -> Array:
+            """[1, K, O + B L, D] → [B, K, O + L, D]."""
+            _, heads, _, width = x.shape
+            own = x[0, :, size:].reshape(heads, batch, length, width).swapaxes(0, 1)
+            begun = jnp.broadcast_to(x[:, :, :size], (batch, heads, size, width))
+            return jnp.concatenate([begun, own], 2)
+
+        rows = query[0, size:].reshape(batch, length, *query.shape[2:])
+        rest = self.rest(rows, whole(key), whole(value), layer, scale)
+        return jnp.concatenate([first, rest.reshape(1, -1, *rest.shape[2:])], 1)
+
+
+def after_opening(config: DecoderConfig, positions: Array, size: int) -> AfterOpening:
+    """Attention of sequences at these positions, i32[B, L], after O = `size` tokens."""
+    place = jnp.arange(size, dtype=jnp.int32)
+    begun = jnp.broadcast_to(place, (len(positions), size))
+    every = jnp.concatenate([begun, positions], 1)
+    rest = masked(config, every, None)
+    rest = jax.tree.map(lambda mask: mask[:, size:], rest)
+    return AfterOpening(masked(config, place[None], None), rest)
+
+
 @flax.struct.dataclass
 class Blocks:
     """Attention to a cache, block by block, with the softmax of what was seen so far.

@@ -87,6 +87,15 @@ def grow(cache: Cache, size: int) -> Cache:
     return cache._replace(key=key, value=value)
 
 
+def few_sizes(number: int) -> int:
+    """The least of 1, ..., 8, 10, 12, 14, 16, 20, ... that is at least `number`.
+
+    There are four of them up to twice a power of two.
+    """
+    step = max(1, power_of_two(number) // 8)
+    return number + -number % step
+
+
 def power_of_two(number: int) -> int:
     """The smallest power of two that is at least `number`."""
     return 1 << max(number - 1, 0).bit_length()

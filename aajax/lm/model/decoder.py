@@ -15,18 +15,25 @@ from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.constraints import look_up, over_batch
 from aajax.lm.model.delta import DeltaNet, Memory, empty_memory
 from aajax.lm.model.layers import (
+    LINEAR,
     MLP,
     Attention,
     Experts,
     Rotation,
     Route,
     norm,
+    product,
+    route_of_all,
     route_to,
 )
+from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
 MIXERS = "attention", "delta"  # of which a layer has one
+# What is kept for gradients on CPUs. The rest, scores of attention above all, is
+# computed again: it takes more memory than time.
+_KEPT = jax.checkpoint_policies.save_only_these_names(LINEAR)
 
 
 class Adapters(NamedTuple):
@@ -117,6 +124,14 @@ class _Layer(nn.Module):
         return x + y
 
 
+def _layers_of(remat: bool, cache: Cache | None) -> Any:
+    """The module of layers, which computes again for gradients what is not kept."""
+    if remat or (cache is None and attention.platform() == "cpu"):
+        policy = None if remat else _KEPT
+        return nn.remat(_Layer, prevent_cse=False, policy=policy)
+    return _Layer
+
+
 def _rope_of(
     config: DecoderConfig, kind: _Kind, ropes: tuple[Rotation, Rotation]
 ) -> Rotation:
@@ -147,8 +162,9 @@ class Decoder(nn.Module):
         positions: Array,
         cache: Cache | None = None,
         route: Route | None = None,
+        seen: attention.Attend | None = None,
     ) -> tuple[Array, Cache | None]:
-        """See `forward`."""
+        """See `forward`; `seen` is how tokens attend, if not as there."""
         config = self.config
         init = nn.initializers.normal(0.02)
         shape = config.vocab_size, config.hidden_size
@@ -159,7 +175,8 @@ class Decoder(nn.Module):
         if config.embedding_scale != 1:
             x = x * jnp.asarray(config.embedding_scale, self.dtype)
         ropes = self._ropes(positions)
-        seen = attention.attend_to(config, positions, cache, self.dtype)
+        if seen is None:
+            seen = attention.attend_to(config, positions, cache, self.dtype)
         types = config, self.dtype, self.param_dtype
         each = positions, ropes, seen, route
         no, yes = [False] * config.num_layers, [True] * config.num_layers
@@ -171,9 +188,8 @@ class Decoder(nn.Module):
             x, kept, memory = self._each_layer(x, cache, kinds, each)
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
-            layer = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
             stack = nn.scan(
-                layer,
+                _layers_of(self.remat, cache),
                 variable_axes={"params": 0, "lora": 0},
                 split_rngs={"params": True},
                 in_axes=(0, 0, *[nn.broadcast] * 4),  # pyright: ignore[reportArgumentType]
@@ -196,7 +212,7 @@ class Decoder(nn.Module):
                 own[i] = pair
             for i, memory in zip(config.recurring, cache.memory, strict=True):
                 own[i] = memory
-        module: Any = nn.remat(_Layer, prevent_cse=False) if self.remat else _Layer
+        module: Any = _layers_of(self.remat, cache)
         for i in range(config.num_layers):
             types = config, self.dtype, self.param_dtype
             layer = module(*types, i in config.recurring, name=LAYER.format(i))
@@ -290,6 +306,58 @@ def forward(
     return jnp.take_along_axis(hidden, back[:, :, None], 1), after
 
 
+def forward_after(
+    config: DecoderConfig,
+    params: PyTree,
+    opening: AnyArray,
+    tokens: AnyArray,
+    positions: AnyArray,
+    adapters: Adapters | None = None,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+) -> Array:
+    """The last hidden states of sequences after an opening that all of them share.
+
+    The opening is read once, in training too: its gradient is that of all sequences.
+
+    Args:
+      config: static.
+      params: of `init_params` or a checkpoint.
+      opening: i32[O], tokens at the positions 0, ..., O − 1.
+      tokens: i32[B, L], those that follow it in each sequence.
+      positions: i32[B, L], from O on, −1 for padding; see `forward`.
+      adapters: one, which all sequences take; None for the base.
+      dtype, remat: of `forward`.
+
+    Returns:
+      Hidden states [B, L, D] of `tokens`, by `forward`'s numbers but for rounding.
+
+    Raises:
+      InputError: if there is more than one adapter.
+    """
+    variables, route = {"params": params}, None
+    if adapters is not None:
+        if len(adapters.scale) != 1:
+            raise InputError(
+                f"adapters has {len(adapters.scale)}: 1 is needed with an opening"
+            )
+        variables["lora"] = {"layers": adapters.weights}
+        route = route_of_all(adapters.scale)
+    size = len(opening)
+    place = jnp.arange(size, dtype=jnp.int32)
+
+    def packed(first: AnyArray, rest: AnyArray) -> Array:
+        return jnp.concatenate([first, jnp.reshape(rest, -1)])[None]
+
+    # As one sequence: all but attention is by token.
+    hidden, _ = Decoder(config, dtype, remat=remat).apply(
+        variables, packed(opening, tokens), packed(place, positions), None, route,
+        attention.after_opening(config, jnp.asarray(positions), size),
+    )  # fmt: skip
+    return hidden[0, size:].reshape(*jnp.shape(tokens), -1)
+
+
 def unstack_layers(
     config: DecoderConfig, params: PyTree, adapters: Adapters | None = None
 ) -> tuple[PyTree, Adapters | None]:
@@ -316,7 +384,7 @@ def unstack_layers(
             }  # fmt: skip
         return layers
 
-    if not _is_apart(params):
+    if params and not _is_apart(params):
         others = {name: x for name, x in params.items() if name != "layers"}
         params = others | cut(params["layers"])
     if adapters is not None and not _is_apart(adapters.weights):
@@ -341,10 +409,15 @@ def _layer(tree: PyTree, i: int) -> PyTree:
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
     """Logits f32[..., V] of hidden states [..., D]."""
     table = params["embedding"] if config.tie_embeddings else params["head"]
-    score = jnp.einsum(
-        "...d,vd->...v", hidden, table.astype(hidden.dtype),
-        preferred_element_type=jnp.float32,
-    )  # fmt: skip
+    if attention.platform() == "cpu" and is_rounded():
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        score = product(rows, table, jnp.float32, is_transposed=True)
+        score = score.reshape(*hidden.shape[:-1], -1)
+    else:
+        score = jnp.einsum(
+            "...d,vd->...v", hidden, table.astype(hidden.dtype),
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
     if config.logit_divisor != 1:
         score = score / jnp.float32(config.logit_divisor)
     return capped(score, config.logit_cap)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from aajax.lm.model.cache import Cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward, logits, unstack_layers
+from aajax.lm.model.precision import MatmulPrecision, matmuls_in
 from aajax.lm.sampling.grammar import Grammar, allowed_tokens, next_state
 from aajax.ops import categorical
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
@@ -35,12 +36,14 @@ class Program(NamedTuple):
       dtype: of the computation.
       top_k: top-k sampling: among the k likeliest tokens only; None for all.
       size: L, room for sampled tokens, at least the largest budget.
+      matmul_precision: of products; None for JAX's own.
     """
 
     config: DecoderConfig
     dtype: jnp.dtype
     top_k: int | None = None
     size: int = 0
+    matmul_precision: MatmulPrecision | None = None
 
 
 class Model(NamedTuple):
@@ -111,10 +114,11 @@ def read(
     valid = tokens >= 0
     place = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
     positions = jnp.where(valid, cache.length[:, None] + place, -1)
-    hidden, after = forward(
-        program.config, model.params, jnp.maximum(tokens, 0), positions, cache,
-        model.adapters, model.adapter_id, dtype=program.dtype,
-    )  # fmt: skip
+    with matmuls_in(program.matmul_precision):
+        hidden, after = forward(
+            program.config, model.params, jnp.maximum(tokens, 0), positions, cache,
+            model.adapters, model.adapter_id, dtype=program.dtype,
+        )  # fmt: skip
     assert after is not None
     count = valid.sum(1, dtype=jnp.int32)
     at = jnp.maximum(count - 1, 0)[:, None, None]
@@ -155,7 +159,8 @@ def decode(
         jnp.zeros((), jnp.int32),
     )
     body = functools.partial(_sample_and_read, program, model, wanted)
-    loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
+    with matmuls_in(program.matmul_precision):
+        loop = jax.lax.while_loop(lambda loop: ~loop.done.all(), body, loop)
     return loop.cache, loop.last, loop.columns, loop.stopped
 
 

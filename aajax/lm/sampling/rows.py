@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.errors import InputError
-from aajax.lm.model.cache import power_of_two
+from aajax.lm.model.cache import few_sizes
 from aajax.types import AnyArray, Array, PRNGKey
 
 
@@ -50,13 +50,11 @@ def _numbered(key: PRNGKey, numbers: Array) -> PRNGKey:
 
 
 def block_width(number: int) -> int:
-    """Padded length for `number` tokens: the next of 16, 24, 32, 48, 64, 96, ....
+    """Padded length for `number` tokens: 8, 12, 16, 20, 24, 28, 32, 40, ....
 
-    Each length is compiled separately, hence few; at most half as many again are added.
+    Each length is compiled separately, hence few.
     """
-    whole = max(16, power_of_two(number))
-    less = whole // 4 * 3
-    return less if less >= max(16, number) else whole
+    return max(8, few_sizes(number + -number % 4))
 
 
 def stop_rows(stop: AnyArray, batch: int, vocab: int) -> np.ndarray:

@@ -38,6 +38,7 @@ from aajax.lm.model.cache import bucket, power_of_two
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
+from aajax.lm.model.precision import MatmulPrecision
 from aajax.lm.sampling.decoding import (
     Model,
     Program,
@@ -57,6 +58,8 @@ from aajax.lm.sampling.rows import (
     stop_rows,
 )
 from aajax.lm.sampling.session import (
+    SHORTEST_OPENING,
+    Opening,
     Sample,
     Sampling,
     Session,
@@ -65,6 +68,8 @@ from aajax.lm.sampling.session import (
     make_room,
     merge,
     run,
+    shared_length,
+    spread,
     take_back,
 )
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
@@ -96,6 +101,7 @@ class Sampler:
       config: of the decoder.
       dtype: of the computation.
       cache_dtype: of the KV cache; `dtype` if None.
+      matmul_precision: of products, see `precision.matmuls_in`; None for JAX's own.
       top_k: top-k sampling: among the k likeliest tokens (and ties) only.
       top_p: nucleus sampling: among the smallest set of likeliest tokens whose total
         probability reaches top_p.
@@ -110,6 +116,7 @@ class Sampler:
     config: DecoderConfig
     dtype: jnp.dtype = jnp.float32
     cache_dtype: jnp.dtype | None = None
+    matmul_precision: MatmulPrecision | None = None
     top_k: int | None = None
     top_p: float | None = None
     max_cache: int | None = None
@@ -143,26 +150,30 @@ class Sampler:
 
         On a mesh they are moved to where `mesh` has them, if they lie elsewhere. On
         CPUs they are unstacked once (see `unstack_layers`), for the memory of a second
-        copy, instead of in each call.
+        copy, instead of in each call; in bfloat16 if products are rounded to it.
         """
         if self.mesh is not None:
             return moved(self.mesh, params)
         if jax.default_backend() != "cpu":
             return params
+        if self.matmul_precision == "bfloat16":
+            params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
         return unstack_layers(self.config, params)[0]
 
     def prepare_adapters(self, adapters: Adapters) -> Adapters:
         """Adapters for many calls of `append` and `generate`.
 
-        On accelerators they are joined (see `lora.joined`), and on a mesh moved to
-        where `mesh` has them.
+        They are joined (see `lora.joined`), on a mesh moved to where `mesh` has them,
+        and on CPUs unstacked.
         """
-        where = jax.default_backend()
+        adapters = _joined(adapters, self.dtype)
         if self.mesh is not None:
-            where = self.mesh.devices.flat[0].platform
-        if where != "cpu":
-            adapters = _joined(adapters, self.dtype)
-        return adapters if self.mesh is None else moved(self.mesh, adapters)
+            return moved(self.mesh, adapters)
+        if jax.default_backend() != "cpu":
+            return adapters
+        _, unstacked = unstack_layers(self.config, {}, adapters)
+        assert unstacked is not None
+        return unstacked
 
     def piece_of(self, rows: int, memory: float | None = None) -> int:
         """Tokens of each of so many rows, of all processes, that are read at once.
@@ -236,11 +247,18 @@ class Sampler:
         longest, length = largest(self.mesh, count.max(), total.max())
         if longest == 0:
             return session
+        if (opening := self._opening(session, rows, adapter_id)) is not None:
+            session = self._read_once(session, params, opening, adapters, donate)
+            size = len(opening.tokens[0])
+            rest = [row[size:].tolist() for row in rows]
+            return self.append(session, params, rest, adapters, adapter_id, donate=True)
         cache = make_room(session, length, self.limit, donate)
         last, padded = session.last, padded_rows(self.mesh, session.batch)
         adapter_id = self._adapter_rows(session.batch, adapter_id, adapters)
         model = Model(params, adapters, adapter_id)
-        program = Program(self.config, self.dtype)
+        program = Program(
+            self.config, self.dtype, matmul_precision=self.matmul_precision
+        )
         piece = self.piece_of(padded * len(processes(self.mesh)))
         for first in range(0, longest, piece):
             width = min(piece, block_width(longest - first))
@@ -251,6 +269,52 @@ class Sampler:
             part = place_rows(self.mesh, block)
             with compiles(f"reading {len(last)} x {width} tokens"):
                 cache, last = run(self.mesh, read, program, model, cache, last, part)
+        return Session(cache, last, session.batch)
+
+    def _opening(
+        self,
+        session: Session,
+        rows: Sequence[np.ndarray],
+        adapter_id: AnyArray | None,
+    ) -> Opening | None:
+        """What all rows begin with, if it is worth to be read once per adapter.
+
+        Sequences of all processes begin at the same time and share as many tokens,
+        but not necessarily the same.
+        """
+        batch = session.batch
+        ids = np.full(batch, -1) if adapter_id is None else np.asarray(adapter_id)
+        different, of_row = np.unique(ids, return_inverse=True)
+        size = (
+            0 if session.length.any() else shared_length([row.tolist() for row in rows])
+        )
+        least, most = largest(self.mesh, -size, len(different))
+        if -least < SHORTEST_OPENING or 2 * most > largest(self.mesh, batch)[0]:
+            return None
+        different = np.pad(different, (0, most - len(different)), mode="edge")
+        tokens = [rows[0][:-least].tolist()] * most
+        return Opening(tokens, different, of_row.astype(np.int32))
+
+    def _read_once(
+        self,
+        session: Session,
+        params: PyTree,
+        opening: Opening,
+        adapters: Adapters | None,
+        donate: bool,
+    ) -> Session:
+        """The session after its opening, which is read once and copied to all rows."""
+        count, size = len(opening.tokens), len(opening.tokens[0])
+        ids = None if adapters is None else opening.adapter_id
+        small = self.append(
+            self.start(count, size), params, opening.tokens, adapters, ids, donate=True
+        )
+        index = first_row(self.mesh, padded_rows(self.mesh, count)) + opening.of_row
+        cache, last = run(
+            self.mesh, spread,
+            make_room(session, largest(self.mesh, size)[0], self.limit, donate),
+            small.cache, small.last, self._rows(session.batch, index, index[0]),
+        )  # fmt: skip
         return Session(cache, last, session.batch)
 
     def generate(
@@ -308,7 +372,9 @@ class Sampler:
             top_p=self.top_p,
         )
         size = max(16, power_of_two(longest))
-        program = Program(self.config, self.dtype, self.top_k, size)
+        program = Program(
+            self.config, self.dtype, self.top_k, size, self.matmul_precision
+        )
         adapter_id = self._adapter_rows(batch, adapter_id, adapters)
         model = Model(params, adapters, adapter_id)
         cache, last = make_room(session, length, self.limit, donate), session.last

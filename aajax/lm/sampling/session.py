@@ -4,7 +4,9 @@ A session's arrays are on one device or sharded over a mesh: `empty_session` cre
 them there, and `run` keeps their sharding.
 """
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +21,8 @@ from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.sampling.grammar import Grammar
 from aajax.types import AnyArray, Array, PyTree
+
+SHORTEST_OPENING = 16  # tokens; and openings are multiples of it
 
 
 class Session(NamedTuple):
@@ -83,6 +87,51 @@ class Sample(NamedTuple):
     stopped: np.ndarray
     state: np.ndarray
     remaining: np.ndarray
+
+
+class Opening(NamedTuple):
+    """What all sequences of a session begin with, to be read once per adapter.
+
+    Attributes:
+      tokens: ids, once for each of n adapters.
+      adapter_id: i32[n], the adapters, −1 for none.
+      of_row: i32[B], which of them each sequence takes.
+    """
+
+    tokens: list[list[int]]
+    adapter_id: np.ndarray
+    of_row: np.ndarray
+
+
+def shared_length(rows: Sequence[list[int]]) -> int:
+    """Number of tokens that all rows begin with, in multiples of `SHORTEST_OPENING`."""
+    # Between the first and the last in order there is no other beginning.
+    first, last = min(rows), max(rows)
+    pairs = zip(first, last, strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return same - same % SHORTEST_OPENING
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def spread(cache: Cache, read: Cache, last: Array, index: Array) -> tuple[Cache, Array]:
+    """A cache whose sequences have read what those of another one have.
+
+    Args:
+      cache: of P empty sequences, with room; donated.
+      read: of n sequences of equal length.
+      last: [n, D], hidden states of their last tokens.
+      index: i32[P], which of the n each of the P sequences takes.
+
+    Returns:
+      The cache, and hidden states [P, D].
+    """
+
+    def put(own: Array, new: Array) -> Array:
+        new = jnp.take(new, index, axis=-4)[..., : own.shape[-2], :]
+        return own.at[..., : new.shape[-2], :].set(new.astype(own.dtype))
+
+    key, value = jax.tree.map(put, (cache.key, cache.value), (read.key, read.value))
+    return Cache(key, value, read.length[index]), last[index]
 
 
 def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:

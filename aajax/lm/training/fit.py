@@ -17,6 +17,7 @@ from aajax.errors import InputError
 from aajax.lm.mesh.sharding import batch_shardings, param_shardings
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, forward
+from aajax.lm.model.precision import MatmulPrecision, matmuls_in
 from aajax.lm.training import scoring
 from aajax.types import AnyArray, Array, PyTree
 
@@ -140,8 +141,8 @@ def make_step(
     adapters: bool = False,
     num_microbatches: int = 1,
     mesh: Mesh | None = None,
-    dtype: jnp.dtype = jnp.float32,
-    remat: bool = False,
+    matmul_precision: MatmulPrecision | None = None,
+    **options: Any,
 ) -> Fit:
     """Makes a gradient step on Σ total / Σ weight.
 
@@ -155,7 +156,8 @@ def make_step(
         k, k + m, k + 2m, ..., so that none moves to another device.
       mesh: weights are sharded over it by `param_shardings`, batches by
         `batch_shardings`; arrays with other shardings are moved.
-      dtype, remat: of `forward`.
+      matmul_precision: of products, see `precision.matmuls_in`; None for JAX's own.
+      **options: of `forward`: dtype, float32 by default, and remat.
 
     Returns:
       The pair. `update` raises InputError for a batch that does not divide into
@@ -176,7 +178,8 @@ def make_step(
         adapters=adapters,
         num_microbatches=num_microbatches,
         mesh=mesh,
-        options={"dtype": dtype, "remat": remat},
+        matmul_precision=matmul_precision,
+        options={"dtype": jnp.float32, "remat": False} | options,
     )
     return Fit(step.init, jax.jit(step.update, donate_argnums=0))
 
@@ -191,6 +194,7 @@ class _Step:
     adapters: bool
     num_microbatches: int
     mesh: Mesh | None
+    matmul_precision: MatmulPrecision | None
     options: dict[str, Any]
 
     def init(self, weights: PyTree) -> FitState:
@@ -249,7 +253,8 @@ class _Step:
     def placed_update(self, state, batch, params, scale):
         state = _placed(self.mesh, param_shardings, state)
         params = _placed(self.mesh, param_shardings, params)
-        gradient, sums = self.accumulate(state, batch, params, scale)
+        with matmuls_in(self.matmul_precision):
+            gradient, sums = self.accumulate(state, batch, params, scale)
         weight = jax.lax.stop_gradient(sums.weight)
         gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
         change, inner = self.optimizer.update(gradient, state.optimizer, state.weights)
@@ -273,7 +278,7 @@ def _split(batch: PyTree, count: int) -> PyTree:
                 f"batch is {x.shape[0]} sequences: a multiple of the {count} "
                 "micro-batches is needed"
             )
-        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+        return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
 
     return jax.tree.map(split, batch)
 

@@ -3,7 +3,8 @@
     π(v | h) = softmax(h Wᵀ / temperature)_v,  over all tokens or the allowed ones
 
 The L · V logits of a sequence in float32 can take more memory than the model. They are
-computed in chunks of positions, and recomputed in the backward pass.
+computed in chunks of positions, and, but for few of them, recomputed in the backward
+pass.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,12 @@ import jax.numpy as jnp
 
 from aajax.errors import InputError
 from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.constraints import split_over_batch
 from aajax.lm.model.decoder import logits
 from aajax.types import AnyArray, Array, PyTree
+
+_PLACES = 1024  # of a device, whose logits exist at the same time
+_FEW_PLACES = 512  # whose logits are kept for the backward pass
 
 
 class Scores(NamedTuple):
@@ -39,7 +44,7 @@ def score(
     temperature: Array | float = 1.0,
     allowed: Callable[[PyTree], Array] | None = None,
     state: PyTree = None,
-    chunk_size: int = 256,
+    chunk_size: int | None = None,
 ) -> Scores:
     """log π(target | hidden) and the entropy of π, in float32, differentiable.
 
@@ -58,7 +63,9 @@ def score(
         outside of them has log-probability −∞.
       state: pytree of [B, L, ...], what `allowed` needs to know of each place; needed
         with it.
-      chunk_size: places at which logits exist at the same time.
+      chunk_size: places of each sequence at which logits exist at the same time; None
+        for at most 256, 1024 of all sequences of a device; logits of 512 are not
+        computed again.
 
     Returns:
       Scores of [B, L].
@@ -68,13 +75,18 @@ def score(
     """
     if isinstance(temperature, (int, float)) and not temperature > 0:
         raise InputError(f"temperature is {temperature}: a number above 0 is needed")
-    if chunk_size < 1:
+    if chunk_size is not None and chunk_size < 1:
         raise InputError(f"chunk_size is {chunk_size}: at least 1 is needed")
     if allowed is not None and state is None:
         raise InputError("state is None: with allowed, one of [B, L, ...] is needed")
     batch, length = targets.shape
     if length == 0:
         return Scores(*[jnp.zeros((batch, 0), jnp.float32)] * 2)
+    is_kept = False
+    if chunk_size is None:
+        own_rows = split_over_batch(batch)
+        is_kept = own_rows * length <= _FEW_PLACES
+        chunk_size = min(max(_PLACES // own_rows, 1), 256)
     size = min(chunk_size, length)
     padding = -length % size
     temperature = jnp.asarray(temperature, jnp.float32)
@@ -99,7 +111,8 @@ def score(
         log_prob, entropy = _score(score, jnp.maximum(targets, 0))
         return Scores(jnp.where(absent, 0.0, log_prob), jnp.where(absent, 0.0, entropy))
 
-    chunk = jax.checkpoint(chunk, prevent_cse=False)
+    if not is_kept:
+        chunk = jax.checkpoint(chunk, prevent_cse=False)
     chunks = (
         split(hidden, 0),
         split(targets, -1),

@@ -1,0 +1,138 @@
+"""Openings that sequences share, read once, give the numbers of whole sequences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aajax import lm
+from aajax.lm.model import lora
+from aajax.lm.model.decoder import forward_after
+from aajax.lm.model.layers import product
+from aajax.lm.model.precision import matmuls_in
+from aajax.lm.sampling.sampler import Sampler
+
+CONFIG = lm.DecoderConfig(
+    family="gemma3_text", vocab_size=32, hidden_size=16, intermediate_size=24,
+    num_layers=3, num_heads=2, num_kv_heads=1, head_dim=8, attention_bias=True,
+    window=7, sliding=(True, False, True), local_rope=lm.Rope(theta=100.0),
+)  # fmt: skip
+OPENING = np.arange(2, 22, dtype=np.int32) % 32
+LENGTHS = 5, 2, 0  # of what follows
+
+
+@pytest.fixture(scope="module")
+def given():
+    def noisy(shapes):
+        rng = np.random.default_rng(0)
+        return jax.tree.map(
+            lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), shapes
+        )
+
+    params = jax.eval_shape(lambda: lm.init_params(CONFIG, jax.random.key(0)))
+    small = lora.LoraConfig(rank=2, alpha=3.0)
+    adapters = jax.eval_shape(
+        lambda: lora.init_adapters(CONFIG, small, jax.random.key(0))
+    )
+    return noisy(params), noisy(adapters)._replace(scale=jnp.array([1.5]))
+
+
+def rest():
+    place = np.arange(max(LENGTHS), dtype=np.int32)
+    real = place < np.array(LENGTHS)[:, None]
+    tokens = (7 * place + 3 * np.arange(3)[:, None]) % 32
+    return np.where(real, tokens, 0), np.where(real, len(OPENING) + place, -1), real
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_hidden_states_and_gradients_are_those_of_whole_sequences(given, precision):
+    params, adapters = given
+    tokens, positions, real = rest()
+    begun = np.arange(len(OPENING), dtype=np.int32)
+    every = np.concatenate([np.tile(OPENING, (3, 1)), tokens], 1)
+    at = np.concatenate([np.tile(begun, (3, 1)), positions], 1)
+
+    def whole(weights):
+        adapter = adapters._replace(weights=weights)
+        ids = jnp.zeros(3, jnp.int32)
+        hidden, _ = lm.forward(CONFIG, params, every, at, None, adapter, ids)
+        return hidden[:, len(OPENING) :]
+
+    def shared(weights):
+        adapter = adapters._replace(weights=weights)
+        with matmuls_in(precision):
+            return forward_after(CONFIG, params, OPENING, tokens, positions, adapter)
+
+    def both(function):
+        def loss(weights):
+            hidden = function(weights)
+            return jnp.sum(jnp.where(real[:, :, None], jnp.sin(hidden), 0.0)), hidden
+
+        gradient, hidden = jax.jit(jax.grad(loss, has_aux=True))(adapters.weights)
+        return gradient, hidden[real]
+
+    share = {"float32": 1e-5, "bfloat16": 0.05}[precision]
+    found, wanted = both(shared), both(whole)
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert np.abs(y).max() > 0.01
+        np.testing.assert_allclose(x, y, rtol=0, atol=share * np.abs(y).max())
+
+
+def test_the_base_alone_has_no_adapter(given):
+    params, _ = given
+    tokens, positions, real = rest()
+    found = forward_after(CONFIG, params, OPENING, tokens, positions)
+    last = np.append(OPENING, tokens[1, :2])[None]
+    wanted, _ = lm.forward(CONFIG, params, last, np.arange(22)[None])
+    np.testing.assert_allclose(found[1, 1], wanted[0, -1], atol=1e-5)
+
+
+def test_several_adapters_are_refused(given):
+    params, adapters = given
+    two = lora.stack([adapters, adapters])
+    with pytest.raises(ValueError, match="adapters has 2: 1 is needed"):
+        forward_after(CONFIG, params, OPENING, *rest()[:2], two)
+
+
+def test_a_session_reads_its_opening_once_for_each_adapter(given):
+    params, one = given
+    adapters = lora.stack([one, one._replace(scale=jnp.array([-2.0]))])
+    sampler = Sampler(CONFIG)
+    ids = np.array([1, -1, 0, 1, -1, 0], np.int32)
+    rows = [[*OPENING.tolist(), *range(i)] for i in range(6)]
+    found = sampler.append(sampler.start(6), params, rows, adapters, ids)
+    # A row at a time has nothing to share.
+    for row, tokens in enumerate(rows):
+        alone = sampler.append(
+            sampler.start(1), params, [tokens], adapters, ids[row : row + 1]
+        )
+        assert found.length[row] == alone.length[0] == len(tokens)
+        np.testing.assert_allclose(found.last[row], alone.last[0], atol=1e-4)
+        again = [
+            sampler.append(session, params, [[3]] * number, adapters, who)
+            for session, number, who in (
+                (found, 6, ids),
+                (alone, 1, ids[row : row + 1]),
+            )
+        ]
+        np.testing.assert_allclose(again[0].last[row], again[1].last[0], atol=1e-4)
+
+
+def test_products_are_of_rounded_factors_and_exact_sums():
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((5, 9), (9, 4)))
+    rounded = [np.asarray(y.astype(jnp.bfloat16), np.float64) for y in (x, kernel)]
+
+    def value(x, kernel):
+        return jnp.sum(product(x, kernel, jnp.float32))
+
+    with matmuls_in("bfloat16"):
+        found = product(x, kernel, jnp.float32)
+        turned = product(x, kernel.T, jnp.float32, is_transposed=True)
+        gradients = jax.grad(value, (0, 1))(x, kernel)
+    np.testing.assert_allclose(found, rounded[0] @ rounded[1], rtol=1e-5)
+    np.testing.assert_allclose(turned, found, rtol=1e-6)
+    assert np.abs(found - product(x, kernel, jnp.float32)).max() > 1e-4
+    ones = np.ones((5, 4))
+    np.testing.assert_allclose(gradients[0], ones @ rounded[1].T, rtol=1e-5)
+    np.testing.assert_allclose(gradients[1], rounded[0].T @ ones, rtol=1e-5)
