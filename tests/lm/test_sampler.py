@@ -535,7 +535,7 @@ def test_all_that_families_have_is_sampled_as_it_is_scored(name):
         hidden, _ = lm.forward(config, *given, *own)
         return score(config, params, hidden[:, :-1], tokens[:, 1:]).log_prob
 
-    again = take_back(session, jnp.ones(4, bool), *earlier)
+    again = take_back(session, jnp.ones(len(session.last), bool), *earlier)
     again = again._replace(batch=3)
     _, same = sampler.generate(again, given, KEY, wish, *own)
     np.testing.assert_array_equal(same.tokens, sample.tokens)

@@ -5,11 +5,29 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.delta import Memory, empty_memory
+from aajax.lm.model.config import DecoderConfig, Delta
 from aajax.types import Array
 
 SMALLEST = 64  # tokens; sizes are powers of two from here on
+
+
+class Memory(NamedTuple):
+    """What a recurrent layer keeps of the tokens before.
+
+    Attributes:
+      inputs: [B, kernel − 1, channels], the last ones of the convolution.
+      state: f32[B, value_heads, key_dim, value_dim].
+    """
+
+    inputs: Array
+    state: Array
+
+
+def empty_memory(delta: Delta, batch: int, dtype: jnp.dtype) -> Memory:
+    """The memory of `batch` sequences without tokens."""
+    shape = batch, delta.value_heads, delta.key_dim, delta.value_dim
+    inputs = jnp.zeros((batch, delta.kernel - 1, delta.channels), dtype)
+    return Memory(inputs, jnp.zeros(shape, jnp.float32))
 
 
 class Cache(NamedTuple):

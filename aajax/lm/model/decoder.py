@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from aajax.errors import InputError
 from aajax.lm.model import attention
 from aajax.lm.model.attention import capped
-from aajax.lm.model.cache import Cache
+from aajax.lm.model.cache import Cache, Memory, empty_memory
 from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.constraints import look_up, over_batch
-from aajax.lm.model.delta import DeltaNet, Memory, empty_memory
+from aajax.lm.model.delta import DeltaNet
 from aajax.lm.model.layers import (
     LINEAR,
     MLP,

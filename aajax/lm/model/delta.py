@@ -6,36 +6,19 @@
 value. See "Gated Delta Networks" (arXiv:2412.06464), also for the form in chunks.
 """
 
-from typing import NamedTuple
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aajax.lm.model.config import DecoderConfig, Delta
+from aajax.lm.model.cache import Memory
+from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.layers import Linear, Route
 from aajax.types import Array
 
 CHUNK = 64  # tokens whose products are matrices
-
-
-class Memory(NamedTuple):
-    """What a layer keeps of the tokens before.
-
-    Attributes:
-      inputs: [B, kernel − 1, channels], the last ones of the convolution.
-      state: f32[B, value_heads, key_dim, value_dim].
-    """
-
-    inputs: Array
-    state: Array
-
-
-def empty_memory(delta: Delta, batch: int, dtype: jnp.dtype) -> Memory:
-    """The memory of `batch` sequences without tokens."""
-    shape = batch, delta.value_heads, delta.key_dim, delta.value_dim
-    inputs = jnp.zeros((batch, delta.kernel - 1, delta.channels), dtype)
-    return Memory(inputs, jnp.zeros(shape, jnp.float32))
+_einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 class DeltaNet(nn.Module):
@@ -193,17 +176,15 @@ def _chunk(
     seen = jnp.tril(jnp.ones((size, size), bool))[None, None]
     between = jnp.where(seen, total[..., :, None] - total[..., None, :], -jnp.inf)
     between = jnp.exp(between)
-    own = jnp.einsum("bhik,bhjk->bhij", key, key) * between
+    own = _einsum("bhik,bhjk->bhij", key, key) * between
     system = own * write[..., None]
-    known = value - jnp.exp(total)[..., None] * jnp.einsum(
-        "bhik,bhkv->bhiv", key, state
-    )
+    known = value - jnp.exp(total)[..., None] * _einsum("bhik,bhkv->bhiv", key, state)
     written = jax.scipy.linalg.solve_triangular(
         system, known * write[..., None], lower=True, unit_diagonal=True
     )
-    y = jnp.einsum("bhik,bhkv->bhiv", query * jnp.exp(total)[..., None], state)
-    score = jnp.einsum("bhik,bhjk->bhij", query, key) * between
-    y = y + jnp.einsum("bhij,bhjv->bhiv", score, written)
+    y = _einsum("bhik,bhkv->bhiv", query * jnp.exp(total)[..., None], state)
+    score = _einsum("bhik,bhjk->bhij", query, key) * between
+    y = y + _einsum("bhij,bhjv->bhiv", score, written)
     rest = jnp.exp(total[..., -1:] - total)[..., None]
     state = state * jnp.exp(total[..., -1])[..., None, None]
-    return state + jnp.einsum("bhik,bhiv->bhkv", key * rest, written), y
+    return state + _einsum("bhik,bhiv->bhkv", key * rest, written), y
