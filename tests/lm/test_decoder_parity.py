@@ -187,6 +187,7 @@ def score(config, params, tokens, positions, cache=None, *, dtype=jnp.float32):
 
 def make(model_type, changes):
     """A model of transformers with random parameters, far from all equal."""
+    torch.manual_seed(0)  # some vectors begin with random numbers
     hf = transformers.AutoConfig.for_model(model_type, **{**SMALL, **changes})
     model = transformers.AutoModelForCausalLM.from_config(
         hf, attn_implementation="eager", dtype=torch.float32
