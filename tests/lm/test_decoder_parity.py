@@ -65,6 +65,18 @@ MODELS = {
             "norm_topk_prob": True,
         },
     ),
+    "qwen3.5": (
+        "qwen3_5_text",
+        {
+            "num_hidden_layers": 4,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            # With fewer, products near 0 are normalised, and rounding errors with them.
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 10,
+            "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5},
+        },
+    ),
     "mistral": ("mistral", {"sliding_window": WINDOW}),
     "ministral": ("ministral", {"sliding_window": WINDOW, "layer_types": KINDS}),
     "ministral 3": (
@@ -175,6 +187,7 @@ def score(config, params, tokens, positions, cache=None, *, dtype=jnp.float32):
 
 def make(model_type, changes):
     """A model of transformers with random parameters, far from all equal."""
+    torch.manual_seed(0)  # some vectors begin with random numbers
     hf = transformers.AutoConfig.for_model(model_type, **{**SMALL, **changes})
     model = transformers.AutoModelForCausalLM.from_config(
         hf, attn_implementation="eager", dtype=torch.float32

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aajax import lm
-from aajax.lm.model.config import FAMILIES
+from aajax.lm.model.config import FAMILIES, Delta
 
 SMALL = {
     "vocab_size": 50,
@@ -76,6 +76,12 @@ FIELDS = {
         "experts_per_token": st.integers(1, 5),
         "normalise_experts": st.booleans(),
     },
+    "qwen3_5_text": {
+        "qk_norm": True,
+        "unit_offset": True,
+        "output_gate": True,
+        "delta": Delta(2, 4, 6, 10),
+    },
     "llama": {"mlp_bias": st.booleans()},
     "smollm3": {"mlp_bias": st.booleans()},
     "ministral3": {"query_growth": st.sampled_from([None, 0.1])},
@@ -122,7 +128,9 @@ def configs(draw):
     if family in ("mistral", "ministral3", "phi3", "qwen3_moe"):
         each = st.booleans().map(lambda entry: (entry,) * layers)
     sliding = draw(each)
-    if family not in ("llama", "granite", "olmo2") and any(sliding):
+    if family == "qwen3_5_text":
+        fields["recurrent"] = sliding if any(sliding) else ()
+    elif family not in ("llama", "granite", "olmo2") and any(sliding):
         fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
     if family == "smollm3":
         unrotated = draw(st.tuples(*[st.booleans()] * layers))

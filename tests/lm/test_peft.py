@@ -189,12 +189,25 @@ def test_adapters_of_here_are_the_same_in_peft(base, tmp_path):
 OTHERS = {
     "phi3": {},  # query, key and value are one there, and gate and up
     "qwen3_moe": {"num_experts": 3, "num_experts_per_tok": 2},
+    "qwen3_5_text": {  # attention in the last of four layers
+        "num_hidden_layers": 4,
+        "linear_num_key_heads": 1,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 4,
+        "linear_value_head_dim": 6,
+        "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 1.0},
+    },
 }
 
 
 @pytest.mark.parametrize(
     ("base", "names"),
-    [("phi3", None), ("phi3", ("query", "value", "up", "down")), ("qwen3_moe", None)],
+    [
+        ("phi3", None),
+        ("phi3", ("query", "value", "up", "down")),
+        ("qwen3_moe", None),
+        ("qwen3_5_text", None),
+    ],
     indirect=["base"],
 )
 def test_layers_that_are_not_stored_one_by_one(base, names, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 from aajax import lm
 from aajax.lm.model import lora
 from aajax.lm.model.cache import cut
+from aajax.lm.model.config import Delta
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, draw
 from aajax.lm.sampling.rows import block_width
 from aajax.lm.sampling.sampler import Sampler, Sampling, num_programs
+from aajax.lm.sampling.session import take_back
 from aajax.lm.training.scoring import score
 
 VOCAB = 40
@@ -486,15 +488,26 @@ def test_a_session_has_its_bounds():
     assert Sampler(CONFIG, max_cache=48).start(3).cache.key[0].shape[::2] == (3, 48)
 
 
-def test_all_that_families_have_is_sampled_as_it_is_scored():
-    config = dataclasses.replace(
+# What families have besides, at once, and layers with a memory.
+RICH = {
+    "attention": dataclasses.replace(
         CONFIG, num_heads=4, num_kv_heads=2, joint_qk_norm=True, pre_norm=False,
         sandwich_norm=True, num_experts=3, experts_per_token=2, attention_cap=3.0,
         logit_cap=4.0, unrotated=(False, True), sliding=(False, True), window=3,
         rope=lm.Rope(kind="yarn", share=0.5, factor=4.0, original_length=4),
         local_rope=lm.Rope(share=0.5), embedding_scale=9.0, residual_scale=0.7,
         logit_divisor=0.1, query_growth=0.3,
-    )  # fmt: skip
+    ),
+    "memory": dataclasses.replace(
+        CONFIG, num_layers=3, recurrent=(True, False, True), output_gate=True,
+        delta=Delta(1, 2, 4, 6, kernel=3), logit_divisor=0.1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_all_that_families_have_is_sampled_as_it_is_scored(name):
+    config = RICH[name]
     params = jax.tree.map(lambda x: 5 * x, lm.init_params(config, jax.random.key(0)))
     one = lora.LoraConfig(4, targets=lora.targets_of(config))
     adapters = lora.init_adapters(config, one, jax.random.key(1))
@@ -506,6 +519,7 @@ def test_all_that_families_have_is_sampled_as_it_is_scored():
     for heard in (PROMPTS, [[4], [5, 6, 7, 8], []]):
         session = sampler.append(session, given, heard, *own)
         history = [[*ids, *more] for ids, more in zip(history, heard, strict=True)]
+        earlier = session.cache.length, session.last, session.cache.memory
         session, sample = sampler.generate(session, given, KEY, wish, *own)
         for row, ids in enumerate(history):
             scored[row, len(ids) - 1 : len(ids) + 3] = sample.log_prob[row]
@@ -521,6 +535,10 @@ def test_all_that_families_have_is_sampled_as_it_is_scored():
         hidden, _ = lm.forward(config, *given, *own)
         return score(config, params, hidden[:, :-1], tokens[:, 1:]).log_prob
 
+    again = take_back(session, jnp.ones(len(session.last), bool), *earlier)
+    again = again._replace(batch=3)
+    _, same = sampler.generate(again, given, KEY, wish, *own)
+    np.testing.assert_array_equal(same.tokens, sample.tokens)
     expected = np.where(scored, log_prob(params, own, tokens), 0)
     assert np.ptp(expected[scored != 0]) > 1
     np.testing.assert_allclose(scored, expected, atol=1e-4)

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from aajax import records, schema
 from aajax.errors import InputError
-from aajax.lm.model.config import MOST_LAYERS, DecoderConfig, Family, Rope, RopeKind
+from aajax.lm.model.config import (
+    MOST_LAYERS,
+    DecoderConfig,
+    Delta,
+    Family,
+    Rope,
+    RopeKind,
+)
 from aajax.schema import (
     Count,
     Natural,
@@ -19,8 +26,8 @@ from aajax.schema import (
     check,
 )
 
-Kind = Literal["full_attention", "sliding_attention"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["full_attention", "sliding_attention", "linear_attention"]
+KINDS: tuple[Kind, ...] = get_args(Kind)[:2]
 
 # What config.json leaves out is as in transformers' config class of the family.
 _LEFT_OUT: dict[str, dict[str, Any]] = {
@@ -49,6 +56,16 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {
     "olmo3": {"rms_norm_eps": 1e-5, "rope_theta": 5e5, "sliding_window": 4096},
     "granite": {"attention_multiplier": 1.0},
     "qwen3_moe": {"num_experts_per_tok": 8, "moe_intermediate_size": 768},
+    "qwen3_5_text": {
+        "head_dim": 256,
+        "partial_rotary_factor": 0.25,
+        "full_attention_interval": 4,
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32,
+    },
     "gemma2": {
         "head_dim": 256,
         "hidden_activation": "gelu_pytorch_tanh",
@@ -78,7 +95,11 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {
 }
 _NULLS = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
 # Models with images too → the family of their text part, if it does not say it.
-_WRAPPERS = {"gemma3": "gemma3_text", "mistral3": "mistral"}
+_WRAPPERS = {
+    "gemma3": "gemma3_text",
+    "mistral3": "mistral",
+    "qwen3_5": "qwen3_5_text",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +172,12 @@ class _Keys:
     moe_intermediate_size: Count | None = None
     norm_topk_prob: bool | None = None
     decoder_sparse_step: Count | None = None
+    full_attention_interval: Count | None = None
+    linear_conv_kernel_dim: Count | None = None
+    linear_key_head_dim: Count | None = None
+    linear_value_head_dim: Count | None = None
+    linear_num_key_heads: Count | None = None
+    linear_num_value_heads: Count | None = None
     mlp_only_layers: tuple[Natural, ...] | None = None
     use_sliding_window: bool | None = None
     sliding_window: Count | None = None
@@ -274,7 +301,7 @@ def _check_family(keys: _Keys) -> None:
                     f"{name} is {getattr(keys, name)}: only models without it are "
                     f"supported in the family {keys.model_type}"
                 )
-    for kind in KINDS if keys.model_type != "phi3" else ():
+    for kind in KINDS if keys.model_type not in ("phi3", "qwen3_5_text") else ():
         share = _said_of_rope(keys, kind).get("partial_rotary_factor", 1.0)
         if share != 1:
             raise InputError(
@@ -496,6 +523,35 @@ def _read_qwen3_moe(keys: _Keys) -> dict[str, Any]:
     }
 
 
+def _read_qwen3_5(keys: _Keys) -> dict[str, Any]:
+    biased = bool(keys.attention_bias)
+    interval = keys.full_attention_interval or 4
+    recurrent = tuple((i + 1) % interval != 0 for i in range(keys.num_hidden_layers))
+    if keys.layer_types is not None:
+        recurrent = tuple(kind == "linear_attention" for kind in keys.layer_types)
+    sizes = {
+        field: getattr(keys, f"linear_{key}") for field, key in _DELTA_KEYS.items()
+    }
+    return {
+        "qk_norm": True,
+        "unit_offset": True,
+        "output_gate": True,
+        "attention_bias": biased,
+        "output_bias": biased,
+        "recurrent": recurrent,
+        "delta": Delta(**sizes),
+    }
+
+
+_DELTA_KEYS = {
+    "key_heads": "num_key_heads",
+    "value_heads": "num_value_heads",
+    "key_dim": "key_head_dim",
+    "value_dim": "value_head_dim",
+    "kernel": "conv_kernel_dim",
+}
+
+
 def _read_mistral(keys: _Keys) -> dict[str, Any]:
     del keys
     return {}
@@ -563,6 +619,7 @@ _FAMILY: dict[str, _Family] = {
     "qwen2": _Family(_read_qwen2, "Qwen2ForCausalLM", _upper_if_used),
     "qwen3": _Family(_read_qwen3, "Qwen3ForCausalLM", _upper_if_used),
     "qwen3_moe": _Family(_read_qwen3_moe, "Qwen3MoeForCausalLM", _everywhere_if_used),
+    "qwen3_5_text": _Family(_read_qwen3_5, "Qwen3_5ForCausalLM", _nowhere),
     "llama": _Family(_read_llama, "LlamaForCausalLM", _nowhere),
     "mistral": _Family(_read_mistral, "MistralForCausalLM", _everywhere),
     "ministral": _Family(_read_mistral, "MinistralForCausalLM", _by_kind_or_everywhere),
@@ -617,7 +674,7 @@ def _written(config: DecoderConfig) -> dict[str, Any]:
     }
     is_gemma = family in ("gemma2", "gemma3_text")
     hf["hidden_activation" if is_gemma else "hidden_act"] = activation
-    hf["rope_parameters"] = _rope_to_hf(rope)
+    hf["rope_parameters"] = _rope_to_hf(rope, family)
     if family in ("gemma3_text", "olmo3"):
         kinds = rope, config.local_rope or rope
         hf["rope_parameters"] = dict(zip(KINDS, map(_rope_to_hf, kinds), strict=True))
@@ -632,7 +689,16 @@ def _written(config: DecoderConfig) -> dict[str, Any]:
 
 # Families of which config.json says whether attention has biases.
 _BIASED = (
-    *("qwen3", "qwen3_moe", "llama", "smollm3", "granite", "olmo2", "olmo3"),
+    *(
+        "qwen3",
+        "qwen3_moe",
+        "qwen3_5_text",
+        "llama",
+        "smollm3",
+        "granite",
+        "olmo2",
+        "olmo3",
+    ),
     *("gemma2", "gemma3_text"),
 )
 
@@ -680,6 +746,13 @@ def _others_to_hf(config: DecoderConfig) -> dict[str, Any]:
         }
     elif family == "phi3" and config.rope.kind == "longrope":
         hf["original_max_position_embeddings"] = config.rope.original_length
+    elif family == "qwen3_5_text":
+        recurrent = config.recurrent or (False,) * config.num_layers
+        kinds = [get_args(Kind)[2 * entry] for entry in recurrent]
+        sizes = {f"linear_{key}": field for field, key in _DELTA_KEYS.items()}
+        delta = config.delta or Delta(16, 32, 128, 128)
+        hf |= {name: getattr(delta, field) for name, field in sizes.items()}
+        hf["layer_types"] = kinds
     elif family == "qwen3_moe":
         hf |= {
             "moe_intermediate_size": config.intermediate_size,
@@ -692,9 +765,9 @@ def _others_to_hf(config: DecoderConfig) -> dict[str, Any]:
     return hf
 
 
-def _rope_to_hf(rope: Rope) -> dict[str, Any]:
+def _rope_to_hf(rope: Rope, family: str = "") -> dict[str, Any]:
     hf: dict[str, Any] = {"rope_theta": rope.theta, "rope_type": rope.kind}
-    if rope.share != 1:
+    if rope.share != 1 or family == "qwen3_5_text":
         hf["partial_rotary_factor"] = rope.share
     for field, key in _ROPE_KEYS[rope.kind].items():
         value = getattr(rope, field)

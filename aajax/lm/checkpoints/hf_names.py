@@ -38,13 +38,26 @@ _EXPERTS = {
     "mlp/up": "mlp.experts.{}.up_proj",
     "mlp/down": "mlp.experts.{}.down_proj",
 }
+_DELTA = {
+    "delta/mixed": "linear_attn.in_proj_qkv",
+    "delta/gate": "linear_attn.in_proj_z",
+    "delta/write": "linear_attn.in_proj_b",
+    "delta/forget": "linear_attn.in_proj_a",
+    "delta/output": "linear_attn.out_proj",
+}
+_DELTA_LEAVES = {
+    "convolution": "linear_attn.conv1d.weight",
+    "log_rate": "linear_attn.A_log",
+    "forget_bias": "linear_attn.dt_bias",
+    "norm": "linear_attn.norm.weight",
+}
 # Of Phi-3: several linear layers are rows of one.
 _FUSED = {
     "self_attn.qkv_proj": ("attention/query", "attention/key", "attention/value"),
     "mlp.gate_up_proj": ("mlp/gate", "mlp/up"),
 }
 _BUFFER = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
-_NOT_TEXT = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
+_NOT_TEXT = re.compile(r"(model\.)?(vision_tower|multi_modal_projector|visual)\.|mtp\.")
 _TEXT = (  # of folders with images too, before and since version 5 of transformers
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
@@ -74,8 +87,8 @@ def stored(config: DecoderConfig, path: str) -> Stored:
         return Stored((_WHOLE[path],), num_leading=0, is_transposed=False)
     module, leaf = path.removeprefix("layers/").rsplit("/", 1)
     modules = {**_MODULES, **(_SANDWICH if config.sandwich_norm else {})}
-    modules |= _EXPERTS if config.num_experts else {}
-    name, rows = modules[module], None
+    modules |= _EXPERTS if config.num_experts else _DELTA
+    name, rows = modules.get(module, ""), None
     parts = siblings(config, module)
     if len(parts) > 1:
         name = next(fused for fused, them in _FUSED.items() if them == parts)
@@ -83,10 +96,15 @@ def stored(config: DecoderConfig, path: str) -> Stored:
         start = sum(sizes[: parts.index(module)])
         rows = slice(start, start + _size(config, module)), sum(sizes)
     end = f"{name}.{'bias' if leaf == 'bias' else 'weight'}"
+    if module == "delta":
+        end = _DELTA_LEAVES[leaf]
+    layers = range(config.num_layers)
+    mixers = {"attention": config.attending, "delta": config.recurring}
+    layers = mixers.get(module.split("/")[0], layers)
     experts = range(config.num_experts) if "{}" in name else (0,)
     names = tuple(
         f"model.layers.{layer}.{end.format(expert)}"
-        for layer in range(config.num_layers)
+        for layer in layers
         for expert in experts
     )
     return Stored(names, 2 if "{}" in name else 1, leaf.startswith("kernel"), rows)
@@ -113,7 +131,7 @@ def text_name(config: DecoderConfig, name: str) -> str | None:
     """
     if _BUFFER.search(name):
         return None
-    if config.family in ("gemma3_text", "mistral", "ministral3"):
+    if config.family in ("gemma3_text", "mistral", "ministral3", "qwen3_5_text"):
         if _NOT_TEXT.match(name):
             return None
         for prefix, plain in _TEXT:

@@ -79,7 +79,10 @@ class PeftOptions:
 
 
 class Place(NamedTuple):
-    """A linear layer with an adapter: its name, where it is, and the adapter's size."""
+    """A linear layer with an adapter: its name, where it is, and the adapter's size.
+
+    `layer` counts those layers that have one of the target.
+    """
 
     name: str
     target: Target
@@ -166,7 +169,7 @@ def places(
     for target in targets_of(config):
         for layer, name in enumerate(modules(config, target)):
             seen = root + name.removeprefix(ROOT)
-            if not _is_target(options, seen, layer):
+            if not _is_target(options, seen, int(name.split(".")[2])):
                 continue
             own_rank = _of_pattern(options, "rank_pattern", seen, rank)
             own_alpha = _of_pattern(options, "alpha_pattern", seen, alpha)

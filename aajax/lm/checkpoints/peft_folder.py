@@ -202,9 +202,10 @@ def load_peft(
     pairs = {}
     for name in targets:
         num_in, num_out = low_rank.features(config, name)
+        layers = low_rank.num_layers(config, name)
         pairs[name] = {
-            "a": np.zeros((config.num_layers, 1, num_in, rank), np.float32),
-            "b": np.zeros((config.num_layers, 1, rank, num_out), np.float32),
+            "a": np.zeros((layers, 1, num_in, rank), np.float32),
+            "b": np.zeros((layers, 1, rank, num_out), np.float32),
         }
     for (place, a, b, _), alpha in zip(each, alphas, strict=True):
         pair, own = pairs[place.target], slice(place.rank)

@@ -280,8 +280,14 @@ def cache_shardings(mesh: Mesh | AbstractMesh, cache: Cache) -> Cache:
     def sharding(leaf, spec) -> NamedSharding:
         return NamedSharding(mesh, dividing(mesh, spec, leaf.shape))
 
-    heads = P(None, BATCH, "tensor", None, None)
-    return Cache._make(map(sharding, cache, (heads, heads, P(BATCH))))
+    heads = (BATCH, "tensor", None, None)
+    heads = P(*heads) if cache.is_apart else P(None, *heads)
+    specs = Cache(heads, heads, P(BATCH), P(BATCH, "tensor"))  # pyright: ignore[reportArgumentType]
+    parts = [
+        jax.tree.map(lambda leaf, spec=spec: sharding(leaf, spec), part)
+        for part, spec in zip(cache, specs, strict=True)
+    ]
+    return Cache._make(parts)
 
 
 def shard(params: PyTree, mesh: Mesh) -> PyTree:

@@ -5,10 +5,29 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.config import DecoderConfig, Delta
 from aajax.types import Array
 
 SMALLEST = 64  # tokens; sizes are powers of two from here on
+
+
+class Memory(NamedTuple):
+    """What a recurrent layer keeps of the tokens before.
+
+    Attributes:
+      inputs: [B, kernel − 1, channels], the last ones of the convolution.
+      state: f32[B, value_heads, key_dim, value_dim].
+    """
+
+    inputs: Array
+    state: Array
+
+
+def empty_memory(delta: Delta, batch: int, dtype: jnp.dtype) -> Memory:
+    """The memory of `batch` sequences without tokens."""
+    shape = batch, delta.value_heads, delta.key_dim, delta.value_dim
+    inputs = jnp.zeros((batch, delta.kernel - 1, delta.channels), dtype)
+    return Memory(inputs, jnp.zeros(shape, jnp.float32))
 
 
 class Cache(NamedTuple):
@@ -22,11 +41,14 @@ class Cache(NamedTuple):
         `cut`, a tuple with an array per layer.
       value: [layers, B, kv_heads, S, head_dim], likewise.
       length: i32[B], tokens stored.
+      memory: of each recurrent layer. Tokens are not removed from it: who lowers
+        `length` puts back an earlier one.
     """
 
     key: Array | tuple[Array, ...]
     value: Array | tuple[Array, ...]
     length: Array
+    memory: tuple[Memory, ...] = ()
 
     @property
     def is_apart(self) -> bool:
@@ -48,12 +70,18 @@ def init_cache(
     config: DecoderConfig, batch: int, size: int, dtype: jnp.dtype = jnp.float32
 ) -> Cache:
     """An empty cache of `size` slots for each of `batch` sequences."""
-    shape = config.num_layers, batch, config.num_kv_heads, size, config.head_dim
-    return Cache(
+    layers = len(config.attending)
+    shape = layers, batch, config.num_kv_heads, size, config.head_dim
+    cache = Cache(
         key=jnp.zeros(shape, dtype),
         value=jnp.zeros(shape, dtype),
         length=jnp.zeros(batch, jnp.int32),
     )
+    if config.delta is None or not config.recurring:
+        return cache
+    # Layers that differ are not scanned over.
+    memory = [empty_memory(config.delta, batch, dtype) for _ in config.recurring]
+    return cut(cache)._replace(memory=tuple(memory))
 
 
 def cut(cache: Cache) -> Cache:
@@ -61,6 +89,8 @@ def cut(cache: Cache) -> Cache:
 
     CPUs copy slices of an array before they are used; this avoids it.
     """
+    if cache.is_apart:
+        return cache
     return cache._replace(key=tuple(cache.key), value=tuple(cache.value))
 
 

@@ -14,6 +14,7 @@ Family = Literal[
     "qwen3",
     "llama",
     "qwen3_moe",
+    "qwen3_5_text",
     "mistral",
     "ministral",
     "ministral3",
@@ -153,6 +154,37 @@ class Rope:
 
 
 @dataclasses.dataclass(frozen=True)
+class Delta:
+    """Sizes of the layers of Gated DeltaNet; see `delta`.
+
+    Attributes:
+      key_heads, value_heads: the former are shared by groups of the latter.
+      key_dim, value_dim: of a head.
+      kernel: tokens that the convolution sees, its own included.
+    """
+
+    key_heads: Count
+    value_heads: Count
+    key_dim: Count
+    value_dim: Count
+    kernel: Annotated[int, Range(2)] = 4
+
+    __post_init__ = check
+
+    def check_relations(self):
+        if self.value_heads % self.key_heads:
+            raise InputError(
+                f"key_heads is {self.key_heads}: a divisor of the {self.value_heads} "
+                "value heads is needed"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Of queries, keys and values together."""
+        return 2 * self.key_heads * self.key_dim + self.value_heads * self.value_dim
+
+
+@dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Configuration of a decoder; hashable, hence static under `jit`.
 
@@ -178,6 +210,10 @@ class DecoderConfig:
       unrotated: for each layer, whether it has no rotary embedding; () for none.
       sliding: for each layer, whether it has sliding-window attention over the last
         `window` positions (its own included), with `local_rope` if given.
+      output_gate: whether what heads attend to is multiplied by the sigmoid of as many
+        numbers more of the query projection.
+      recurrent: for each layer, whether it has Gated DeltaNet, of the sizes `delta`,
+        in place of attention; () for none.
       num_experts: of each layer's MLP, of size `intermediate_size` each; 0 for a plain
         MLP.
       experts_per_token: those with the largest probabilities.
@@ -215,12 +251,26 @@ class DecoderConfig:
     unrotated: tuple[bool, ...] = ()
     window: Count | None = None
     sliding: tuple[bool, ...] = ()
+    output_gate: bool = False
+    recurrent: tuple[bool, ...] = ()
+    delta: Delta | None = None
     num_experts: Natural = 0
     experts_per_token: Natural = 0
     normalise_experts: bool = False
     max_length: Count = 32_768
 
     __post_init__ = check
+
+    @property
+    def attending(self) -> tuple[int, ...]:
+        """Numbers of the layers with attention."""
+        recurrent = self.recurrent or (False,) * self.num_layers
+        return tuple(i for i, entry in enumerate(recurrent) if not entry)
+
+    @property
+    def recurring(self) -> tuple[int, ...]:
+        """Numbers of the recurrent layers."""
+        return tuple(i for i, entry in enumerate(self.recurrent) if entry)
 
     @property
     def units_per_token(self) -> int:
@@ -235,7 +285,7 @@ class DecoderConfig:
             )
         if self.head_dim % 2:
             raise InputError(f"head_dim is {self.head_dim}: an even number is needed")
-        for name in ("sliding", "unrotated"):
+        for name in ("sliding", "unrotated", "recurrent"):
             entries = getattr(self, name)
             if entries and len(entries) != self.num_layers:
                 raise InputError(
@@ -246,6 +296,8 @@ class DecoderConfig:
             raise InputError(
                 f"window is {self.window}: sliding layers need a positive one"
             )
+        if any(self.recurrent) and self.delta is None:
+            raise InputError("delta is None: its sizes are needed for recurrent layers")
         if self.num_experts and not 0 < self.experts_per_token <= self.num_experts:
             raise InputError(
                 f"experts_per_token is {self.experts_per_token}: a number from 1 to "

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from aajax.errors import InputError
 from aajax.lm.model import attention
 from aajax.lm.model.attention import capped
-from aajax.lm.model.cache import Cache
+from aajax.lm.model.cache import Cache, Memory, empty_memory
 from aajax.lm.model.config import DecoderConfig, Rope
 from aajax.lm.model.constraints import look_up, over_batch
+from aajax.lm.model.delta import DeltaNet
 from aajax.lm.model.layers import (
     LINEAR,
     MLP,
@@ -29,6 +30,7 @@ from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
+MIXERS = "attention", "delta"  # of which a layer has one
 # What is kept for gradients on CPUs. The rest, scores of attention above all, is
 # computed again: it takes more memory than time.
 _KEPT = jax.checkpoint_policies.save_only_these_names(LINEAR)
@@ -63,6 +65,7 @@ class _Layer(nn.Module):
     config: DecoderConfig
     dtype: Any
     param_dtype: Any
+    is_recurrent: bool = False
 
     @nn.compact
     def __call__(self, carry, index, kind, positions, ropes, seen, route):
@@ -86,9 +89,19 @@ class _Layer(nn.Module):
             return seen(query, keys, values, layer, scale), (keys, values)
 
         types = self.dtype, self.param_dtype
-        block = Attention(config, *types, name="attention")
-        rope = _rope_of(config, kind, ropes)
-        y, kept = block(self._before("attention_norm", x), rope, attend, route)
+        y = self._before("attention_norm", x)
+        if self.is_recurrent:
+            assert config.delta is not None
+            # Of a recurrent layer `carry` has inputs and state.
+            memory = empty_memory(config.delta, len(x), self.dtype)
+            if key_cache is not None:
+                memory = Memory(key_cache, value_cache)
+            block = DeltaNet(config, *types, name="delta")
+            y, kept = block(y, positions >= 0, memory, route)
+            kept = (None, None) if key_cache is None else kept
+        else:
+            block = Attention(config, *types, name="attention")
+            y, kept = block(y, _rope_of(config, kind, ropes), attend, route)
         x = self._added(x, "post_attention_norm", y)
         kind_of_mlp = Experts if config.num_experts else MLP
         mlp = kind_of_mlp(config, *types, name="mlp")
@@ -109,6 +122,14 @@ class _Layer(nn.Module):
         if config.residual_scale != 1:
             y = y * jnp.asarray(config.residual_scale, y.dtype)
         return x + y
+
+
+def _layers_of(remat: bool, cache: Cache | None) -> Any:
+    """The module of layers, which computes again for gradients what is not kept."""
+    if remat or (cache is None and attention.platform() == "cpu"):
+        policy = None if remat else _KEPT
+        return nn.remat(_Layer, prevent_cse=False, policy=policy)
+    return _Layer
 
 
 def _rope_of(
@@ -162,23 +183,13 @@ class Decoder(nn.Module):
         rotated = [not x for x in config.unrotated] or yes
         kinds = _Kind(jnp.asarray(config.sliding or no), jnp.asarray(rotated))
         kept = (None, None) if cache is None else (cache.key, cache.value)
+        memory: tuple[Memory, ...] = ()
         if self.apart:
-            own: list[Any] = [kept] * config.num_layers
-            if cache is not None:
-                own = list(zip(cache.key, cache.value, strict=True))
-            for i in range(config.num_layers):
-                layer = _Layer(*types, name=LAYER.format(i))
-                kind = jax.tree.map(lambda entries, i=i: entries[i], kinds)
-                (x, *own[i]), _ = layer((x, *own[i]), None, kind, *each)
-            kept = tuple(zip(*own, strict=True))
+            x, kept, memory = self._each_layer(x, cache, kinds, each)
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
-            layer = _Layer
-            if self.remat or (cache is None and attention.platform() == "cpu"):
-                policy = None if self.remat else _KEPT
-                layer = nn.remat(_Layer, prevent_cse=False, policy=policy)
             stack = nn.scan(
-                layer,
+                _layers_of(self.remat, cache),
                 variable_axes={"params": 0, "lora": 0},
                 split_rngs={"params": True},
                 in_axes=(0, 0, *[nn.broadcast] * 4),  # pyright: ignore[reportArgumentType]
@@ -187,8 +198,29 @@ class Decoder(nn.Module):
             (x, *kept), _ = stack((x, *kept), index, kinds, *each)
         if cache is not None:
             read = jnp.max(positions, 1, initial=-1) + 1
-            cache = Cache(*kept, length=jnp.maximum(cache.length, read))
+            length = jnp.maximum(cache.length, read)
+            cache = Cache(kept[0], kept[1], length, memory)
         return norm(config, self.param_dtype, "norm")(x), cache
+
+    def _each_layer(self, x: Array, cache: Cache | None, kinds: _Kind, each: tuple):
+        """All layers, one after the other, and what they keep."""
+        config = self.config
+        own: list[Any] = [(None, None)] * config.num_layers
+        if cache is not None:
+            pairs = zip(cache.key, cache.value, strict=True)
+            for i, pair in zip(config.attending, pairs, strict=True):
+                own[i] = pair
+            for i, memory in zip(config.recurring, cache.memory, strict=True):
+                own[i] = memory
+        module: Any = _layers_of(self.remat, cache)
+        for i in range(config.num_layers):
+            types = config, self.dtype, self.param_dtype
+            layer = module(*types, i in config.recurring, name=LAYER.format(i))
+            kind = jax.tree.map(lambda entries, i=i: entries[i], kinds)
+            (x, *own[i]), _ = layer((x, *own[i]), None, kind, *each)
+        kept = tuple(zip(*(own[i] for i in config.attending), strict=True))
+        memory = tuple(Memory(*own[i]) for i in config.recurring)
+        return x, kept, memory
 
     def _ropes(self, positions: Array) -> tuple[Rotation, Rotation]:
         """Rotations of full and of sliding layers."""
@@ -248,7 +280,7 @@ def forward(
       Hidden states [B, L, D] (arbitrary at padding), and the cache with the tokens
       added; None without a cache.
     """
-    if cache is not None and cache.is_apart:
+    if config.recurring or (cache is not None and cache.is_apart):
         params, adapters = unstack_layers(config, params, adapters)
     variables, route = {"params": params}, None
     apart = _is_apart(params)
@@ -263,7 +295,8 @@ def forward(
         found = module.apply(variables, tokens, positions, cache, route)
         return cast(tuple[Array, Cache | None], found)
 
-    if not attention.is_in_order(config, positions, cache, dtype):
+    in_order = attention.is_in_order(config, positions, cache, dtype)
+    if not in_order and not config.recurring:
         return read(tokens, positions)
     order, back = attention.in_order(jnp.asarray(positions))
     tokens, positions = (
@@ -338,7 +371,18 @@ def unstack_layers(
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
-        return {LAYER.format(i): _layer(tree, i) for i in range(config.num_layers)}
+        layers = {}
+        for i in range(config.num_layers):
+            other, numbers = "attention", config.recurring
+            if i not in numbers:
+                other, numbers = "delta", config.attending
+            mixer = {name: tree[name] for name in MIXERS if name in tree}
+            mixer.pop(other, None)
+            rest = {name: x for name, x in tree.items() if name not in MIXERS}
+            layers[LAYER.format(i)] = {
+                **_layer(rest, i), **_layer(mixer, numbers.index(i))
+            }  # fmt: skip
+        return layers
 
     if params and not _is_apart(params):
         others = {name: x for name, x in params.items() if name != "layers"}
@@ -384,5 +428,14 @@ def init_params(
 ) -> PyTree:
     """Random parameters, normal with deviation 0.02, stacked over layers."""
     tokens = jnp.zeros((1, 1), jnp.int32)
-    module = Decoder(config, param_dtype=dtype)
-    return module.init(key, tokens, tokens)["params"]
+    module = Decoder(config, param_dtype=dtype, apart=bool(config.recurring))
+    params: PyTree = module.init(key, tokens, tokens)["params"]
+    if not config.recurring:
+        return params
+    names = [LAYER.format(i) for i in range(config.num_layers)]
+    each = [params.pop(name) for name in names]
+    layers = {}
+    for part in dict.fromkeys(part for layer in each for part in layer):
+        own = [layer[part] for layer in each if part in layer]
+        layers[part] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+    return {**params, "layers": layers}

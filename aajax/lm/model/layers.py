@@ -362,9 +362,10 @@ class Attention(nn.Module):
         def linear(name: str, features: int, use_bias: bool) -> Linear:
             return Linear(features, use_bias, self.dtype, self.param_dtype, name=name)
 
-        def heads(name: str, count: int, normed: bool = True) -> Array:
-            features = count * config.head_dim
-            y = linear(name, features, config.attention_bias)(x, route)
+        def project(name: str, features: int) -> Array:
+            return linear(name, features, config.attention_bias)(x, route)
+
+        def heads(name: str, y: Array, count: int, normed: bool = True) -> Array:
             if normed and config.joint_qk_norm:
                 y = norm(config, self.param_dtype, f"{name}_norm")(y)
             y = y.reshape(batch, length, count, config.head_dim)
@@ -372,16 +373,25 @@ class Attention(nn.Module):
                 y = norm(config, self.param_dtype, f"{name}_norm")(y)
             return y
 
-        query = heads("query", config.num_heads)
-        key = heads("key", config.num_kv_heads)
-        value = heads("value", config.num_kv_heads, normed=False)
+        width, narrow = (
+            count * config.head_dim for count in (config.num_heads, config.num_kv_heads)
+        )
+        query, gate = project("query", width * (1 + config.output_gate)), None
+        if config.output_gate:
+            pairs = query.reshape(batch, length, config.num_heads, 2, config.head_dim)
+            query, gate = (pairs[..., i, :].reshape(batch, length, -1) for i in (0, 1))
+        query = heads("query", query, config.num_heads)
+        key = heads("key", project("key", narrow), config.num_kv_heads)
+        value = heads("value", project("value", narrow), config.num_kv_heads, False)
         cos, sin, growth = rope
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         if growth is not None:
             query = query * growth[:, :, None, None].astype(query.dtype)
         scale = config.query_scale or config.head_dim**-0.5
         y, kept = attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale)
-        y = y.reshape(batch, length, config.num_heads * config.head_dim)
+        y = y.reshape(batch, length, width)
+        if gate is not None:
+            y = y * jax.nn.sigmoid(gate)
         output = linear("output", config.hidden_size, config.output_bias)
         return output(y, route), kept
 

@@ -62,9 +62,10 @@ def features(config: DecoderConfig, target: str) -> tuple[int, int]:
     """Inputs and outputs of a linear layer."""
     hidden, inner = config.hidden_size, config.intermediate_size
     queries = config.num_heads * config.head_dim
+    projected = queries * (1 + config.output_gate)
     keys = config.num_kv_heads * config.head_dim
     return {
-        "query": (hidden, queries),
+        "query": (hidden, projected),
         "key": (hidden, keys),
         "value": (hidden, keys),
         "output": (queries, hidden),
@@ -80,6 +81,12 @@ def targets_of(config: DecoderConfig) -> tuple[Target, ...]:
     return tuple(
         name for name, block in BLOCKS.items() if block != "mlp" or not has_experts
     )
+
+
+def num_layers(config: DecoderConfig, target: Target) -> int:
+    """How many layers have this linear layer."""
+    is_attention = BLOCKS[target] == "attention"
+    return len(config.attending) if is_attention else config.num_layers
 
 
 def init_adapters(
@@ -115,7 +122,7 @@ def init_adapters(
     pairs = {}
     for name in lora.targets:
         num_in, num_out = features(config, name)
-        lead = config.num_layers, num_adapters
+        lead = num_layers(config, name), num_adapters
         shape, bound = (*lead, num_in, lora.rank), num_in**-0.5
         pairs[name] = {
             "a": jax.random.uniform(keys[name], shape, dtype, -bound, bound),
@@ -149,7 +156,7 @@ def check_fits(config: DecoderConfig, adapters: Adapters) -> None:
     count = len(adapters.scale)
     for name, pair in pairs_of(adapters).items():
         num_in, num_out = features(config, name)
-        lead, rank = (config.num_layers, count), pair["a"].shape[-1]
+        lead, rank = (num_layers(config, name), count), pair["a"].shape[-1]
         wanted = {"a": (*lead, num_in, rank), "b": (*lead, rank, num_out)}
         for part, shape in wanted.items():
             if pair[part].shape != shape:

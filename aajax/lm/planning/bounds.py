@@ -99,8 +99,11 @@ def active_size(config: DecoderConfig) -> int:
 
 
 def attention_flops(config: DecoderConfig, length: int) -> float:
-    """FLOPs of causal attention per token, mean over a sequence of `length`."""
-    return 2 * config.num_layers * config.num_heads * config.head_dim * (length + 1)
+    """FLOPs of causal attention per token, mean over a sequence of `length`.
+
+    Those of recurrent layers, which do not grow with it, are left out.
+    """
+    return 2 * len(config.attending) * config.num_heads * config.head_dim * (length + 1)
 
 
 def forward_flops(config: DecoderConfig, length: int) -> float:
@@ -141,7 +144,7 @@ def step_bytes(
     All weights once (but of an untied embedding only a few rows, left out, and of
     experts as many as can be met), and the KV cache of `batch` sequences of `length`.
     """
-    cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim
+    cache = 2 * len(config.attending) * config.num_kv_heads * config.head_dim
     unmet = max(config.num_experts - batch * config.experts_per_token, 0)
     unread = unmet * _one_expert(config) * itemsize
     return weight_bytes(config, itemsize) - unread + batch * length * cache * itemsize

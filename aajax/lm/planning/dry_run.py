@@ -342,9 +342,9 @@ def _working_bytes(
       Without tensor, weights come piece by piece, while two f32[rows, L, inner] wait
     logits: three of f32[rows, chunk_size, V], and the head, gathered with fsdp
     """
-    one = dataclasses.replace(
-        local, num_layers=1, sliding=local.sliding[:1], unrotated=local.unrotated[:1]
-    )
+    kinds = ("sliding", "unrotated", "recurrent")
+    first = {name: getattr(local, name)[:1] for name in kinds}
+    one = dataclasses.replace(local, num_layers=1, **first)
     none = dataclasses.replace(job, remat=False)
     head = params["embedding"]
     layer = _activation_bytes(one, none, rows)

@@ -426,6 +426,8 @@ class Sampler:
         keys = row_keys(key, batch, batch, first_row(self.mesh, batch))
         start, result, tries = session, None, np.zeros(batch, np.int32)
         before = start.length
+        # Those of a session that is donated would not be there any more.
+        memory = jax.tree.map(jnp.copy, start.cache.memory)
         for index in range(num_tries + 1):
             free = index < num_tries
             now = sampling._replace(state=np.where(free, FREE, state), active=pending)
@@ -445,7 +447,7 @@ class Sampler:
                 break
             session = take_back(
                 session, self._rows(batch, pending, False),
-                self._rows(batch, before, 0), start.last,
+                self._rows(batch, before, 0), start.last, memory,
             )  # fmt: skip
         assert result is not None  # there is one try at least
         return session, result, tries

@@ -20,7 +20,7 @@ from aajax.lm.mesh.sharding import batch_shardings, cache_shardings
 from aajax.lm.model.cache import Cache, bucket, cut, grow, init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.sampling.grammar import Grammar
-from aajax.types import AnyArray, Array
+from aajax.types import AnyArray, Array, PyTree
 
 SHORTEST_OPENING = 16  # tokens; and openings are multiples of it
 
@@ -146,7 +146,8 @@ def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
     size = min(bucket(length), limit)
     if size > session.cache.size:
         cache = grow(session.cache, size)
-        return cache._replace(length=jnp.copy(cache.length))
+        length, memory = jax.tree.map(jnp.copy, (cache.length, cache.memory))
+        return cache._replace(length=length, memory=memory)
     return session.cache if donate else jax.tree.map(jnp.copy, session.cache)
 
 
@@ -174,9 +175,22 @@ def check_room(
             )
 
 
-def take_back(session: Session, rows: Array, length: Array, last: Array) -> Session:
-    """Resets `rows`, bool[P], to an earlier `length`, i32[P], and `last`, [P, D]."""
+def take_back(
+    session: Session, rows: Array, length: Array, last: Array, memory: PyTree = ()
+) -> Session:
+    """Resets `rows`, bool[P], to an earlier state of the session.
+
+    Args:
+      session: whose rows are reset.
+      rows: which of them.
+      length, last, memory: i32[P], [P, D] and that of the cache, as they were.
+    """
+
+    def chosen(old: Array, new: Array) -> Array:
+        return jnp.where(rows.reshape(-1, *[1] * (old.ndim - 1)), old, new)
+
     cache = session.cache
+    cache = cache._replace(memory=jax.tree.map(chosen, memory, cache.memory))
     length = jnp.where(rows, length, cache.length)
     last = jnp.where(rows[:, None], last, session.last)
     return session._replace(cache=cache._replace(length=length), last=last)
