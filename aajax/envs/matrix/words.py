@@ -51,16 +51,13 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
     env: IteratedMatrixGame
     num_rounds: int
     wording: Wording
-    letters: str = "AB"
+    letters: str
+    invalid_rule: str
 
     @property
     def answers(self) -> tuple[str, ...]:
         """Of actions 0 and 1."""
         return tuple(f"<{letter}>" for letter in self.letters)
-
-    @property
-    def invalid_rule(self) -> str:
-        return f"it counts as {self.answers[1]}"
 
     @property
     def steps(self) -> tuple[bool, ...]:
@@ -196,7 +193,8 @@ def matrix_words(
             payoff, num_steps=num_rounds, action_names=env.action_names
         )
     words = load_wording(wording, _WORDINGS, _FILES)
-    return MatrixWords(name, env, num_rounds, words, letters)
+    rule = f"it counts as <{letters[1]}>"
+    return MatrixWords(name, env, num_rounds, words, letters, rule)
 
 
 def _shown(text: str | None) -> str:
