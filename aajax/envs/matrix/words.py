@@ -51,8 +51,8 @@ class MatrixWords(TextGame[IteratedMatrixGame]):
     env: IteratedMatrixGame
     num_rounds: int
     wording: Wording
-    letters: str
-    invalid_rule: str
+    letters: str = "AB"
+    invalid_rule: str = "it counts as <B>"
 
     @property
     def answers(self) -> tuple[str, ...]:
