@@ -373,6 +373,10 @@ ROWS = {
         ),
         ("--dtype float16", "dtype is 'float16': one of float32, bfloat16 is needed"),
         (
+            "--matmul-precision tf32",
+            "matmul_precision is 'tf32': one of float32, bfloat16 is needed",
+        ),
+        (
             "--algorithm loqa",
             "algorithm is 'loqa': one of naive, sum_of_rewards, advantage_alignment, "
             "or package.module:NAME or file.py:NAME of a function LmConfig -> Goal is",
@@ -563,6 +567,11 @@ ROWS = {
         ("grim --game ipd --free-tries -1", "free_tries is -1: at least 0 is needed"),
         ("grim --game ipd --num-matches 0", "num_matches is 0: at least 1 is needed"),
         (
+            "grim --game ipd --matmul-precision half",
+            "matmul_precision is 'half': one of float32, bfloat16 is needed",
+        ),
+        ("grim --game ipd --batch 0", "batch is 0: at least 1 is needed"),
+        (
             "grim --game ipd --shuffle-messages",
             "shuffle_messages is True: a game with messages is needed, and ipd has",
         ),
@@ -700,6 +709,7 @@ ROWS = {
         ("qwen2.5-7b --train all", "train is 'all': one of adapters, params is needed"),
         ("qwen2.5-7b --rank 0", "rank is 0: at least 1 is needed"),
         ("qwen2.5-7b --num-adapters 0", "num_adapters is 0: at least 1 is needed"),
+        ("qwen2.5-7b --evaluated 0", "evaluated is 0: at least 1 is needed"),
         ("qwen2.5-7b --num-microbatches 5", "num_microbatches is 5: a divisor of the "),
         ("qwen2.5-7b --dtype int8", "dtype is 'int8': one of bfloat16, float32 is "),
         ("qwen2.5-7b --sampled 0", "sampled is 0: at least 1 is needed"),

@@ -214,8 +214,8 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
         {
             "ipd": _with(
                 options=("num_rounds=5",),
-                entropy_bonus=0.1,
-                final_entropy_bonus=0.01,
+                gamma=0.7,
+                entropy_bonus=0.6,  # with less it defects before it looks at the past
                 speaking=Speaking(max_tokens=4, free_tries=None, cache_size=512),
             ),
             "split": _with(
