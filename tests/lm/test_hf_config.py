@@ -129,7 +129,8 @@ def configs(draw):
         each = st.booleans().map(lambda entry: (entry,) * layers)
     sliding = draw(each)
     if family == "qwen3_5_text":
-        fields["recurrent"] = sliding if any(sliding) else ()
+        recurrent = (*sliding[1:], False)
+        fields["recurrent"] = recurrent if any(recurrent) else ()
     elif family not in ("llama", "granite", "olmo2") and any(sliding):
         fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
     if family == "smollm3":
@@ -164,6 +165,7 @@ def test_what_is_the_same_decoder_is_read_as_one(family):
         head_dim=16,
         query_pre_attn_scalar=16,
         attention_multiplier=0.25,
+        full_attention_interval=3,
         sliding_window=None,
         rope_parameters={"full_attention": rope, "sliding_attention": rope},
     )
@@ -280,6 +282,10 @@ def test_windows_count_only_where_the_model_uses_them():
         (
             {"model_type": "smollm3", "no_rope_layers": [1]},
             "no_rope_layers has 1 entries: one for each of the 3 layers",
+        ),
+        (
+            {"model_type": "qwen3_5_text", "layer_types": ["linear_attention"] * 3},
+            "a layer with attention is needed",
         ),
         (
             {"model_type": "qwen3_moe", "mlp_only_layers": [2]},

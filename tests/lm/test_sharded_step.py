@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = r"""
-import dataclasses, json, re, sys
+import contextlib, dataclasses, json, re, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from aajax import lm
 from aajax.lm.training import fit
@@ -98,7 +98,11 @@ def decode(mesh):
         return lm.logits(config, params, hidden), cache.length
 
     # Rows that have no tokens in the last part read what is arbitrary.
-    logits, length = run(place(params, mesh), place(tuned, mesh), tokens, cache)
+    given = place(params, mesh), place(tuned, mesh), tokens, cache
+    # Caches with an array per layer are right in the context of their mesh alone.
+    is_inside = mesh is not None and cache.is_apart
+    with jax.set_mesh(mesh) if is_inside else contextlib.nullcontext():
+        logits, length = run(*given)
     return np.asarray(logits)[rows[:, 8] >= 0], length
 
 

@@ -87,6 +87,8 @@ def init_cache(
 def cut(cache: Cache) -> Cache:
     """The cache with one array per layer in place of one for all.
 
+    On a mesh, programs with it are to run within `jax.set_mesh(mesh)`.
+
     CPUs copy slices of an array before they are used; this avoids it.
     """
     if cache.is_apart:

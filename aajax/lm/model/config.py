@@ -298,6 +298,10 @@ class DecoderConfig:
             )
         if any(self.recurrent) and self.delta is None:
             raise InputError("delta is None: its sizes are needed for recurrent layers")
+        if not self.attending:
+            raise InputError(
+                f"recurrent is {self.recurrent}: a layer with attention is needed"
+            )
         if self.num_experts and not 0 < self.experts_per_token <= self.num_experts:
             raise InputError(
                 f"experts_per_token is {self.experts_per_token}: a number from 1 to "
