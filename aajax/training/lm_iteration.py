@@ -229,8 +229,10 @@ def _batch(
     credit: np.ndarray | None = None,
 ) -> SpeechBatch:
     """Rows of this process, as long as those of the others."""
-    # Where attention is by scores; a fused kernel reads each sequence as a whole.
-    shares = parts.mesh is None and attention.platform() == "cpu"
+    # Where attention is by scores: fused kernels and recurrent layers read each sequence
+    # as a whole.
+    is_whole = bool(parts.model.sampler.config.recurring)
+    shares = parts.mesh is None and attention.platform() == "cpu" and not is_whole
     batch = speech_batch(matches, places, credit, with_opening=shares)
     own = batch.tokens.shape[1], batch.targets.shape[1]
     length, num_targets = largest(parts.mesh, *own)

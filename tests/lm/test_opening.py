@@ -1,5 +1,7 @@
 """Openings that sequences share, read once, give the numbers of whole sequences."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from aajax import lm
 from aajax.lm.model import lora
+from aajax.lm.model.config import Delta
 from aajax.lm.model.decoder import forward_after
 from aajax.lm.model.layers import product
 from aajax.lm.model.precision import matmuls_in
@@ -21,20 +24,30 @@ OPENING = np.arange(2, 22, dtype=np.int32) % 32
 LENGTHS = 5, 2, 0  # of what follows
 
 
-@pytest.fixture(scope="module")
-def given():
+RECURRENT = dataclasses.replace(
+    CONFIG, sliding=(), window=None, local_rope=None, recurrent=(True, False, True),
+    delta=Delta(1, 2, 4, 6, kernel=3), output_gate=True,
+)  # fmt: skip
+
+
+def weights_of(config):
     def noisy(shapes):
         rng = np.random.default_rng(0)
         return jax.tree.map(
             lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), shapes
         )
 
-    params = jax.eval_shape(lambda: lm.init_params(CONFIG, jax.random.key(0)))
+    params = jax.eval_shape(lambda: lm.init_params(config, jax.random.key(0)))
     small = lora.LoraConfig(rank=2, alpha=3.0)
     adapters = jax.eval_shape(
-        lambda: lora.init_adapters(CONFIG, small, jax.random.key(0))
+        lambda: lora.init_adapters(config, small, jax.random.key(0))
     )
     return noisy(params), noisy(adapters)._replace(scale=jnp.array([1.5]))
+
+
+@pytest.fixture(scope="module")
+def given():
+    return weights_of(CONFIG)
 
 
 def rest():
@@ -92,12 +105,15 @@ def test_several_adapters_are_refused(given):
     two = lora.stack([adapters, adapters])
     with pytest.raises(ValueError, match="adapters has 2: 1 is needed"):
         forward_after(CONFIG, params, OPENING, *rest()[:2], two)
+    with pytest.raises(ValueError, match="config is of gemma3_text, with recurrent"):
+        forward_after(RECURRENT, params, OPENING, *rest()[:2], None)
 
 
-def test_a_session_reads_its_opening_once_for_each_adapter(given):
-    params, one = given
+@pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["windows", "recurrent"])
+def test_a_session_reads_its_opening_once_for_each_adapter(config):
+    params, one = weights_of(config)
     adapters = lora.stack([one, one._replace(scale=jnp.array([-2.0]))])
-    sampler = Sampler(CONFIG)
+    sampler = Sampler(config)
     ids = np.array([1, -1, 0, 1, -1, 0], np.int32)
     rows = [[*OPENING.tolist(), *range(i)] for i in range(6)]
     found = sampler.append(sampler.start(6), params, rows, adapters, ids)

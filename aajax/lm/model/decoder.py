@@ -334,8 +334,14 @@ def forward_after(
       Hidden states [B, L, D] of `tokens`, by `forward`'s numbers but for rounding.
 
     Raises:
-      InputError: if there is more than one adapter.
+      InputError: if there is more than one adapter, or for recurrent layers, which
+        read tokens one after the other.
     """
+    if config.recurring:
+        raise InputError(
+            f"config is of {config.family}, with recurrent layers: attention in all "
+            "layers is needed with an opening"
+        )
     variables, route = {"params": params}, None
     if adapters is not None:
         if len(adapters.scale) != 1:

@@ -131,7 +131,8 @@ def spread(cache: Cache, read: Cache, last: Array, index: Array) -> tuple[Cache,
         return own.at[..., : new.shape[-2], :].set(new.astype(own.dtype))
 
     key, value = jax.tree.map(put, (cache.key, cache.value), (read.key, read.value))
-    return Cache(key, value, read.length[index]), last[index]
+    memory = jax.tree.map(lambda new: new[index], read.memory)
+    return Cache(key, value, read.length[index], memory), last[index]
 
 
 def make_room(session: Session, length: int, limit: int, donate: bool) -> Cache:
