@@ -229,7 +229,7 @@ def _batch(
     credit: np.ndarray | None = None,
 ) -> SpeechBatch:
     """Rows of this process, as long as those of the others."""
-    # Where attention is by scores: fused kernels and recurrent layers read each sequence
+    # Where attention is by scores: fused kernels and recurrent layers read sequences
     # as a whole.
     is_whole = bool(parts.model.sampler.config.recurring)
     shares = parts.mesh is None and attention.platform() == "cpu" and not is_whole
