@@ -144,6 +144,7 @@ class Programs:
     def _batch(self, rows: int) -> SpeechBatch:
         length, most = self.load.length, self.load.sampled
         names = {"tokens": length, "positions": length, "decisions": _ROUNDS}
+        names["opening"] = 0  # a fused kernel reads sequences as a whole
         floats = ("log_prob", "credit", "entropy_scale", "kl_scale")
         single = ("adapter_id", "entropy_scale", "kl_scale")
 
