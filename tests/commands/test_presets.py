@@ -95,7 +95,7 @@ def test_small_chat_models_learn_slowly(game):
         "float32",
         2e-4,
     )
-    for name in ("beta", "gamma", "reward_scale", "seating", "past_selves", "baseline"):
+    for name in ("beta", "reward_scale", "seating", "past_selves", "baseline"):
         assert getattr(small, name) == getattr(pocket, name)
     naive = LM_PRESETS[f"lm-{game}-naive-smollm2"][1]
     assert (naive.entropy_bonus, naive.final_entropy_bonus) == (0, None)
