@@ -95,9 +95,11 @@ def compiled(config):
 def learned(config, matches, critic=None):
     """What `learn` makes of the matches, and what the stand-ins were given."""
     student = Student()
+    sampler = types.SimpleNamespace(config=types.SimpleNamespace(recurring=()))
     parts = types.SimpleNamespace(
         config=config, critic=critic, fit=student, scale=None, mesh=None,
-        credit=compiled(config), model=types.SimpleNamespace(params=None),
+        credit=compiled(config),
+        model=types.SimpleNamespace(params=None, sampler=sampler),
     )  # fmt: skip
     policy = types.SimpleNamespace(step=0)
     state = types.SimpleNamespace(policy=policy, critic="critic")
