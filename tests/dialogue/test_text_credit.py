@@ -54,7 +54,7 @@ class Dumb(Talker):
 def played(seating, group_size=4, num_past=2):
     rng = np.random.default_rng(3)
     past = range(1, num_past + 1)
-    planned = matchups(seating, rng, MATCHES, group_size, past)
+    planned = matchups(seating, rng, MATCHES, group_size, past, num_seats=2)
     players = {"model": Talker(), "guest": Dumb()}
     return play(TinyWords(num_rounds=ROUNDS), players, planned, jax.random.key(0))
 
