@@ -127,8 +127,7 @@ def learn(
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
     credit = np.asarray(parts.credit(advantage))
-    num_seats = parts.game.env.num_agents
-    rows = num_rows(config.seating, len(matches), num_seats)
+    rows = num_rows(config.seating, len(matches), advantage.shape[2])
     batch = _batch(parts, matches, places_of(matches), rows, credit)
     scales = {
         f"{name}_scale": np.full(rows, share, np.float32)
@@ -189,7 +188,7 @@ def _advantages(
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)
-    num_seats = parts.game.env.num_agents
+    num_seats = advantage.shape[2]
     batch = _batch(parts, matches, places, num_seats * len(matches))
     base = parts.model.params
     with compiles(f"the critic's values of {_size(batch)}"):
