@@ -19,8 +19,10 @@ from aajax.dialogue.pocket import PocketConfig
 from aajax.envs.text import TextGame
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.lm.checkpoints import named
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.lm.model.precision import MatmulPrecision
+from aajax.lm.text.chat_templates import TEMPLATES
 from aajax.schema import (
     Count,
     Formerly,
@@ -149,7 +151,7 @@ class LmConfig:
     num_iterations: Count = 1000  # iterations of playing and learning
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
-    # fixed opponent: a player of `aajax list`, an adapter, api:URL#MODEL
+    # fixed opponent: a player of `aajax list`, an adapter, model:MODEL, api:URL#MODEL
     guest: str | None = None
 
     api: Endpoints = Endpoints()
@@ -268,8 +270,12 @@ class LmConfig:
             for name in ("game", "guest", "past", "algorithm")
             if name in record
         }
+        if "guest" in record:
+            found["guest"] = named.absolute(found["guest"], "guest")
         # A guest may also be the name of a player.
         for name in ("model", "initial_adapter", "guest", "chat_template"):
+            if record.get(name) in TEMPLATES:
+                continue
             if record.get(name) is not None and Path(record[name]).exists():
                 found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):
