@@ -25,13 +25,9 @@ from aajax.lm.model.decoder import init_params
 from aajax.report.tables import run_title
 from aajax.training import divergence, lm_run
 from aajax.training.lm_assemble import LmState
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import LmConfig, member_names
 from aajax.training.lm_evaluation import evaluate_lm
-from aajax.training.lm_population import (
-    Population,
-    assemble_population,
-    member_names,
-)
+from aajax.training.lm_population import Population, assemble_population
 from aajax.training.lm_presets import SIZED, fitting_size
 from aajax.training.lm_probe import decided, probe
 from aajax.training.metrics import Sink, read_rows

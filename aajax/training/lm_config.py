@@ -1,8 +1,10 @@
 """A training run of a language model as a value."""
 
 import dataclasses
+import functools
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,14 +13,18 @@ import jax.numpy as jnp
 from tyro.conf import arg
 
 from aajax import references, schema
+from aajax.dialogue import registry
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.learning import credit
 from aajax.dialogue.play.seating import Seating, num_rows
 from aajax.dialogue.pocket import PocketConfig
+from aajax.envs.text import TextGame
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.lm.checkpoints import named
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.lm.model.precision import MatmulPrecision
+from aajax.lm.text.chat_templates import TEMPLATES
 from aajax.schema import (
     Count,
     Formerly,
@@ -31,6 +37,7 @@ from aajax.schema import (
 )
 from aajax.training.config import Beta, Rate, Weight, several
 from aajax.training.estimator import PAST, find_past
+from aajax.training.options import read_options
 
 GOAL = "a function LmConfig -> Goal"
 LmAlgorithm = (
@@ -43,6 +50,7 @@ LmPast = (
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
+MEMBERS = "members"  # folder of a run, with one of each member of a population
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +186,7 @@ class LmConfig:
     num_iterations: Count = 1000  # iterations of playing and learning
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
-    # fixed opponent: a player of `aajax list`, an adapter, api:URL#MODEL
+    # fixed opponent: a player of `aajax list`, an adapter, model:MODEL, api:URL#MODEL
     guest: str | None = None
 
     api: Endpoints = Endpoints()
@@ -264,6 +272,11 @@ class LmConfig:
         )
         return dataclasses.replace(self, speaking=speaking)
 
+    @functools.cached_property
+    def num_seats(self) -> int:
+        """N, of the game; raises InputError if there is no such game."""
+        return make_game(self).env.num_agents
+
     @property
     def seed_list(self) -> list[int]:
         return list(range(self.seed, self.seed + self.seeds))
@@ -343,18 +356,22 @@ class LmConfig:
             for name in ("game", "guest", "past", "algorithm")
             if name in record
         }
+        if "guest" in record:
+            found["guest"] = named.absolute(found["guest"], "guest")
         # A guest may also be the name of a player.
         for name in ("model", "initial_adapter", "guest", "chat_template"):
+            if record.get(name) in TEMPLATES:
+                continue
             if record.get(name) is not None and Path(record[name]).exists():
                 found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):
             found["prompts"] = str(Path(record["prompts"]).resolve())
         if "sweep" in record:
-            named = {
+            own = {
                 name: [references.absolute(x) for x in record["sweep"].get(name, ())]
                 for name in ("past", "algorithm")
             }
-            found["sweep"] = {**record["sweep"], **named}
+            found["sweep"] = {**record["sweep"], **own}
         return {**record, **found}
 
     @classmethod
@@ -394,10 +411,23 @@ def _check_population(config: LmConfig) -> None:
         )
 
 
+def make_game(config: LmConfig) -> TextGame:
+    """The game of a run; raises InputError if there is no such game."""
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
+
+
+def game_options(config: LmConfig) -> dict[str, object]:
+    """The options of a run's game; raises InputError for what the game has not."""
+    accepted = registry.parameters(config.game)
+    return read_options("options", config.options, config.game, accepted)
+
+
 def _own_goal(config: LmConfig) -> credit.Goal:
     label = f"algorithm is {config.algorithm!r}: {GOAL} is needed"
     make = references.load(config.algorithm, "algorithm", GOAL)
-    advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
+    advantage = jax.ShapeDtypeStruct((4, config.num_seats), jnp.float32)
     try:
         goal = make(config)
         shapes = [jax.eval_shape(f, advantage).shape for f in (goal.share, goal.credit)]
@@ -413,12 +443,15 @@ def _own_goal(config: LmConfig) -> credit.Goal:
 
 def _check_matches(config: LmConfig) -> None:
     """Whether matches divide as they are to, and past selves are there to play."""
-    rows = num_rows(config.seating, config.num_matches)
-    if config.num_microbatches is not None and rows % config.num_microbatches:
-        raise InputError(
-            f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
-            "seats that are learned from is needed"
-        )
+    parts = config.num_microbatches or 1
+    # Of divisors of the matches the game need not be known.
+    if config.num_matches % parts:
+        rows = num_rows(config.seating, config.num_matches, config.num_seats)
+        if rows % parts:
+            raise InputError(
+                f"num_microbatches is {parts}: a divisor of the {rows} seats that are "
+                "learned from is needed"
+            )
     if config.baseline == "group" and config.group_size == 1:
         raise InputError(
             "group_size is 1: at least 2 is needed with baseline 'group'; 'batch' "
@@ -433,3 +466,19 @@ def _check_matches(config: LmConfig) -> None:
             f"group_size is {config.group_size}: a divisor of num_matches "
             f"({config.num_matches}) is needed"
         )
+
+
+def member_names(config: LmConfig) -> list[str]:
+    """Names of the members, such as beta_3_seed_0; each is that of a folder."""
+    names = []
+    for setting in config.settings:
+        words = [f"{name}_{_word(value)}" for name, value in setting.items()]
+        names += ["_".join([*words, f"seed_{seed}"]) for seed in config.seed_list]
+    if len(set(names)) < len(names):  # values that differ in other signs than these
+        names = [f"{number}_{name}" for number, name in enumerate(names)]
+    return names
+
+
+def _word(value: float | str) -> str:
+    text = value if isinstance(value, str) else f"{value:g}"
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)

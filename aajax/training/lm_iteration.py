@@ -23,7 +23,7 @@ from aajax.dialogue.learning.critic import CriticState
 from aajax.dialogue.play.lockstep import Matchup, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
-from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
+from aajax.dialogue.play.seating import LEARNER, matchups, num_rows
 from aajax.keys import stream
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
@@ -82,7 +82,7 @@ def iterate(
     """
     began, mesh = time.monotonic(), members[0].mesh
     active = [m for m in range(len(members)) if m not in without]
-    planned = {m: _planned(members[m].config, m, number) for m in active}
+    planned = {m: _planned(members[m], m, number) for m in active}
     learners = [
         Adapters(state.policy.weights, parts.scale)
         for parts, state in zip(members, states, strict=True)
@@ -107,13 +107,14 @@ def iterate(
     return Iteration(found, stack, matches, metrics)
 
 
-def _planned(config: LmConfig, member: int, number: int) -> list[Matchup]:
+def _planned(parts: LmParts, member: int, number: int) -> list[Matchup]:
     """The matchups of an iteration of a member."""
+    config = parts.config
     rng = random_numbers(config, number)
     past = drawn_numbers(config, rng, number)
     planned = matchups(
         config.seating, rng, config.num_matches, config.group_size, past,
-        number * config.num_matches,
+        number * config.num_matches, num_seats=parts.game.env.num_agents,
     )  # fmt: skip
     return [matchup._replace(member=member) for matchup in planned]
 
@@ -177,7 +178,7 @@ def learn(
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
     credit = np.asarray(parts.credit(advantage))
-    rows = num_rows(config.seating, len(matches))
+    rows = num_rows(config.seating, len(matches), advantage.shape[2])
     batch = _batch(parts, matches, places_of(matches), rows, credit)
     step = int(state.policy.step)
     scales = {
@@ -238,7 +239,8 @@ def _advantages(
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)
-    batch = _batch(parts, matches, places, NUM_SEATS * len(matches))
+    num_seats = advantage.shape[2]
+    batch = _batch(parts, matches, places, num_seats * len(matches))
     base = parts.model.params
     with compiles(f"the critic's values of {_size(batch)}"):
         found = own_rows(

@@ -6,7 +6,6 @@ groups that its returns are compared in. A run that is no population is of one m
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from aajax.training.lm_assemble import (
     assemble,
     linear_schedule,
 )
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import MEMBERS, LmConfig, member_names
 from aajax.types import PyTree
 
 Numbers = Mapping[str, float | None]  # metrics of a member, by name
@@ -147,9 +146,6 @@ class Population:
         return found
 
 
-MEMBERS = "members"  # folder of a run
-
-
 def assemble_population(
     config: LmConfig, make_guest: Callable[[str, TextGame], Player] | None = None
 ) -> Population:
@@ -180,22 +176,6 @@ def assemble_population(
         for own in configs
     ]
     return Population(config, tuple(members))
-
-
-def member_names(config: LmConfig) -> list[str]:
-    """Names of the members, such as beta_3_seed_0; each is that of a folder."""
-    names = []
-    for setting in config.settings:
-        words = [f"{name}_{_word(value)}" for name, value in setting.items()]
-        names += ["_".join([*words, f"seed_{seed}"]) for seed in config.seed_list]
-    if len(set(names)) < len(names):  # values that differ in other signs than these
-        names = [f"{number}_{name}" for number, name in enumerate(names)]
-    return names
-
-
-def _word(value: float | str) -> str:
-    text = value if isinstance(value, str) else f"{value:g}"
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)
 
 
 def _shared(configs: Sequence[LmConfig]) -> LmConfig:

@@ -12,9 +12,16 @@ from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.training import divergence, lm_run, metrics
-from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking, Sweep
+from aajax.training.lm_config import (
+    LmConfig,
+    Lora,
+    PastSelves,
+    Speaking,
+    Sweep,
+    member_names,
+)
 from aajax.training.lm_iteration import iterate
-from aajax.training.lm_population import assemble_population, member_names
+from aajax.training.lm_population import assemble_population
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 

@@ -17,8 +17,8 @@ from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.training import metrics
-from aajax.training.lm_population import assemble_population
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_population import assemble_population
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
