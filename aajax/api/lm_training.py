@@ -22,11 +22,10 @@ from aajax.files import write_json
 from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.lm.model.decoder import init_params
-from aajax.report.tables import run_title
 from aajax.training import divergence, lm_run
 from aajax.training.lm_assemble import LmState
 from aajax.training.lm_config import LmConfig, member_names
-from aajax.training.lm_evaluation import evaluate_lm
+from aajax.training.lm_evaluation import ITSELF, evaluate_lm
 from aajax.training.lm_population import Population, assemble_population
 from aajax.training.lm_presets import SIZED, fitting_size
 from aajax.training.lm_probe import decided, probe
@@ -166,44 +165,48 @@ def _finish(
             record = {"preset": preset, **own.to_json()}
             write_json(place / "config.json", record, indent=2)
             write_json(place / SUMMARY, members[m])
-        summary = _together(population, members) | {
+        summary = {
             **shared,
             "algorithm": config.algorithm,
             "seeds": config.seed_list,
             "wall_seconds": seconds,
+            "per": "round",  # what rewards are of
+            "settings": _settings(population, measures),
         }
         if lost:
             summary["diverged"] = [found._asdict() for found in lost.values()]
     write_json(folder / SUMMARY, summary)
-    _draw_figure(folder, run_title(summary))
+    _draw_figure(folder, summary)
 
 
-def _together(
-    population: Population, members: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Members' numbers by setting, with a list over seeds for each."""
-    settings = []
-    names = member_names(population.config)
-    for setting, own, called in zip(
-        population.config.settings,
-        population.table(members),
-        population.table(names),
-        strict=True,
-    ):
-        settings.append(
+def _settings(
+    population: Population, measures: Sequence[Measures]
+) -> list[dict[str, Any]]:
+    """What members are worth, by setting, as summaries of small policies have it.
+
+    Every number is a list over seeds. `mean_reward` and `measures` are of self-play,
+    `league` has the rewards against others, and `against` all that was measured there.
+    """
+    found = []
+    names = population.table(member_names(population.config))
+    by_setting = zip(
+        population.config.settings, names, population.table(measures), strict=True
+    )
+    for setting, members, own in by_setting:
+        opposite = dict.fromkeys(who for each in own for who in each)
+        against = {who: _listed([x.get(who, {}) for x in own]) for who in opposite}
+        itself = against.pop(ITSELF, {"reward": [None] * len(own)})
+        found.append(
             {
                 "hyperparameters": setting,
-                "members": called,
-                "training": _listed([member["training"] for member in own]),
-                "measures": {
-                    who: _listed([member["measures"].get(who, {}) for member in own])
-                    for who in dict.fromkeys(
-                        who for member in own for who in member["measures"]
-                    )
-                },
+                "members": members,
+                "mean_reward": itself.pop("reward"),
+                "measures": itself,
+                "league": {who: x.pop("reward") for who, x in against.items()},
+                "against": against,
             }
         )
-    return {"settings": settings}
+    return found
 
 
 def _listed(each: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -230,12 +233,7 @@ def evaluate_folder(folder: Path, config: LmConfig) -> Measures | list[dict[str,
         found = _evaluated(population, restored[1], divergence.noted(folder))
     if not config.is_population:
         return found[0]
-    members = [{"training": {}, "measures": own} for own in found]
-    settings = _together(population, members)["settings"]
-    return [
-        {name: x for name, x in setting.items() if name != "training"}
-        for setting in settings
-    ]
+    return _settings(population, found)
 
 
 def _tell_fitting(preset: str, population: Population) -> None:
@@ -314,11 +312,11 @@ def _probed(population: Population, folder: Path, preset: str) -> Population:
     return Population(config, members)
 
 
-def _draw_figure(folder: Path, title: str) -> None:
+def _draw_figure(folder: Path, summary: Mapping[str, Any]) -> None:
     if importlib.util.find_spec("matplotlib"):
-        from aajax.report.lm_curves import lm_figure
+        from aajax.report.lm_curves import run_figure
 
-        lm_figure(folder, folder / "figure.png", title)
+        run_figure(folder, folder / "figure.png", summary)
 
 
 def _last(out: Path, population: Population) -> list[dict[str, float]]:
