@@ -18,6 +18,7 @@ from aajax.api import games, leagues, text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
+    bench_lm_iteration,
     export,
     league,
     lm,
@@ -782,6 +783,7 @@ OPTIONS = {
     "transcript": (transcript.Options, None),
     "bench": (bench.Options, None),
     "bench lm": (bench_lm.Options, None),
+    "bench lm-iteration": (bench_lm_iteration.Options, None),
     "lm import": (lm.Import, None),
     "lm dry-run": (lm.DryRun, None),
     "lm pocket": (lm.Pocket, None),
