@@ -98,8 +98,8 @@ def _load(config: LmConfig, decoder: DecoderConfig, mesh: Mesh) -> Load:
     most = config.speaking.max_cache or decoder.max_length
     length = min(most, decoder.max_length)
     return Load(
-        rows=num_rows(config.seating, config.num_matches),
-        players=num_spoken(config.seating, config.num_matches),
+        rows=num_rows(config.seating, config.num_matches, config.num_seats),
+        players=num_spoken(config.seating, config.num_matches, config.num_seats),
         evaluated=sequences_at_once(config, len(processes(mesh))),
         length=length,
         sampled=min(length, 10 * config.speaking.max_tokens),

@@ -32,8 +32,7 @@ from aajax.lm.model.precision import MatmulPrecision
 from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
-from aajax.training.lm_assemble import make_game
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import LmConfig, make_game
 from aajax.training.lm_evaluation import matches_at_once
 
 BATCH = 32  # matches at a time, without a run
@@ -161,7 +160,10 @@ def _play(options: TextLeague, errors: Console | None) -> dict:
     game, names = make_game(config), options.players
     entrants = text_players.entrants(names, config, game)
     only = _only(options, entrants)
-    pairs = pairs_of(entrants, options.num_matches, options.seed, only)
+    pairs = pairs_of(
+        *(entrants, options.num_matches, options.seed, only),
+        num_seats=game.env.num_agents,
+    )
     shuffled = _shuffled(options, game)
     text_players.check_endpoints(names, options.api)
     models = None

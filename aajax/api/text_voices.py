@@ -9,8 +9,7 @@ from aajax.errors import InputError
 from aajax.lm.checkpoints.named import NamedModel, is_named, read_named
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.records import read_object
-from aajax.training.lm_assemble import game_options
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import LmConfig, game_options
 
 BASE = "base"  # the player that is the model without an adapter
 # What runs must have in common to meet.

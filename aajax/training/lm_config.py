@@ -1,6 +1,7 @@
 """A training run of a language model as a value."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,10 +11,12 @@ import jax.numpy as jnp
 from tyro.conf import arg
 
 from aajax import references, schema
+from aajax.dialogue import registry
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.learning import credit
 from aajax.dialogue.play.seating import Seating, num_rows
 from aajax.dialogue.pocket import PocketConfig
+from aajax.envs.text import TextGame
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
 from aajax.lm.checkpoints import named
@@ -32,6 +35,7 @@ from aajax.schema import (
 )
 from aajax.training.config import Beta, Rate, Weight
 from aajax.training.estimator import PAST, find_past
+from aajax.training.options import read_options
 
 GOAL = "a function LmConfig -> Goal"
 LmAlgorithm = (
@@ -226,6 +230,11 @@ class LmConfig:
         )
         return dataclasses.replace(self, speaking=speaking)
 
+    @functools.cached_property
+    def num_seats(self) -> int:
+        """N, of the game; raises InputError if there is no such game."""
+        return make_game(self).env.num_agents
+
     @property
     def has_past_selves(self) -> bool:
         return self.past_selves.every > 0 and self.seating.past_share > 0
@@ -293,10 +302,23 @@ class LmConfig:
         _check_matches(self)
 
 
+def make_game(config: LmConfig) -> TextGame:
+    """The game of a run; raises InputError if there is no such game."""
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
+
+
+def game_options(config: LmConfig) -> dict[str, object]:
+    """The options of a run's game; raises InputError for what the game has not."""
+    accepted = registry.parameters(config.game)
+    return read_options("options", config.options, config.game, accepted)
+
+
 def _own_goal(config: LmConfig) -> credit.Goal:
     label = f"algorithm is {config.algorithm!r}: {GOAL} is needed"
     make = references.load(config.algorithm, "algorithm", GOAL)
-    advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
+    advantage = jax.ShapeDtypeStruct((4, config.num_seats), jnp.float32)
     try:
         goal = make(config)
         shapes = [jax.eval_shape(f, advantage).shape for f in (goal.share, goal.credit)]
@@ -312,12 +334,15 @@ def _own_goal(config: LmConfig) -> credit.Goal:
 
 def _check_matches(config: LmConfig) -> None:
     """Whether matches divide as they are to, and past selves are there to play."""
-    rows = num_rows(config.seating, config.num_matches)
-    if config.num_microbatches is not None and rows % config.num_microbatches:
-        raise InputError(
-            f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
-            "seats that are learned from is needed"
-        )
+    parts = config.num_microbatches or 1
+    # Of divisors of the matches the game need not be known.
+    if config.num_matches % parts:
+        rows = num_rows(config.seating, config.num_matches, config.num_seats)
+        if rows % parts:
+            raise InputError(
+                f"num_microbatches is {parts}: a divisor of the {rows} seats that are "
+                "learned from is needed"
+            )
     if config.baseline == "group" and config.group_size == 1:
         raise InputError(
             "group_size is 1: at least 2 is needed with baseline 'group'; 'batch' "

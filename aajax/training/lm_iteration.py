@@ -19,7 +19,7 @@ from aajax.dialogue.learning.critic import CriticState
 from aajax.dialogue.play.lockstep import Matchup, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
-from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
+from aajax.dialogue.play.seating import LEARNER, matchups, num_rows
 from aajax.keys import stream
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
@@ -75,7 +75,7 @@ def iterate(
     past = drawn_numbers(config, rng, number)
     planned = matchups(
         config.seating, rng, config.num_matches, config.group_size, past,
-        number * config.num_matches,
+        number * config.num_matches, num_seats=parts.game.env.num_agents,
     )  # fmt: skip
     seats = [seat for matchup in planned for seat in matchup.seats]
     playing = {seat.adapter for seat in seats if seat.adapter > 0}
@@ -127,7 +127,7 @@ def learn(
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
     credit = np.asarray(parts.credit(advantage))
-    rows = num_rows(config.seating, len(matches))
+    rows = num_rows(config.seating, len(matches), advantage.shape[2])
     batch = _batch(parts, matches, places_of(matches), rows, credit)
     scales = {
         f"{name}_scale": np.full(rows, share, np.float32)
@@ -188,7 +188,8 @@ def _advantages(
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)
-    batch = _batch(parts, matches, places, NUM_SEATS * len(matches))
+    num_seats = advantage.shape[2]
+    batch = _batch(parts, matches, places, num_seats * len(matches))
     base = parts.model.params
     with compiles(f"the critic's values of {_size(batch)}"):
         found = own_rows(

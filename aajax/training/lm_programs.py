@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.dialogue.learning.learner import Restriction
-from aajax.dialogue.play.seating import NUM_SEATS
 from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
@@ -199,7 +198,7 @@ class Programs:
         (_, critic), (_, state) = self._learners(), self._states()
         assert critic is not None
         # Of all seats, whoever learns.
-        batch = self._batch(NUM_SEATS * self.config.num_matches)
+        batch = self._batch(self.config.num_seats * self.config.num_matches)
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target

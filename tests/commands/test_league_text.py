@@ -202,7 +202,7 @@ def test_pairs_of_names_with_colons(tmp_path):
 
 def test_progress_tells_matches_steps_and_what_compiles(folders):
     model, scripted = Entrant("run", Seat(LEARNER, 0)), Entrant("grim", Seat("grim"))
-    pairs = pairs_of([model, scripted], num_matches=3, seed=0)
+    pairs = pairs_of([model, scripted], num_matches=3, seed=0, num_seats=2)
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out, width=20), pairs, hidden=False)
     with progress:
@@ -225,7 +225,7 @@ def test_progress_tells_matches_steps_and_what_compiles(folders):
 
 
 def test_nothing_is_told_beside_a_person():
-    pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], num_matches=1, seed=0)
+    pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], 1, seed=0, num_seats=2)
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out), pairs, hidden=True)
     progress._told -= 60

@@ -15,7 +15,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
 from aajax.errors import InputError
 from aajax.lm.model.lora import LoraConfig
-from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
+from aajax.training.lm_assemble import adam, random_numbers
 from aajax.training.lm_config import (
     Evaluation,
     LmConfig,
@@ -23,6 +23,8 @@ from aajax.training.lm_config import (
     Lora,
     PastSelves,
     Speaking,
+    game_options,
+    make_game,
 )
 from aajax.training.lm_iteration import shares
 

@@ -118,7 +118,7 @@ def listen(heard, seed, monkeypatch, folder):
     monkeypatch.undo()
 
     monkeypatch.setattr(text_league, "play", heard.play(f"league of {seed}"))
-    pairs = pairs_of([Entrant("me", Seat(LEARNER))], 64, seed)
+    pairs = pairs_of([Entrant("me", Seat(LEARNER))], 64, seed, num_seats=2)
     with pytest.raises(EnoughError):
         next(play_pairs(GAME, dict, pairs, seed, folder / f"league-{seed}"))
 
