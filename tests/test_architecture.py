@@ -105,7 +105,7 @@ for module in pkgutil.iter_modules(commands.__path__):
 """
     run = [sys.executable, "-c", program]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    # Of `train lm-... --dry-run` and `league --text`.
+    # Of `bench lm-iteration`, `train lm-... --dry-run` and `league --text`.
     assert found.split() == ["bench_lm_iteration", "compiled", "league_text"]
 
 

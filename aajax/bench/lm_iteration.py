@@ -21,7 +21,7 @@ from aajax.lm.compilation import kept
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.planning.bounds import forward_flops, logits_flops, training_flops
-from aajax.training.lm_assemble import assemble, find_model
+from aajax.training.lm_assemble import assemble, find_model, make_game
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_iteration import iterate
 from aajax.training.lm_past import make_stack
@@ -93,6 +93,13 @@ def configured(
         past_selves=dataclasses.replace(preset.past_selves, every=10**6),
         speaking=dataclasses.replace(preset.speaking, free_tries=0),
     )
+
+
+def check(config: LmConfig) -> None:
+    """Raises InputError for a wording or a model that is not there."""
+    make_game(config)
+    if config.model is not None:
+        find_model(config)
 
 
 def measure(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from aajax.bench.lm_iteration import configured, measure
+from aajax.bench.lm_iteration import check, configured, measure
 from aajax.bench.timing import in_new_process, machine
 from aajax.commands.arguments import parse
 from aajax.commands.bench_lm import check_files, described, publish
@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> None:
     config = configured(
         options.model, options.prompts, options.rounds, options.num_matches
     )
+    check(config)
     others = None
     if options.beside_torch:
         check_installed("test", "torch", "peft")
