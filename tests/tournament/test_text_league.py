@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from dialogue.tiny_words import TinyWords
 from scipy import stats
-from tiny_words import TinyWords
 
 from aajax.dialogue import registry
 from aajax.dialogue.play.lockstep import Seat
