@@ -144,7 +144,9 @@ def _finish(
     seconds: float,
 ) -> None:
     """Writes the summary and the figure, and of a population what each member was."""
-    config, training = population.config, _last(folder, population)
+    config, rows = population.config, read_rows(folder / "metrics.jsonl")
+    lanes = map(population.lane, range(len(population.members)))
+    training = [_last(rows, x if config.is_population else None) for x in lanes]
     shared = {"preset": preset, "game": config.game}
     members = [
         {
@@ -319,21 +321,23 @@ def _draw_figure(folder: Path, summary: Mapping[str, Any]) -> None:
         run_figure(folder, folder / "figure.png", summary)
 
 
-def _last(out: Path, population: Population) -> list[dict[str, float]]:
-    """Of each member, means over the last iterations in which there is a number."""
-    rows = read_rows(out / "metrics.jsonl")
+def _last(
+    rows: Sequence[Mapping[str, Any]], lane: divergence.Lane | None = None
+) -> dict[str, float]:
+    """Means over the last iterations, each over those in which there is a number.
+
+    Args:
+      rows: of metrics.
+      lane: of a member of a population; None for a run that is none.
+    """
     rows = rows[-max(1, round(LAST * len(rows))) :]
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for name in row.keys() - {"update", "seconds"}:
+            x = row[name]
+            if lane is not None and x is not None:
+                x = x[lane[0]][lane[1]]
+            if x is not None:
+                found.setdefault(name, []).append(x)
     names = dict.fromkeys(name for row in rows for name in row)
-    found: list[dict[str, float]] = []
-    for m in range(len(population.members)):
-        setting, seed = population.lane(m)
-        means = {}
-        for name in names.keys() - {"update", "seconds"}:
-            values = [row.get(name) for row in rows]
-            if population.config.is_population:
-                values = [x and x[setting][seed] for x in values]
-            there = [x for x in values if x is not None]
-            if there:
-                means[name] = float(np.mean(there))
-        found.append({name: means[name] for name in names if name in means})
-    return found
+    return {name: float(np.mean(found[name])) for name in names if name in found}

@@ -161,7 +161,7 @@ def assemble_population(
     if not config.is_population:
         return Population(config, (assemble(config, make_guest),))
     configs = config.members
-    shared = assemble(_shared(configs), make_guest)
+    shared = assemble(shared_config(configs), make_guest)
     members = [
         dataclasses.replace(
             shared,
@@ -178,12 +178,14 @@ def assemble_population(
     return Population(config, tuple(members))
 
 
-def _shared(configs: Sequence[LmConfig]) -> LmConfig:
+def shared_config(configs: Sequence[LmConfig]) -> LmConfig:
     """A config with the programs of all members.
 
     Its weights of the loss's terms are the largest of all, of which each member has its
     part, and its learning rate is 1 where there are several.
     """
+    if len(configs) == 1:
+        return configs[0]
     shared: dict[str, Any] = {
         "kl": max(own.kl for own in configs),
         "entropy_bonus": max(own.entropy_bonus for own in configs),
