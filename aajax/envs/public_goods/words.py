@@ -68,6 +68,10 @@ _FILES = {
     "message": Placeholders(allowed=("message_form",)),
     "contribution": Placeholders(allowed=("contribution_form", "endowment")),
 }
+_PATTERNS = {
+    "amounts": "<(?:10|[0-9])>",
+    "all_or_nothing": "|".join(ANSWERS["all_or_nothing"]),
+}
 _FORMS = {
     "amounts": "<x> for x coins",
     "all_or_nothing": "<contribute> or <keep>",
@@ -102,7 +106,7 @@ class PublicGoodsWords(TextGame[PublicGoods]):
 
     @property
     def patterns(self) -> dict[str, str]:
-        contribution = {"contribution": "|".join(ANSWERS[self.answers])}
+        contribution = {"contribution": _PATTERNS[self.answers]}
         if self.num_messages == 0:
             return contribution
         return {"message": message_pattern(self.message_chars), **contribution}
