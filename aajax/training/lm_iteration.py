@@ -1,7 +1,7 @@
 """One iteration of a language model's training: play, credit, one gradient step.
 
-The members of a population play in one batch, each with itself and its past selves,
-and learn one after another by one program, which each gives its own numbers.
+Members of a population that play in one batch do so each with itself and its past
+selves, and learn one after another by one program, which each gives its own numbers.
 
 On a mesh over n processes each plays 1/n of the matches, with the same result as if one
 process played them all. Rewards are all-gathered, so that baselines are over all
