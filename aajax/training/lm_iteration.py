@@ -192,7 +192,7 @@ def learn(
         policy, numbers = parts.fit.update(
             state.policy, batch, parts.model.params, parts.scale, **rate
         )
-    metrics |= {**numbers, "tokens": (batch.positions >= 0).sum()}
+    metrics |= {**numbers, "tokens": _num_tokens(batch)}
     matches = [
         dataclasses.replace(
             match, advantages=advantage[m].tolist(), credits=credit[m].tolist()
@@ -200,6 +200,12 @@ def learn(
         for m, match in enumerate(matches)
     ]
     return LmState(policy, critic), matches, metrics
+
+
+def _num_tokens(batch: SpeechBatch) -> Array:
+    """Tokens of all dialogues, i32[], those of an opening in each of them."""
+    real = batch.positions >= 0
+    return real.sum() + batch.opening.shape[1] * real.any(1).sum()
 
 
 def shares(config: LmConfig, number: int) -> dict[str, float]:

@@ -1,7 +1,11 @@
 """Populations: members are what they would be alone, and do not touch one another."""
 
 import dataclasses
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -143,6 +147,41 @@ def test_one_after_another_a_member_is_exactly_as_alone(population, tmp_path):
             matches = [m for m in matches_of(together, number) if m.member == member]
             matches = [dataclasses.replace(m, member=0) for m in matches]
             assert matches == matches_of(alone, number)
+
+
+ON_A_MESH = """
+import sys
+from pathlib import Path
+from test_lm_population import run, small
+from aajax.training.lm_population import assemble_population
+
+config = small(Path(sys.argv[1]), data=2, fsdp=2, tensor=2, num_iterations=2)
+population = assemble_population(config)
+assert population.mesh.size == 8 and population.one_batch
+run(Path(sys.argv[2]), population)
+"""
+
+
+@pytest.mark.slow
+def test_on_a_mesh_members_are_the_same(model, whole, tmp_path):
+    """Of eight devices, over which adapters, base and sequences are sharded."""
+    here, folder = Path(__file__).parent, tmp_path / "mesh"
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    path = os.pathsep.join([str(here), str(here.parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_MESH, str(model), str(folder)],
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for row, other in zip(rows_of(folder), rows_of(whole)[:2], strict=True):
+        for name, x in row.items():
+            here, there = (np.array(y, float) for y in (x, other[name]))
+            np.testing.assert_allclose(here, there, rtol=2e-2, atol=2e-4, err_msg=name)
+    for number in range(2):
+        pairs = zip(matches_of(folder, number), matches_of(whole, number), strict=True)
+        assert all(said(one) == said(other) for one, other in pairs)
 
 
 def said(match):
