@@ -9,7 +9,7 @@ from aajax.errors import InputError
 from aajax.lm.checkpoints.named import NamedModel, is_named, read_named
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.records import read_object
-from aajax.training.lm_config import LmConfig, game_options
+from aajax.training.lm_config import MEMBERS, LmConfig, game_options, member_names
 
 BASE = "base"  # the player that is the model without an adapter
 # What runs must have in common to meet.
@@ -85,6 +85,12 @@ def find_voice(name: str) -> Voice | None:
             f"player is {name!r}: a run of `aajax train lm-...` is needed, which its "
             f"config.json is none of ({error})"
         ) from None
+    if own.is_population:
+        first, *_ = names = member_names(own)
+        raise InputError(
+            f"player is {name!r}: one of its {len(names)} members is needed, such as "
+            f"{str(folder / MEMBERS / first)!r}"
+        )
     if not (folder / "adapter" / CONFIG).is_file():
         raise InputError(
             f"player is {name!r}: a run that is finished is needed, with adapter/ in "

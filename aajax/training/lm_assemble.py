@@ -60,12 +60,19 @@ class LmState(NamedTuple):
     critic: CriticState | None
 
 
+class TermScales(NamedTuple):
+    """Weights of terms of a loss, relative to those that it has."""
+
+    entropy: float = 1.0
+    kl: float = 1.0
+
+
 @dataclasses.dataclass(frozen=True)
 class LmParts:
-    """What does not change in a run.
+    """What does not change in a run, or in a member of a population.
 
     Attributes:
-      config: of the run.
+      config: of the run, or what it would be of a run of the member alone.
       game: that is played.
       model: the base, without adapters.
       players: those that are not the model, by name.
@@ -74,6 +81,8 @@ class LmParts:
       scale: f32[1], of the adapter.
       mesh: None for one device; over several processes each plays matches of its own.
       credit: advantages f[M, T, N] → credits f[M, T, N].
+      scales: of the loss's terms in `fit`.
+      rate: iterations done → learning rate; None if `fit` has it.
     """
 
     config: LmConfig
@@ -85,6 +94,8 @@ class LmParts:
     scale: jax.Array
     mesh: Mesh | None
     credit: Callable[[AnyArray], jax.Array]
+    scales: TermScales = TermScales()
+    rate: Callable[[int], float] | None = None
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
@@ -360,9 +371,13 @@ def adam(
     clip = optax.clip_by_global_norm(config.max_gradient_norm)
     if final is None:
         return optax.chain(clip, optax.adam(rate))
+    return optax.chain(clip, optax.adam(linear_schedule(config, rate, final)))
+
+
+def linear_schedule(config: LmConfig, rate: float, final: float) -> optax.Schedule:
+    """From one value to the other in the course of a run: step → value."""
     first, last = (round(share * config.schedule_length) for share in SCHEDULE)
-    schedule = optax.linear_schedule(rate, final, max(last - first, 1), first)
-    return optax.chain(clip, optax.adam(schedule))
+    return optax.linear_schedule(rate, final, max(last - first, 1), first)
 
 
 def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:

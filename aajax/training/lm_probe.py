@@ -64,7 +64,7 @@ def probe(parts: LmParts) -> Found:
     config = parts.config
     state = parts.init(jax.random.key(config.seed))
     learner = Adapters(state.policy.weights, parts.scale)
-    stack = make_stack(config, learner, parts.mesh)
+    stack = make_stack([config], [learner], parts.mesh)
     players = parts.line_up(stack.adapters)
     model = dataclasses.replace(cast(Any, players[LEARNER]), free_tries=1)
     players = {LEARNER: Numbered(model, stack.places)}

@@ -47,7 +47,8 @@ class Load:
       evaluated: sequences that the closing evaluation samples at a time.
       length: tokens of each, and slots of the cache.
       sampled: tokens of each that were sampled.
-      num_adapters: that players choose from, the learner's among them; 0 for none.
+      num_adapters: that players choose from, the learners' among them; 0 for none.
+      members: of a population, each of which has a state of training.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class Load:
     length: int
     sampled: int
     num_adapters: int
+    members: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,10 +168,10 @@ class Programs:
         count = 1 if evaluates else self.load.num_adapters
         kept = bytes_of(self._adapters(count)) if count > 1 else 0
         policy, critic = self._states()
-        if name != "learn":
-            kept += bytes_of(policy)
-        if name != "critic" and critic is not None:
-            kept += bytes_of(critic)
+        # A step is given the state of one member.
+        kept += (self.load.members - (name == "learn")) * bytes_of(policy)
+        if critic is not None:
+            kept += (self.load.members - (name == "critic")) * bytes_of(critic)
         plays = name not in ("learn", "critic")
         if plays and self.playing is not self.mesh:
             kept += bytes_of(self._params())

@@ -17,6 +17,7 @@ from aajax.dialogue.play.matches import save_matches
 from aajax.dialogue.play.seating import Seating, matchups
 from aajax.dialogue.players.base import Reply, Tokens
 from aajax.envs.matrix import public_goods
+from aajax.training.lm_assemble import LmParts
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_iteration import learn
 
@@ -97,10 +98,10 @@ def learned(config, matches, critic=None):
     """What `learn` makes of the matches, and what the stand-ins were given."""
     student = Student()
     sampler = types.SimpleNamespace(config=types.SimpleNamespace(recurring=()))
-    parts = types.SimpleNamespace(
-        config=config, critic=critic, fit=student, scale=None, mesh=None,
-        credit=compiled(config),
-        model=types.SimpleNamespace(params=None, sampler=sampler),
+    model = types.SimpleNamespace(params=None, sampler=sampler)
+    parts = LmParts(
+        config, game=None, model=model, players={}, fit=student, critic=critic,
+        scale=None, mesh=None, credit=compiled(config),
     )  # fmt: skip
     policy = types.SimpleNamespace(step=0)
     state = types.SimpleNamespace(policy=policy, critic="critic")
