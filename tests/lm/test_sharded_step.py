@@ -120,10 +120,10 @@ def numbers(tree):
 def same(found, wanted):
     # Against the largest number of each array, of momenta too, which are gradients:
     # float32 sums in another order differ by 1e-7 of it, and near 0 by more of itself.
-    # A memory's gradients are of larger sums that cancel, and those of vectors that
-    # are normalised twice somewhat so.
-    shares = {"memory": 1e-3, "unequal": 1e-4}
-    share = max([1e-5, *(x for name, x in shares.items() if name in sys.argv)])
+    # A memory's gradients are of larger sums that cancel, and so are those of layers
+    # whose values and own vectors are normalised: microbatches on one device change
+    # them by 2e-4.
+    share = 1e-3 if {"memory", "unequal"} & set(sys.argv) else 1e-5
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(
             x, y, rtol=0, atol=share * min(np.max(np.abs(y)), 1)
