@@ -61,8 +61,8 @@ PEERS: dict[Name, tuple[str, float | None, str | None]] = {
 class Options:
     """Measures speed; quotes medians over repeats.
 
-    For language models see `aajax bench lm --help` and `aajax bench lm-iteration
-    --help`.
+    For language models see `aajax bench lm --help`, `aajax bench lm-iteration --help`
+    and `aajax bench lm-population --help`.
     """
 
     only: Names = tuple(n for n in PEERS if n not in SLOW)  # what to measure
@@ -100,9 +100,17 @@ def main(arguments: list[str]) -> None:
     tell_path(console, f"wrote {options.out}")
 
 
+def _of_populations(arguments: list[str]) -> None:
+    check_installed("lm", "transformers", "safetensors")
+    from aajax.commands import bench_lm_population
+
+    bench_lm_population.main(arguments)
+
+
 OF_MODELS: dict[str, Callable[[list[str]], None]] = {
     "lm": bench_lm.main,
     "lm-iteration": _of_iterations,
+    "lm-population": _of_populations,
 }
 MEASUREMENTS: dict[Name, Callable[[int], dict]] = {
     "ipd-env": environments.measure_ipd,

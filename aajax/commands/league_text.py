@@ -36,6 +36,7 @@ HEADINGS = {
     "retried_answers": "tried again",
     "answer_tokens": "tokens",
 }
+FREE = "valid_free_answers_"
 FAULTS = ("invalid_answers", "retried_answers")
 CONTRIBUTION = (
     "gives: share of its coins that the player contributes; gives first: in first "
@@ -84,9 +85,16 @@ def behaviour_table(table: dict) -> WideTable:
     Without those that there are none of, and faults that nobody has.
     """
     measured = [face_off["measures"] for face_off in table["face_offs"]]
+    names = dict.fromkeys(name for measures in measured for name in measures)
+    free = [name for name in names if name.startswith(FREE)]
+    headings = {
+        **HEADINGS,
+        # Of each kind of answer that was sampled without the grammar.
+        **{name: f"free {name.removeprefix(FREE)} in form" for name in free},
+    }
     shown = {
         name: heading
-        for name, heading in HEADINGS.items()
+        for name, heading in headings.items()
         if any(_is_shown(name, measures) for measures in measured)
     }
     rows = [

@@ -242,6 +242,8 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
                 options=("num_rounds=5",),
                 gamma=0.7,
                 entropy_bonus=0.6,  # with less it defects before it looks at the past
+                num_iterations=110,
+                final_num_iterations=80,  # with little bonus the first move is learned
                 speaking=Speaking(max_tokens=4, free_tries=None, cache_size=512),
             ),
             "split": _with(

@@ -642,6 +642,8 @@ def test_guests(folders):
 def test_a_table_of_behaviour_leaves_out_what_is_nothing():
     measures = {"reward": (2.5, 0.1), "cooperation": (0.0, 0.0), "deals": (None, None)}
     measures |= {"invalid_answers": (0.0, 0.0), "retried_answers": (0.25, 0.1)}
+    measures |= {"valid_free_answers_message": (None, None)}  # none was free
+    measures |= {"valid_free_answers_action": (0.0, 0.0)}
     face_off = {"player": "a", "opponent": "b", "measures": measures}
     table = league_text.behaviour_table({"face_offs": [face_off]})
     assert [*table.keys, *table.values] == [
@@ -650,6 +652,7 @@ def test_a_table_of_behaviour_leaves_out_what_is_nothing():
         "reward",
         "C",
         "tried again",
+        "free action in form",
     ]
 
 
