@@ -23,6 +23,13 @@ HEADINGS = {
     "proposal_where_lower": "asks low",
     "split_efficiency": "of best",
     "deals": "deals",
+    "contribution": "gives",
+    "contribution_after_start": "gives first",
+    "contribution_after_nothing": "after nothing",
+    "contribution_after_little": "after little",
+    "contribution_after_much": "after much",
+    "contribution_after_all": "after all",
+    "efficiency": "of best",
     "messages_naming_a_hand": "names hand",
     "honest_messages": "true hand",
     "invalid_answers": "not in form",
@@ -31,6 +38,10 @@ HEADINGS = {
 }
 FREE = "valid_free_answers_"
 FAULTS = ("invalid_answers", "retried_answers")
+CONTRIBUTION = (
+    "gives: share of its coins that the player contributes; gives first: in first "
+    "rounds; after little: in rounds after one in which the others gave less than half."
+)
 COOPERATION = (
     "C: share of rounds in which the player cooperates; both C: in which both do; "
     "first C: of first rounds; C|CD: of rounds after one in which it cooperated and "
@@ -53,8 +64,9 @@ def report(table: dict, out: Path, console: Console) -> None:
     console.print("", average_table(table))
     behaviour = behaviour_table(table)
     console.print("", behaviour)
-    if "C" in behaviour.values:
-        console.print(COOPERATION)
+    for heading, meaning in (("C", COOPERATION), ("gives", CONTRIBUTION)):
+        if heading in behaviour.values:
+            console.print(meaning)
     tell_path(console, f"everything is in {out}/")
 
 
@@ -89,7 +101,7 @@ def behaviour_table(table: dict) -> WideTable:
         [
             face_off["player"],
             face_off["opponent"],
-            *(_cell(measures[name][0]) for name in shown),
+            *(_cell(measures.get(name, (None, None))[0]) for name in shown),
         ]
         for face_off, measures in zip(table["face_offs"], measured, strict=True)
     ]

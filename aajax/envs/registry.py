@@ -17,6 +17,7 @@ from aajax.envs.coin.spec import SPEC as COIN
 from aajax.envs.harvest.spec import SPEC as HARVEST
 from aajax.envs.matrix.spec import SPECS as MATRIX_GAMES
 from aajax.envs.negotiation.spec import SPEC as NEGOTIATION
+from aajax.envs.public_goods.spec import SPEC as PUBLIC_GOODS
 from aajax.envs.spec import EnvSpec
 from aajax.envs.split.spec import SPEC as SPLIT
 from aajax.envs.trust_and_split.spec import SPEC as TRUST_AND_SPLIT
@@ -28,7 +29,10 @@ GROUP = "aajax.environments"  # of entry points
 LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
-    for spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT)
+    for spec in (
+        *(*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST),
+        *(SPLIT, TRUST_AND_SPLIT, PUBLIC_GOODS),
+    )
 }
 _SPECS: dict[str, EnvSpec] = dict(_OWN)
 

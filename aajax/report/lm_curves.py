@@ -1,6 +1,6 @@
 """Figures and tables of language models' training runs, from their files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from aajax.report.tables import OTHERS, known, run_title  # noqa: E402
 PANELS = {  # names in metrics.jsonl → what an axis says
     "reward": "points per round",
     "cooperation": "share of rounds that cooperate",
+    "contribution": "share of coins that are given",
     "proposal_where_higher": "asked of what is worth more",
     "proposal_where_lower": "asked of what is worth less",
     "honest_messages": "share of true messages",
@@ -34,7 +35,7 @@ PANELS = {  # names in metrics.jsonl → what an axis says
 SMOOTHED = 10  # iterations
 
 
-def run_figure(folder: Path, path: Path, summary: Mapping[str, Any]) -> None:
+def run_figure(folder: Path, path: Path, summary: dict[str, Any]) -> None:
     """Draws a finished run: measures over its iterations, or its sweep.
 
     Args:

@@ -146,6 +146,25 @@ def test_scripted_players(tmp_path, capsys):
     assert line.endswith("(seed is 0 there and 1 here); choose another folder")
 
 
+def test_one_among_copies_in_a_game_of_three(tmp_path, capsys):
+    players = "always_keep", "always_contribute"
+    words = "--options", "num_rounds=2", "num_messages=1", "--num-matches", "3"
+    table = played(tmp_path, *players, "--game", "public-goods", *words)
+    assert table["num_seats"] == 3
+    assert [x["reward"] for x in table["line_ups"]] == [
+        [10, 10], [20, 10], [5, 15], [15, 15],
+    ]  # fmt: skip
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "all other seats" in printed and "among copies of it" in printed
+    assert "gives: share of its coins" in printed and "C|CD" not in printed
+    assert cli.main(["transcript", str(tmp_path), "--text"]) == 0
+    printed = capsys.readouterr().out
+    assert "seat 2: always_contribute; earns +30 in all" in printed
+    assert '| Player B says: "I give 10."' in printed
+    assert cli.main(["transcript", str(tmp_path)]) == 0
+    assert "public-goods" in (tmp_path / "transcript.html").read_text()
+
+
 def test_an_average_is_over_all_whom_a_player_met(tmp_path, capsys):
     players = "always_defect", "always_cooperate", "random"
     words = "--game", "ipd", "--options", "num_rounds=2", "--num-matches", "4"
@@ -635,6 +654,18 @@ def test_a_table_of_behaviour_leaves_out_what_is_nothing():
         "tried again",
         "free action in form",
     ]
+
+
+def test_scripted_players_have_no_free_answers_beside_a_model():
+    """Whom a model never met has none, and they are a column of the others."""
+    free = {"reward": (2.5, 0.1), "valid_free_answers_choice": (0.75, 0.1)}
+    face_offs = [
+        {"player": "run", "opponent": "grim", "measures": free},
+        {"player": "grim", "opponent": "grim", "measures": {"reward": (3.0, 0.0)}},
+    ]
+    table = league_text.behaviour_table({"face_offs": face_offs})
+    assert table.values == ["reward", "free choice in form"]
+    assert [row[2:] for row in table.rows] == [["2.50", "0.75"], ["3.00", "-"]]
 
 
 def test_without_transformers(monkeypatch, capsys):
