@@ -315,7 +315,7 @@ def test_refused(model, changes, line):
 
 def test_a_dry_run_counts_all_members(model):
     """Sequences and adapters of all are played with; one member learns at a time."""
-    config = small(model)
+    config = small(model, sweep=Sweep(beta=(0.0, 1.0, 2.0, 3.0)))
     (alone, *_), mesh = config.members, make_mesh()
     one, all_ = (dry_runs._load(x, TINY, mesh) for x in (alone, config))
     assert (all_.members, one.members) == (8, 1)
