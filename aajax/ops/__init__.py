@@ -2,6 +2,7 @@
 
 from aajax.ops import (
     alignment,
+    attribution,
     baselines,
     categorical,
     dice,
@@ -14,6 +15,7 @@ from aajax.ops import (
 
 __all__ = [
     "alignment",
+    "attribution",
     "baselines",
     "categorical",
     "dice",

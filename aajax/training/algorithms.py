@@ -18,15 +18,21 @@ from aajax.envs.matrix.env import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.learners import (
     Learner,
+    Lookahead,
     LoqaObjective,
     Objective,
+    Outer,
+    by_regression,
     lola_dice,
     lola_exact,
     loqa,
+    pola_dice,
+    pola_exact,
     policy_gradient,
     ppo,
     presets,
 )
+from aajax.learners.lookahead import Play
 from aajax.policies.base import Policy
 from aajax.training.estimator import make_estimation, make_past
 from aajax.training.joint_play import fresh_games, joint_play
@@ -237,12 +243,23 @@ def _sum_of_rewards(parts: Parts) -> Objective:
 
 
 def _advantage_alignment(parts: Parts) -> Objective:
-    return presets.advantage_alignment(
-        **_estimation(parts),
-        gamma=parts.hyperparameters["past_gamma"],
-        beta=parts.hyperparameters["beta"],
-        past=make_past(parts.config, parts.hyperparameters),
+    return presets.advantage_alignment(**_estimation(parts), **_alignment(parts))
+
+
+def _pairwise_alignment(parts: Parts) -> Objective:
+    spaces = cast(Sequence[Discrete], parts.env.action_spaces)
+    attribution = by_regression(max(space.num_actions for space in spaces))
+    return presets.pairwise_alignment(
+        **_estimation(parts), **_alignment(parts), attribution=attribution
     )
+
+
+def _alignment(parts: Parts) -> dict[str, Any]:
+    return {
+        "gamma": parts.hyperparameters["past_gamma"],
+        "beta": parts.hyperparameters["beta"],
+        "past": make_past(parts.config, parts.hyperparameters),
+    }
 
 
 def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
@@ -256,34 +273,68 @@ def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
 
 
 def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
-    config = parts.config
-    play = fresh_games(
-        parts.env, policies, num_games=config.num_games, num_steps=config.num_steps
-    )
     learner = lola_dice(
         policies,
-        play,
+        _fresh_games(parts, policies),
         parts.optimizer,
         gamma=parts.hyperparameters["gamma"],
         lookahead_rate=parts.hyperparameters["lookahead_rate"],
+        num_lookahead=parts.config.num_lookahead,
     )
     return joint_play(learner)
 
 
 def _lola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
     del policies  # they are memory-one policies by their parameters alone
+    learner = lola_exact(
+        *_infinite_game(parts),
+        parts.optimizer,
+        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+        num_lookahead=parts.config.num_lookahead,
+    )
+    return joint_play(learner)
+
+
+def _pola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    learner = pola_dice(
+        policies,
+        _fresh_games(parts, policies),
+        *_proximal_steps(parts),
+        gamma=parts.hyperparameters["gamma"],
+    )
+    return joint_play(learner)
+
+
+def _pola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    del policies  # likewise
+    return joint_play(pola_exact(*_infinite_game(parts), *_proximal_steps(parts)))
+
+
+def _fresh_games(parts: Parts, policies: Sequence[Policy]) -> Play:
+    config = parts.config
+    return fresh_games(
+        parts.env, policies, num_games=config.num_games, num_steps=config.num_steps
+    )
+
+
+def _infinite_game(parts: Parts) -> tuple[Array, Array]:
+    """The payoff and the discount factor of a game that goes on."""
     gamma = parts.hyperparameters["gamma"]
     env = cast(IteratedMatrixGame, parts.env)  # as `_check_exact` has seen to
     if env.continuation is not None:
         # A game that ends by chance is one in which rewards are discounted.
         gamma = gamma * env.continuation
-    learner = lola_exact(
-        env.payoff,
-        gamma,
-        parts.optimizer,
-        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+    return env.payoff, gamma
+
+
+def _proximal_steps(parts: Parts) -> tuple[Lookahead, Outer]:
+    config, given = parts.config, parts.hyperparameters
+    return (
+        Lookahead(
+            given["lookahead_rate"], config.num_lookahead, given["inner_penalty"]
+        ),
+        Outer(parts.optimizer, config.num_outer, given["outer_penalty"]),
     )
-    return joint_play(learner)
 
 
 def _check_exact(config: "RunConfig", env: Environment) -> None:
@@ -321,6 +372,7 @@ _JOINT = {
     "group_size": 1,
     "replay.games": 0,
 }
+_ONE_CLIMB = {**_JOINT, "num_outer": 1}
 ALGORITHMS = {
     algorithm.name: algorithm
     for algorithm in (
@@ -340,6 +392,12 @@ ALGORITHMS = {
             learner=descending(_advantage_alignment),
         ),
         Algorithm(
+            "pairwise_alignment",
+            "Likewise, and each co-player is paid back for what it did itself.",
+            learner=descending(_pairwise_alignment),
+            discrete=True,
+        ),
+        Algorithm(
             "loqa",
             "Every agent for itself, aware that others act by what actions are worth.",
             learner=_loqa,
@@ -353,7 +411,7 @@ ALGORITHMS = {
             "lola",
             "LOLA from sampled games, for policies of any kind.",
             trainer=_lola,
-            settings=_JOINT,
+            settings=_ONE_CLIMB,
             num_agents=2,
             separate=True,
         ),
@@ -362,6 +420,27 @@ ALGORITHMS = {
             "LOLA with exact values, for memory-one players of a two-player matrix "
             "game.",
             trainer=_lola_exact,
+            settings=_ONE_CLIMB,
+            num_agents=2,
+            equal_actions=True,
+            separate=True,
+            plays=False,
+            check=_check_exact,
+        ),
+        Algorithm(
+            "pola",
+            "POLA from sampled games: LOLA in steps of policies, not of parameters.",
+            trainer=_pola,
+            settings=_JOINT,
+            num_agents=2,
+            discrete=True,
+            separate=True,
+        ),
+        Algorithm(
+            "pola_exact",
+            "POLA with exact values, for memory-one players of a two-player matrix "
+            "game.",
+            trainer=_pola_exact,
             settings=_JOINT,
             num_agents=2,
             equal_actions=True,

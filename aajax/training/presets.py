@@ -225,6 +225,40 @@ PRESETS = {
             ),
         ),
     ),
+    "ipd-pola": (
+        "POLA from sampled games (DiCE), memory-one policies",
+        RunConfig(
+            algorithm="pola",
+            parameters="separate",
+            num_games=256,
+            num_steps=50,
+            num_lookahead=2,
+            num_outer=50,
+            num_updates=20,
+            hyperparameters=Hyperparameters(
+                learning_rate=0.05,
+                lookahead_rate=1.0,
+                inner_penalty=10.0,
+                outer_penalty=100.0,
+                exploration=0.0,
+            ),
+        ),
+    ),
+    "ipd-pola-exact": (
+        "POLA with exact values, memory-one policies, two updates",
+        RunConfig(
+            algorithm="pola_exact",
+            parameters="separate",
+            num_outer=3000,
+            num_updates=2,
+            hyperparameters=Hyperparameters(
+                learning_rate=0.05,
+                lookahead_rate=5 / 6,
+                outer_penalty=0.3,
+                exploration=0.0,
+            ),
+        ),
+    ),
     "coin": (
         "Advantage Alignment, policies see what was taken last",
         _COIN,
