@@ -16,6 +16,7 @@ from aajax.envs.base import Environment
 from aajax.envs.coin.spec import SPEC as COIN
 from aajax.envs.harvest.spec import SPEC as HARVEST
 from aajax.envs.matrix.spec import SPECS as MATRIX_GAMES
+from aajax.envs.meta_matrix.spec import SPEC as META_IPD
 from aajax.envs.negotiation.spec import SPEC as NEGOTIATION
 from aajax.envs.spec import EnvSpec
 from aajax.envs.split.spec import SPEC as SPLIT
@@ -28,7 +29,10 @@ GROUP = "aajax.environments"  # of entry points
 LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
-    for spec in (*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST, SPLIT, TRUST_AND_SPLIT)
+    for spec in (
+        *(*MATRIX_GAMES, META_IPD, COIN, NEGOTIATION, HARVEST),
+        *(SPLIT, TRUST_AND_SPLIT),
+    )
 }
 _SPECS: dict[str, EnvSpec] = dict(_OWN)
 

@@ -15,6 +15,29 @@ _GRU = RunConfig(
     ),
 )
 
+
+def _public_goods(num_agents: int, **hyperparameters: float) -> RunConfig:
+    return RunConfig(
+        game="public_goods",
+        options=(f"num_agents={num_agents}",),
+        num_updates=300,
+        hyperparameters=Hyperparameters(learning_rate=0.05, **hyperparameters),
+    )
+
+
+# The more agents there are, the fewer of them may explore at once, and the less one
+# agent's action brings to another.
+_PUBLIC_GOODS = {
+    3: _public_goods(3, beta=1.0, exploration=0.1),
+    5: _public_goods(5, beta=3.0, exploration=0.1),
+    7: _public_goods(7, beta=10.0, exploration=0.02),
+}
+_PAIRWISE_GOODS = {
+    3: _public_goods(3, beta=30.0, past_gamma=0.3, exploration=0.05),
+    5: _public_goods(5, beta=100.0, past_gamma=0.3, exploration=0.05),
+    7: _public_goods(7, beta=3000.0, past_gamma=0.1, exploration=0.02),
+}
+
 _COIN = RunConfig(
     game="coin",
     options=("observation=history",),
@@ -256,6 +279,41 @@ PRESETS = {
                 lookahead_rate=5 / 6,
                 outer_penalty=0.3,
                 exploration=0.0,
+            ),
+        ),
+    ),
+    **{
+        f"public-goods-{num_agents}": (f"Advantage Alignment, {num_agents} agents", run)
+        for num_agents, run in _PUBLIC_GOODS.items()
+    },
+    **{
+        f"public-goods-{num_agents}-pairs": (
+            f"likewise, each of {num_agents} paid back for what it did itself",
+            dataclasses.replace(run, algorithm="pairwise_alignment"),
+        )
+        for num_agents, run in _PAIRWISE_GOODS.items()
+    },
+    "ipd-mfos": (
+        "M-FOS: sets its policy in each step against a naive learner",
+        RunConfig(
+            game="meta_ipd",
+            algorithm="naive",
+            policy="mlp",
+            hidden_size=256,
+            network=NetworkConfig(encoder_layers=1, value_scale=50.0),
+            proposals="normal",
+            learner="ppo",
+            num_minibatches=1,
+            baseline="critic",
+            num_games=256,
+            num_steps=100,
+            hyperparameters=Hyperparameters(
+                gamma=0.99,
+                gae_lambda=1.0,
+                learning_rate=0.002,
+                critic_learning_rate=0.002,
+                exploration=0.0,
+                entropy_bonus=0.01,
             ),
         ),
     ),

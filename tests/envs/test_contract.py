@@ -21,7 +21,7 @@ OPTIONS = {
     "by chance": {"continuation": CONTINUATION},
 }
 # Environments whose episodes are only ever cut off, or end by an option of their own.
-ENDLESS = ("coin", "negotiation", "harvest", "split", "trust_and_split")
+ENDLESS = (*("coin", "negotiation", "harvest", "split", "trust_and_split", "meta_ipd"),)
 CASES = [
     (name, ending, resets)
     for name in envs.names()
