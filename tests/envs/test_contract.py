@@ -101,7 +101,7 @@ def test_contract(name, ending, resets):
 def check_types(env):
     """Shapes and types as in `Environment` and `TimeStep`, the same at every step."""
     num_agents = env.num_agents
-    assert num_agents == len(env.action_spaces) >= 2
+    assert num_agents == len(env.action_spaces) >= 1
     key = jax.eval_shape(lambda: jax.random.key(0))
     reset = jax.eval_shape(env.reset, key)
     space = env.action_spaces[0]
