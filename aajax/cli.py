@@ -33,7 +33,11 @@ COMMANDS = {
 }
 
 # Commands that have commands of their own, which messages name too.
-SUBCOMMANDS = {"bench": ("lm",), "lm": ("dry-run", "pocket"), "wording": ("copy",)}
+SUBCOMMANDS = {
+    "bench": ("lm", "lm-iteration"),
+    "lm": ("dry-run", "pocket"),
+    "wording": ("copy",),
+}
 
 BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 

@@ -26,7 +26,8 @@ except ImportError:  # Windows
 LOCK = ".lock"  # in a folder that is being written
 PARTIAL = ".partial-"  # begins the names of what is not whole yet, and has no readers
 
-_REMOTE = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3:// and others
+# gs://, s3:// and others; model:/folder is the name of a player.
+_REMOTE = re.compile(r"(?!(https?|model):)[A-Za-z][A-Za-z0-9+.-]+:/")
 
 _log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ MAY_IMPORT = {
         *("training", "tournament", "report", "lm", "dialogue"),
     },
     "bench": {
-        *("types", "envs", "learners", "training", "lm"),
+        *("types", "envs", "learners", "training", "lm", "dialogue"),
     },
     "commands": {
         *("types", "ops", "envs", "policies", "nets", "rollout", "learners"),
@@ -105,8 +105,8 @@ for module in pkgutil.iter_modules(commands.__path__):
 """
     run = [sys.executable, "-c", program]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    # Of `train lm-... --dry-run` and `league --text`.
-    assert found.split() == ["compiled", "league_text"]
+    # Of `bench lm-iteration`, `train lm-... --dry-run` and `league --text`.
+    assert found.split() == ["bench_lm_iteration", "compiled", "league_text"]
 
 
 def test_no_environment_is_asked_what_it_is():

@@ -18,6 +18,7 @@ from aajax.api import games, leagues, text_leagues
 from aajax.commands import (
     bench,
     bench_lm,
+    bench_lm_iteration,
     export,
     league,
     lm,
@@ -553,6 +554,15 @@ ROWS = {
             "model is 'nowhere': a folder, a .gguf file, smollm2 or",
         ),
         (
+            "base --game ipd --model {model} --chat-template rude",
+            "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
+        ),
+        ("model: --game ipd", "player is 'model:': model:MODEL[,chat_template=NAME]["),
+        (
+            "model:{model},adapter={run} --game ipd",
+            "player is 'model:{model},adapter={run}': an adapter that is a folder with",
+        ),
+        (
             "base --game ipd --model {model} --max-tokens 1",
             "max_tokens is 1: at least ",
         ),
@@ -681,6 +691,15 @@ ROWS = {
         ("--out {run}", "out is '{run}': a file to write to is needed"),
         ("--out /proc/a.json", "out is '/proc/a.json': a file to write to is needed"),
     ],
+    "bench lm-iteration": [
+        ("--model nowhere", "model is 'nowhere': a folder, a .gguf file, smollm2"),
+        ("--prompts long", "prompts is 'long': "),
+        ("--rounds 0", "rounds is 0: at least 1 is needed"),
+        ("--num-matches 0", "num_matches is 0: at least 1 is needed"),
+        ("--beside-torch --repeats 0", "repeats is 0: at least 1 is needed"),
+        ("--report {run}", "report is '{run}': a file to write to is needed"),
+        ("--out {run}", "out is '{run}': a file to write to is needed"),
+    ],
     "lm": [
         ("", "command is missing: one of dry-run, import, pocket is needed"),
         ("fit", "command is 'fit': one of dry-run, import, pocket is needed"),
@@ -782,6 +801,7 @@ OPTIONS = {
     "transcript": (transcript.Options, None),
     "bench": (bench.Options, None),
     "bench lm": (bench_lm.Options, None),
+    "bench lm-iteration": (bench_lm_iteration.Options, None),
     "lm import": (lm.Import, None),
     "lm dry-run": (lm.DryRun, None),
     "lm pocket": (lm.Pocket, None),

@@ -128,8 +128,9 @@ def test_a_match_of_a_league(smollm2, tmp_path):
 def test_an_iteration_of_training(parts):
     """Nothing is trained between sampling and learning: importance ratios are 1."""
     state = parts.init(jax.random.key(0))
-    stack = make_stack(parts.config, Adapters(state.policy.weights, parts.scale), None)
-    state, _, matches, metrics = iterate(parts, state, stack, 0, None)
+    learner = Adapters(state.policy.weights, parts.scale)
+    stack = make_stack([parts.config], [learner], None)
+    (state,), _, (matches,), (metrics,) = iterate([parts], [state], stack, 0, None)
     assert metrics["weight"] == sum(
         len(turn.tokens.ids) for match in matches for own in match.turns for turn in own
     )

@@ -24,6 +24,7 @@ from aajax.training.lm_assemble import find_model, run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_evaluation import sequences_at_once
 from aajax.training.lm_past import most_at_once
+from aajax.training.lm_population import shared_config
 from aajax.training.lm_programs import Load, Programs
 
 # Of attention, what is no projection of it: those are summed over tensor.
@@ -84,6 +85,7 @@ def plan(
         longest = dataclasses.replace(config.speaking, max_cache=length)
         config = dataclasses.replace(config, speaking=longest)
     load = _load(config, decoder, mesh) if load is None else load
+    config = shared_config(config.members)
     programs = Programs(config, decoder, load, mesh, found.chip)
     load = dataclasses.replace(
         load,
@@ -96,14 +98,16 @@ def plan(
 def _load(config: LmConfig, decoder: DecoderConfig, mesh: Mesh) -> Load:
     """What a run gives its programs, with dialogues of the longest."""
     most = config.speaking.max_cache or decoder.max_length
-    length = min(most, decoder.max_length)
+    length, members = min(most, decoder.max_length), len(config.members)
     return Load(
-        rows=num_rows(config.seating, config.num_matches),
-        players=num_spoken(config.seating, config.num_matches),
+        rows=num_rows(config.seating, config.num_matches, config.num_seats),
+        players=members
+        * num_spoken(config.seating, config.num_matches, config.num_seats),
         evaluated=sequences_at_once(config, len(processes(mesh))),
         length=length,
         sampled=min(length, 10 * config.speaking.max_tokens),
-        num_adapters=1 + most_at_once(config),
+        num_adapters=members * (1 + max(map(most_at_once, config.members))),
+        members=members,
     )
 
 

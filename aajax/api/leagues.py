@@ -125,8 +125,9 @@ def text_league(
         table = aajax.text_league(["runs/lm-ipd", "tit_for_tat"], num_matches=16)
 
     Args:
-      players: runs of language models, or their folders, PEFT folders, "base", names of
-        scripted players, FILE.py:NAME of one of yours, api:URL#MODEL.
+      players: runs of language models, or their folders, PEFT folders, "base",
+        model:MODEL, names of scripted players, FILE.py:NAME of one of yours,
+        api:URL#MODEL.
       out: folder of the league, in which it goes on; a temporary one if not given.
       progress: whether to show how far it is.
       **options: those of `aajax league --text --help`.

@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,11 +22,11 @@ from aajax.files import write_json
 from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.lm.model.decoder import init_params
-from aajax.report.tables import run_title
-from aajax.training import checkpoint, lm_run
-from aajax.training.lm_assemble import LmParts, assemble
-from aajax.training.lm_config import LmConfig
-from aajax.training.lm_evaluation import evaluate_lm
+from aajax.training import divergence, lm_run
+from aajax.training.lm_assemble import LmState
+from aajax.training.lm_config import LmConfig, member_names
+from aajax.training.lm_evaluation import ITSELF, evaluate_lm
+from aajax.training.lm_population import Population, assemble_population
 from aajax.training.lm_presets import SIZED, fitting_size
 from aajax.training.lm_probe import decided, probe
 from aajax.training.metrics import Sink, read_rows
@@ -85,60 +87,163 @@ def _train(
 ) -> LmConfig:
     if resume:
         config = resumed(folder, config)
-    parts = assemble(config, make_guest(config))
-    lm_run.check_processes(parts)
+    population = assemble_population(config, make_guest(config))
+    lm_run.check_processes(population)
     if not resume and jax.process_index() == 0:
-        _tell_fitting(preset, parts)
+        _tell_fitting(preset, population)
     with contextlib.ExitStack() as stack:
         in_first(lambda: stack.enter_context(opened(folder, preset, config, resume)))
         if is_finished(folder, config):
             return config
-        parts = _journalled(parts, folder, stack)
+        population = _journalled(population, folder, stack)
         if config.speaking.free_tries is None:
-            parts = _probed(parts, folder, preset)
-            config = parts.config
+            population = _probed(population, folder, preset)
+            config = population.config
         heard = log if jax.process_index() == 0 else ()
         sinks = stack.enter_context(opened_sinks(heard, folder, preset, config))
-        state, seconds = lm_run.train_lm(folder, parts, on_iteration, sinks)
+        states, seconds = lm_run.train_lm(folder, population, on_iteration, sinks)
 
         def on_matches(done: int, total: int) -> None:
             on_iteration(config.length, {"evaluated": done, "matches": total})
 
-        measures = evaluate_lm(parts, state, on_matches)
-        summary = {
-            "preset": preset,
-            "game": config.game,
-            "algorithm": config.algorithm,
-            "seed": config.seed,
-            "wall_seconds": round(seconds, 2),
-            "training": _last(folder),
-            "measures": measures,
-        }
+        lost = divergence.noted(folder)
+        measures = _evaluated(population, states, lost, on_matches)
         if jax.process_index() == 0:
-            write_json(folder / SUMMARY, summary)
-            _draw_figure(folder, run_title(summary))
+            seconds = round(seconds, 2)
+            _finish(folder, preset, population, measures, lost, seconds)
     return config
 
 
-def evaluate_folder(folder: Path, config: LmConfig) -> Measures:
+def _evaluated(
+    population: Population,
+    states: Sequence[LmState],
+    lost: Mapping[divergence.Lane, divergence.Divergence] = MappingProxyType({}),
+    on_matches: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measures]:
+    """What each member does; see `evaluate_lm`. Nothing, for those that are lost."""
+    found: list[Measures] = []
+    there = [m for m in range(len(states)) if population.lane(m) not in lost]
+    for m, (parts, state) in enumerate(zip(population.members, states, strict=True)):
+        if m not in there:
+            found.append({})
+            continue
+
+        def told(done: int, total: int, before: int = there.index(m)) -> None:
+            on_matches(before * total + done, len(there) * total)
+
+        found.append(evaluate_lm(parts, state, told))
+    return found
+
+
+def _finish(
+    folder: Path,
+    preset: str,
+    population: Population,
+    measures: Sequence[Measures],
+    lost: divergence.Lost,
+    seconds: float,
+) -> None:
+    """Writes the summary and the figure, and of a population what each member was."""
+    config, rows = population.config, read_rows(folder / "metrics.jsonl")
+    lanes = map(population.lane, range(len(population.members)))
+    training = [_last(rows, x if config.is_population else None) for x in lanes]
+    shared = {"preset": preset, "game": config.game}
+    members = [
+        {
+            **shared,
+            "algorithm": own.algorithm,
+            "seed": own.seed,
+            "wall_seconds": seconds,
+            "training": training[m],
+            "measures": measures[m],
+        }
+        for m, own in enumerate(population.configs)
+    ]
+    if not config.is_population:
+        (summary,) = members
+    else:
+        for m, own in enumerate(population.configs):
+            place = population.folder(folder, m)
+            record = {"preset": preset, **own.to_json()}
+            write_json(place / "config.json", record, indent=2)
+            write_json(place / SUMMARY, members[m])
+        summary = {
+            **shared,
+            "algorithm": config.algorithm,
+            "seeds": config.seed_list,
+            "wall_seconds": seconds,
+            "per": "round",  # what rewards are of
+            "settings": _settings(population, measures),
+        }
+        if lost:
+            summary["diverged"] = [found._asdict() for found in lost.values()]
+    write_json(folder / SUMMARY, summary)
+    _draw_figure(folder, summary)
+
+
+def _settings(
+    population: Population, measures: Sequence[Measures]
+) -> list[dict[str, Any]]:
+    """What members are worth, by setting, as summaries of small policies have it.
+
+    Every number is a list over seeds. `mean_reward` and `measures` are of self-play,
+    `league` has the rewards against others, and `against` all that was measured there.
+    """
+    found = []
+    names = population.table(member_names(population.config))
+    by_setting = zip(
+        population.config.settings, names, population.table(measures), strict=True
+    )
+    for setting, members, own in by_setting:
+        opposite = dict.fromkeys(who for each in own for who in each)
+        against = {who: _listed([x.get(who, {}) for x in own]) for who in opposite}
+        itself = against.pop(ITSELF, {"reward": [None] * len(own)})
+        found.append(
+            {
+                "hyperparameters": setting,
+                "members": members,
+                "mean_reward": itself.pop("reward"),
+                "measures": itself,
+                "league": {who: x.pop("reward") for who, x in against.items()},
+                "against": against,
+            }
+        )
+    return found
+
+
+def _listed(each: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """name → a number of each, None where there is none."""
+    names = dict.fromkeys(name for own in each for name in own)
+    return {name: [own.get(name) for own in each] for name in names}
+
+
+def evaluate_folder(folder: Path, config: LmConfig) -> Measures | list[dict[str, Any]]:
     """What the latest adapter of a run does; see `evaluate_lm`.
+
+    Returns:
+      Measures by who sits opposite; of a population a record for each setting, with
+      lists over seeds, None for those that diverged.
 
     Raises:
       InputError: for a run without a checkpoint.
     """
     with kept(user_cache() / PROGRAMS):
-        parts = assemble(config, make_guest(config))
-        restored = checkpoint.restore_latest(folder / "checkpoints", parts.template)
+        population = assemble_population(config, make_guest(config))
+        restored = population.restored(folder / "checkpoints")
         if restored is None:
             raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
-        return evaluate_lm(parts, restored[1])
+        found = _evaluated(population, restored[1], divergence.noted(folder))
+    if not config.is_population:
+        return found[0]
+    return _settings(population, found)
 
 
-def _tell_fitting(preset: str, parts: LmParts) -> None:
+def _tell_fitting(preset: str, population: Population) -> None:
     """Logs which settings fit a model that is none for those of a pocket model."""
-    if parts.config.model is None or all(preset != pocket for pocket, _ in SIZED):
+    model = population.config.model
+    if model is None or all(preset != pocket for pocket, _ in SIZED):
         return
-    decoder = parts.model.sampler.config
+    decoder = population.decoder
     shapes = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
     count = sum(x.size for x in jax.tree.leaves(shapes))
     size = fitting_size(count)
@@ -146,7 +251,7 @@ def _tell_fitting(preset: str, parts: LmParts) -> None:
         _log.warning(
             "model is %s with %.0f million parameters, and %s has the settings of a "
             "pocket model: --size %s has some that fit",
-            *(parts.config.model, count / 1e6, preset, size),
+            *(model, count / 1e6, preset, size),
         )
 
 
@@ -162,60 +267,77 @@ def _check_limits(config: LmConfig) -> None:
             )
 
 
-def _journalled(parts: LmParts, out: Path, stack: contextlib.ExitStack) -> LmParts:
-    """The parts, whose guest at an endpoint has a journal in the run's folder.
+def _journalled(
+    population: Population, out: Path, stack: contextlib.ExitStack
+) -> Population:
+    """The run, whose guest at an endpoint has a journal in its folder.
 
     Args:
-      parts: of the run.
-      out: its folder.
+      population: of one member where there is such a guest.
+      out: the run's folder.
       stack: on which the journal is closed.
     """
+    parts, *_ = population.members
     name = parts.config.guest
     if GUEST not in parts.players or name is None or not name.startswith(API):
-        return parts
+        return population
 
     def open_journal(name: str) -> Journal:
         file = out / journal_file(name, jax.process_index())
         return stack.enter_context(Journal(file))
 
     guest = make_guest(parts.config, open_journal)(name, parts.game)
-    return dataclasses.replace(parts, players={**parts.players, GUEST: guest})
+    parts = dataclasses.replace(parts, players={**parts.players, GUEST: guest})
+    return dataclasses.replace(population, members=(parts,))
 
 
-def _probed(parts: LmParts, folder: Path, preset: str) -> LmParts:
-    """The parts with the number of free tries that a probe finds, noted in the folder.
+def _probed(population: Population, folder: Path, preset: str) -> Population:
+    """The run with the number of free tries that a probe finds, noted in the folder.
 
     A run that goes on has it in its config.
     """
-    found = probe(parts)
-    parts = decided(parts, found)
+    found = probe(population.members[0])
+    speaking = dataclasses.replace(
+        population.config.speaking, free_tries=found.free_tries
+    )
+    config = dataclasses.replace(population.config, speaking=speaking)
+    members = tuple(decided(parts, found) for parts in population.members)
 
     def note() -> None:
         write_json(folder / "free_answers.json", found._asdict())
-        record = {"preset": preset, **parts.config.to_json()}
+        record = {"preset": preset, **config.to_json()}
         write_json(folder / "config.json", record, indent=2)
 
     in_first(note)
     if jax.process_index() == 0:
         _log.warning("%s", found)
-    return parts
+    return Population(config, members)
 
 
-def _draw_figure(folder: Path, title: str) -> None:
+def _draw_figure(folder: Path, summary: Mapping[str, Any]) -> None:
     if importlib.util.find_spec("matplotlib"):
-        from aajax.report.lm_curves import lm_figure
+        from aajax.report.lm_curves import run_figure
 
-        lm_figure(folder, folder / "figure.png", title)
+        run_figure(folder, folder / "figure.png", summary)
 
 
-def _last(out: Path) -> dict[str, float]:
-    """Means over the last iterations, each over those in which there is a number."""
-    rows = read_rows(out / "metrics.jsonl")
+def _last(
+    rows: Sequence[Mapping[str, Any]], lane: divergence.Lane | None = None
+) -> dict[str, float]:
+    """Means over the last iterations, each over those in which there is a number.
+
+    Args:
+      rows: of metrics.
+      lane: of a member of a population; None for a run that is none.
+    """
     rows = rows[-max(1, round(LAST * len(rows))) :]
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for name in row.keys() - {"update", "seconds"}:
+            x = row[name]
+            if lane is not None and x is not None:
+                x = x[lane[0]][lane[1]]
+            if x is not None:
+                found.setdefault(name, []).append(x)
     names = dict.fromkeys(name for row in rows for name in row)
-    values = {
-        name: [row[name] for row in rows if row.get(name) is not None]
-        for name in names
-        if name not in ("update", "seconds")
-    }
-    return {name: float(np.mean(found)) for name, found in values.items() if found}
+    return {name: float(np.mean(found[name])) for name in names if name in found}

@@ -34,7 +34,7 @@ from aajax.training import run as small
 from aajax.training.assemble import make_env, make_policies, make_policy
 from aajax.training.checkpoint import latest_step
 from aajax.training.config import RunConfig
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import MEMBERS, LmConfig, member_names
 from aajax.training.metrics import Sink
 from aajax.training.run import (
     SUMMARY,
@@ -340,26 +340,62 @@ class SmallRun(Run):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LmRun(Run):
-    """A run of a language model: one setting, one seed."""
+    """A run of a language model: an adapter, or a population of them.
+
+    A population has K settings, each with S seeds, all of which are its members.
+    """
 
     config: LmConfig
 
     def _read_summary(self) -> dict[str, Any]:
-        path = self.folder / SUMMARY
+        path, of_many = self.folder / SUMMARY, self.config.is_population
         found = read_object(path, nan_is_null=True)
-        if not isinstance(found.get("measures"), dict):
+        name, kind = ("settings", list) if of_many else ("measures", dict)
+        if not isinstance(found.get(name), kind):
             raise InputError(
-                f"file is {path}: measures of a finished run are needed in it"
+                f"file is {path}: {name} of a finished run are needed in it"
             )
         return found
 
     @property
     def settings(self) -> list[dict[str, Any]]:
-        return [{}]
+        return self.config.settings
 
     @property
     def seeds(self) -> list[int]:
-        return [self.config.seed]
+        return self.config.seed_list
+
+    @property
+    def diverged(self) -> divergence.Lost:
+        return divergence.noted(self.folder)
+
+    def member(self, setting: int = 0, seed: int = 0) -> "LmRun":
+        """A member of a population, as a run of its own that has come to its end.
+
+        Args:
+          setting: its number, from 0.
+          seed: its number, from 0.
+
+        Raises:
+          InputError: if there is no such member, or the run is none of a population.
+        """
+        if not self.config.is_population:
+            raise InputError(
+                f"run is {str(self.folder)!r}: a run of several seeds or settings is "
+                "needed"
+            )
+        for name, x, all_ in (
+            ("setting", setting, self.settings),
+            ("seed", seed, self.seeds),
+        ):
+            if x not in range(len(all_)):
+                raise InputError(
+                    f"{name} is {x}: a number from 0 to {len(all_) - 1} is needed"
+                )
+        number = setting * len(self.seeds) + seed
+        name = member_names(self.config)[number]
+        folder = self.folder / MEMBERS / name
+        return LmRun(folder, self.preset, self.config.members[number])
 
     @property
     def policy(self) -> Policy:
@@ -373,7 +409,7 @@ class LmRun(Run):
             f"language model is its adapter, in {self.folder / 'adapter'}/"
         )
 
-    def evaluate(self) -> dict[str, dict[str, float | None]]:
+    def evaluate(self) -> Any:
         check_installed("lm", "transformers")
         from aajax.api.lm_training import evaluate_folder
 
@@ -387,6 +423,12 @@ class LmRun(Run):
           InputError: if it has not yet come to one.
         """
         folder = self.folder / "adapter"
+        if self.config.is_population:
+            raise InputError(
+                f"run is {str(self.folder)!r}: one member of a population is needed, "
+                "as run.member(setting, seed), or its folder in "
+                f"{self.folder / MEMBERS}/"
+            )
         if not folder.exists():
             raise InputError(
                 f"run is {str(self.folder)!r}: a finished run is needed, with adapter/ "

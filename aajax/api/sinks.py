@@ -1,7 +1,7 @@
 """Where rows of metrics go beside metrics.jsonl: to TensorBoard, to Weights & Biases.
 
 A sink is a function of a row. Both of these get flat numbers: reward/seed_3, of a sweep
-reward/beta_0.3/seed_3, of a language model reward.
+reward/beta_0.3/seed_3, of a language model's single adapter reward.
 """
 
 import contextlib
@@ -99,8 +99,8 @@ Write = Callable[[int, dict[str, float]], None]  # (update, numbers by name)
 
 def _flat(write: Write, config: Config) -> Sink:
     small = isinstance(config, RunConfig)
-    settings = hyperparameter_settings(config) if small else [{}]
-    seeds = config.seed_list if small else [config.seed]
+    settings = hyperparameter_settings(config) if small else config.settings
+    seeds = config.seed_list
 
     def sink(row: Mapping[str, Any]) -> None:
         write(int(row["update"]), scalars(row, settings, seeds))

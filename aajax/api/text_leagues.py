@@ -14,10 +14,16 @@ from aajax import files, schema
 from aajax.api import text_players
 from aajax.api.league_progress import LeagueProgress
 from aajax.api.text_players import API, HUMAN
-from aajax.api.text_voices import ALIKE, SPOKEN_ALIKE, find_config, find_voice
+from aajax.api.text_voices import (
+    ALIKE,
+    OF_BASE,
+    SPOKEN_ALIKE,
+    base_key,
+    find_config,
+    find_voice,
+)
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
-from aajax.dialogue.play.seating import LEARNER
 from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
@@ -26,8 +32,7 @@ from aajax.lm.model.precision import MatmulPrecision
 from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
-from aajax.training.lm_assemble import make_game
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import LmConfig, make_game
 from aajax.training.lm_evaluation import matches_at_once
 
 BATCH = 32  # matches at a time, without a run
@@ -53,10 +58,11 @@ Dtype = Literal["float32", "bfloat16"]
 class TextLeague:
     """Plays all ordered pairs of players in a text game.
 
-    A player is the folder of a run of `aajax train lm-...`, a PEFT folder of an
-    adapter, base (the model without an adapter), a scripted player such as tit_for_tat
-    or greedy, api:URL#MODEL, or human. A league that was stopped goes on when the same
-    command is given again.
+    A player is the folder of a run of `aajax train lm-...`, which speaks with the model
+    that it was trained on; base (--model, without an adapter); a PEFT folder of an
+    adapter on --model; model:MODEL[,chat_template=NAME][,adapter=FOLDER], another model
+    by itself; a scripted player such as tit_for_tat or greedy; api:URL#MODEL; or human.
+    A league that was stopped goes on when the same command is given again.
     """
 
     players: tyro.conf.Positional[Players] = ()  # who takes part
@@ -73,7 +79,15 @@ class TextLeague:
     ] = None
     model: Annotated[
         Path | None,
-        _runs_or("a pocket model", "Hugging Face folder of the language model"),
+        _runs_or(
+            "a pocket model",
+            "model of base and of adapters by themselves, as in training: a folder, a "
+            ".gguf file, an id of the Hub, or smollm2",
+        ),
+    ] = None
+    chat_template: Annotated[
+        str | None,
+        _runs_or("the model's own", "of --model: chatml, gemma, llama3, a Jinja file"),
     ] = None
     system: Annotated[
         str | None, _runs_or("none", "system prompt of every dialogue")
@@ -144,16 +158,19 @@ def play(options: TextLeague, errors: Console | None = None) -> dict:
 def _play(options: TextLeague, errors: Console | None) -> dict:
     config = _config(options)
     game, names = make_game(config), options.players
-    entrants = text_players.entrants(names, game)
+    entrants = text_players.entrants(names, config, game)
     only = _only(options, entrants)
-    pairs = pairs_of(entrants, options.num_matches, options.seed, only)
+    pairs = pairs_of(
+        *(entrants, options.num_matches, options.seed, only),
+        num_seats=game.env.num_agents,
+    )
     shuffled = _shuffled(options, game)
     text_players.check_endpoints(names, options.api)
-    model = None
+    models = None
     if not (options.out / "config.json").exists():
         # What cannot be read is refused before anything is written.
-        with _reading(config, entrants, errors):
-            model = text_players.language_model(names, config)
+        with _reading(names, config, errors):
+            models = text_players.language_models(names, config)
     _open_folder(options, config, only)
 
     journals = contextlib.ExitStack()
@@ -167,7 +184,7 @@ def _play(options: TextLeague, errors: Console | None) -> dict:
         return journals.enter_context(Journal(file))
 
     def line_up():
-        return text_players.line_up(names, config, game, open_journal, model)
+        return text_players.line_up(names, config, game, open_journal, models)
 
     played = play_pairs(
         *(game, line_up, pairs, options.seed, options.out, shuffled),
@@ -186,14 +203,14 @@ def _play(options: TextLeague, errors: Console | None) -> dict:
 
 
 def _reading(
-    config: LmConfig, entrants: Sequence[Entrant], errors: Console | None
+    names: Sequence[str], config: LmConfig, errors: Console | None
 ) -> contextlib.AbstractContextManager:
-    """Tells that a model is read, which takes a minute where it is to be trained."""
-    has_model = any(entrant.seat.player == LEARNER for entrant in entrants)
-    if errors is None or not has_model:
+    """Tells that models are read, which takes a minute where one is to be trained."""
+    found = text_players.speakers(names, config)
+    if errors is None or not found:
         return contextlib.nullcontext()
-    text = "reading the model"
-    if config.model is None:
+    text = "reading the model" if len(found) == 1 else f"reading {len(found)} models"
+    if any(group.config.model is None for group in found):
         text = "reading the pocket model, which is trained if there is none yet"
         if not errors.is_terminal:
             errors.print(text, soft_wrap=True)
@@ -260,7 +277,7 @@ def _config(options: TextLeague) -> LmConfig:
 
     config = find_config(
         options.players,
-        given(ALIKE),
+        given((*ALIKE, *OF_BASE)),
         given(SPOKEN_ALIKE),
     )
     return dataclasses.replace(
@@ -314,14 +331,16 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
         "shuffle_messages": options.shuffle_messages,
         "seed": options.seed,
         "pairs": only,
-        **{
-            name: value
-            for name, value in config.to_json().items()
-            if name in (*ALIKE, "speaking")
-        },
+        "models": _models(options.players, config),
+        **_recorded(config, (*ALIKE, *OF_BASE, "speaking")),
     }
     # Of leagues in which it was not written down.
-    older: dict[str, object] = {"pairs": None, "matmul_precision": None}
+    older: dict[str, object] = {
+        "pairs": None,
+        "matmul_precision": None,
+        "models": {},
+        "chat_template": record["chat_template"],
+    }
     if options.shuffle_messages:
         record["batch"] = min(_batch(options), options.num_matches)
         older["batch"] = options.num_matches
@@ -345,6 +364,22 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
     _check_new(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     files.write_json(path, record, indent=2)
+
+
+def _models(names: Sequence[str], config: LmConfig) -> dict[str, dict]:
+    """The bases of players that speak with another one than the league's."""
+    return {
+        name: _recorded(group.config, OF_BASE)
+        for group in text_players.speakers(names, config)
+        for name in group.names
+        if base_key(group.config) != base_key(config)
+    }
+
+
+def _recorded(config: LmConfig, names: Sequence[str]) -> dict[str, object]:
+    """Some settings, as JSON has them."""
+    record = config.to_json()
+    return {name: record[name] for name in names}
 
 
 def _asked(options: TextLeague) -> dict[str, object]:

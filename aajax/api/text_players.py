@@ -3,14 +3,15 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
 from aajax import schema
 from aajax.api.labels import check_distinct
-from aajax.api.text_voices import BASE, Voice, find_voice
+from aajax.api.text_voices import BASE, Voice, base_key, find_voice
 from aajax.dialogue.endpoints.api import api_player
 from aajax.dialogue.endpoints.api_config import ApiConfig, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
@@ -23,6 +24,7 @@ from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.dialogue.registry import find_text_spec
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
+from aajax.lm.checkpoints.named import FORM
 from aajax.lm.checkpoints.peft_config import CONFIG
 from aajax.lm.checkpoints.peft_folder import WEIGHTS, load_peft
 from aajax.lm.model import lora
@@ -79,8 +81,74 @@ def no_journal(name: str) -> None:
     del name
 
 
-def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
+class Speakers(NamedTuple):
+    """The players of a league that speak with one base, which is read once.
+
+    Attributes:
+      player: what the language model is called at the table: LEARNER for that of the
+        league's own base.
+      config: of the league, with this base.
+      adapters: name → PEFT folder, of those with an adapter, in the order of numbers.
+      names: all of them.
+    """
+
+    player: str
+    config: LmConfig
+    adapters: dict[str, Path]
+    names: tuple[str, ...]
+
+    def seat(self, name: str) -> Seat:
+        """The seat of one of the players."""
+        numbers = {name: i for i, name in enumerate(self.adapters)}
+        return Seat(self.player, numbers.get(name, -1))
+
+
+def speakers(names: Sequence[str], config: LmConfig) -> list[Speakers]:
+    """Who speaks with which base, the bases in the order in which they are named.
+
+    Args:
+      names: of players, language models or others.
+      config: of `find_config`.
+
+    Raises:
+      InputError: for a run that cannot play, or an adapter that is named twice.
+    """
+    by_base: dict[tuple, dict[str, Voice]] = {}
+    for name, voice in _voices(names).items():
+        key = base_key(voice.speaks_as(config))
+        by_base.setdefault(key, {})[name] = voice
+    found, own = [], base_key(config)
+    for number, (key, voices) in enumerate(by_base.items()):
+        adapters = {
+            name: voice.adapter
+            for name, voice in voices.items()
+            if voice.adapter is not None
+        }
+        check_distinct(list(adapters.values()), "players", given=list(adapters))
+        _check_alone([name for name in voices if name not in adapters])
+        first = next(iter(voices.values()))
+        player = LEARNER if key == own else f"{LEARNER} {number}"
+        names_here = tuple(voices)
+        found.append(Speakers(player, first.speaks_as(config), adapters, names_here))
+    return found
+
+
+def _check_alone(names: Sequence[str]) -> None:
+    """Raises InputError if two players are the same model without an adapter."""
+    if len(names) > 1:
+        raise InputError(
+            f"players has {names[0]!r} and {names[1]!r}: they are one, and each is "
+            "needed once"
+        )
+
+
+def entrants(names: Sequence[str], config: LmConfig, game: TextGame) -> list[Entrant]:
     """Everybody's name in tables, and seat at the table of `line_up`.
+
+    Args:
+      names: of players, each once.
+      config: of `find_config`.
+      game: of `config`.
 
     Raises:
       InputError: if there is no such player, or one is named twice.
@@ -90,8 +158,11 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
             f"players is {list(names)}: one or more, each once, are needed"
         )
     voices = _voices(names)
-    spoken = {name: x.adapter for name, x in voices.items() if x.adapter is not None}
-    check_distinct(list(spoken.values()), "players", given=list(spoken))
+    seats = {
+        name: group.seat(name)
+        for group in speakers(names, config)
+        for name in group.names
+    }
     short = [_short(name, voices.get(name)) for name in names]
     journals = {journal_file(name): name for name in names if name.startswith(API)}
     for name in names:
@@ -100,14 +171,11 @@ def entrants(names: Sequence[str], game: TextGame) -> list[Entrant]:
                 f"players has {name!r} and {journals[journal_file(name)]!r}: endpoints "
                 "are needed that differ in more than signs"
             )
-    adapted = [name for name, voice in voices.items() if voice.adapter is not None]
     found = []
     for name, label in zip(names, short, strict=True):
-        if name in voices:
-            seat = Seat(LEARNER, adapted.index(name) if name in adapted else -1)
-        else:
+        if name not in seats:
             _check_there(name, game)
-            seat = Seat(name)
+        seat = seats.get(name, Seat(name))
         found.append(Entrant(label if short.count(label) == 1 else name, seat))
     return found
 
@@ -117,7 +185,7 @@ def line_up(
     config: LmConfig,
     game: TextGame,
     open_journal: OpenJournal = no_journal,
-    model: LanguageModel | None = None,
+    models: Mapping[str, LanguageModel] | None = None,
 ) -> dict[str, Player]:
     """The players of `entrants`; models of one base are one, with all their adapters.
 
@@ -126,30 +194,32 @@ def line_up(
       config: of `find_config`; its `api` says how endpoints are asked.
       game: of `config`.
       open_journal: `name -> journal`, of an endpoint's answers, or None for none.
-      model: of `language_model`, if it is at hand.
+      models: of `language_models`, if they are at hand.
 
     Raises:
       InputError: for a model or an adapter that cannot be read or does not fit, or an
         endpoint without a key.
     """
-    voices, players = _voices(names), {}
-    if voices:
-        players[LEARNER] = language_model(names, config) if model is None else model
+    voices = _voices(names)
+    players: dict[str, Player] = {
+        **(language_models(names, config) if models is None else models)
+    }
     for name in names:
         if name not in voices:
             players[name] = _other_player(name, game, open_journal, config.api)
     return players
 
 
-def language_model(names: Sequence[str], config: LmConfig) -> LanguageModel | None:
-    """The one with the adapters of all who are language models; None without any.
+def language_models(names: Sequence[str], config: LmConfig) -> dict[str, LanguageModel]:
+    """One for each base, with the adapters of all who speak with it.
 
     Raises:
       InputError: for a model or an adapter that cannot be read or does not fit.
     """
-    voices = _voices(names)
-    adapters = [voice.adapter for voice in voices.values() if voice.adapter]
-    return _model(config, adapters) if voices else None
+    return {
+        group.player: _model(group.config, list(group.adapters.values()))
+        for group in speakers(names, config)
+    }
 
 
 def make_guest(
@@ -157,8 +227,9 @@ def make_guest(
 ) -> Callable[[str, TextGame], Player]:
     """`(name, game) -> Player`, of a guest that plays with whoever learns.
 
-    A run's adapter speaks with the run's own model and settings, "base" and a PEFT
-    folder with those of `config`. The model is read once more, whoever shares it.
+    A run's adapter speaks with the run's own model and settings; "base", a PEFT folder
+    and a model by itself with the settings of `config`, and the first two with its
+    model. The model is read once more, whoever shares it.
 
     Args:
       config: of the run in which the guest plays; its `api` says how an endpoint is
@@ -172,7 +243,7 @@ def make_guest(
         if voice is None:
             _check_there(name, game)
             return _other_player(name, game, open_journal, config.api)
-        own = voice.config or config
+        own = voice.speaks_as(voice.config or config)
         if find_text_spec(own.game) is not find_text_spec(config.game):
             raise InputError(
                 f"guest is {name!r}: one of {config.game} is needed, not of {own.game}"
@@ -228,9 +299,9 @@ def _check_there(name: str, game: TextGame) -> None:
     elif name != HUMAN and name not in scripted_names(game):
         raise InputError(
             f"player is {name!r}: one of "
-            f"{', '.join([*scripted_names(game), BASE, HUMAN])}, {API}URL#MODEL, "
-            f"{FORMS} of a function env -> Policy, the folder of a run or one with "
-            f"{CONFIG} is needed"
+            f"{', '.join([*scripted_names(game), BASE, HUMAN])}, {FORM}, "
+            f"{API}URL#MODEL, {FORMS} of a function env -> Policy, the folder of a run "
+            f"or one with {CONFIG} is needed"
         )
 
 
@@ -262,9 +333,13 @@ def _address(name: str) -> tuple[str, str]:
 
 
 def _short(name: str, voice: Voice | None) -> str:
-    """The folder's own name of a run, the model's of an endpoint."""
+    """The folder's own name of a run or a model, the model's of an endpoint."""
     if name.startswith(API):
         return _address(name)[1]
+    if voice is not None and voice.named is not None:
+        adapter = voice.named.adapter
+        model = Path(voice.named.model).name
+        return model if adapter is None else f"{model}+{Path(adapter).name}"
     if voice is not None and voice.config is not None:
         return Path(name).resolve().name
     return name

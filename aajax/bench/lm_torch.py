@@ -1,14 +1,13 @@
 """The same work done by torch and transformers, on the same checkpoint, on the CPU."""
 
 import os
-import time
 from typing import Any
 
 import torch
 import transformers
 
 from aajax.bench.lm_work import UNIT, Work
-from aajax.bench.timing import rates
+from aajax.bench.timing import rate
 
 
 def measure_again(repeats: int, work: Work) -> dict:
@@ -30,7 +29,7 @@ def measure_prefill(repeats: int, work: Work) -> dict:
         with torch.inference_mode():
             model(prompts, use_cache=True, logits_to_keep=1)
 
-    return {"prefill": _rate(read, repeats, work.batch * work.prompt)}
+    return {"prefill": rate(read, repeats, work.batch * work.prompt, UNIT)}
 
 
 def measure_training(repeats: int, work: Work) -> dict:
@@ -47,7 +46,7 @@ def measure_training(repeats: int, work: Work) -> dict:
         loss.backward()
         optimizer.step()
 
-    return {"training": _rate(train, repeats, shape[0] * shape[1])}
+    return {"training": rate(train, repeats, shape[0] * shape[1], UNIT)}
 
 
 def _dialogue(repeats: int, work: Work, is_kept: bool) -> dict:
@@ -75,26 +74,20 @@ def _dialogue(repeats: int, work: Work, is_kept: bool) -> dict:
         if history.shape[1] != 2 * work.rounds * work.turn:
             raise RuntimeError("a dialogue ended early")
 
-    return _rate(dialogue, repeats, work.batch * work.rounds * work.turn)
+    return rate(dialogue, repeats, work.batch * work.rounds * work.turn, UNIT)
 
 
-def _model(work: Work) -> Any:
-    assert work.folder is not None  # of a checkpoint that both read
+def load_model(folder: str, dtype: str) -> Any:
+    """The model of a checkpoint, on all cores, in the mode of evaluation."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
+    transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        work.folder, dtype=getattr(torch, work.dtype)
+        folder, dtype=getattr(torch, dtype)
     )
     return model.eval()
 
 
-def _rate(run, repeats: int, count: int) -> dict:
-    """As `bench_timing.rate`, for what is computed when it returns."""
-
-    def timed(i: int) -> float:
-        began = time.perf_counter()
-        run(i)
-        return time.perf_counter() - began
-
-    first = timed(0)
-    return rates([timed(i + 1) for i in range(repeats)], count, UNIT, first)
+def _model(work: Work) -> Any:
+    assert work.folder is not None  # of a checkpoint that both read
+    return load_model(work.folder, work.dtype)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aajax.bench.timing import rates, seconds
+from aajax.bench.timing import rate, rates, seconds
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import init_params
 from aajax.lm.model.lora import LoraConfig, init_adapters
@@ -108,10 +108,8 @@ def measure_dialogue(repeats: int, work: Work) -> dict:
         return session.last
 
     count = work.batch * work.rounds * work.turn
-    first = seconds(dialogue, 0)
-    each = [seconds(dialogue, i + 1) for i in range(repeats)]
     return {
-        "dialogue": rates(each, count, UNIT, first),
+        "dialogue": rate(dialogue, repeats, count, UNIT),
         "decode": rates(sampling[1:], count, UNIT, sampling[0]),
         **_device_peak(),
     }
@@ -127,9 +125,7 @@ def measure_prefill(repeats: int, work: Work) -> dict:
         session = sampler.start(work.batch, work.prompt)
         return sampler.append(session, params, list(prompts), donate=True).last
 
-    first = seconds(read, 0)
-    each = [seconds(read, i + 1) for i in range(repeats)]
-    result = rates(each, work.batch * work.prompt, UNIT, first)
+    result = rate(read, repeats, work.batch * work.prompt, UNIT)
     return {"prefill": result, **_device_peak()}
 
 
@@ -166,9 +162,7 @@ def measure_training(repeats: int, work: Work) -> dict:
         state, metrics = step.update(state, batch, *base)
         return state, metrics
 
-    first = seconds(train, 0)
-    each = [seconds(train, i + 1) for i in range(repeats)]
-    result = rates(each, shape[0] * shape[1], UNIT, first)
+    result = rate(train, repeats, shape[0] * shape[1], UNIT)
     return {"training": result, **_device_peak()}
 
 

@@ -1,5 +1,6 @@
 """How a measurement is taken: repeats, seconds, memory; and where."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -28,14 +29,16 @@ def in_new_process(measure: Callable[[int], dict], repeats: int) -> dict:
         return pool.submit(_with_peak, measure, repeats).result()
 
 
-def rate(run: Callable[[int], object], repeats: int, steps: int) -> dict:
-    """Env-steps per second of `run(i)`, after one run that compiles."""
+def rate(
+    run: Callable[[int], object], repeats: int, steps: int, unit: str = "env-steps/s"
+) -> dict:
+    """Steps per second of `run(i)`, after one run that compiles."""
     compile_seconds = seconds(run, 0)
     each = [seconds(run, i + 1) for i in range(repeats)]
-    return rates(each, steps, "env-steps/s", compile_seconds)
+    return rates(each, steps, unit, compile_seconds)
 
 
-def rates(each: list[float], steps: int, unit: str, first: float) -> dict:
+def rates(each: list[float], steps: float, unit: str, first: float) -> dict:
     """The record of repeats that took `each` seconds for so many steps.
 
     Args:
@@ -83,12 +86,28 @@ def _processor() -> str:
 
 def _with_peak(measure: Callable[[int], dict], repeats: int) -> dict:
     result = measure(repeats)
-    return {**result, "peak_bytes": _peak_bytes()}
+    return {**result, "peak_bytes": peak_bytes()}
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
+    """Most resident memory of this process, since `reset_peak`; None if unknown."""
     # Not by getrusage: its maximum is inherited from the parent process.
+    return _status("VmHWM:")
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process; None if the system does not tell."""
+    return _status("VmRSS:")
+
+
+def reset_peak() -> None:
+    """Has `peak_bytes` begin anew, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(name: str) -> int | None:
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peaks[0]) * 1024 if peaks else None
+    found = [line.split()[1] for line in lines if line.startswith(name)]
+    return int(found[0]) * 1024 if found else None

@@ -13,6 +13,7 @@ from aajax.commands import bench_lm
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.spelling import Console
+from aajax.extras import check_installed
 from aajax.files import write_json
 from aajax.schema import Count, Items
 
@@ -60,7 +61,8 @@ PEERS: dict[Name, tuple[str, float | None, str | None]] = {
 class Options:
     """Measures speed; quotes medians over repeats.
 
-    For language models see `aajax bench lm --help`.
+    For language models see `aajax bench lm --help` and `aajax bench lm-iteration
+    --help`.
     """
 
     only: Names = tuple(n for n in PEERS if n not in SLOW)  # what to measure
@@ -68,10 +70,18 @@ class Options:
     out: Path = Path("runs/bench.json")  # JSON file to write
 
 
+def _of_iterations(arguments: list[str]) -> None:
+    # What plays and learns in words needs an extra.
+    check_installed("lm", "transformers", "safetensors")
+    from aajax.commands import bench_lm_iteration
+
+    bench_lm_iteration.main(arguments)
+
+
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises InputError for bad input."""
-    if arguments[:1] == ["lm"]:
-        bench_lm.main(arguments[1:])
+    if arguments[:1] and arguments[0] in OF_MODELS:
+        OF_MODELS[arguments[0]](arguments[1:])
         return
     options = parse(Options, arguments, "aajax bench")
     check_file("out", options.out)
@@ -90,6 +100,10 @@ def main(arguments: list[str]) -> None:
     tell_path(console, f"wrote {options.out}")
 
 
+OF_MODELS: dict[str, Callable[[list[str]], None]] = {
+    "lm": bench_lm.main,
+    "lm-iteration": _of_iterations,
+}
 MEASUREMENTS: dict[Name, Callable[[int], dict]] = {
     "ipd-env": environments.measure_ipd,
     "coin-env": environments.measure_coin,

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 from rich.table import Table
@@ -59,9 +59,7 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Measures and reports; raises InputError for bad input, and without torch."""
     options = parse(Options, arguments, "aajax bench lm")
-    check_file("out", options.out)
-    if options.report is not None:
-        check_file("report", options.report)
+    check_files(options.out, options.report)
     beside_torch = options.model is None or options.beside_torch
     if options.dtype is None:
         is_cpu = jax.default_backend() == "cpu"
@@ -76,16 +74,28 @@ def main(arguments: list[str]) -> None:
         if beside_torch and work.folder is None:
             work = dataclasses.replace(work, folder=checkpoint(work.config, folder))
         record = measure(work, options.only, options.repeats, beside_torch)
-    record = {"machine": machine(), "work": _described(options), **record}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out, record)
+    record = {"machine": machine(), "work": described(options), **record}
+    publish(record, options.out, options.report, console)
+
+
+def check_files(out: Path, report: Path | None) -> None:
+    """Raises InputError, before anything is measured, for files not to be written."""
+    check_file("out", out)
+    if report is not None:
+        check_file("report", report)
+
+
+def publish(record: dict, out: Path, markdown: Path | None, console: Console) -> None:
+    """Writes a record of measurements, and prints its table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, record)
     console.print(_device(record))
     console.print(table(record))
-    tell_path(console, f"wrote {options.out}")
-    if options.report is not None:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.report, report(record))
-        tell_path(console, f"wrote {options.report}")
+    tell_path(console, f"wrote {out}")
+    if markdown is not None:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        write_text(markdown, report(record))
+        tell_path(console, f"wrote {markdown}")
 
 
 def _work(options: Options, beside_torch: bool) -> Work:
@@ -143,7 +153,7 @@ def _check_torch(work: Work) -> None:
             )
 
 
-def _described(options: Options) -> dict:
+def described(options: Any) -> dict:
     """Options, as values for JSON, without those that name files to write."""
     record = dataclasses.asdict(options)
     return {name: x for name, x in record.items() if name not in ("out", "report")}

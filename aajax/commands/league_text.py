@@ -85,7 +85,8 @@ def behaviour_table(table: dict) -> WideTable:
         ]
         for face_off, measures in zip(table["face_offs"], measured, strict=True)
     ]
-    title = "What each player does against each, in either seat, over matches"
+    where = "in either seat" if table.get("num_seats", 2) == 2 else "among copies of it"
+    title = f"What each player does against each, {where}, over matches"
     return WideTable(title, ["player", "against"], list(shown.values()), rows)
 
 

@@ -12,7 +12,6 @@ from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.records import read_object
-from aajax.report.tables import run_title
 from aajax.schema import called
 from aajax.training import divergence
 
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, arguments, "aajax plot")
     check_installed("plot", "matplotlib")
     from aajax.report.curves import training_figure
-    from aajax.report.lm_curves import lm_figure
+    from aajax.report.lm_curves import run_figure
 
     if not (options.run / "summary.json").exists():
         lost = divergence.noted(options.run)
@@ -42,14 +41,12 @@ def main(arguments: list[str]) -> None:
         )
     path = options.out or options.run / "figure.png"
     check_file("out", path)
-    # Of language models' runs there is one setting and one seed each.
     summary = read_object(options.run / "summary.json", nan_is_null=True)
-    if "settings" in summary:
+    if "settings" in summary and summary.get("per") != "round":
         training_figure(options.run, path)
-    elif "measures" in summary:
-        title = run_title(summary) if "preset" in summary else None
+    elif "settings" in summary or "measures" in summary:
         with called({"folder": "run"}):
-            lm_figure(options.run, path, title)
+            run_figure(options.run, path, summary)
     else:
         raise InputError(
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "

@@ -13,12 +13,13 @@ from aajax.commands.arguments import parse
 from aajax.commands.presets import size_of
 from aajax.commands.spelling import Console
 from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
-from aajax.errors import InputError
+from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
 from aajax.lm.mesh.job import ended_together
 from aajax.lm.planning.topologies import find_topology
-from aajax.report.tables import measures_table
+from aajax.report.tables import measures_table, summary_table
 from aajax.schema import Count
+from aajax.training import divergence
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_presets import SIZES
 
@@ -100,5 +101,10 @@ def run_lm(preset: str, options: Options, console: Console) -> None:
         )
     if jax.process_index() == 0:
         run = LmRun(out, preset, config)
-        console.print(measures_table(run.summary))
+        many = config.is_population
+        console.print((summary_table if many else measures_table)(run.summary))
         tell_finished(console, run)
+        if run.diverged:
+            raise DivergenceError(
+                f"{divergence.listed(run.diverged)}; means are over the others"
+            )

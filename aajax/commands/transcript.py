@@ -24,6 +24,7 @@ from aajax.report.tables import counted
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
 from aajax.schema import Count, Natural, called, within
+from aajax.training.lm_config import LmConfig, member_names
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
@@ -42,6 +43,8 @@ class Options:
     model: Path | None = None  # folder with the tokenizer; None: that of config.json
     text: bool = False  # print one match as plain text, and write no page
     match: Natural | None = None  # number of the match for --text; None: the last one
+    # of a run of several seeds or settings: whose matches alone, such as seed_0
+    member: str | None = None
 
 
 def main(arguments: list[str]) -> None:
@@ -54,8 +57,9 @@ def main(arguments: list[str]) -> None:
         return
     out = options.out or options.run / "transcript.html"
     check_file("out", out)
+    members = _members(options)
     chosen = _chosen(saved, options.iterations)
-    records = _records(chosen, options.matches)
+    records = _records(chosen, options.matches, members, options.member)
     folder = options.model or _model_folder(options.run)
     has_tokens = any(tokens for record in records for tokens in _tokens_of(record))
     spelling: dict[str, Any] = {}
@@ -83,7 +87,7 @@ def _print(options: Options, saved: Mapping) -> None:
             f"out is {str(options.out)!r}: --text prints, and writes no file"
         )
     chosen = _chosen(saved, options.iterations)
-    records = _records(chosen, sys.maxsize)
+    records = _records(chosen, sys.maxsize, _members(options), options.member)
     numbers: list[Any] = [record.get("number") for record in records]
     number = numbers[-1] if options.match is None else options.match
     if number not in numbers:
@@ -139,26 +143,73 @@ def _chosen(saved: Mapping, iterations: str) -> dict[int | None, list[Path]]:
     return chosen
 
 
-def _records(files: Mapping[int | None, list[Path]], most: int) -> list[dict]:
-    """At most so many records, evenly from all iterations and from all of one."""
+def _members(options: Options) -> list[str]:
+    """Names of the members of a population; none of a run that is none.
+
+    Raises:
+      InputError: for a member that is none of these.
+    """
+    config = options.run / "config.json"
+    record = read_object(config) if config.is_file() else {}
+    names: list[str] = []
+    if "speaking" in record:
+        record.pop("preset", None)
+        with within(f"file is {config}: "):
+            own = LmConfig.from_json(record)
+        names = member_names(own) if own.is_population else []
+    if options.member is not None and options.member not in names:
+        among = f"one of {', '.join(names)}" if names else "None"
+        raise InputError(f"member is {options.member!r}: {among} is needed")
+    return names
+
+
+def _records(
+    files: Mapping[int | None, list[Path]],
+    most: int,
+    members: Sequence[str],
+    member: str | None,
+) -> list[dict]:
+    """At most so many records, evenly from all iterations and from all of one.
+
+    Args:
+      files: of the iterations.
+      most: so many.
+      members: names of those of a population; none of a run that is none.
+      member: whose records alone; None for all.
+    """
+    only = None if member is None else members.index(member)
     chosen = _spread(list(files.items()), most)
     records = []
     for place, (iteration, paths) in enumerate(chosen):
         share = most // len(chosen) + (place < most % len(chosen))
-        lines = [(path, *line) for path in paths for line in _lines(path)]
+        lines = [
+            (path, *line)
+            for path in paths
+            for line in _lines(path)
+            if only is None or _member_of(line[1]) == only
+        ]
         for path, line_number, line in _spread(lines, share):
             try:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                name = {"member": members[record["member"]]} if members else {}
+            except (LookupError, RecursionError, TypeError, ValueError) as error:
                 raise InputError(
                     f"file is {path}: line {line_number} is no match ({error})"
                 ) from error
-            records.append({"iteration": iteration, **record})
+            records.append({"iteration": iteration, **record, **name})
     if not records:
         paths = ", ".join(str(path) for each in files.values() for path in each)
         raise InputError(f"run has {paths}: at least one match in it is needed")
     return records
+
+
+def _member_of(line: str) -> int | None:
+    """Who played the match of a line; None if it is no match of a population."""
+    try:
+        return json.loads(line)["member"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _tokens_of(record: Mapping) -> list:

@@ -35,9 +35,6 @@ def _game(game: TextGame) -> Iterator[str]:
     if missing:
         yield f"{', '.join(missing)} missing: what TextGame has is needed"
         return
-    if game.env.num_agents != 2:
-        yield f"env has {game.env.num_agents} seats: 2 are needed"
-        return
     if game.num_rounds < 1 or not any(game.steps):
         yield "num_rounds and steps: a round with a step of the environment is needed"
         return

@@ -13,6 +13,8 @@ from aajax.envs.text import Tally, TextGame
 
 def of_proposals(asked: np.ndarray, values: np.ndarray) -> dict[str, Tally]:
     """Mean proposals [M, T, 2, I] where own value is the higher, and the lower one."""
+    if values.shape[2] != 2:
+        raise ValueError(f"values has {values.shape[2]} seats: 2 are needed")
     higher, lower = values > values[..., ::-1, :], values < values[..., ::-1, :]
     return {
         f"proposal_where_{name}": Tally(

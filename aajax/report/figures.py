@@ -1,7 +1,9 @@
 """Parts of figures, and how they are written."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -34,6 +36,15 @@ def intervals(rows: np.ndarray) -> np.ndarray:
         return float(stdtrit(numbers.size - 1, 0.975) * error)
 
     return np.array([half(numbers) for numbers in map(known, rows)])
+
+
+def draw_band(
+    axes: Axes, update: Sequence[int], numbers: np.ndarray, colour: Any, label: str
+) -> None:
+    """The mean of each row's numbers, with its 95 % interval."""
+    mean, half = means(numbers), intervals(numbers)
+    axes.plot(update, mean, color=colour, linewidth=1.5, label=label)
+    axes.fill_between(update, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
 
 
 def heat_map(axes: Axes, numbers: np.ndarray, text: np.ndarray) -> AxesImage:

@@ -1,6 +1,8 @@
 """Figures and tables of language models' training runs, from their files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -8,11 +10,18 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 
 from aajax.errors import InputError  # noqa: E402
-from aajax.report.curves import save_figure  # noqa: E402
-from aajax.report.results import over_rows, read_metrics  # noqa: E402
-from aajax.report.tables import OTHERS  # noqa: E402
+from aajax.report.figures import draw_band, save_figure  # noqa: E402
+from aajax.report.results import (  # noqa: E402
+    over_rows,
+    over_seeds,
+    read_metrics,
+    read_summary,
+)
+from aajax.report.sweeps import sweep_figure  # noqa: E402
+from aajax.report.tables import OTHERS, known, run_title  # noqa: E402
 
 PANELS = {  # names in metrics.jsonl → what an axis says
     "reward": "points per round",
@@ -25,14 +34,33 @@ PANELS = {  # names in metrics.jsonl → what an axis says
 SMOOTHED = 10  # iterations
 
 
+def run_figure(folder: Path, path: Path, summary: Mapping[str, Any]) -> None:
+    """Draws a finished run: measures over its iterations, or its sweep.
+
+    Args:
+      folder: of a run of a language model, with metrics.jsonl.
+      path: of the PNG.
+      summary: as in its summary.json.
+
+    Raises:
+      InputError: if there is nothing to draw, or a file is of another kind.
+    """
+    if len(summary.get("settings", ())) > 1:
+        rows, checked = read_metrics(folder), read_summary(folder)
+        sweep_figure(folder, rows, checked, path, unit="iteration", per="round")
+        return
+    lm_figure(folder, path, run_title(summary) if "preset" in summary else None)
+
+
 def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
     """Draws the measures of a run over its iterations.
 
     A measure may be missing in some or all iterations, such as those of self-play when
-    every match was against another player.
+    every match was against another player. Of several seeds the mean is drawn, with its
+    95 % interval.
 
     Args:
-      folder: of a run, with metrics.jsonl.
+      folder: of a run of one setting, with metrics.jsonl.
       path: of the PNG.
       title: above all panels, if any.
 
@@ -40,8 +68,8 @@ def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
       InputError: if there is nothing to draw.
     """
     rows = read_metrics(folder)
-    known = {name for row in rows for name, x in row.items() if x is not None}
-    shown = [name for name in PANELS if known & {name, name + OTHERS}]
+    there = {name for row in rows for name, x in row.items() if x is not None}
+    shown = [name for name in PANELS if there & {name, name + OTHERS}]
     if not shown:
         raise InputError(
             f"folder is {str(folder)!r}: metrics.jsonl with at least one of "
@@ -54,16 +82,9 @@ def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
     for name, axes in zip(shown, np.atleast_1d(panels), strict=True):
         series = {name: "with itself", name + OTHERS: "with others"}
         for (key, label), colour in zip(series.items(), ("C0", "C1"), strict=True):
-            numbers = over_rows(folder, rows, key)
-            if np.isnan(numbers).all():
-                continue
-            axes.plot(update, numbers, color=colour, alpha=0.25, linewidth=0.8)
-            smooth = _smoothed(numbers)
-            # Of a point without a neighbour a line shows nothing.
-            marker = "o" if np.isfinite(smooth).sum() == 1 else None
-            axes.plot(
-                update, smooth, color=colour, linewidth=2, label=label, marker=marker
-            )
+            numbers = _series(folder, rows, key)
+            if not np.isnan(numbers).all():
+                _draw(axes, update, numbers, colour, label)
         axes.set(xlabel="iteration", title=name.replace("_", " "), ylabel=PANELS[name])
         axes.spines[["top", "right"]].set_visible(False)
         labels = axes.get_legend_handles_labels()[1]
@@ -74,13 +95,36 @@ def lm_figure(folder: Path, path: Path, title: str | None = None) -> None:
     save_figure(figure, path)
 
 
+def _series(folder: Path, rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """A metric, f64[rows, seeds], NaN where there is no number."""
+    found = [row.get(name) for row in rows]
+    if not any(isinstance(x, list) for x in found):
+        return over_rows(folder, rows, name)[:, None]
+    (size,) = {len(x[0]) for x in found if isinstance(x, list)}
+    missing = [[None] * size]
+    filled = [{name: missing if x is None else x} for x in found]
+    return over_seeds(folder, filled, name, 0)
+
+
+def _draw(
+    axes: Axes, update: np.ndarray, numbers: np.ndarray, colour: str, label: str
+) -> None:
+    """Every iteration faintly, and a smooth line; of several seeds their mean."""
+    if numbers.shape[1] > 1:
+        draw_band(axes, update.tolist(), _smoothed(numbers), colour, label)
+        return
+    axes.plot(update, numbers[:, 0], color=colour, alpha=0.25, linewidth=0.8)
+    smooth = _smoothed(numbers)[:, 0]
+    # Of a point without a neighbour a line shows nothing.
+    marker = "o" if np.isfinite(smooth).sum() == 1 else None
+    axes.plot(update, smooth, color=colour, linewidth=2, label=label, marker=marker)
+
+
 def _smoothed(numbers: np.ndarray) -> np.ndarray:
-    """Means of up to SMOOTHED numbers before each, itself included."""
-    return np.array(
-        [
-            np.nanmean(window) if not np.isnan(window).all() else np.nan
-            for window in (
-                numbers[max(0, i + 1 - SMOOTHED) : i + 1] for i in range(len(numbers))
-            )
-        ]
-    )
+    """Means of up to SMOOTHED numbers before each, itself included, by column."""
+    found = np.full(numbers.shape, np.nan)
+    for i, column in np.ndindex(*numbers.shape):
+        window = known(numbers[max(0, i + 1 - SMOOTHED) : i + 1, column])
+        if window.size:
+            found[i, column] = window.mean()
+    return found

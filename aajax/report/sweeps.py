@@ -10,10 +10,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure, SubFigure  # noqa: E402
 
-from aajax.report.figures import heat_map, intervals, means, save_figure  # noqa: E402
+from aajax.report.figures import draw_band, heat_map, means, save_figure  # noqa: E402
 from aajax.report.results import MEASURED, over_seeds  # noqa: E402
 from aajax.report.tables import number, run_title  # noqa: E402
 
@@ -22,7 +21,12 @@ Settings = Sequence[Mapping[str, Any]]
 
 
 def sweep_figure(
-    folder: Path, rows: Sequence[dict[str, Any]], summary: dict[str, Any], path: Path
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    summary: dict[str, Any],
+    path: Path,
+    unit: str = "update",
+    per: str = "step",
 ) -> None:
     """Draws a sweep: rewards while training above, and after it below.
 
@@ -35,6 +39,8 @@ def sweep_figure(
       rows: of its metrics.
       summary: of the run.
       path: of the PNG.
+      unit: what rows are of: an update, or an iteration.
+      per: what rewards are of: a step, or a round.
     """
     settings = summary["settings"]
     first, *others = settings[0]["hyperparameters"]
@@ -50,7 +56,7 @@ def sweep_figure(
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=heights)
     above, below = parts
-    _draw_curves(above, folder, rows, settings, panels)
+    _draw_curves(above, folder, rows, settings, panels, (unit, f"reward per {per}"))
     ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]
     for one, (title, names, table) in zip(axes, tables, strict=True):
@@ -69,8 +75,10 @@ def _draw_curves(
     rows: Sequence[dict[str, Any]],
     settings: Settings,
     panels: Sequence[tuple[str, str]],
+    labels: tuple[str, str],
 ) -> None:
     """What was measured while training: a panel for each metric and column."""
+    unit, reward = labels
     first, *others = settings[0]["hyperparameters"]
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(values)))
@@ -87,24 +95,16 @@ def _draw_curves(
                 value = setting["hyperparameters"][first]
                 colour = colours[values.index(value)]
                 numbers = over_seeds(folder, rows, name, k)
-                _draw_band(axes, update, numbers, colour, number(value))
+                draw_band(axes, update, numbers, colour, number(value))
         if others:
             axes.set_title(_title(column, others), fontsize="small")
         if i % width == 0 or not others:
-            axes.set_ylabel(MEASURED.get(name, "reward per step"))
+            axes.set_ylabel(MEASURED.get(name, reward))
         if i >= len(panels) - width:
-            axes.set_xlabel("update")
+            axes.set_xlabel(unit)
             axes.tick_params(labelbottom=True)
     grid.flat[0].legend(title=first, fontsize="x-small", frameon=False)
     figure.suptitle("Training: means over seeds, 95 % intervals", fontsize="medium")
-
-
-def _draw_band(
-    axes: Axes, update: Sequence[int], numbers: np.ndarray, colour: Any, label: str
-) -> None:
-    mean, half = means(numbers), intervals(numbers)
-    axes.plot(update, mean, color=colour, linewidth=1.5, label=label)
-    axes.fill_between(update, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
 
 
 def _tables(

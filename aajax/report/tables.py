@@ -91,14 +91,14 @@ def league_table(table: dict) -> FirstToFit:
 
     One row per line-up, or where that is too wide one per seat.
     """
-    num_agents = len(table["line_ups"][0]["players"])
+    seats = _seats_of(table)
     per, over = table.get("per", "step"), table.get("over", "seeds")
     title = f"{played(table)}: reward per {per}, with 95 % intervals over {over}"
     wide, narrow = Table(), Table()
-    for seat in range(num_agents):
-        wide.add_column(f"seat {seat}", no_wrap=True)
-    for seat in range(num_agents):
-        wide.add_column(f"reward {seat}", justify="right", no_wrap=True)
+    for heading, _ in seats:
+        wide.add_column(heading, no_wrap=True)
+    for _, short in seats:
+        wide.add_column(f"reward {short}", justify="right", no_wrap=True)
     narrow.add_column("seat")
     narrow.add_column("player", overflow="fold")
     narrow.add_column("reward", justify="right", no_wrap=True)
@@ -106,10 +106,19 @@ def league_table(table: dict) -> FirstToFit:
         rewards = zip(line_up["reward"], line_up["interval"], strict=True)
         cells = [with_interval(*each) for each in rewards]
         wide.add_row(*line_up["players"], *cells)
-        for seat, row in enumerate(zip(line_up["players"], cells, strict=True)):
-            narrow.add_row(str(seat), *row)
+        rows = zip(seats, line_up["players"], cells, strict=True)
+        for (_, short), player, cell in rows:
+            narrow.add_row(short, player, cell)
         narrow.add_section()
     return FirstToFit(title, (wide, narrow))
+
+
+def _seats_of(table: dict) -> list[tuple[str, str]]:
+    """Headings of a line-up's entries, and the same in short."""
+    entries = len(table["line_ups"][0]["players"])
+    if table.get("num_seats", entries) == entries:
+        return [(f"seat {seat}", str(seat)) for seat in range(entries)]
+    return [("one seat", "of one"), ("all other seats", "of others")]
 
 
 def with_interval(number: float | None, interval: float | None) -> str:

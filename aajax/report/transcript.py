@@ -38,8 +38,9 @@ def page(
 
     Args:
       matches: records, as JSON has them, of `aajax.dialogue.play.matches`, each with or
-        without the "iteration" that it was played in. [T rounds][N seats] of rewards,
-        in raw points, and S steps, a multiple of T.
+        without the "iteration" that it was played in, and "member" being the name of
+        the member of a population that played it. [T rounds][N seats] of rewards, in
+        raw points, and S steps, a multiple of T.
       title: what the matches are of.
       token_bytes: the bytes that a token adds to a text, None where it adds none.
         Without it answers are coloured as a whole.
@@ -89,6 +90,7 @@ def summary_of(match: Mapping) -> dict:
         "game": match["game"],
         "number": match["number"],
         "iteration": match.get("iteration"),
+        "member": name if isinstance(name := match.get("member"), str) else None,
         "group": match["group"],
         # World seeds are what earlier versions called them.
         "seed": match["env_seed" if "env_seed" in match else "world_seed"],

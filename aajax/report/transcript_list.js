@@ -11,7 +11,8 @@ function optionOf(entry, place) {
   const marks = element("span", "troubles");
   if (entry.invalid) marks.append(element("span", "badge bad", `✕ ${entry.invalid}`));
   if (entry.retried) marks.append(element("span", "badge again", `↻ ${entry.retried}`));
-  const where = (entry.iteration === null ? "" : `iteration ${entry.iteration} · `) + `group ${entry.group}`;
+  const where = (entry.member === null ? "" : `${entry.member} · `) +
+    (entry.iteration === null ? "" : `iteration ${entry.iteration} · `) + `group ${entry.group}`;
   const option = element("div", "option",
     element("span", "number", `#${entry.number}`), element("span", "where", where), marks);
   option.title = entry.players.join(" – ");

@@ -30,6 +30,7 @@ function drawMatch(place) {
   view.rounds = readBlock(`match-${place}`);
   const about = [entry.game.replace(/_/g, " ")];
   if (entry.iteration !== null) about.push(`iteration ${entry.iteration}`);
+  if (entry.member !== null) about.push(entry.member);
   about.push(`group ${entry.group}`, `environment seed ${entry.seed}`, counted(view.rounds.length, "round"));
   if (entry.invalid) about.push(counted(entry.invalid, "invalid answer"));
   if (entry.retried) about.push(counted(entry.retried, "retried answer"));

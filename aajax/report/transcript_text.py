@@ -35,6 +35,8 @@ def _lines(match: Mapping, width: int) -> Iterator[str]:
     where = f"{summary['game']}, match {summary['number']}"
     if summary["iteration"] is not None:
         where += f" of iteration {summary['iteration']}"
+    if summary["member"] is not None:
+        where += f" of {summary['member']}"
     yield f"{where}, environment seed {summary['seed']}"
     keys = "players", "adapters", "trained"
     seats = zip(*(summary[key] for key in keys), strict=True)

@@ -1,5 +1,7 @@
 """Round-robin leagues of text games, which can be interrupted and resumed.
 
+In a game of N ≥ 3 seats one player sits among N − 1 copies of another.
+
 pairs/P.jsonl.gz     matches of each pair that is finished, while others are not
 matches.jsonl.gz     those of all pairs
 """
@@ -10,7 +12,9 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from aajax.dialogue.play.lockstep import Matchup, Seat, batches, play
 from aajax.dialogue.play.matches import Match, load_matches, save_matches
@@ -22,7 +26,7 @@ from aajax.files import written
 from aajax.keys import numpy_stream, stream
 from aajax.tournament.intervals import mean_over_games
 
-NUM_SEATS = 2
+T = TypeVar("T")
 ALL_MATCHES = "matches.jsonl.gz"
 
 
@@ -39,11 +43,13 @@ class Entrant(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two entrants, the first of them in seat 0.
+    """Two entrants: one in one seat, the other in all others.
+
+    Of two seats the first entrant has seat 0. Of N ≥ 3 it has seat m mod N in match m.
 
     Attributes:
       number: from 0.
-      entrants: who sits in each seat.
+      entrants: the one, and whom it meets.
       matchups: their matches.
     """
 
@@ -52,8 +58,13 @@ class Pair(NamedTuple):
     matchups: tuple[Matchup, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(entrant.name for entrant in self.entrants)
+    def names(self) -> tuple[str, str]:
+        first, second = self.entrants
+        return first.name, second.name
+
+    def players(self, match: int) -> tuple[str, ...]:
+        """Names by seat in match `match` of the pair, from 0."""
+        return _seated(*self.names, match, len(self.matchups[match].seats))
 
 
 # Pair, matches of it that are over, steps of the others, and of how many.
@@ -65,6 +76,8 @@ def pairs_of(
     num_matches: int,
     seed: int,
     only: Sequence[Sequence[str]] | None = None,
+    *,
+    num_seats: int,
 ) -> list[Pair]:
     """All ordered pairs of entrants, self-play included, with their matchups.
 
@@ -77,6 +90,7 @@ def pairs_of(
       seed: of the environments.
       only: pairs of names to play, in either order; None for all. The pairs have the
         same numbers, and so the same matches, as among all.
+      num_seats: N, of the game.
 
     Raises:
       InputError: for entrants of one name, or less than one match.
@@ -90,13 +104,13 @@ def pairs_of(
     seeds = rng.integers(0, 2**31, num_matches)
     pairs = []
     for number, both in enumerate(itertools.product(entrants, entrants)):
-        seats = tuple(entrant.seat for entrant in both)
+        one, others = (entrant.seat for entrant in both)
         first = number * num_matches
         names = {entrant.name for entrant in both}
         if only is not None and names not in map(set, only):
             continue
         matchups = tuple(
-            Matchup(first + m, m, int(env_seed), seats)
+            Matchup(first + m, m, int(env_seed), _seated(one, others, m, num_seats))
             for m, env_seed in enumerate(seeds)
         )
         pairs.append(Pair(number, both, matchups))
@@ -155,7 +169,10 @@ def play_pairs(
         for part in batches(pair.matchups, size, least):
             told = functools.partial(on_step, pair, len(matches))
             matches += play(game, players, part, key, shuffled, told)
-        played = [dataclasses.replace(match, players=pair.names) for match in matches]
+        played = [
+            dataclasses.replace(match, players=pair.players(m))
+            for m, match in enumerate(matches)
+        ]
         save_matches(file, played)
         yield pair, played
     with written(whole) as joined:
@@ -181,11 +198,20 @@ def text_table(
       for each player the mean reward over all its opponents. A measure is a number and
       the half-width of its 95 % interval over environment seeds, each None if there is
       no data.
+
+      With `num_seats` N ≥ 3 a line-up has two entries: one player, and the mean of the
+      N − 1 copies of whom it meets. Face-offs are of the one alone, of a player with
+      itself of all seats.
     """
-    found = {pair.names: tallies(game, matches) for pair, matches in played}
+    num_seats = game.env.num_agents
+    found = {
+        pair.names: _of_two(tallies(game, matches), num_seats)
+        for pair, matches in played
+    }
     first_pair = next(iter(found.values()))
     return {
         "game": game.name,
+        "num_seats": num_seats,
         "num_rounds": game.num_rounds,
         "num_matches": len(first_pair["reward"].total),
         "per": "round",
@@ -197,42 +223,44 @@ def text_table(
                 "player": first,
                 "opponent": second,
                 "measures": {
-                    name: _face_off(tally, found[second, first][name])
+                    name: _face_off(
+                        (first, second), tally, found[second, first][name], num_seats
+                    )
                     for name, tally in measures.items()
                 },
             }
             for (first, second), measures in found.items()
         ],
         "averages": [
-            {"player": player, "reward": _average(player, found)}
+            {"player": player, "reward": _average(player, found, num_seats)}
             for player in dict.fromkeys(first for first, _ in found)
         ],
     }
 
 
 def _average(
-    player: str, found: Mapping[tuple[str, ...], Mapping[str, Tally]]
+    player: str, found: Mapping[tuple[str, str], Mapping[str, Tally]], num_seats: int
 ) -> tuple[float | None, float | None]:
-    """Mean reward of a player over both seats and all opponents, and its interval.
+    """Mean reward of a player over its own seats and all opponents, and its interval.
 
     All matches with the same environment seed are one observation of the interval.
     """
-    seats = [
-        (measures["reward"], seat)
+    own = [
+        (measures["reward"], entry)
         for names, measures in found.items()
-        for seat, name in enumerate(names)
-        if name == player
+        for entry, name in enumerate(names)
+        if name == player and _is_own(names, entry, num_seats)
     ]
-    total: Any = sum(tally.total[:, seat] for tally, seat in seats)
-    count: Any = sum(tally.count[:, seat] for tally, seat in seats)
+    total: Any = sum(tally.total[:, entry] for tally, entry in own)
+    count: Any = sum(tally.count[:, entry] for tally, entry in own)
     return mean_over_games(total, count)
 
 
-def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, object]:
+def _line_up(names: tuple[str, str], measures: dict[str, Tally]) -> dict[str, object]:
     seats = {
         name: [
-            mean_over_games(tally.total[:, seat], tally.count[:, seat])
-            for seat in range(NUM_SEATS)
+            mean_over_games(tally.total[:, entry], tally.count[:, entry])
+            for entry in range(len(names))
         ]
         for name, tally in measures.items()
     }
@@ -250,15 +278,45 @@ def _line_up(names: tuple[str, ...], measures: dict[str, Tally]) -> dict[str, ob
     }
 
 
-def _face_off(first: Tally, second: Tally) -> tuple[float | None, float | None]:
-    """A player's measure over both seats, from a pair and its reverse.
+def _face_off(
+    names: tuple[str, str], first: Tally, second: Tally, num_seats: int
+) -> tuple[float | None, float | None]:
+    """A player's measure over its own seats, from a pair and its reverse.
 
     The two matches with the same environment seed are dependent, and count as one
     observation.
     """
-    return mean_over_games(
-        first.total[:, 0] + second.total[:, 1], first.count[:, 0] + second.count[:, 1]
-    )
+    total, count = first.total[:, 0], first.count[:, 0]
+    if _is_own(names[::-1], 1, num_seats):
+        total, count = total + second.total[:, 1], count + second.count[:, 1]
+    return mean_over_games(total, count)
+
+
+def _is_own(names: tuple[str, str], entry: int, num_seats: int) -> bool:
+    """Whether an entry of a pair tells what its player does against the other's.
+
+    Of N ≥ 3 seats, that of the copies does not: they meet copies of themselves too.
+    """
+    return entry == 0 or num_seats == 2 or names[0] == names[1]
+
+
+def _of_two(found: Mapping[str, Tally], num_seats: int) -> dict[str, Tally]:
+    """Tallies [M, 2] of a pair: those of the one, and of all the others together."""
+    if num_seats == 2:
+        return dict(found)
+
+    def parted(x: np.ndarray) -> np.ndarray:
+        seat = np.arange(len(x)) % num_seats
+        one = np.take_along_axis(x, seat[:, None], 1)
+        return np.concatenate([one, x.sum(1, keepdims=True) - one], 1)
+
+    return {name: Tally(*map(parted, tally)) for name, tally in found.items()}
+
+
+def _seated(one: T, others: T, match: int, num_seats: int) -> tuple[T, ...]:
+    """Who has each seat in match `match` of a pair; see `Pair`."""
+    place = 0 if num_seats == 2 else match % num_seats
+    return tuple(one if seat == place else others for seat in range(num_seats))
 
 
 def _pair_file(folder: Path, pair: Pair) -> Path:
@@ -268,7 +326,7 @@ def _pair_file(folder: Path, pair: Pair) -> Path:
 def _checked(pair: Pair, matches: list[Match], file: Path) -> list[Match]:
     """The matches, if they are those of the pair."""
     there = [(match.number, match.env_seed, match.players) for match in matches]
-    own = [(x.number, x.env_seed, pair.names) for x in pair.matchups]
+    own = [(x.number, x.env_seed, pair.players(m)) for m, x in enumerate(pair.matchups)]
     if there != own:
         raise InputError(
             f"folder is {str(file.parent)!r}: {file.name} has other matches than those "

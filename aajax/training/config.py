@@ -65,7 +65,7 @@ class Hyperparameters:
     __post_init__ = check
 
 
-def _values(annotation):
+def several(annotation):
     """Several different values of what an annotation accepts."""
     kind, marks = schema.split(annotation)
     return Annotated[tuple[kind, ...], *marks, Items(distinct=True)]
@@ -74,7 +74,7 @@ def _values(annotation):
 Sweep = dataclasses.make_dataclass(
     "Sweep",
     [
-        (name, _values(annotation), dataclasses.field(default=()))
+        (name, several(annotation), dataclasses.field(default=()))
         for name, annotation in {
             **schema.hints(Hyperparameters),
             "past": PastName,

@@ -38,6 +38,7 @@ class Divergence(NamedTuple):
       update: at which it was found, from 1.
       quantity: a metric's name, or the path of an array of the state.
       value: nan, inf or -inf of a metric; "not finite" of an array.
+      unit: what is counted: updates, or iterations of a language model.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class Divergence(NamedTuple):
     update: int
     quantity: str
     value: str
+    unit: str = "update"
 
     def __str__(self) -> str:
         hyperparameters = [
@@ -54,9 +56,8 @@ class Divergence(NamedTuple):
         lane = f"seed {self.seed}" + f" with {', '.join(hyperparameters)}" * bool(
             hyperparameters
         )
-        return (
-            f"{lane} diverged at update {self.update}: {self.quantity} is {self.value}"
-        )
+        when = f"{self.unit} {self.update}"
+        return f"{lane} diverged at {when}: {self.quantity} is {self.value}"
 
 
 Lost = dict[Lane, Divergence]

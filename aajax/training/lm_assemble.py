@@ -13,7 +13,6 @@ import optax
 from jax.sharding import Mesh
 
 from aajax import schema
-from aajax.dialogue import registry
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
 from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
@@ -43,8 +42,7 @@ from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.training.fit import Fit, FitState, make_step
 from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
-from aajax.training.lm_config import LmConfig
-from aajax.training.options import read_options
+from aajax.training.lm_config import LmConfig, make_game
 from aajax.types import AnyArray, PRNGKey, PyTree
 
 DIVERGENCES = {"k3": surrogate.kl_k3, "reverse": surrogate.kl_k3_reverse}
@@ -62,12 +60,19 @@ class LmState(NamedTuple):
     critic: CriticState | None
 
 
+class TermScales(NamedTuple):
+    """Weights of terms of a loss, relative to those that it has."""
+
+    entropy: float = 1.0
+    kl: float = 1.0
+
+
 @dataclasses.dataclass(frozen=True)
 class LmParts:
-    """What does not change in a run.
+    """What does not change in a run, or in a member of a population.
 
     Attributes:
-      config: of the run.
+      config: of the run, or what it would be of a run of the member alone.
       game: that is played.
       model: the base, without adapters.
       players: those that are not the model, by name.
@@ -76,6 +81,8 @@ class LmParts:
       scale: f32[1], of the adapter.
       mesh: None for one device; over several processes each plays matches of its own.
       credit: advantages f[M, T, N] → credits f[M, T, N].
+      scales: of the loss's terms in `fit`.
+      rate: iterations done → learning rate; None if `fit` has it.
     """
 
     config: LmConfig
@@ -87,6 +94,8 @@ class LmParts:
     scale: jax.Array
     mesh: Mesh | None
     credit: Callable[[AnyArray], jax.Array]
+    scales: TermScales = TermScales()
+    rate: Callable[[int], float] | None = None
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
@@ -133,19 +142,6 @@ class LmParts:
         To be let go of when the matches are over.
         """
         return {LEARNER: self.model.with_adapters(adapters), **self.players}
-
-
-def make_game(config: LmConfig) -> TextGame:
-    """The game of a run; raises InputError if there is no such game."""
-    options = game_options(config)
-    with schema.called({"wording": "prompts"}):
-        return registry.make(config.game, config.prompts, **options)
-
-
-def game_options(config: LmConfig) -> dict[str, object]:
-    """The options of a run's game; raises InputError for what the game has not."""
-    accepted = registry.parameters(config.game)
-    return read_options("options", config.options, config.game, accepted)
 
 
 def assemble(
@@ -273,7 +269,7 @@ def run_mesh(config: LmConfig, devices: Sequence[Any] | None = None) -> Mesh | N
             "is needed, each of which plays matches of its own"
         )
     padded_rows(mesh, 1)  # refuses processes that share rows
-    rows = num_rows(config.seating, config.num_matches)
+    rows = num_rows(config.seating, config.num_matches, config.num_seats)
     parts = math.prod(mesh.shape[axis] for axis in BATCH)
     if count > 1 and rows % parts:
         raise InputError(
@@ -293,7 +289,7 @@ def num_microbatches(config: LmConfig, mesh: Mesh | None) -> int:
         devices would compute the same ones and exchange their attention.
     """
     parts = 1 if mesh is None else math.prod(mesh.shape[axis] for axis in BATCH)
-    rows = num_rows(config.seating, config.num_matches)
+    rows = num_rows(config.seating, config.num_matches, config.num_seats)
     if config.num_microbatches is None:
         return max(rows // parts, 1)
     if rows // config.num_microbatches % parts:
@@ -375,9 +371,13 @@ def adam(
     clip = optax.clip_by_global_norm(config.max_gradient_norm)
     if final is None:
         return optax.chain(clip, optax.adam(rate))
+    return optax.chain(clip, optax.adam(linear_schedule(config, rate, final)))
+
+
+def linear_schedule(config: LmConfig, rate: float, final: float) -> optax.Schedule:
+    """From one value to the other in the course of a run: step → value."""
     first, last = (round(share * config.schedule_length) for share in SCHEDULE)
-    schedule = optax.linear_schedule(rate, final, max(last - first, 1), first)
-    return optax.chain(clip, optax.adam(schedule))
+    return optax.linear_schedule(rate, final, max(last - first, 1), first)
 
 
 def random_numbers(config: LmConfig, iteration: int) -> np.random.Generator:

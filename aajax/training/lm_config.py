@@ -1,7 +1,10 @@
 """A training run of a language model as a value."""
 
 import dataclasses
+import functools
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,14 +13,18 @@ import jax.numpy as jnp
 from tyro.conf import arg
 
 from aajax import references, schema
+from aajax.dialogue import registry
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.learning import credit
 from aajax.dialogue.play.seating import Seating, num_rows
 from aajax.dialogue.pocket import PocketConfig
+from aajax.envs.text import TextGame
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.lm.checkpoints import named
 from aajax.lm.model.lora import BLOCKS, LoraConfig, Targets
 from aajax.lm.model.precision import MatmulPrecision
+from aajax.lm.text.chat_templates import TEMPLATES
 from aajax.schema import (
     Count,
     Formerly,
@@ -28,8 +35,9 @@ from aajax.schema import (
     Share,
     check,
 )
-from aajax.training.config import Beta, Rate, Weight
+from aajax.training.config import Beta, Rate, Weight, several
 from aajax.training.estimator import PAST, find_past
+from aajax.training.options import read_options
 
 GOAL = "a function LmConfig -> Goal"
 LmAlgorithm = (
@@ -42,6 +50,7 @@ LmPast = (
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
+MEMBERS = "members"  # folder of a run, with one of each member of a population
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +113,38 @@ class Evaluation:
             )
 
 
+# Names that may be swept, with what each accepts: those of which no shape depends.
+SWEPT: dict[str, Any] = {
+    "algorithm": LmAlgorithm,
+    "past": LmPast,
+    "baseline": Literal["group", "batch"],
+    "beta": Beta,
+    "gamma": Share,
+    "past_gamma": Share,
+    "learning_rate": Rate,
+    "kl": Weight,
+    "entropy_bonus": Weight,
+    "reward_scale": Positive,
+    "group_size": Count,
+    "past_share": Share,
+}
+
+Sweep = dataclasses.make_dataclass(
+    "Sweep",
+    [
+        (name, several(annotation), dataclasses.field(default=()))
+        for name, annotation in SWEPT.items()
+    ],
+    frozen=True,
+    namespace={
+        "__doc__": "Values to try of what shapes do not depend on; all combinations "
+        "are trained at once, each with all seeds.",
+        "__post_init__": check,
+    },
+)
+"""Values to try of each option of `SWEPT`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class LmConfig:
     """A training run of a language model in a game of words."""
@@ -145,7 +186,7 @@ class LmConfig:
     num_iterations: Count = 1000  # iterations of playing and learning
     seating: Annotated[Seating, arg(name="")] = Seating()
     past_selves: PastSelves = PastSelves()
-    # fixed opponent: a player of `aajax list`, an adapter, api:URL#MODEL
+    # fixed opponent: a player of `aajax list`, an adapter, model:MODEL, api:URL#MODEL
     guest: str | None = None
 
     api: Endpoints = Endpoints()
@@ -177,11 +218,18 @@ class LmConfig:
     # the same while playing, where no weights are split over fsdp; None: tensor, or as
     # many times that as have room for the weights
     play_tensor: Count | None = None
-    seed: Seed = 0  # random seed of this run (one run has one seed)
+    # random seed; of several the first: they are seed, seed + 1, ...
+    seed: Seed = 0
+    seeds: Count = 1  # number of random seeds, each of which trains an adapter
     save_every: Count = 10  # iterations between two checkpoints
     matches_every: Count = 10  # iterations between two whose matches are saved
 
     eval: Evaluation = Evaluation()
+    # Made of annotations, a class that checkers do not see.
+    sweep: Annotated[
+        Sweep,  # pyright: ignore[reportInvalidTypeForm]
+        arg(help=Sweep.__doc__),
+    ] = Sweep()
 
     # What may be another where a run goes on: its numbers do not depend on it, but for
     # the order in which they are summed up.
@@ -224,6 +272,55 @@ class LmConfig:
         )
         return dataclasses.replace(self, speaking=speaking)
 
+    @functools.cached_property
+    def num_seats(self) -> int:
+        """N, of the game; raises InputError if there is no such game."""
+        return make_game(self).env.num_agents
+
+    @property
+    def seed_list(self) -> list[int]:
+        return list(range(self.seed, self.seed + self.seeds))
+
+    @property
+    def swept(self) -> dict[str, tuple[float | str, ...]]:
+        """What varies, with its values; empty without a sweep."""
+        values = dataclasses.asdict(self.sweep)
+        return {name: tuple(each) for name, each in values.items() if each}
+
+    @property
+    def settings(self) -> list[dict[str, float | str]]:
+        """All combinations of what varies, the last name varying fastest."""
+        combinations = itertools.product(*self.swept.values())
+        return [dict(zip(self.swept, each, strict=True)) for each in combinations]
+
+    @property
+    def is_population(self) -> bool:
+        """Whether adapters of several settings or seeds are trained at once."""
+        return bool(self.swept) or self.seeds > 1
+
+    @property
+    def members(self) -> list["LmConfig"]:
+        """A run of its own for every setting and seed, the seed varying fastest.
+
+        Raises:
+          InputError: for a combination that is not accepted.
+        """
+        if not self.is_population:
+            return [self]
+        alone = {"seeds": 1, "sweep": Sweep()}
+        found = []
+        for setting in self.settings:
+            values: dict[str, Any] = {**setting, **alone}
+            if "past_share" in values:
+                share = values.pop("past_share")
+                seating = dataclasses.replace(self.seating, past_share=share)
+                values["seating"] = seating
+            found += [
+                dataclasses.replace(self, seed=seed, **values)
+                for seed in self.seed_list
+            ]
+        return found
+
     @property
     def has_past_selves(self) -> bool:
         return self.past_selves.every > 0 and self.seating.past_share > 0
@@ -259,12 +356,22 @@ class LmConfig:
             for name in ("game", "guest", "past", "algorithm")
             if name in record
         }
+        if "guest" in record:
+            found["guest"] = named.absolute(found["guest"], "guest")
         # A guest may also be the name of a player.
         for name in ("model", "initial_adapter", "guest", "chat_template"):
+            if record.get(name) in TEMPLATES:
+                continue
             if record.get(name) is not None and Path(record[name]).exists():
                 found[name] = str(Path(record[name]).resolve())
         if record.get("prompts") not in (None, *WORDINGS):
             found["prompts"] = str(Path(record["prompts"]).resolve())
+        if "sweep" in record:
+            own = {
+                name: [references.absolute(x) for x in record["sweep"].get(name, ())]
+                for name in ("past", "algorithm")
+            }
+            found["sweep"] = {**record["sweep"], **own}
         return {**record, **found}
 
     @classmethod
@@ -285,12 +392,42 @@ class LmConfig:
                     "needed"
                 )
         _check_matches(self)
+        if self.is_population:
+            _check_population(self)
+
+
+def _check_population(config: LmConfig) -> None:
+    """Whether its members can be trained together."""
+    if config.seed + config.seeds > 2**32:
+        raise InputError(
+            f"seed is {config.seed}: at most {2**32 - config.seeds} is needed, so that "
+            f"all {config.seeds} seeds are below 2^32"
+        )
+    members = config.members  # refuses combinations
+    if (config.guest or "").startswith("api:"):
+        raise InputError(
+            f"guest is {config.guest!r}: a player of this machine is needed with "
+            f"{len(members)} members, whose matches have equal numbers"
+        )
+
+
+def make_game(config: LmConfig) -> TextGame:
+    """The game of a run; raises InputError if there is no such game."""
+    options = game_options(config)
+    with schema.called({"wording": "prompts"}):
+        return registry.make(config.game, config.prompts, **options)
+
+
+def game_options(config: LmConfig) -> dict[str, object]:
+    """The options of a run's game; raises InputError for what the game has not."""
+    accepted = registry.parameters(config.game)
+    return read_options("options", config.options, config.game, accepted)
 
 
 def _own_goal(config: LmConfig) -> credit.Goal:
     label = f"algorithm is {config.algorithm!r}: {GOAL} is needed"
     make = references.load(config.algorithm, "algorithm", GOAL)
-    advantage = jax.ShapeDtypeStruct((4, 2), jnp.float32)
+    advantage = jax.ShapeDtypeStruct((4, config.num_seats), jnp.float32)
     try:
         goal = make(config)
         shapes = [jax.eval_shape(f, advantage).shape for f in (goal.share, goal.credit)]
@@ -306,12 +443,15 @@ def _own_goal(config: LmConfig) -> credit.Goal:
 
 def _check_matches(config: LmConfig) -> None:
     """Whether matches divide as they are to, and past selves are there to play."""
-    rows = num_rows(config.seating, config.num_matches)
-    if config.num_microbatches is not None and rows % config.num_microbatches:
-        raise InputError(
-            f"num_microbatches is {config.num_microbatches}: a divisor of the {rows} "
-            "seats that are learned from is needed"
-        )
+    parts = config.num_microbatches or 1
+    # Of divisors of the matches the game need not be known.
+    if config.num_matches % parts:
+        rows = num_rows(config.seating, config.num_matches, config.num_seats)
+        if rows % parts:
+            raise InputError(
+                f"num_microbatches is {parts}: a divisor of the {rows} seats that are "
+                "learned from is needed"
+            )
     if config.baseline == "group" and config.group_size == 1:
         raise InputError(
             "group_size is 1: at least 2 is needed with baseline 'group'; 'batch' "
@@ -326,3 +466,19 @@ def _check_matches(config: LmConfig) -> None:
             f"group_size is {config.group_size}: a divisor of num_matches "
             f"({config.num_matches}) is needed"
         )
+
+
+def member_names(config: LmConfig) -> list[str]:
+    """Names of the members, such as beta_3_seed_0; each is that of a folder."""
+    names = []
+    for setting in config.settings:
+        words = [f"{name}_{_word(value)}" for name, value in setting.items()]
+        names += ["_".join([*words, f"seed_{seed}"]) for seed in config.seed_list]
+    if len(set(names)) < len(names):  # values that differ in other signs than these
+        names = [f"{number}_{name}" for number, name in enumerate(names)]
+    return names
+
+
+def _word(value: float | str) -> str:
+    text = value if isinstance(value, str) else f"{value:g}"
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)

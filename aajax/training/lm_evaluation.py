@@ -9,7 +9,7 @@ import numpy as np
 from aajax.dialogue.play.lockstep import Matchup, Seat, batches, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import measure
-from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, num_spoken
+from aajax.dialogue.play.seating import LEARNER, num_spoken
 from aajax.dialogue.players.scripted import scripted_names, scripted_player
 from aajax.keys import numpy_stream, stream
 from aajax.lm.mesh.hosts import processes
@@ -52,7 +52,8 @@ def evaluate_lm(
     players |= {name: scripted_player(game, name) for name in names}
     opposite = {ITSELF: Seat(LEARNER, 0), BASE: None}
     opposite |= {name: Seat(name) for name in names}
-    matches, own = _matchups(parts.config, list(opposite.values()))
+    num_seats = game.env.num_agents
+    matches, own = _matchups(parts.config, list(opposite.values()), num_seats)
     key = stream(parts.config.seed, "evaluation in words: answers")
     with_messages = "message" in game.patterns
     total = len(matches) + (count if with_messages else 0)
@@ -67,9 +68,9 @@ def evaluate_lm(
             on_matches(done, total)
         return found
 
-    # Twice as many where the model has one seat are as many sequences, and programs.
+    # N times as many where the model has one seat are as many sequences, and programs.
     all_played = played(matches[: 2 * count])
-    all_played += played(matches[2 * count :], NUM_SEATS * size)
+    all_played += played(matches[2 * count :], num_seats * size)
     found = {}
     for i, name in enumerate(opposite):
         those = slice(i * count, (i + 1) * count)
@@ -81,45 +82,48 @@ def evaluate_lm(
 
 
 def matches_at_once(config: LmConfig, num_processes: int = 1) -> int:
-    """Matches in which the model has both seats that each process plays at a time.
+    """Matches in which the model has all seats that each process plays at a time.
 
-    They are as many as an iteration has sequences for; half as many as it has matches,
-    where a guest has one of their seats.
+    They are as many as an iteration has sequences for; an N-th of its matches where a
+    guest has all seats but one.
     """
-    seats = num_spoken(config.seating, config.num_matches)
-    return max(seats // NUM_SEATS // num_processes, _LEAST)
+    num_seats = config.num_seats
+    seats = num_spoken(config.seating, config.num_matches, num_seats)
+    return max(seats // num_seats // num_processes, _LEAST)
 
 
 def sequences_at_once(config: LmConfig, num_processes: int = 1) -> int:
     """Sequences of all processes that the closing evaluation samples at a time."""
-    # Both seats with itself and as the base, one each with two scripted players.
+    # All seats with itself and as the base, one each with two scripted players.
     most = min(matches_at_once(config, num_processes), 2 * config.eval.matches)
-    return num_processes * NUM_SEATS * most
+    return num_processes * config.num_seats * most
 
 
 def _matchups(
-    config: LmConfig, opposite: list[Seat | None]
+    config: LmConfig, opposite: list[Seat | None], num_seats: int
 ) -> tuple[list[Matchup], np.ndarray]:
-    """The matches with each opponent, and bool[M, 2], which seats are the learner's.
+    """The matches with each opponent, and bool[M, N], which seats are the learner's.
 
-    Half as many environments as matches: each is played from both seats.
+    Each environment is played from every seat in turn, the last one from as many as
+    there are matches left; the opponent takes all others.
 
     Args:
       config: of the run.
-      opposite: opponents; None for the base in both seats.
+      opposite: opponents; None for the base in all seats.
+      num_seats: N, of the game.
     """
     count = config.eval.matches
     rng = numpy_stream(config.seed, "evaluation in words: worlds")
-    seeds = rng.integers(0, 2**31, count // 2).tolist()
+    seeds = rng.integers(0, 2**31, -(-count // num_seats)).tolist()
     matches, own = [], []
     for index, other in enumerate(opposite):
         for m in range(count):
-            mine = m % 2
-            seats = [Seat(LEARNER, 0 if other else -1)] * 2
+            group, mine = divmod(m, num_seats)
+            seats = [other or Seat(LEARNER, -1)] * num_seats
             if other:
-                seats[1 - mine] = other
-            both = other is None or other.player == LEARNER
-            own.append([both or seat == mine for seat in range(2)])
+                seats[mine] = Seat(LEARNER, 0)
+            every = other is None or other.player == LEARNER
+            own.append([every or seat == mine for seat in range(num_seats)])
             number = index * count + m
-            matches.append(Matchup(number, m // 2, seeds[m // 2], tuple(seats)))
+            matches.append(Matchup(number, group, seeds[group], tuple(seats)))
     return matches, np.array(own)

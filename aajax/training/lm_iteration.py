@@ -1,5 +1,8 @@
 """One iteration of a language model's training: play, credit, one gradient step.
 
+The members of a population play in one batch, each with itself and its past selves,
+and learn one after another by one program, which each gives its own numbers.
+
 On a mesh over n processes each plays 1/n of the matches, with the same result as if one
 process played them all. Rewards are all-gathered, so that baselines are over all
 matches; each process contributes the tokens of its own matches to the global batch.
@@ -7,7 +10,8 @@ matches; each process contributes the tokens of its own matches to the global ba
 
 import dataclasses
 import time
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +23,7 @@ from aajax.dialogue.learning.critic import CriticState
 from aajax.dialogue.play.lockstep import Matchup, play
 from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
-from aajax.dialogue.play.seating import LEARNER, NUM_SEATS, matchups, num_rows
+from aajax.dialogue.play.seating import LEARNER, matchups, num_rows
 from aajax.keys import stream
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
@@ -43,63 +47,109 @@ class Iteration(NamedTuple):
     """The result of an iteration.
 
     Attributes:
-      state: new training state.
+      states: new training states of all members.
       stack: adapters that played in it.
-      matches: played by this process, with advantages and credit.
-      metrics: name → number.
+      matches: of each member, those played by this process, with advantages and credit.
+      metrics: of each member, name → number; seconds are those of all members together.
     """
 
-    state: LmState
+    states: list[LmState]
     stack: Stack
-    matches: list[Match]
-    metrics: dict[str, float | None]
+    matches: list[list[Match]]
+    metrics: list[dict[str, float | None]]
 
 
 def iterate(
-    parts: LmParts, state: LmState, stack: Stack, number: int, load: Load
+    members: Sequence[LmParts],
+    states: Sequence[LmState],
+    stack: Stack,
+    number: int,
+    load: Load,
+    without: Collection[int] = (),
 ) -> Iteration:
-    """Plays the matches of an iteration, and makes one gradient step.
+    """Plays the matches of an iteration, and makes one gradient step of each member.
 
-    Randomness is derived from the run's seed and `number`. Matches record past selves
+    Randomness is derived from a member's seed and `number`. Matches record past selves
     by their numbers.
 
     Args:
-      parts: of the run.
-      state: consumed.
+      members: parts of each member of a population, or of the one run.
+      states: of each; consumed.
       stack: consumed, of the iteration before.
       number: of the iteration, from 0.
-      load: loads a past self by its number.
+      load: loads a past self of a member by its number.
+      without: members that neither play nor learn, and whose states stay.
     """
-    config, began = parts.config, time.monotonic()
+    began, mesh = time.monotonic(), members[0].mesh
+    active = [m for m in range(len(members)) if m not in without]
+    planned = {m: _planned(members[m], m, number) for m in active}
+    learners = [
+        Adapters(state.policy.weights, parts.scale)
+        for parts, state in zip(members, states, strict=True)
+    ]
+    playing = [_past_selves(planned.get(m, ())) for m in range(len(members))]
+    stack = updated(stack, learners, playing, load, mesh)
+    played = _played([members[m] for m in active], stack, planned, number)
+    seconds_playing = time.monotonic() - began
+    found, metrics = list(states), [{} for _ in members]
+    matches: list[list[Match]] = [[] for _ in members]
+    for m in active:
+        found[m], matches[m], metrics[m] = learn(members[m], states[m], played[m])
+    metrics = jax.device_get(metrics)
+    for m in active:
+        metrics[m] = {name: float(x) for name, x in metrics[m].items()}
+        metrics[m] |= _measures(members[m], matches[m])
+    seconds = {
+        "seconds_playing": seconds_playing,
+        "seconds_learning": time.monotonic() - began - seconds_playing,
+    }
+    metrics = [own | seconds if own else own for own in metrics]
+    return Iteration(found, stack, matches, metrics)
+
+
+def _planned(parts: LmParts, member: int, number: int) -> list[Matchup]:
+    """The matchups of an iteration of a member."""
+    config = parts.config
     rng = random_numbers(config, number)
     past = drawn_numbers(config, rng, number)
     planned = matchups(
         config.seating, rng, config.num_matches, config.group_size, past,
-        number * config.num_matches,
+        number * config.num_matches, num_seats=parts.game.env.num_agents,
     )  # fmt: skip
+    return [matchup._replace(member=member) for matchup in planned]
+
+
+def _past_selves(planned: Iterable[Matchup]) -> set[int]:
+    """Numbers of those that play."""
     seats = [seat for matchup in planned for seat in matchup.seats]
-    playing = {seat.adapter for seat in seats if seat.adapter > 0}
-    learner = Adapters(state.policy.weights, parts.scale)
-    stack = updated(stack, learner, playing, load, parts.mesh)
-    matches = _played(parts, stack, planned, number)
-    played = time.monotonic()
-    state, matches, metrics = learn(parts, state, matches)
-    metrics |= _measures(parts, matches)
-    metrics["seconds_playing"] = played - began
-    metrics["seconds_learning"] = time.monotonic() - played
-    return Iteration(state, stack, matches, metrics)
+    return {seat.adapter for seat in seats if seat.adapter > 0}
 
 
 def _played(
-    parts: LmParts, stack: Stack, planned: list[Matchup], number: int
-) -> list[Match]:
-    """The matches of this process; what only playing needs is gone when it returns."""
-    players = parts.line_up(stack.adapters)
+    members: Sequence[LmParts],
+    stack: Stack,
+    planned: Mapping[int, list[Matchup]],
+    number: int,
+) -> dict[int, list[Match]]:
+    """The matches of this process, in one batch, by member.
+
+    What only playing needs is gone when it returns.
+    """
+    first = members[0]
+    players = first.line_up(stack.adapters)
     players[LEARNER] = Numbered(players[LEARNER], stack.places)
-    key = stream(parts.config.seed, "training in words: answers", number)
-    count = len(planned) // len(processes(parts.mesh))
-    first = first_row(parts.mesh, count)
-    return play(parts.game, players, planned[first : first + count], key)
+    own, keys = [], []
+    for parts, matches in zip(members, planned.values(), strict=True):
+        key = stream(parts.config.seed, "training in words: answers", number)
+        count = len(matches) // len(processes(parts.mesh))
+        start = first_row(parts.mesh, count)
+        own += matches[start : start + count]
+        keys += [key] * count
+    key = keys[0] if len(members) == 1 else jnp.stack(keys)
+    found: dict[int, list[Match]] = {m: [] for m in planned}
+    for match in play(first.game, players, own, key):
+        found[match.member].append(match)
+    return found
 
 
 def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
@@ -118,30 +168,31 @@ def _measures(parts: LmParts, matches: list[Match]) -> dict[str, float | None]:
 
 def learn(
     parts: LmParts, state: LmState, matches: list[Match]
-) -> tuple[LmState, list[Match], dict[str, float]]:
+) -> tuple[LmState, list[Match], dict[str, Any]]:
     """One gradient step on matches, those that this process played.
 
     Returns:
-      The state, the matches with their advantages and credits, and metrics.
+      The state, the matches with their advantages and credits, and metrics, f32[] that
+      are there once the step is done.
     """
     config = parts.config
     critic, advantage, metrics = _advantages(parts, state, matches)
     credit = np.asarray(parts.credit(advantage))
-    rows = num_rows(config.seating, len(matches))
+    rows = num_rows(config.seating, len(matches), advantage.shape[2])
     batch = _batch(parts, matches, places_of(matches), rows, credit)
+    step = int(state.policy.step)
     scales = {
-        f"{name}_scale": np.full(rows, share, np.float32)
-        for name, share in shares(config, int(state.policy.step)).items()
+        f"{name}_scale": np.full(rows, share * getattr(parts.scales, name), np.float32)
+        for name, share in shares(config, step).items()
     }
     batch = batch._replace(**scales)
     batch = place_rows(parts.mesh, batch)
+    rate = {} if parts.rate is None else {"rate": np.float32(parts.rate(step))}
     with compiles(f"the learner's step of {_size(batch)}"):
         policy, numbers = parts.fit.update(
-            state.policy, batch, parts.model.params, parts.scale
+            state.policy, batch, parts.model.params, parts.scale, **rate
         )
-    numbers = jax.device_get(numbers)
-    metrics |= {name: float(x) for name, x in numbers.items()}
-    metrics["tokens"] = float((batch.positions >= 0).sum())
+    metrics |= {**numbers, "tokens": (batch.positions >= 0).sum()}
     matches = [
         dataclasses.replace(
             match, advantages=advantage[m].tolist(), credits=credit[m].tolist()
@@ -188,7 +239,8 @@ def _advantages(
         return None, advantage, {}
     # Who has no tokens has no value either, and keeps the advantage of its group.
     places = places_of(matches, trained_only=False)
-    batch = _batch(parts, matches, places, NUM_SEATS * len(matches))
+    num_seats = advantage.shape[2]
+    batch = _batch(parts, matches, places, num_seats * len(matches))
     base = parts.model.params
     with compiles(f"the critic's values of {_size(batch)}"):
         found = own_rows(

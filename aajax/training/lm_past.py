@@ -1,8 +1,9 @@
 """Past selves of a language model: snapshots of the learner's adapter, as opponents.
 
 A past self is numbered by the iterations after which it was saved (folder past/N). All
-are on disk; a stack of adapters on the devices holds the learner and as many past
-selves as can play in one iteration, and is kept between iterations as a cache.
+are on disk; a stack of adapters on the devices holds every member's learner and as many
+of its past selves as can play in one iteration, and is kept between iterations as a
+cache. A run that is no population is of one member.
 """
 
 import dataclasses
@@ -25,25 +26,35 @@ from aajax.lm.model.decoder import Adapters
 from aajax.training.lm_config import LmConfig
 from aajax.types import PRNGKey, PyTree
 
-Load = Callable[[int], Adapters]  # number → adapters of one
+Load = Callable[[int, int], Adapters]  # (member, number) → adapters of one
 
 
 class Stack(NamedTuple):
     """The adapters that can play in an iteration.
 
     Attributes:
-      adapters: n of them; the first is the learner's.
-      numbers: [n − 1], number of the past self at each other index; 0 for none.
+      adapters: P (1 + n) of them: each member's learner, then its past selves.
+      numbers: [P][n], numbers of the past selves of each member; 0 for none.
     """
 
     adapters: Adapters
-    numbers: tuple[int, ...]
+    numbers: tuple[tuple[int, ...], ...]
 
     @property
-    def places(self) -> dict[int, int]:
-        """Number → index among the adapters; the learner's number is 0."""
-        past = {number: i for i, number in enumerate(self.numbers, 1) if number}
-        return {0: 0, **past}
+    def places(self) -> dict[tuple[int, int], int]:
+        """(member, number) → index among the adapters; a learner's number is 0."""
+        found = {}
+        for member, numbers in enumerate(self.numbers):
+            first = self.first(member)
+            found[member, 0] = first
+            for i, number in enumerate(numbers, first + 1):
+                if number:
+                    found[member, number] = i
+        return found
+
+    def first(self, member: int) -> int:
+        """Index of the learner of a member."""
+        return member * (1 + len(self.numbers[member]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,14 +63,16 @@ class Numbered:
 
     Attributes:
       player: whose adapters have indices.
-      places: number → index.
+      places: (member, number) → index.
     """
 
     player: Player
-    places: Mapping[int, int]
+    places: Mapping[tuple[int, int], int]
 
     def start(self, rows: Sequence[Row]) -> PyTree:
-        placed = [row._replace(adapter=self.places[row.adapter]) for row in rows]
+        placed = [
+            row._replace(adapter=self.places[row.member, row.adapter]) for row in rows
+        ]
         return self.player.start(placed)
 
     def reply(
@@ -112,58 +125,71 @@ def most_at_once(config: LmConfig) -> int:
     return min(config.past_selves.most, num_drawn)
 
 
-def make_stack(config: LmConfig, learner: Adapters, mesh: Mesh | None) -> Stack:
-    """A stack with the learner, and with room for `most_at_once` past selves.
+def make_stack(
+    configs: Sequence[LmConfig], learners: Sequence[Adapters], mesh: Mesh | None
+) -> Stack:
+    """A stack with the learners, and with room for `most_at_once` past selves of each.
 
     Args:
-      config: of the run.
-      learner: of one; without past selves the stack is this, and not a copy.
+      configs: of the P members.
+      learners: [P], of one each; of one without past selves the stack is this, and not
+        a copy.
       mesh: that they lie on; None for one device.
     """
-    num_past = most_at_once(config)
-    if num_past == 0:
-        return Stack(learner, ())
-    return Stack(_with_room(mesh, num_past, learner), (0,) * num_past)
+    num_past = max(map(most_at_once, configs))
+    numbers = ((0,) * num_past,) * len(configs)
+    if num_past == 0 and len(configs) == 1:
+        return Stack(learners[0], numbers)
+    return Stack(_with_room(mesh, num_past, tuple(learners)), numbers)
 
 
 def updated(
     stack: Stack,
-    learner: Adapters,
-    wanted: Collection[int],
+    learners: Sequence[Adapters],
+    wanted: Sequence[Collection[int]],
     load: Load,
     mesh: Mesh | None,
 ) -> Stack:
-    """Updates the learner in the stack, and loads the past selves that will play.
+    """Updates the learners in the stack, and loads the past selves that will play.
 
     Args:
       stack: donated.
-      learner: the current one, n = 1.
-      wanted: numbers of past selves, at most as many as there is room for.
+      learners: [P], the current ones, n = 1 each.
+      wanted: [P], numbers of past selves, at most as many as there is room for.
       load: loads those that are not in the stack.
       mesh: of the stack.
     """
-    if not stack.numbers:
-        return Stack(learner, ())
-    adapters, numbers = _put(mesh, stack.adapters, 0, learner), list(stack.numbers)
-    free = [i for i, number in enumerate(numbers) if number not in wanted]
-    free.sort(key=lambda i: numbers[i] > 0)  # where nobody is yet first
-    missing = sorted(set(wanted) - set(numbers))
-    for i, number in zip(free, missing, strict=False):
-        one = load(number)
-        if mesh is not None:
-            one = shard(one, mesh)
-        adapters, numbers[i] = _put(mesh, adapters, i + 1, one), number
-    return Stack(adapters, tuple(numbers))
+    if not any(stack.numbers) and len(learners) == 1:
+        return Stack(learners[0], stack.numbers)
+    adapters, table = stack.adapters, []
+    for member, learner in enumerate(learners):
+        first, numbers = stack.first(member), list(stack.numbers[member])
+        adapters = _put(mesh, adapters, first, learner)
+        free = [i for i, number in enumerate(numbers) if number not in wanted[member]]
+        free.sort(key=lambda i, numbers=numbers: numbers[i] > 0)  # empty places first
+        missing = sorted(set(wanted[member]) - set(numbers))
+        for i, number in zip(free, missing, strict=False):
+            one = load(member, number)
+            if mesh is not None:
+                one = shard(one, mesh)
+            adapters, numbers[i] = _put(mesh, adapters, first + 1 + i, one), number
+        table.append(tuple(numbers))
+    return Stack(adapters, tuple(table))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _with_room(mesh: Mesh | None, num_past: int, learner: Adapters) -> Adapters:
+def _with_room(
+    mesh: Mesh | None, num_past: int, learners: tuple[Adapters, ...]
+) -> Adapters:
     def widened(leaf: jax.Array, axis: int) -> jax.Array:
         widths = [(0, num_past if i == axis else 0) for i in range(leaf.ndim)]
         return jnp.pad(leaf, widths)
 
-    weights = jax.tree.map(lambda leaf: widened(leaf, 1), learner.weights)
-    return _placed(mesh, Adapters(weights, widened(learner.scale, 0)))
+    def wide(learner: Adapters) -> Adapters:
+        weights = jax.tree.map(lambda leaf: widened(leaf, 1), learner.weights)
+        return Adapters(weights, widened(learner.scale, 0))
+
+    return _placed(mesh, lora.stack(list(map(wide, learners))))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)

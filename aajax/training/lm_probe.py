@@ -64,7 +64,7 @@ def probe(parts: LmParts) -> Found:
     config = parts.config
     state = parts.init(jax.random.key(config.seed))
     learner = Adapters(state.policy.weights, parts.scale)
-    stack = make_stack(config, learner, parts.mesh)
+    stack = make_stack([config], [learner], parts.mesh)
     players = parts.line_up(stack.adapters)
     model = dataclasses.replace(cast(Any, players[LEARNER]), free_tries=1)
     players = {LEARNER: Numbered(model, stack.places)}
@@ -89,12 +89,15 @@ def _planned(parts: LmParts) -> list[Matchup]:
     """Matches with as many rows of the model as in the first iteration."""
     config = parts.config
     rng = numpy_stream(config.seed, "probe of free answers: worlds")
-    first = matchups(config.seating, rng, config.num_matches, config.group_size)
+    num_seats = parts.game.env.num_agents
+    first = matchups(
+        config.seating, rng, config.num_matches, config.group_size, num_seats=num_seats
+    )
     rows = sum(seat.player == LEARNER for one in first for seat in one.seats)
     own = processes(parts.mesh)
-    count = max(rows // 2 // len(own), 1) * len(own)
+    count = max(rows // num_seats // len(own), 1) * len(own)
     seeds = rng.integers(0, 2**31, count).tolist()
-    seats = (Seat(LEARNER, 0), Seat(LEARNER, 0))
+    seats = (Seat(LEARNER, 0),) * num_seats
     return [Matchup(number, number, seeds[number], seats) for number in range(count)]
 
 

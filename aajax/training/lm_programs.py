@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 
 from aajax.dialogue.learning.batch import SpeechBatch
 from aajax.dialogue.learning.learner import Restriction
-from aajax.dialogue.play.seating import NUM_SEATS
 from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
 from aajax.lm.model.cache import bucket, init_cache, power_of_two
 from aajax.lm.model.config import DecoderConfig
@@ -48,7 +47,8 @@ class Load:
       evaluated: sequences that the closing evaluation samples at a time.
       length: tokens of each, and slots of the cache.
       sampled: tokens of each that were sampled.
-      num_adapters: that players choose from, the learner's among them; 0 for none.
+      num_adapters: that players choose from, the learners' among them; 0 for none.
+      members: of a population, each of which has a state of training.
     """
 
     rows: int
@@ -57,6 +57,7 @@ class Load:
     length: int
     sampled: int
     num_adapters: int
+    members: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,10 +168,10 @@ class Programs:
         count = 1 if evaluates else self.load.num_adapters
         kept = bytes_of(self._adapters(count)) if count > 1 else 0
         policy, critic = self._states()
-        if name != "learn":
-            kept += bytes_of(policy)
-        if name != "critic" and critic is not None:
-            kept += bytes_of(critic)
+        # A step is given the state of one member.
+        kept += (self.load.members - (name == "learn")) * bytes_of(policy)
+        if critic is not None:
+            kept += (self.load.members - (name == "critic")) * bytes_of(critic)
         plays = name not in ("learn", "critic")
         if plays and self.playing is not self.mesh:
             kept += bytes_of(self._params())
@@ -199,7 +200,7 @@ class Programs:
         (_, critic), (_, state) = self._learners(), self._states()
         assert critic is not None
         # Of all seats, whoever learns.
-        batch = self._batch(NUM_SEATS * self.config.num_matches)
+        batch = self._batch(self.config.num_seats * self.config.num_matches)
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target

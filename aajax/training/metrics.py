@@ -8,8 +8,8 @@ from aajax import records
 from aajax.errors import InputError
 from aajax.files import append_text, to_json, write_text
 
-# What gets rows of metrics: of small policies lists over settings of lists over seeds,
-# of language models numbers, by name, beside `update` and `seconds`.
+# What gets rows of metrics: lists over settings of lists over seeds, or of a language
+# model's single adapter numbers, by name, beside `update` and `seconds`.
 Sink = Callable[[Mapping[str, Any]], None]
 
 

@@ -29,6 +29,7 @@ from aajax.lm.model import lora
 from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
 from aajax.tournament.text_league import Entrant, pairs_of
 from aajax.training.config import RunConfig
+from aajax.training.lm_assemble import make_game
 from aajax.training.lm_config import LmConfig, Lora, Speaking
 from aajax.training.run import open_folder
 
@@ -46,6 +47,8 @@ class Folders:
     config: LmConfig
     runs: tuple
     other: object
+    strange: LmConfig
+    stranger: object
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +71,40 @@ def folders(tmp_path_factory):
     )
     runs = tuple(root / name for name in ("first", "second"))
     for seed, run in enumerate(runs):
-        open_folder(run, "lm-ipd", config, resume=False)
-        own = config.lora_config
-        adapter = lora.init_adapters(decoder, own, jax.random.key(seed))
-        noise = jax.tree.map(
-            lambda x, seed=seed: jax.random.normal(jax.random.key(seed), x.shape),
-            adapter.weights,
-        )
-        adapter = adapter._replace(weights=noise)
-        save_peft(run / "adapter", decoder, own, adapter, "random")
+        write_run(run, config, decoder, seed)
     other = root / "chicken"
-    open_folder(other, "lm", dataclasses.replace(config, game="chicken"), False)
-    save_peft(other / "adapter", decoder, own, adapter, "random")
-    return Folders(config, runs, other)
+    write_run(other, dataclasses.replace(config, game="chicken"), decoder, 1)
+    strange = root / "strange"
+    pocket_tokenizer(strange)
+    template = without_template(strange)
+    decoder = dataclasses.replace(decoder, hidden_size=24)
+    save_params(strange, decoder, lm.init_params(decoder, jax.random.key(1)))
+    config_of = dataclasses.replace(config, model=strange, chat_template=str(template))
+    stranger = root / "stranger"
+    write_run(stranger, config_of, decoder, 2)
+    return Folders(config, runs, other, config_of, stranger)
+
+
+def write_run(folder, config, decoder, seed):
+    """A finished run's folder, with a random adapter."""
+    open_folder(folder, "lm-ipd", config, resume=False)
+    own = config.lora_config
+    adapter = lora.init_adapters(decoder, own, jax.random.key(seed))
+    noise = jax.tree.map(
+        lambda x: jax.random.normal(jax.random.key(seed), x.shape), adapter.weights
+    )
+    adapter = adapter._replace(weights=noise)
+    save_peft(folder / "adapter", decoder, own, adapter, "random")
+
+
+def without_template(folder):
+    """Takes the chat template of a tokenizer's folder into a file of its own."""
+    path = folder / "tokenizer_config.json"
+    record = json.loads(path.read_text())
+    file = folder.parent / "template.jinja"
+    file.write_text(record.pop("chat_template"))
+    path.write_text(json.dumps(record))
+    return file
 
 
 def played(out, *arguments):
@@ -168,7 +192,7 @@ def test_a_league_of_some_pairs(tmp_path, capsys):
 
 def test_pairs_of_names_with_colons(tmp_path):
     names = "api:http://localhost:8000/v1#a", "tit_for_tat"
-    entrants = text_players.entrants(names, registry.make("ipd"))
+    entrants = text_players.entrants(names, LmConfig(), registry.make("ipd"))
     assert [entrant.name for entrant in entrants] == ["a", "tit_for_tat"]
     for first in (names[0], "a"):
         for text in (f"{first}:tit_for_tat", f"tit_for_tat:{first}"):
@@ -178,7 +202,7 @@ def test_pairs_of_names_with_colons(tmp_path):
 
 def test_progress_tells_matches_steps_and_what_compiles(folders):
     model, scripted = Entrant("run", Seat(LEARNER, 0)), Entrant("grim", Seat("grim"))
-    pairs = pairs_of([model, scripted], num_matches=3, seed=0)
+    pairs = pairs_of([model, scripted], num_matches=3, seed=0, num_seats=2)
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out, width=20), pairs, hidden=False)
     with progress:
@@ -201,7 +225,7 @@ def test_progress_tells_matches_steps_and_what_compiles(folders):
 
 
 def test_nothing_is_told_beside_a_person():
-    pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], num_matches=1, seed=0)
+    pairs = pairs_of([Entrant("run", Seat(LEARNER, 0))], 1, seed=0, num_seats=2)
     out = io.StringIO()
     progress = LeagueProgress(Console(file=out), pairs, hidden=True)
     progress._told -= 60
@@ -283,7 +307,7 @@ def test_adapters_of_one_model(folders, tmp_path):
     assert config.speaking == Speaking(max_tokens=8, free_tries=0)
     assert (config.game, config.model) == ("ipd", folders.config.model)
     game = registry.make("ipd", "short", num_rounds=1)
-    found = text_players.entrants(names, game)
+    found = text_players.entrants(names, config, game)
     assert [(x.name, x.seat) for x in found] == [
         ("first", Seat(LEARNER, 0)),
         ("second", Seat(LEARNER, 1)),
@@ -324,6 +348,96 @@ def test_adapters_of_one_model(folders, tmp_path):
     first, second = (spoken.turns[seat][0].tokens for seat in (0, 1))
     assert first.prompt == second.prompt
     assert abs(first.log_prob[1] - second.log_prob[1]) > 1e-3
+
+
+def test_players_of_another_model(folders, tmp_path):
+    """Each speaks with its own model, which is read once, whatever the league's."""
+    model, template = folders.strange.model, folders.strange.chat_template
+    alone = f"model:{model},chat_template={template}"
+    adapted = f"model:{model},adapter={folders.stranger}"
+    first, stranger = str(folders.runs[0]), str(folders.stranger)
+    names = first, stranger, alone, adapted, "base"
+    config = find_config(names, {"model": folders.config.model}, {})
+    game = make_game(config)
+    found = text_players.entrants(names, config, game)
+    assert [(x.name, x.seat) for x in found] == [
+        ("first", Seat(LEARNER, 0)),
+        ("stranger", Seat("model 1", 0)),
+        ("strange", Seat("model 1")),
+        ("strange+stranger", Seat("model 2", 0)),  # of another template: there is none
+        ("base", Seat(LEARNER)),
+    ]
+    names = [name for name in names if name != adapted]
+    players = text_players.line_up(names, config, game)
+    assert set(players) == {LEARNER, "model 1"}
+    widths = [players[name].sampler.config.hidden_size for name in players]
+    assert widths == [16, 24]
+
+    # The other way round they say the same.
+    told = talk(players, found[0].seat, found[1].seat, game)
+    given = {"model": model, "chat_template": template}
+    config = find_config([first, "base", stranger], given, {})
+    found = text_players.entrants([first, "base", stranger], config, game)
+    assert [x.seat for x in found] == [
+        Seat("model 0", 0), Seat(LEARNER), Seat(LEARNER, 0)
+    ]  # fmt: skip
+    again = text_players.line_up([first, "base", stranger], config, game)
+    assert talk(again, found[0].seat, found[2].seat, game) == told
+    assert told != talk(again, found[0].seat, found[1].seat, game)
+
+
+def talk(players, one, other, game):
+    """What the two say in a match, and with which probabilities."""
+    matchup = Matchup(0, 0, 3, (one, other))
+    (match,) = play(game, players, [matchup], jax.random.key(0))
+    tokens = [turn.tokens for turns in match.turns for turn in turns]
+    return [(x.prompt, x.ids, np.round(x.log_prob, 3).tolist()) for x in tokens]
+
+
+def test_a_league_with_another_model(folders, tmp_path, capsys, monkeypatch):
+    model, template = folders.strange.model, folders.strange.chat_template
+    alone = f"model:{model},chat_template={template}"
+    names = str(folders.runs[0]), alone, "--num-matches", 1, "--pairs", "first:strange"
+    out = tmp_path / "league"
+    table = played(out, *names)
+    assert table["players"] == ["first", "strange"]
+    stored = json.loads((out / "config.json").read_text())
+    assert stored["models"][alone]["model"] == str(model)
+    assert stored["model"] == str(folders.config.model)
+    stored = {name: x for name, x in stored.items() if name != "models"}
+    (out / "config.json").write_text(json.dumps(stored))
+    assert "(models is {} there" in refused(capsys, *names, "--out", out)
+    # A run's guest is found from other folders.
+    monkeypatch.chdir(model.parent)
+    config = LmConfig(guest="model:strange,chat_template=gemma,adapter=stranger")
+    place = model.parent.resolve()
+    assert config.to_json()["guest"] == (
+        f"model:{place}/strange,chat_template=gemma,adapter={place}/stranger"
+    )
+
+
+def test_other_models_that_cannot_play(folders, tmp_path, capsys):
+    out = "--game", "ipd", "--out", tmp_path / "league"
+    own, model = folders.config.model, folders.strange.model
+    form = "model:MODEL[,chat_template=NAME][,adapter=FOLDER] is needed"
+    for wrong in ("model:", "model:a,b", "model:a,adapter=", "model:a,temperature=1"):
+        assert refused(capsys, wrong, *out) == f"player is {wrong!r}: {form}"
+    wrong = f"model:{own},adapter={own}"
+    line = refused(capsys, wrong, *out)
+    assert line.startswith(f"player is {wrong!r}: an adapter that is a folder with ada")
+    line = refused(capsys, "model:nowhere", *out)
+    assert line.startswith("model is 'nowhere': a folder, a .gguf file, smollm2 or")
+    line = refused(capsys, f"model:{model}", *out)
+    assert "chat_template" in line or "chat template" in line
+    line = refused(capsys, "base", f"model:{own}", "--model", own, *out)
+    assert line == (
+        f"players has 'base' and 'model:{own}': they are one, and each is needed once"
+    )
+    line = refused(capsys, f"model:{own},adapter={folders.stranger}", *out)
+    assert line.startswith("player is") or "hidden" in line
+    line = refused(capsys, folders.runs[0], folders.stranger, "base", *out)
+    assert "runs that agree are needed, or an option that decides, and model is" in line
+    assert not (tmp_path / "league").exists()
 
 
 def test_an_endpoint_is_paid_once(tmp_path, monkeypatch, capsys):

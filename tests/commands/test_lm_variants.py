@@ -14,9 +14,11 @@ import pytest
 from dialogue import fake_endpoint as fake
 from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 
+import aajax
 from aajax import cli
 from aajax.api import lm_training
 from aajax.dialogue import registry
+from aajax.errors import InputError
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
@@ -213,6 +215,50 @@ def test_presets_of_pocket_models(game, variant, model, tmp_path, monkeypatch, c
         arguments = shrunk(preset, model, **guest)
         rows, _ = run(preset, tmp_path / "run", arguments, monkeypatch, capsys)
     check_variant(variant, rows)
+
+
+def test_a_population(model, tmp_path, monkeypatch, capsys):
+    """Interrupted, resumed, and what there is of each member afterwards."""
+    sweep = ["--seeds", "2", "--sweep.algorithm", "naive", "advantage_alignment"]
+    out = tmp_path / "run"
+    words = ["train", "lm-ipd", *shrunk("lm-ipd", model), *sweep, "--out", str(out)]
+    with interrupted_after(1, monkeypatch):
+        assert cli.main(words) == 130, capsys.readouterr().err
+    assert cli.main([*words, "--resume"]) == 0, capsys.readouterr().err
+    told = " ".join(capsys.readouterr().out.split())
+    assert "lm-ipd: means over 2 seeds" in told and "advantage_alignment" in told
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    summary = strictly((out / "summary.json").read_text())
+    found = aajax.load(out)
+    assert found.summary == summary
+    assert found.settings == [
+        {"algorithm": "naive"},
+        {"algorithm": "advantage_alignment"},
+    ]
+    assert found.metrics["loss"].shape == (2, 2, 2)
+    names = [name for setting in summary["settings"] for name in setting["members"]]
+    assert sorted(names) == sorted(path.name for path in (out / "members").iterdir())
+    for k, setting in enumerate(summary["settings"]):
+        for s, name in enumerate(setting["members"]):
+            own = found.member(k, s)
+            assert own.folder == out / "members" / name
+            measures = own.summary["measures"]
+            assert setting["mean_reward"][s] == measures["itself"]["reward"]
+            for who, numbers in setting["league"].items():
+                assert numbers[s] == measures[who]["reward"]
+    assert cli.main(["plot", str(out), "--out", str(tmp_path / "again.png")]) == 0
+    member, other = (out / "members" / names[i] for i in (0, 3))
+    words = ["transcript", str(out), "--member", names[3], "--text"]
+    assert cli.main(words) == 0
+    assert f"of {names[3]}, environment seed" in capsys.readouterr().out
+    league = ["league", "--text", str(member), str(other), "--num-matches", "2"]
+    assert cli.main([*league, "--out", str(tmp_path / "league")]) == 0
+    assert names[3] in capsys.readouterr().out
+    # What is no adapter is refused where one is needed.
+    assert cli.main(["league", "--text", str(out), "base"]) == 2
+    assert "one of its 4 members is needed, such as" in capsys.readouterr().err
+    with pytest.raises(InputError, match="as run.member"):
+        _ = found.adapter
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from aajax.dialogue.play.measures import measure, tallies
 from aajax.dialogue.players.base import Tokens
 from aajax.envs.matrix import public_goods
 from aajax.envs.matrix.words import MatrixWords, outcomes
+from aajax.envs.tallies import of_proposals
 from aajax.envs.text import Tally
 from aajax.envs.trust_and_split.words import NO_HAND
 from aajax.envs.wording import Wording
@@ -179,6 +180,13 @@ def test_splits():
     assert measures["proposal_where_higher"] == 37 / 4
     for name in ("split_efficiency", "split_efficiency_seat_1"):
         assert measures[name] == pytest.approx((150 / 210 + 150 / 300) / 2)
+
+
+def test_proposals_are_of_two_seats():
+    """Of three nobody is the other one."""
+    values = np.ones((1, 2, 3, 4))
+    with pytest.raises(ValueError, match="values has 3 seats: 2 are needed"):
+        of_proposals(values, values)
 
 
 def test_messages_about_hidden_hands():

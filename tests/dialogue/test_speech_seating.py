@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aajax.dialogue.play.lockstep import Matchup, Seat
-from aajax.dialogue.play.seating import Seating, matchups, num_rows
+from aajax.dialogue.play.seating import Seating, matchups, num_rows, num_spoken
 
 ME, GUEST = Seat("model", 0), Seat("guest", -1)
 
@@ -15,10 +15,16 @@ def past(number):
     return Seat("model", number)
 
 
-def drawn(seating, num_matches=8, group_size=2, num_past=0, seed=0, **options):
+def drawn(
+    seating, num_matches=8, group_size=2, num_past=0, seed=0, num_seats=2, **options
+):
     rng = np.random.default_rng(seed)
     past_selves = range(1, num_past + 1)
-    return matchups(seating, rng, num_matches, group_size, past_selves, **options)
+    return matchups(
+        *(seating, rng, num_matches, group_size, past_selves),
+        num_seats=num_seats,
+        **options,
+    )
 
 
 def held(matches):
@@ -64,7 +70,7 @@ def test_past_selves_sit_opposite_and_do_not_learn(learners):
 
 def test_past_selves_are_those_that_there_are():
     seating, rng = Seating("first", past_share=1.0), np.random.default_rng(0)
-    matches = matchups(seating, rng, 40, 1, [3, 40])
+    matches = matchups(seating, rng, 40, 1, [3, 40], num_seats=2)
     assert {match.seats[1] for match in matches} == {past(3), past(40)}
 
 
@@ -137,9 +143,56 @@ def test_groups_that_do_not_add_up(group_size):
         drawn(Seating(), group_size=group_size)
 
 
-def test_how_many_seats_are_learned_from():
-    for learners, rows in [("both", 16), ("alternate", 8), ("first", 8)]:
+@pytest.mark.parametrize("num_seats", [2, 3, 5])
+def test_how_many_seats_are_learned_from(num_seats):
+    each = {"both": num_seats, "alternate": 1, "first": 1}
+    for learners, count in each.items():
         seating = Seating(learners)
-        assert num_rows(seating, 8) == rows
-        trained = [sum(match.trained) for match in drawn(seating)]
-        assert sum(trained) == rows
+        assert num_rows(seating, 8, num_seats) == 8 * count
+        matches = drawn(seating, num_seats=num_seats)
+        assert sum(sum(match.trained) for match in matches) == 8 * count
+        seats = [seat for match in matches for seat in match.seats]
+        assert seats == [ME] * num_spoken(seating, 8, num_seats)
+    seating = Seating("both", guest_share=1.0)
+    matches = drawn(seating, num_seats=num_seats)
+    seats = [seat for match in matches for seat in match.seats]
+    assert seats.count(ME) == 8 == num_spoken(seating, 8, num_seats)
+
+
+@pytest.mark.parametrize("learners", ["both", "alternate", "first"])
+def test_an_opponent_takes_all_other_seats_of_three(learners):
+    matches = drawn(Seating(learners, past_share=1.0), 24, num_past=3, num_seats=3)
+    opposite = set()
+    for match in matches:
+        mine = match.group % 3 if learners != "first" else 0
+        others = [seat for i, seat in enumerate(match.seats) if i != mine]
+        assert match.seats[mine] == ME and others == [others[0]] * 2
+        assert match.trained == tuple(seat == mine for seat in range(3))
+        opposite |= set(others)
+    assert opposite == {past(1), past(2), past(3)}
+    alone = drawn(Seating(learners), 24, num_seats=3)
+    assert {match.seats for match in alone} == {(ME, ME, ME)}
+    if learners == "both":
+        assert {match.trained for match in alone} == {(True, True, True)}
+    else:
+        assert [m.trained for m in alone] == [m.trained for m in matches]
+
+
+def test_chance_is_the_same_for_any_number_of_seats():
+    seating = Seating("first", 0.5, "match", 0.2)
+    two, four = (drawn(seating, 64, num_past=4, num_seats=n) for n in (2, 4))
+    assert [m.env_seed for m in two] == [m.env_seed for m in four]
+    assert [m.seats[1] for m in two] == [m.seats[3] for m in four]
+
+
+def test_what_earlier_runs_drew():
+    """Runs of two seats go on as they were begun."""
+    seating = Seating("alternate", 0.5, "match", 0.2)
+    rng = np.random.default_rng(7)
+    matches = matchups(seating, rng, 12, 3, [10, 20, 40], num_seats=2)
+    seeds = [match.env_seed for match in matches[::3]]
+    assert seeds == [2029167941, 1342382292, 1469265226, 1926751966]
+    opposite = [match.seats[1 - match.group % 2] for match in matches]
+    assert opposite == [ME] * 4 + [GUEST, ME] + [past(20)] * 2 + [ME] + [
+        past(20)
+    ] * 2 + [ME]

@@ -16,6 +16,8 @@ from aajax.dialogue.play.lockstep import Matchup, Seat, play
 from aajax.dialogue.play.matches import save_matches
 from aajax.dialogue.play.seating import Seating, matchups
 from aajax.dialogue.players.base import Reply, Tokens
+from aajax.envs.matrix import public_goods
+from aajax.training.lm_assemble import LmParts
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_iteration import learn
 
@@ -51,12 +53,12 @@ class Dumb(Talker):
 
 
 @functools.cache
-def played(seating, group_size=4, num_past=2):
+def played(seating, num_seats=2):
     rng = np.random.default_rng(3)
-    past = range(1, num_past + 1)
-    planned = matchups(seating, rng, MATCHES, group_size, past)
+    planned = matchups(seating, rng, MATCHES, 4, [1, 2], num_seats=num_seats)
     players = {"model": Talker(), "guest": Dumb()}
-    return play(TinyWords(num_rounds=ROUNDS), players, planned, jax.random.key(0))
+    game = TinyWords(ROUNDS, *([public_goods(num_seats)] if num_seats > 2 else []))
+    return play(game, players, planned, jax.random.key(0))
 
 
 class Student:
@@ -96,10 +98,10 @@ def learned(config, matches, critic=None):
     """What `learn` makes of the matches, and what the stand-ins were given."""
     student = Student()
     sampler = types.SimpleNamespace(config=types.SimpleNamespace(recurring=()))
-    parts = types.SimpleNamespace(
-        config=config, critic=critic, fit=student, scale=None, mesh=None,
-        credit=compiled(config),
-        model=types.SimpleNamespace(params=None, sampler=sampler),
+    model = types.SimpleNamespace(params=None, sampler=sampler)
+    parts = LmParts(
+        config, game=None, model=model, players={}, fit=student, critic=critic,
+        scale=None, mesh=None, credit=compiled(config),
     )  # fmt: skip
     policy = types.SimpleNamespace(step=0)
     state = types.SimpleNamespace(policy=policy, critic="critic")
@@ -113,7 +115,7 @@ def assert_paid(batch, records, credits):
     """Every token of the trained seats has its credit, seat 0 first, and no other."""
     expected = [
         (token, paid)
-        for seat in (0, 1)
+        for seat in range(credits[0].shape[1])
         for record, of_match in zip(records, credits, strict=True)
         for whose, token, paid in speech.paid_tokens(record, of_match)
         if whose == seat
@@ -162,8 +164,19 @@ def make_config(algorithm, past, seating, **options):
 def test_credits_are_those_of_the_matches_on_disk(
     tmp_path: Path, algorithm, past, seating, baseline
 ):
+    assert_credits(tmp_path, algorithm, past, seating, baseline, num_seats=2)
+
+
+@pytest.mark.parametrize(("algorithm", "past"), ALGORITHMS[1:3])
+@pytest.mark.parametrize("seating", SEATINGS)
+def test_credits_of_three_seats(tmp_path: Path, algorithm, past, seating):
+    """Co-players' advantages are summed up."""
+    assert_credits(tmp_path, algorithm, past, seating, "group", num_seats=3)
+
+
+def assert_credits(tmp_path, algorithm, past, seating, baseline, num_seats):
     config = make_config(algorithm, past, seating, baseline=baseline, group_size=4)
-    matches, batch, _, _ = learned(config, played(config.seating))
+    matches, batch, _, _ = learned(config, played(config.seating, num_seats))
     save_matches(tmp_path / "matches.jsonl.gz", matches)
     records = speech.read(tmp_path / "matches.jsonl.gz")
     shared = algorithm == "sum_of_rewards"
@@ -178,7 +191,7 @@ def test_credits_are_those_of_the_matches_on_disk(
     assert_paid(batch, records, credits)
     # Padded to as many rows as can be trained, whoever sits there.
     assert len(batch.tokens) == MATCHES * (
-        2 if config.seating.learners == "both" else 1
+        num_seats if config.seating.learners == "both" else 1
     )
     if algorithm == "advantage_alignment":
         assert not np.allclose(np.stack(credits), np.stack(advantages), atol=0.1)

@@ -75,11 +75,15 @@ def test_a_figure_of_nothing_is_refused(tmp_path):
     assert not (tmp_path / "figure.png").exists()
 
 
-def test_last_iterations_are_averaged_where_there_are_numbers(tmp_path):
+def test_last_iterations_are_averaged_where_there_are_numbers():
     early = [{"reward": 9.0}] * 18
     late = {"reward": 1.0, "reward_against_others": 4.0}, {"reward": None, "kl": None}
-    folder = write_rows(tmp_path, *early, *late)
-    assert lm_training._last(folder) == {"reward": 1.0, "reward_against_others": 4.0}
+    rows = [*early, *late]
+    assert lm_training._last(rows) == {"reward": 1.0, "reward_against_others": 4.0}
+    # Of settings and seeds, one.
+    rows = [{"reward": [[9.0, 2.0], [9.0, None]], "kl": None, "update": 7}] * 3
+    assert lm_training._last(rows, (0, 1)) == {"reward": 2.0}
+    assert lm_training._last(rows, (1, 1)) == {}
 
 
 def test_a_line_of_progress_says_what_there_is():

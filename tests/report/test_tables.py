@@ -78,6 +78,16 @@ def test_where_there_is_room_a_line_up_is_one_row():
     assert sum("1.000" in line and "2.000" in line for line in found) == 2
 
 
+def test_one_among_copies_has_no_seat_of_its_own():
+    line_up = {"players": ["a", "b"], "reward": [1.0, 2.0], "interval": [None, None]}
+    league = {"game": "public-goods", "num_seats": 3, "line_ups": [line_up]}
+    wide, narrow = ("".join(lines(tables.league_table(league), w)) for w in (80, 40))
+    for heading in ("one seat", "all other seats", "reward of one", "reward of others"):
+        assert heading in wide
+    assert "seat 0" not in wide + narrow
+    assert "of one" in narrow and "of others" in narrow
+
+
 @pytest.mark.parametrize(
     ("summary", "title"),
     [

@@ -5,12 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from dialogue.tiny_words import TinyWords
 from scipy import stats
 
 from aajax.dialogue import registry
 from aajax.dialogue.play.lockstep import Seat
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.players.scripted import ScriptedPlayer, scripted_player
+from aajax.envs.matrix import public_goods
 from aajax.tournament.text_league import (
     ALL_MATCHES,
     Entrant,
@@ -51,7 +53,7 @@ def entrants(names):
 
 def league(game, names, num_matches, folder, seed=0, seen=None):
     """Pairs and matches, as they are played."""
-    pairs = pairs_of(entrants(names), num_matches, seed)
+    pairs = pairs_of(entrants(names), num_matches, seed, num_seats=game.env.num_agents)
 
     def line_up():
         there = {name: scripted_player(game, name) for name in names}
@@ -67,7 +69,7 @@ def not_called():
 
 
 def test_pairs_meet_in_the_same_environments():
-    pairs = pairs_of(entrants("abc"), 5, seed=1)
+    pairs = pairs_of(entrants("abc"), 5, seed=1, num_seats=2)
     assert [pair.names for pair in pairs] == [(x, y) for x in "abc" for y in "abc"]
     worlds = {tuple(f.env_seed for f in pair.matchups) for pair in pairs}
     assert len(worlds) == 1 and len(set(worlds.pop())) == 5
@@ -76,7 +78,7 @@ def test_pairs_meet_in_the_same_environments():
     }
     numbers = [f.number for pair in pairs for f in pair.matchups]
     assert numbers == list(range(45))
-    assert pairs_of(entrants("abc"), 5, seed=2) != pairs
+    assert pairs_of(entrants("abc"), 5, seed=2, num_seats=2) != pairs
 
 
 def test_the_prisoners_dilemma(tmp_path):
@@ -113,6 +115,44 @@ def test_the_prisoners_dilemma(tmp_path):
     defected = face_offs["tit_for_tat", "always_defect"]
     assert defected["cooperation_after_start"] == (1, 0)
     assert defected["cooperation"] == (1 / 4, 0)
+
+
+def test_one_among_copies_of_another(tmp_path):
+    """Three seats: who cooperates with k others gets 1.6 (k + 1) / 3 − 1."""
+    game = TinyWords(2, public_goods(num_agents=3))
+    names = ("always_cooperate", "always_defect", "tit_for_tat")
+    played = list(league(game, names, 4, tmp_path))
+    seats = [match.players for match in played[1][1]]
+    c, d = "always_cooperate", "always_defect"
+    assert seats == [(c, d, d), (d, c, d), (d, d, c), (c, d, d)]
+    assert {match.players for match in played[4][1]} == {(d, d, d)}
+    table = text_table(game, played)
+    assert table["num_seats"] == 3
+    lone, two, every = 1.6 / 3 - 1, 3.2 / 3 - 1, 0.6
+    first = (lone + 0) / 2  # of who answers defection
+    rewards = {tuple(x["players"]): x["reward"] for x in table["line_ups"]}
+    expected = {
+        (c, c): [every, every],
+        (c, d): [lone, 1.6 / 3],
+        (d, c): [3.2 / 3, two],
+        (d, d): [0, 0],
+        (d, "tit_for_tat"): [3.2 / 3 / 2, two / 2],
+        ("tit_for_tat", d): [first, 1.6 / 3 / 2],
+    }
+    for both, reward in expected.items():
+        assert rewards[both] == pytest.approx(reward, abs=1e-6)
+    faced = {(x["player"], x["opponent"]): x["measures"] for x in table["face_offs"]}
+    # Of the copies nothing counts, but with itself all do.
+    assert faced[c, d]["reward"][0] == pytest.approx(lone, abs=1e-6)
+    assert faced["tit_for_tat", d]["reward"][0] == pytest.approx(first, abs=1e-6)
+    assert faced["tit_for_tat", c]["reward"][0] == pytest.approx(every, abs=1e-6)
+    assert faced[c, c]["reward"][0] == pytest.approx(every, abs=1e-6)
+    averages = {x["player"]: x["reward"][0] for x in table["averages"]}
+    # With itself, three seats; with each other, one.
+    own = (3 * 0 + 3.2 / 3 + 3.2 / 3 / 2) / 5
+    assert averages[d] == pytest.approx(own, abs=1e-6)
+    # Resumed, it is the same.
+    assert text_table(game, league(game, names, 4, tmp_path)) == table
 
 
 def test_splits_pay_what_is_known(tmp_path):
@@ -165,7 +205,7 @@ def test_a_league_goes_on_where_it_was(tmp_path):
     saved = [list(load_matches(folder / ALL_MATCHES)) for folder in (whole, cut)]
     assert saved[0] == saved[1] and len(saved[0]) == 12
     assert [path.name for path in cut.iterdir()] == [ALL_MATCHES]
-    pairs = pairs_of(entrants(RANDOM), 3, 0)
+    pairs = pairs_of(entrants(RANDOM), 3, 0, num_seats=2)
     again = play_pairs(IPD, not_called, pairs, 0, cut)
     assert text_table(IPD, again) == table
     other = league(IPD, RANDOM, 3, tmp_path / "other", seed=1)
@@ -173,7 +213,7 @@ def test_a_league_goes_on_where_it_was(tmp_path):
 
 
 def test_records_name_who_played(tmp_path):
-    pairs = pairs_of([Entrant("tit", Seat("tit_for_tat"))], 1, 0)
+    pairs = pairs_of([Entrant("tit", Seat("tit_for_tat"))], 1, 0, num_seats=2)
     there = {"tit_for_tat": scripted_player(IPD, "tit_for_tat")}
     ((_, (match,)),) = play_pairs(IPD, lambda: there, pairs, 0, tmp_path)
     assert match.players == ("tit", "tit")
@@ -209,9 +249,9 @@ def test_intervals_of_ratios_cover():
 
 def test_what_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^players is \['a', 'a'\]: one or more"):
-        pairs_of(entrants("aa"), 1, 0)
+        pairs_of(entrants("aa"), 1, 0, num_seats=2)
     with pytest.raises(ValueError, match="^num_matches is 0: at least 1 is needed"):
-        pairs_of(entrants("a"), 0, 0)
+        pairs_of(entrants("a"), 0, 0, num_seats=2)
     list(league(IPD, RANDOM, 1, tmp_path))
     for changes in ({"seed": 1}, {"num_matches": 2}):
         options = {"num_matches": 1, "seed": 0, **changes}

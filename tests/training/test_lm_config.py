@@ -15,7 +15,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
 from aajax.errors import InputError
 from aajax.lm.model.lora import LoraConfig
-from aajax.training.lm_assemble import adam, game_options, make_game, random_numbers
+from aajax.training.lm_assemble import adam, random_numbers
 from aajax.training.lm_config import (
     Evaluation,
     LmConfig,
@@ -23,6 +23,9 @@ from aajax.training.lm_config import (
     Lora,
     PastSelves,
     Speaking,
+    Sweep,
+    game_options,
+    make_game,
 )
 from aajax.training.lm_iteration import shares
 
@@ -81,6 +84,13 @@ ALL_SET = LmConfig(
     eval=Evaluation(6),
     chat_template="chatml",
     matmul_precision="bfloat16",
+    seeds=2,
+    sweep=Sweep(
+        algorithm=("naive",), past=("mean",), baseline=("group",), beta=(1.0, 2.0),
+        gamma=(0.5,), past_gamma=(0.5,), learning_rate=(0.1,), kl=(0.01,),
+        entropy_bonus=(0.01,), reward_scale=(2.0,), group_size=(2, 6),
+        past_share=(0.0, 1.0),
+    ),
 )  # fmt: skip
 
 

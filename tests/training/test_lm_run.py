@@ -25,7 +25,6 @@ from aajax.lm import compilation
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.model import lora
 from aajax.training import checkpoint, lm_evaluation, lm_run, metrics
-from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import (
     Evaluation,
     LmConfig,
@@ -34,6 +33,7 @@ from aajax.training.lm_config import (
     Speaking,
 )
 from aajax.training.lm_iteration import iterate
+from aajax.training.lm_population import assemble_population
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
@@ -71,7 +71,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(model, tmp_path_factory):
     """Parts and folder of a run that nothing stopped."""
-    parts = assemble(small(model))
+    parts = assemble_population(small(model))
     # As for tests in this folder; a fixture of the module is made before.
     with jax.numpy_dtype_promotion("standard"):
         return parts, run(tmp_path_factory.mktemp("runs") / "whole", parts)
@@ -118,7 +118,7 @@ def stop_after(iterations):
 
 
 def saved(folder, parts):
-    like = jax.eval_shape(parts.init, jax.random.key(0))
+    like = jax.eval_shape(parts.members[0].init, jax.random.key(0))
     return checkpoint.restore_latest(folder / "checkpoints", like)
 
 
@@ -206,12 +206,13 @@ def test_killed_and_resumed_is_uninterrupted(whole, model, tmp_path):
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "import jax\n"
-        "from test_lm_run import assemble, run, small\n"
+        "from test_lm_run import assemble_population, run, small\n"
         "jax.config.update('jax_compilation_cache_dir', sys.argv[3])\n"
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
         "def die(done, row):\n"
         "    if done == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run(Path(sys.argv[1]), assemble(small(Path(sys.argv[2]))), on_iteration=die)\n"
+        "population = assemble_population(small(Path(sys.argv[2])))\n"
+        "run(Path(sys.argv[1]), population, on_iteration=die)\n"
     )
     here = Path(__file__).parent
     # Programs of this process, which may not be written by two.
@@ -239,7 +240,7 @@ def test_which_place_a_past_self_has_changes_nothing(model, tmp_path):
     """With room for two, a run that is resumed reads them into other places."""
     changes = {"past_selves": PastSelves(every=1, most=2), "num_iterations": 6}
     seating = Seating("alternate", past_share=1.0)
-    parts = assemble(small(model, seating=seating, num_matches=8, **changes))
+    parts = assemble_population(small(model, seating=seating, num_matches=8, **changes))
     folder = run(tmp_path / "whole", parts)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", parts, on_iteration=stop_after(4))
@@ -284,19 +285,20 @@ def test_a_run_that_diverges_ends_before_it_is_saved(
 ):
     parts, folder = whole
 
-    def spoilt(parts, state, stack, number, *rest):
-        found = iterate(parts, state, stack, number, *rest)
+    def spoilt(members, states, stack, number, *rest):
+        found = iterate(members, states, stack, number, *rest)
         if number < 2:
             return found
+        ((metrics,), (state,)) = found.metrics, found.states
         if what != "weights":
-            assert what in found.metrics
-            return found._replace(metrics={**found.metrics, what: float("inf")})
-        policy = found.state.policy
+            assert what in metrics
+            return found._replace(metrics=[{**metrics, what: float("inf")}])
+        policy = state.policy
         first, *others = jax.tree.leaves(policy.weights)
         leaves = [first.at[(0,) * first.ndim].set(np.nan), *others]
         weights = jax.tree.unflatten(jax.tree.structure(policy.weights), leaves)
-        state = found.state._replace(policy=policy._replace(weights=weights))
-        return found._replace(state=state)
+        state = state._replace(policy=policy._replace(weights=weights))
+        return found._replace(states=[state])
 
     monkeypatch.setattr(lm_run, "iterate", spoilt)
     lines = []
@@ -341,7 +343,7 @@ def test_a_checkpoint_that_holds_what_diverged(whole, tmp_path):
 
 def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path, monkeypatch):
     config = small(model, baseline="critic", algorithm="sum_of_rewards")
-    parts = assemble(config)
+    parts = assemble_population(config)
     monkeypatch.setattr(compilation, "PATIENCE", -1.0)
     compiled = set()
     with compilation.heard(lambda program, seconds: compiled.add(program)):
@@ -368,12 +370,13 @@ def test_a_run_with_a_critic_is_resumed_too(whole, model, tmp_path, monkeypatch)
 def test_an_adapter_to_begin_with(whole, tmp_path):
     parts, folder = whole
     config = dataclasses.replace(parts.config, initial_adapter=folder / "adapter")
-    begun = dataclasses.replace(parts, config=config).init(jax.random.key(0))
+    (own,) = parts.members
+    begun = dataclasses.replace(own, config=config).init(jax.random.key(0))
     _, adapter = load_peft(folder / "adapter", TINY)
     jax.tree.map(np.testing.assert_array_equal, begun.policy.weights, adapter.weights)
     other = dataclasses.replace(config, lora=Lora(2, 6.0, LORA.targets))
     with pytest.raises(ValueError, match=r"^initial_adapter is .* 3 is needed, not 2$"):
-        dataclasses.replace(parts, config=other).init(jax.random.key(0))
+        dataclasses.replace(own, config=other).init(jax.random.key(0))
 
 
 def test_another_run_is_refused(whole):
@@ -386,9 +389,9 @@ def test_another_run_is_refused(whole):
 def test_a_guest_that_is_nobody(model):
     seating = Seating("first", guest_share=1.0)
     with pytest.raises(ValueError, match="^guest is None: a player is .*--guest"):
-        assemble(small(model, seating=seating))
+        assemble_population(small(model, seating=seating))
     with pytest.raises(ValueError, match="^guest is 'nobody': one of"):
-        assemble(small(model, seating=seating, guest="nobody"))
+        assemble_population(small(model, seating=seating, guest="nobody"))
 
 
 @pytest.mark.parametrize(
@@ -400,7 +403,7 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
         model, algorithm=algorithm, seating=Seating(), num_matches=16, group_size=16,
         num_iterations=20, learning_rate=0.02, kl=0.0, save_every=20, matches_every=1,
     )  # fmt: skip
-    folder = run(tmp_path / algorithm, assemble(config))
+    folder = run(tmp_path / algorithm, assemble_population(config))
 
     def share(numbers):
         said = [
@@ -424,9 +427,10 @@ def test_what_is_measured_in_the_end(model, tmp_path, game, options, more):
     options += ("num_rounds=1",)
     speaking, few = Speaking(max_tokens=48), Evaluation(matches=6)
     config = small(model, game=game, options=options, speaking=speaking, eval=few)
-    parts = assemble(dataclasses.replace(config, num_iterations=1))
-    open_folder(tmp_path, "test", parts.config, False)
-    state, _ = train_lm(tmp_path, parts)
+    population = assemble_population(dataclasses.replace(config, num_iterations=1))
+    open_folder(tmp_path, "test", population.config, False)
+    (state,), _ = train_lm(tmp_path, population)
+    (parts,) = population.members
     heard = []
     found = lm_evaluation.evaluate_lm(parts, state, lambda *x: heard.append(x))
     total = 6 * len(found)

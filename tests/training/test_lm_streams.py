@@ -104,8 +104,8 @@ def listen(heard, seed, monkeypatch, folder):
         heard.generator(name, lm_assemble.random_numbers(config, number))
         monkeypatch.setattr(lm_iteration, "play", heard.play(name))
         with pytest.raises(EnoughError):
-            stack = Stack(Adapters({}, None), ())
-            lm_iteration.iterate(parts, state, stack, number, None)
+            stack = Stack(Adapters({}, None), ((),))
+            lm_iteration.iterate([parts], [state], stack, number, None)
     model = SimpleNamespace(sampler=SimpleNamespace(config=TINY))
     own = LmParts(config, GAME, model, {}, None, "a critic", None, None, None)
     monkeypatch.setattr(lora, "init_adapters", heard.init(f"adapters of {seed}"))
@@ -118,7 +118,7 @@ def listen(heard, seed, monkeypatch, folder):
     monkeypatch.undo()
 
     monkeypatch.setattr(text_league, "play", heard.play(f"league of {seed}"))
-    pairs = pairs_of([Entrant("me", Seat(LEARNER))], 64, seed)
+    pairs = pairs_of([Entrant("me", Seat(LEARNER))], 64, seed, num_seats=2)
     with pytest.raises(EnoughError):
         next(play_pairs(GAME, dict, pairs, seed, folder / f"league-{seed}"))
 

@@ -17,8 +17,8 @@ from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.training import metrics
-from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, PastSelves, Speaking
+from aajax.training.lm_population import assemble_population
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
@@ -33,7 +33,7 @@ sharding.start_distributed()
 import dataclasses
 import jax
 from aajax.lm.mesh.hosts import in_first
-from aajax.training.lm_assemble import assemble
+from aajax.training.lm_population import assemble_population
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_run import check_processes, train_lm
 from aajax.training.metrics import read_rows
@@ -45,10 +45,10 @@ found = {"processes": jax.process_count()}
 for name, changes in {"odd": {"num_matches": 3}, "alone": {"data": 1}}.items():
     try:
         wrong = {"baseline": "batch", "group_size": 1, "num_microbatches": 1, **changes}
-        check_processes(assemble(dataclasses.replace(config, **wrong)))
+        check_processes(assemble_population(dataclasses.replace(config, **wrong)))
     except ValueError as error:
         found[name] = str(error)
-parts = assemble(config)
+parts = assemble_population(config)
 stack = contextlib.ExitStack()
 in_first(lambda: stack.enter_context(opened(folder / "two", "test", config, False)))
 try:
@@ -140,7 +140,7 @@ def run_two(folder, config):
 def run_one(folder, config):
     open_folder(folder, "test", config, False)
     with jax.numpy_dtype_promotion("standard"):
-        train_lm(folder, assemble(config))
+        train_lm(folder, assemble_population(config))
 
 
 def matches_of(folder, name):

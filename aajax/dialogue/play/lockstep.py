@@ -37,12 +37,13 @@ class Matchup(NamedTuple):
     """A match to be played.
 
     Attributes:
-      number: unique within a call of `play`; the players' random keys are derived from
-        it.
+      number: unique among the matches of a member in a call of `play`; the players'
+        random keys are derived from it.
       group: id shared by matches with the same environment seed.
       env_seed: seed of the environment's randomness, independent of the players'.
       seats: the player of each seat.
       trained: [N], whether each seat is trained on.
+      member: the number of the member of a population that plays it.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Matchup(NamedTuple):
     env_seed: int
     seats: tuple[Seat, ...]
     trained: tuple[bool, ...] = ()
+    member: int = 0
 
 
 def play(
@@ -67,7 +69,8 @@ def play(
       game: its rules and words.
       players: by name.
       matchups: M of them.
-      key: not consumed: folded with the number of each match.
+      key: not consumed: folded with the number of each match; key[], or key[M] with one
+        for each match.
       shuffled: kinds of answers, such as "message", that are permuted among matches:
         the other players are shown the answer at the same step of another match (half
         the list of `matchups` away). An ablation that measures how much the content of
@@ -226,14 +229,16 @@ class _Record:
             rewards=[own.tolist() for own in self.rewards],
             facts=self.facts,
             trained=matchup.trained or (False,) * len(self.seats),
+            member=matchup.member,
         )
 
 
 def _check(game: TextGame, players: Mapping, matchups: Sequence[Matchup]) -> None:
     if not matchups:
         raise InputError("matchups is empty: at least one match is needed")
-    numbers = [matchup.number for matchup in matchups]
-    if len(set(numbers)) < len(numbers):
+    own = [(matchup.member, matchup.number) for matchup in matchups]
+    if len(set(own)) < len(own):
+        numbers = [number for _, number in own]
         raise InputError(f"matchups has numbers {numbers}: each once is needed")
     for matchup in matchups:
         if len(matchup.seats) != game.env.num_agents:
@@ -254,7 +259,7 @@ def _held(matchups: Sequence[Matchup]) -> dict[str, list[_Place]]:
     held: dict[str, list[_Place]] = {}
     for b, matchup in enumerate(matchups):
         for i, seat in enumerate(matchup.seats):
-            row = Row(matchup.number, i, seat.adapter)
+            row = Row(matchup.number, i, seat.adapter, matchup.member)
             held.setdefault(seat.player, []).append(_Place(b, i, row))
     return held
 
@@ -307,13 +312,14 @@ def _env_key(seed, step) -> PRNGKey:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _match_keys(key: PRNGKey, numbers: np.ndarray, num_agents: int) -> PRNGKey:
-    """key[M, N]."""
+    """key[M, N], of key[] or key[M]."""
 
-    def of_seat(number, seat):
+    def of_seat(key, number, seat):
         return stream(key, "seat of a match", number, seat)
 
-    of_match = jax.vmap(of_seat, (None, 0))
-    return jax.vmap(of_match, (0, None))(numbers, np.arange(num_agents))
+    of_match = jax.vmap(of_seat, (None, None, 0))
+    own = 0 if key.ndim else None
+    return jax.vmap(of_match, (own, 0, None))(key, numbers, np.arange(num_agents))
 
 
 @jax.jit

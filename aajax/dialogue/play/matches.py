@@ -61,6 +61,7 @@ class Match:
       advantages, credits: [round][seat], as computed by the learner, None if it did
         not; None for a seat that is not trained.
       trained: [seat], whether the seat was trained on.
+      member: number of the member of a population that it was played by.
     """
 
     game: str
@@ -76,6 +77,7 @@ class Match:
     advantages: list[list[float]] | None = None
     credits: list[list[float]] | None = None
     trained: tuple[bool, ...] = ()
+    member: int = 0
 
 
 def save_matches(file: Path, matches: Iterable[Match]) -> None:

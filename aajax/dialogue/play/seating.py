@@ -16,7 +16,6 @@ from aajax.schema import Share, check
 
 LEARNER = "model"  # the player whose adapter 0 learns; its others are past selves
 GUEST = "guest"  # a player that does not learn
-NUM_SEATS = 2
 
 Learners = Literal["both", "alternate", "first"]
 PastPer = Literal["match", "group"]
@@ -26,12 +25,15 @@ PastPer = Literal["match", "group"]
 class Seating:
     """Who sits in which seat.
 
+    An opponent, a past self or a guest, takes all seats but the learner's.
+
     Attributes:
-      learners: seats that are learned from. both: the learner sits in both, and learns
-        from both. first: seat 0 alone. alternate: seat 0 in one group, seat 1 in the
-        next. In the other seat is the learner, a past self or a guest
+      learners: seats that are learned from. both: the learner sits in both (in all N),
+        and learns from all of them. first: seat 0 alone. alternate: seat 0 in one
+        group, seat 1 in the next, and so on in turn. In the others is the learner, a
+        past self or a guest
       past_share: fraction of matches in which a past self is the opponent, once there
-        is one; nothing is learned from its seat
+        is one; nothing is learned from its seats
       past_per: draw the opponent for each match, or for each group, so that returns
         that share a baseline are against the same opponent
       guest_share: fraction of matches in which the guest is the opponent; past_share
@@ -53,8 +55,14 @@ def matchups(
     group_size: int,
     past: Sequence[int] = (),
     first_number: int = 0,
+    *,
+    num_seats: int,
 ) -> list[Matchup]:
     """Draws the matchups of an iteration.
+
+    Where there is an opponent, the learner takes seat g mod N in group g, or seat 0
+    with learners "first", and the opponent the N − 1 others. What is drawn does not
+    depend on N.
 
     Args:
       seating: rules.
@@ -63,6 +71,7 @@ def matchups(
       group_size: number of consecutive matches with the same environment seed.
       past: indices of past selves' adapters, above 0.
       first_number: number of the first match.
+      num_seats: N, of the game.
 
     Raises:
       InputError: if groups do not add up to the matches.
@@ -81,12 +90,13 @@ def matchups(
     matches = []
     for m, opponent in enumerate(drawn):
         group = m // group_size
-        mine = group % 2 if seating.learners != "first" else 0
-        seats = [Seat(LEARNER, 0)] * NUM_SEATS
-        trained = [True] * NUM_SEATS
+        mine = group % num_seats if seating.learners != "first" else 0
+        seats = [Seat(LEARNER, 0)] * num_seats
+        trained = [True] * num_seats
         if opponent is not None or seating.learners != "both":
-            seats[1 - mine] = opponent or Seat(LEARNER, 0)
-            trained[1 - mine] = False
+            seats = [opponent or Seat(LEARNER, 0)] * num_seats
+            seats[mine] = Seat(LEARNER, 0)
+            trained = [seat == mine for seat in range(num_seats)]
         matches.append(
             Matchup(
                 first_number + m, group, int(seeds[group]), tuple(seats), tuple(trained)
@@ -112,11 +122,11 @@ def _opponents(
     ]
 
 
-def num_rows(seating: Seating, num_matches: int) -> int:
+def num_rows(seating: Seating, num_matches: int, num_seats: int) -> int:
     """Upper bound of the number of seats that are trained on in an iteration."""
-    return num_matches * (NUM_SEATS if seating.learners == "both" else 1)
+    return num_matches * (num_seats if seating.learners == "both" else 1)
 
 
-def num_spoken(seating: Seating, num_matches: int) -> int:
+def num_spoken(seating: Seating, num_matches: int, num_seats: int) -> int:
     """Upper bound of the number of seats that the model speaks for in an iteration."""
-    return num_matches * (1 if seating.guest_share == 1.0 else NUM_SEATS)
+    return num_matches * (1 if seating.guest_share == 1.0 else num_seats)

@@ -19,11 +19,13 @@ class Row(NamedTuple):
       match: number of the match, unique within a call of `play`.
       seat: 0 to N − 1.
       adapter: index of the player's LoRA adapter, −1 for none; for language models.
+      member: whose match it is, where a population trains; see `Matchup`.
     """
 
     match: int
     seat: int
     adapter: int = -1
+    member: int = 0
 
 
 class Request(NamedTuple):

@@ -81,10 +81,12 @@ class Fit:
 
     Attributes:
       init: weights → FitState; the weights are copied.
-      update: (state, batch, params=None, scale=None) → (state, metrics), compiled; the
-        state is donated. `params`, the frozen base, and `scale`, f32[n], are needed
-        only if adapters are trained. Metrics are f32[]: loss, weight, gradient_norm
-        (before the optimiser's clipping), and those of the loss.
+      update: (state, batch, params=None, scale=None, rate=None) → (state, metrics),
+        compiled; the state is donated. `params`, the frozen base, and `scale`, f32[n],
+        are needed only if adapters are trained. `rate`, f32[], multiplies the
+        optimiser's change, so that one program has many learning rates. Metrics are
+        f32[]: loss, weight, gradient_norm (before the optimiser's clipping), and those
+        of the loss.
     """
 
     init: Callable[[PyTree], FitState]
@@ -238,7 +240,7 @@ class _Step:
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
 
-    def update(self, state, batch, params=None, scale=None):
+    def update(self, state, batch, params=None, scale=None, rate=None):
         if self.adapters != (params is not None and scale is not None):
             given = "None" if params is None else "given"
             needed = "a base with scale is" if self.adapters else "None is"
@@ -247,10 +249,10 @@ class _Step:
             )
         if self.mesh is not None:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-                return self.placed_update(state, batch, params, scale)
-        return self.placed_update(state, batch, params, scale)
+                return self.placed_update(state, batch, params, scale, rate)
+        return self.placed_update(state, batch, params, scale, rate)
 
-    def placed_update(self, state, batch, params, scale):
+    def placed_update(self, state, batch, params, scale, rate):
         state = _placed(self.mesh, param_shardings, state)
         params = _placed(self.mesh, param_shardings, params)
         with matmuls_in(self.matmul_precision):
@@ -258,6 +260,8 @@ class _Step:
         weight = jax.lax.stop_gradient(sums.weight)
         gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
         change, inner = self.optimizer.update(gradient, state.optimizer, state.weights)
+        if rate is not None:
+            change = jax.tree.map(lambda x: x * rate.astype(x.dtype), change)
         weights = optax.apply_updates(state.weights, change)
         metrics = {
             **{name: value / weight for name, value in sums.metrics.items()},

@@ -1,0 +1,249 @@
+"""Populations: members are what they would be alone, and do not touch one another."""
+
+import dataclasses
+import signal
+
+import jax
+import numpy as np
+import pytest
+from tiny_speech import LORA, tiny_folder
+
+from aajax.dialogue.play.matches import load_matches
+from aajax.dialogue.play.seating import Seating
+from aajax.errors import DivergenceError, InputError
+from aajax.training import divergence, lm_run, metrics
+from aajax.training.lm_config import (
+    LmConfig,
+    Lora,
+    PastSelves,
+    Speaking,
+    Sweep,
+    member_names,
+)
+from aajax.training.lm_iteration import iterate
+from aajax.training.lm_population import assemble_population
+from aajax.training.lm_run import train_lm
+from aajax.training.run import open_folder
+
+SWEEP = Sweep(algorithm=("naive", "advantage_alignment"), learning_rate=(0.05, 0.01))
+
+
+def small(model, **changes):
+    config = LmConfig(
+        model=model,
+        options=("num_rounds=2",),
+        prompts="short",
+        speaking=Speaking(max_tokens=8, cache_size=64),
+        lora=Lora(LORA.rank, LORA.alpha, LORA.targets),
+        beta=0.5,
+        reward_scale=5.0,
+        num_matches=4,
+        group_size=2,
+        num_iterations=4,
+        seating=Seating("alternate", past_share=0.7),
+        past_selves=PastSelves(every=1, most=2),
+        learning_rate=0.05,
+        final_learning_rate=0.005,
+        kl=0.01,
+        entropy_bonus=0.02,
+        save_every=2,
+        matches_every=1,
+        seed=11,
+        seeds=2,
+        sweep=SWEEP,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def population(model):
+    return assemble_population(small(model))
+
+
+@pytest.fixture(scope="module")
+def whole(population, tmp_path_factory):
+    """The folder of a run that nothing stopped."""
+    with jax.numpy_dtype_promotion("standard"):
+        return run(tmp_path_factory.mktemp("runs") / "whole", population)
+
+
+def run(folder, population, resume=False, **options):
+    open_folder(folder, "test", population.config, resume)
+    train_lm(folder, population, **options)
+    return folder
+
+
+def rows_of(folder):
+    rows = metrics.read_rows(folder / "metrics.jsonl")
+    return [
+        {name: x for name, x in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
+
+
+def matches_of(folder, number):
+    return list(load_matches(folder / "matches" / f"iteration_{number:06d}.jsonl.gz"))
+
+
+def weights_of(folder):
+    files = folder.rglob("adapter_model.safetensors")
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def assert_same(left, right):
+    assert rows_of(left) == rows_of(right)
+    assert weights_of(left) == weights_of(right)
+    for number in range(4):
+        assert matches_of(left, number) == matches_of(right, number)
+
+
+@pytest.mark.parametrize("member", [0, 3, 6])
+def test_a_member_is_as_it_would_be_alone(population, whole, tmp_path, member):
+    """Its worlds, opponents and answers exactly, its numbers but for rounding."""
+    own = population.configs[member]
+    alone = run(tmp_path / "alone", assemble_population(own))
+    setting, seed = population.lane(member)
+    for number, (row, lone) in enumerate(
+        zip(rows_of(whole), rows_of(alone), strict=True)
+    ):
+        matches = [m for m in matches_of(whole, number) if m.member == member]
+        for match, other in zip(matches, matches_of(alone, number), strict=True):
+            assert match.env_seed == other.env_seed
+            assert match.adapters == other.adapters
+            assert match.trained == other.trained
+            assert said(match) == said(other)
+            np.testing.assert_allclose(match.credits, other.credits, atol=1e-5)
+        for name, x in lone.items():
+            if name == "update":
+                continue
+            here = row[name][setting][seed]
+            assert here == (x if x is None else pytest.approx(x, rel=2e-3, abs=2e-5))
+
+
+def said(match):
+    return [[turn.answer for turn in seat] for seat in match.turns]
+
+
+def test_what_a_population_leaves(population, whole):
+    names = member_names(population.config)
+    assert names[0] == "algorithm_naive_learning_rate_0.05_seed_11"
+    assert len(set(names)) == 8
+    assert {path.name for path in (whole / "members").iterdir()} == set(names)
+    # Each its own last adapter, and past ones of each iteration.
+    assert len(weights_of(whole)) == 8 * (4 + 1)
+    assert len(set(weights_of(whole).values())) == 8 * 4
+    for row in rows_of(whole):
+        for name, x in row.items():
+            assert name == "update" or np.shape(x) == (4, 2)
+
+
+def test_interrupted_and_resumed_is_uninterrupted(population, whole, tmp_path):
+    folder = tmp_path / "parts"
+
+    def stop(done, row):
+        if done in (1, 3):
+            signal.raise_signal(signal.SIGINT)
+
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, population, resume, on_iteration=stop)
+    assert_same(run(folder, population, resume=True), whole)
+
+
+def spoilt(which, number):
+    """`iterate`, which spoils the weights of members in an iteration."""
+
+    def iteration(members, states, stack, now, *rest):
+        found = iterate(members, states, stack, now, *rest)
+        if now != number:
+            return found
+        states = list(found.states)
+        for m in which:
+            policy = states[m].policy
+            weights = jax.tree.map(lambda x: x * np.nan, policy.weights)
+            states[m] = states[m]._replace(policy=policy._replace(weights=weights))
+        return found._replace(states=states)
+
+    return iteration
+
+
+def test_a_member_that_diverges_stops_alone(
+    population, whole, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(lm_run, "iterate", spoilt([5], 2))
+    folder = run(tmp_path / "run", population)
+    (line,) = caplog.messages
+    assert line.startswith(
+        "seed 12 with algorithm=advantage_alignment, learning_rate=0.05 diverged at "
+        "iteration 3: policy/weights/"
+    )
+    assert line.endswith("is not finite; all others go on")
+    assert list(divergence.noted(folder)) == [(2, 1)]
+    for number, (row, before) in enumerate(
+        zip(rows_of(folder), rows_of(whole), strict=True)
+    ):
+        for name, x in row.items():
+            if name == "update":
+                continue
+            for m in range(8):
+                k, s = population.lane(m)
+                expected = None if m == 5 and number > 2 else before[name][k][s]
+                if expected is not None:
+                    expected = pytest.approx(expected, rel=2e-3, abs=2e-5)
+                assert x[k][s] == expected
+    # What it plays with is that of the checkpoint before.
+    place = f"members/{member_names(population.config)[5]}"
+    weights = weights_of(folder)
+    adapter = weights[f"{place}/adapter/adapter_model.safetensors"]
+    assert adapter == weights[f"{place}/past/000002/adapter_model.safetensors"]
+    again = tmp_path / "again"
+
+    def stop(done, row):
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(again, population, on_iteration=stop)
+    monkeypatch.undo()
+    with jax.numpy_dtype_promotion("standard"):
+        assert_same(run(again, population, resume=True), folder)
+
+
+def test_all_members_diverge(population, tmp_path, monkeypatch):
+    monkeypatch.setattr(lm_run, "iterate", spoilt(range(8), 0))
+    with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
+        run(tmp_path / "run", population)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"sweep": Sweep(kl=(0.0, 0.1)), "final_kl": 0.005},
+            "final_kl is 0.005: a number from 0 to kl (0) is needed",
+        ),
+        (
+            {"sweep": Sweep(group_size=(2, 3))},
+            "group_size is 3: a divisor of num_matches (4) is needed",
+        ),
+        (
+            {"seed": 2**32 - 1},
+            "seed is 4294967295: at most 4294967294 is needed, so that all 2 seeds are "
+            "below 2^32",
+        ),
+        (
+            {"guest": "api:http://here/v1#model"},
+            "guest is 'api:http://here/v1#model': a player of this machine is needed "
+            "with 8 members, whose matches have equal numbers",
+        ),
+    ],
+)
+def test_refused(model, changes, line):
+    with pytest.raises(InputError) as caught:
+        small(model, **changes)
+    assert str(caught.value) == line
