@@ -22,6 +22,7 @@ from aajax.learners.presets import (
     pairwise_alignment,
     sum_of_rewards,
 )
+from aajax.learners.shaping import across_episodes
 
 __all__ = [
     "JointLearner",
@@ -31,6 +32,7 @@ __all__ = [
     "LoqaObjective",
     "Objective",
     "Outer",
+    "across_episodes",
     "advantage_alignment",
     "by_regression",
     "centred",

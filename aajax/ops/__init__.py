@@ -9,6 +9,7 @@ from aajax.ops import (
     memory_one,
     returns,
     rewards,
+    shaping,
     surrogate,
     values,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "memory_one",
     "returns",
     "rewards",
+    "shaping",
     "surrogate",
     "values",
 ]

@@ -22,7 +22,9 @@ from aajax.learners import (
     LoqaObjective,
     Objective,
     Outer,
+    across_episodes,
     by_regression,
+    group_relative,
     lola_dice,
     lola_exact,
     loqa,
@@ -33,14 +35,19 @@ from aajax.learners import (
     presets,
 )
 from aajax.learners.lookahead import Play
-from aajax.policies.base import Policy
+from aajax.nets import tabular
+from aajax.policies.base import Policy, categorical_policy
 from aajax.training.estimator import make_estimation, make_past
 from aajax.training.joint_play import fresh_games, joint_play
 from aajax.training.self_play import Trainer
+from aajax.training.shaping import RULES, shaping
 from aajax.types import Array
 
 if TYPE_CHECKING:
     from aajax.training.config import RunConfig
+
+
+NAIVE_GAMMA = 0.99  # of the naive learner of meta-games
 
 
 class Parts(NamedTuple):
@@ -337,6 +344,60 @@ def _proximal_steps(parts: Parts) -> tuple[Lookahead, Outer]:
     )
 
 
+def _coala(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    config, given = parts.config, parts.hyperparameters
+    meta, space = config.meta, cast(Discrete, parts.env.action_spaces[1])
+    credit = across_episodes(
+        RULES[meta.rule],
+        num_meta_games=meta.games,
+        num_episodes=meta.episodes,
+        gamma=given["gamma"],
+        lambda_=given["gae_lambda"],
+    )
+    # Advantages as they are: what later episodes bring is the same for all games of a
+    # meta-game.
+    estimation = {**_estimation(parts), "advantage": credit, "whiten": False}
+    goal = presets.naive(**estimation)
+    shaper = ppo(
+        policies[0],
+        goal,
+        parts.optimizer,
+        num_epochs=config.num_epochs,
+        num_minibatches=config.num_minibatches,
+        **parts.descent,
+    )
+    (num_states,) = parts.env.observation_shape
+    naive = categorical_policy(tabular(num_states, space.num_actions))
+    learner = policy_gradient(
+        naive,
+        presets.naive(group_relative(NAIVE_GAMMA), whiten=True),
+        optax.adam(given["naive_rate"]),
+        [1],
+    )
+    return shaping(
+        parts.env,
+        (policies[0], naive),
+        (shaper, learner),
+        num_meta_games=meta.games,
+        num_games=config.num_games,
+        num_episodes=meta.episodes,
+    )
+
+
+def _check_meta(config: "RunConfig", env: Environment) -> None:
+    """Whether a naive learner can be a table, and all episodes are of one length."""
+    if envs.find_spec(config.game).from_payoff is None:
+        raise InputError(
+            f"algorithm is {config.algorithm!r}: a matrix game is needed, which "
+            f"{config.game} is not"
+        )
+    if env.episode_length != config.num_steps:
+        raise InputError(
+            f"options is {list(config.options)}: episodes of num_steps = "
+            f"{config.num_steps} steps are needed with algorithm {config.algorithm!r}"
+        )
+
+
 def _check_exact(config: "RunConfig", env: Environment) -> None:
     """Whether values are those of an infinite matrix game, and finite."""
     is_matrix_game = envs.find_spec(config.game).from_payoff is not None
@@ -447,6 +508,22 @@ ALGORITHMS = {
             separate=True,
             plays=False,
             check=_check_exact,
+        ),
+        Algorithm(
+            "coala",
+            "COALA-PG: against learners, over all episodes in which they learn.",
+            trainer=_coala,
+            settings={
+                "learner": "ppo",
+                "baseline": "critic",
+                "replay.games": 0,
+                "episode_steps": 0,
+            },
+            num_agents=2,
+            discrete=True,
+            separate=True,
+            critic=True,
+            check=_check_meta,
         ),
     )
 }

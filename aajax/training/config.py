@@ -26,6 +26,7 @@ from aajax.training.algorithms import find_algorithm
 from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
+from aajax.training.shaping import MetaGames
 
 NETWORK = "a function num_outputs -> flax.linen.Module"
 PolicyKind = (
@@ -61,6 +62,7 @@ class Hyperparameters:
     # co-player's imagined steps
     inner_penalty: Weight = 0.0
     outer_penalty: Weight = 0.0  # pola: likewise, in an agent's own steps
+    naive_rate: Rate = 0.1  # coala: learning rate of the naive learner
 
     __post_init__ = check
 
@@ -176,6 +178,7 @@ class RunConfig:
 
     opponents: Opponents = Opponents()
     replay: Replay = Replay()
+    meta: MetaGames = MetaGames()
     num_games: Count = 512  # games in a batch, played in parallel
     # games that start from the same environment seed and share a baseline
     group_size: Annotated[Count, Formerly("copies")] = 1

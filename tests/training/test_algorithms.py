@@ -146,7 +146,7 @@ def test_an_entry_has_a_learner_or_a_trainer(entry, given):
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():
-    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*pola_exact, or "
+    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*coala, or "
     with pytest.raises(InputError, match=needed):
         find_algorithm("dqn")
     with pytest.raises(InputError, match=needed):
