@@ -105,8 +105,11 @@ for module in pkgutil.iter_modules(commands.__path__):
 """
     run = [sys.executable, "-c", program]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    # Of `bench lm-iteration`, `train lm-... --dry-run` and `league --text`.
-    assert found.split() == ["bench_lm_iteration", "compiled", "league_text"]
+    # Of `bench lm-...`, `train lm-... --dry-run` and `league --text`.
+    assert found.split() == [
+        *("bench_lm_iteration", "bench_lm_population"),
+        *("compiled", "league_text"),
+    ]
 
 
 def test_no_environment_is_asked_what_it_is():

@@ -763,7 +763,10 @@ ROWS = {
         ("--out a --text", "text has no value: a path is needed"),
         ("--out a --text nowhere", "No such file or directory: nowhere"),
         ("--out a --text {image}", "text is {image}: UTF-8 is needed ("),
-        ("--out a --rules chess", "rules is 'chess': one of split, trust-and-split is"),
+        (
+            "--out a --rules chess",
+            "rules is 'chess': one of split, trust-and-split, pu",
+        ),
         ("--out a --honesty 2", "honesty is 2.0: a number in [0, 1] is needed"),
         ("--out a --steps 0", "steps is 0: at least 1 is needed"),
         ("--out a --batch 0", "batch is 0: at least 1 is needed"),

@@ -172,7 +172,7 @@ def test_what_every_text_game_measures():
         game = registry.make(name, "short", num_rounds=2)
         first, *_ = scripted_names(game)
         players = {first: scripted_player(game, first)}
-        matchup = Matchup(0, 0, 0, (Seat(first), Seat(first)))
+        matchup = Matchup(0, 0, 0, (Seat(first),) * game.env.num_agents)
         matches = play(game, players, [matchup], jax.random.key(0))
         found |= set(measure(game, matches, by_seat=False))
     assert {"cooperation_after_cd", "honest_messages", "deals"} <= found

@@ -311,7 +311,7 @@ def _probed(population: Population, folder: Path, preset: str) -> Population:
     in_first(note)
     if jax.process_index() == 0:
         _log.warning("%s", found)
-    return Population(config, members)
+    return dataclasses.replace(population, config=config, members=members)
 
 
 def _draw_figure(folder: Path, summary: Mapping[str, Any]) -> None:

@@ -173,20 +173,22 @@ def _ours(config: LmConfig) -> tuple[Callable, DecoderConfig, str]:
     parts = assemble(config)
     state = parts.init(jax.random.key(config.seed))
     learner = Adapters(state.policy.weights, parts.scale)
-    latest = state, make_stack(config, learner, parts.mesh)
+    latest = [state], make_stack([config], [learner], parts.mesh)
 
     def play(number: int) -> tuple[list[Match], Times]:
         nonlocal latest
-        done = iterate(parts, *latest, number, _no_past)
-        latest = done.state, done.stack
-        seconds = (done.metrics[f"seconds_{part}"] or 0.0 for part in PARTS[:2])
-        return done.matches, Times(*seconds)
+        done = iterate([parts], *latest, number, no_past)
+        latest = done.states, done.stack
+        (matches,), (metrics,) = done.matches, done.metrics
+        seconds = (metrics[f"seconds_{part}"] or 0.0 for part in PARTS[:2])
+        return matches, Times(*seconds)
 
     return play, read_config(folder), folder
 
 
-def _no_past(number: int) -> Adapters:
-    raise ValueError(f"number is {number}: there are no past selves")
+def no_past(member: int, number: int) -> Adapters:
+    """Loads none: adapters of earlier iterations are not there yet."""
+    raise ValueError(f"number is {number} of {member}: there are no past selves")
 
 
 def counted(matches: Sequence[Match]) -> Counts:

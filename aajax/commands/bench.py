@@ -1,6 +1,8 @@
 """`aajax bench`: speed on this machine, as a table and a JSON file."""
 
 import dataclasses
+import functools
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -61,8 +63,8 @@ PEERS: dict[Name, tuple[str, float | None, str | None]] = {
 class Options:
     """Measures speed; quotes medians over repeats.
 
-    For language models see `aajax bench lm --help` and `aajax bench lm-iteration
-    --help`.
+    For language models see `aajax bench lm --help`, `aajax bench lm-iteration --help`
+    and `aajax bench lm-population --help`.
     """
 
     only: Names = tuple(n for n in PEERS if n not in SLOW)  # what to measure
@@ -70,12 +72,10 @@ class Options:
     out: Path = Path("runs/bench.json")  # JSON file to write
 
 
-def _of_iterations(arguments: list[str]) -> None:
-    # What plays and learns in words needs an extra.
+def _of_words(command: str, arguments: list[str]) -> None:
+    """Measures what plays and learns in words, which needs an extra."""
     check_installed("lm", "transformers", "safetensors")
-    from aajax.commands import bench_lm_iteration
-
-    bench_lm_iteration.main(arguments)
+    importlib.import_module(f"aajax.commands.{command}").main(arguments)
 
 
 def main(arguments: list[str]) -> None:
@@ -102,7 +102,8 @@ def main(arguments: list[str]) -> None:
 
 OF_MODELS: dict[str, Callable[[list[str]], None]] = {
     "lm": bench_lm.main,
-    "lm-iteration": _of_iterations,
+    "lm-iteration": functools.partial(_of_words, "bench_lm_iteration"),
+    "lm-population": functools.partial(_of_words, "bench_lm_population"),
 }
 MEASUREMENTS: dict[Name, Callable[[int], dict]] = {
     "ipd-env": environments.measure_ipd,

@@ -23,13 +23,25 @@ HEADINGS = {
     "proposal_where_lower": "asks low",
     "split_efficiency": "of best",
     "deals": "deals",
+    "contribution": "gives",
+    "contribution_after_start": "gives first",
+    "contribution_after_nothing": "after nothing",
+    "contribution_after_little": "after little",
+    "contribution_after_much": "after much",
+    "contribution_after_all": "after all",
+    "efficiency": "of best",
     "messages_naming_a_hand": "names hand",
     "honest_messages": "true hand",
     "invalid_answers": "not in form",
     "retried_answers": "tried again",
     "answer_tokens": "tokens",
 }
+FREE = "valid_free_answers_"
 FAULTS = ("invalid_answers", "retried_answers")
+CONTRIBUTION = (
+    "gives: share of its coins that the player contributes; gives first: in first "
+    "rounds; after little: in rounds after one in which the others gave less than half."
+)
 COOPERATION = (
     "C: share of rounds in which the player cooperates; both C: in which both do; "
     "first C: of first rounds; C|CD: of rounds after one in which it cooperated and "
@@ -52,8 +64,9 @@ def report(table: dict, out: Path, console: Console) -> None:
     console.print("", average_table(table))
     behaviour = behaviour_table(table)
     console.print("", behaviour)
-    if "C" in behaviour.values:
-        console.print(COOPERATION)
+    for heading, meaning in (("C", COOPERATION), ("gives", CONTRIBUTION)):
+        if heading in behaviour.values:
+            console.print(meaning)
     tell_path(console, f"everything is in {out}/")
 
 
@@ -72,9 +85,16 @@ def behaviour_table(table: dict) -> WideTable:
     Without those that there are none of, and faults that nobody has.
     """
     measured = [face_off["measures"] for face_off in table["face_offs"]]
+    names = dict.fromkeys(name for measures in measured for name in measures)
+    free = [name for name in names if name.startswith(FREE)]
+    headings = {
+        **HEADINGS,
+        # Of each kind of answer that was sampled without the grammar.
+        **{name: f"free {name.removeprefix(FREE)} in form" for name in free},
+    }
     shown = {
         name: heading
-        for name, heading in HEADINGS.items()
+        for name, heading in headings.items()
         if any(_is_shown(name, measures) for measures in measured)
     }
     rows = [

@@ -111,7 +111,7 @@ def _families() -> Iterator[tuple[str, Mapping[str, str]]]:
             game += ", or with --game another matrix game that aajax list names"
         yield game, lines
     yield (
-        f"a language model in a game in words; GAME is {', '.join(POCKET)}",
+        f"a language model in words; GAME is {', '.join(POCKET)}",
         {
             pocket_name("GAME", variant): about
             for variant, (about, _) in VARIANTS.items()

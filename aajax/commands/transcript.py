@@ -152,7 +152,7 @@ def _members(options: Options) -> list[str]:
     config = options.run / "config.json"
     record = read_object(config) if config.is_file() else {}
     names: list[str] = []
-    if "speaking" in record:
+    if "num_iterations" in record:  # of a run, and not of a league
         record.pop("preset", None)
         with within(f"file is {config}: "):
             own = LmConfig.from_json(record)

@@ -12,6 +12,7 @@ import numpy as np
 
 from aajax.envs.matrix.pocket import two_choices
 from aajax.envs.pocket import Exchange, pick, told
+from aajax.envs.public_goods.pocket import contribution, ruled_contributions
 from aajax.envs.split.pocket import item_split, ruled_items
 from aajax.envs.trust_and_split.pocket import (
     coin_split,
@@ -23,10 +24,12 @@ from aajax.envs.trust_and_split.pocket import (
 )
 
 KINDS = (two_choices, item_split, coin_split, message, hand)
-Rules = Literal["split", "trust-and-split"]
+Rules = Literal["split", "trust-and-split", "public-goods"]
 RULES: dict[Rules, tuple[Callable, ...]] = {
     "split": (ruled_items, ruled_items, ruled_coins, ruled_hands),
     "trust-and-split": (ruled_winnings, ruled_hands),
+    # Among the kinds of all games it would change the models of the others.
+    "public-goods": (contribution, ruled_contributions, ruled_contributions),
 }
 
 

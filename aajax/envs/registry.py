@@ -18,6 +18,7 @@ from aajax.envs.harvest.spec import SPEC as HARVEST
 from aajax.envs.matrix.spec import SPECS as MATRIX_GAMES
 from aajax.envs.meta_matrix.spec import SPEC as META_IPD
 from aajax.envs.negotiation.spec import SPEC as NEGOTIATION
+from aajax.envs.public_goods.spec import SPEC as PUBLIC_GOODS
 from aajax.envs.spec import EnvSpec
 from aajax.envs.split.spec import SPEC as SPLIT
 from aajax.envs.trust_and_split.spec import SPEC as TRUST_AND_SPLIT
@@ -31,7 +32,7 @@ _OWN = {
     spec.name: spec
     for spec in (
         *(*MATRIX_GAMES, META_IPD, COIN, NEGOTIATION, HARVEST),
-        *(SPLIT, TRUST_AND_SPLIT),
+        *(SPLIT, TRUST_AND_SPLIT, PUBLIC_GOODS),
     )
 }
 _SPECS: dict[str, EnvSpec] = dict(_OWN)

@@ -26,6 +26,7 @@ from aajax.report.tables import OTHERS, known, run_title  # noqa: E402
 PANELS = {  # names in metrics.jsonl → what an axis says
     "reward": "points per round",
     "cooperation": "share of rounds that cooperate",
+    "contribution": "share of coins that are given",
     "proposal_where_higher": "asked of what is worth more",
     "proposal_where_lower": "asked of what is worth less",
     "honest_messages": "share of true messages",

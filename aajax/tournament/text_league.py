@@ -243,13 +243,14 @@ def _average(
 ) -> tuple[float | None, float | None]:
     """Mean reward of a player over its own seats and all opponents, and its interval.
 
-    All matches with the same environment seed are one observation of the interval.
+    All matches with the same environment seed are one observation of the interval. Of
+    N ≥ 3 seats its own is that of the one, so that all opponents count alike.
     """
     own = [
         (measures["reward"], entry)
         for names, measures in found.items()
         for entry, name in enumerate(names)
-        if name == player and _is_own(names, entry, num_seats)
+        if name == player and (num_seats == 2 or entry == 0)
     ]
     total: Any = sum(tally.total[:, entry] for tally, entry in own)
     count: Any = sum(tally.count[:, entry] for tally, entry in own)

@@ -85,6 +85,7 @@ Sweep = dataclasses.make_dataclass(
     ],
     frozen=True,
     namespace={
+        "__module__": __name__,
         "__doc__": "Values to try of each hyper-parameter, of past and of baseline; "
         "all combinations are run, as one program.",
         "__post_init__": check,

@@ -137,6 +137,7 @@ Sweep = dataclasses.make_dataclass(
     ],
     frozen=True,
     namespace={
+        "__module__": __name__,
         "__doc__": "Values to try of what shapes do not depend on; all combinations "
         "are trained at once, each with all seeds.",
         "__post_init__": check,

@@ -1,7 +1,7 @@
 """One iteration of a language model's training: play, credit, one gradient step.
 
-The members of a population play in one batch, each with itself and its past selves,
-and learn one after another by one program, which each gives its own numbers.
+Members of a population that play in one batch do so each with itself and its past
+selves, and learn one after another by one program, which each gives its own numbers.
 
 On a mesh over n processes each plays 1/n of the matches, with the same result as if one
 process played them all. Rewards are all-gathered, so that baselines are over all
@@ -192,7 +192,7 @@ def learn(
         policy, numbers = parts.fit.update(
             state.policy, batch, parts.model.params, parts.scale, **rate
         )
-    metrics |= {**numbers, "tokens": (batch.positions >= 0).sum()}
+    metrics |= {**numbers, "tokens": _num_tokens(batch)}
     matches = [
         dataclasses.replace(
             match, advantages=advantage[m].tolist(), credits=credit[m].tolist()
@@ -200,6 +200,12 @@ def learn(
         for m, match in enumerate(matches)
     ]
     return LmState(policy, critic), matches, metrics
+
+
+def _num_tokens(batch: SpeechBatch) -> Array:
+    """Tokens of all dialogues, i32[], those of an opening in each of them."""
+    real = batch.positions >= 0
+    return real.sum() + batch.opening.shape[1] * real.any(1).sum()
 
 
 def shares(config: LmConfig, number: int) -> dict[str, float]:

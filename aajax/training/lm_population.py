@@ -1,12 +1,14 @@
 """A population: adapters of several settings and seeds, trained over one frozen base.
 
-Members share the model and all programs, and play in one batch. All else is a member's
-own: its adapter, its optimiser's state, its random numbers, its past selves, and the
-groups that its returns are compared in. A run that is no population is of one member.
+Members share the model and all programs. All else is a member's own: its adapter, its
+optimiser's state, its random numbers, its past selves, and the groups that its returns
+are compared in. On accelerators, where decoding takes the time of reading the base once
+for all rows, members play in one batch; on CPUs, where larger batches are no faster,
+one after another. A run that is no population is of one member.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from aajax.dialogue.play.matches import Match
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel
 from aajax.envs.text import TextGame
@@ -29,6 +32,8 @@ from aajax.training.lm_assemble import (
     linear_schedule,
 )
 from aajax.training.lm_config import MEMBERS, LmConfig, member_names
+from aajax.training.lm_iteration import Iteration, iterate
+from aajax.training.lm_past import Load, Stack, make_stack
 from aajax.types import PyTree
 
 Numbers = Mapping[str, float | None]  # metrics of a member, by name
@@ -41,10 +46,12 @@ class Population:
     Attributes:
       config: of the run.
       members: parts of each; of a run that is no population its own alone.
+      one_batch: whether they play in one batch, and not one after another.
     """
 
     config: LmConfig
     members: tuple[LmParts, ...]
+    one_batch: bool = True
 
     @property
     def configs(self) -> list[LmConfig]:
@@ -80,6 +87,59 @@ class Population:
         if not self.config.is_population:
             return run
         return run / MEMBERS / member_names(self.config)[member]
+
+    def stacks(self, states: Sequence[LmState]) -> list[Stack]:
+        """Adapters to play with: of all members, or of each."""
+        learners = self.learners(states)
+        return [
+            make_stack(self.configs[group], learners[group], self.mesh)
+            for group in self._groups
+        ]
+
+    @property
+    def _groups(self) -> list[slice]:
+        """Members that play in one batch."""
+        count = len(self.members)
+        if self.one_batch:
+            return [slice(0, count)]
+        return [slice(m, m + 1) for m in range(count)]
+
+    def iterate(
+        self,
+        states: Sequence[LmState],
+        stacks: Sequence[Stack],
+        number: int,
+        load: Load,
+        without: Collection[int] = (),
+    ) -> tuple[list[LmState], list[Stack], list[list[Match]], list[dict]]:
+        """`lm_iteration.iterate` of all members, with a stack for each batch.
+
+        Returns:
+          States, stacks, and of each member its matches and its metrics, none for those
+          in `without`.
+        """
+        found: list[Iteration] = []
+        for group, stack in zip(self._groups, stacks, strict=True):
+            first = group.start
+
+            def own(member: int, past: int, first: int = first) -> Adapters:
+                return load(first + member, past)
+
+            lost = [m - first for m in without]
+            one = iterate(self.members[group], states[group], stack, number, own, lost)
+            if first > 0:
+                matches = [
+                    [dataclasses.replace(x, member=first + x.member) for x in each]
+                    for each in one.matches
+                ]
+                one = one._replace(matches=matches)
+            found.append(one)
+        return (
+            [state for one in found for state in one.states],
+            [one.stack for one in found],
+            [matches for one in found for matches in one.matches],
+            [metrics for one in found for metrics in one.metrics],
+        )
 
     def init(self) -> list[LmState]:
         """States to begin with."""
@@ -175,7 +235,8 @@ def assemble_population(
         )
         for own in configs
     ]
-    return Population(config, tuple(members))
+    on_cpu = shared.mesh is None and jax.default_backend() == "cpu"
+    return Population(config, tuple(members), one_batch=not on_cpu)
 
 
 def shared_config(configs: Sequence[LmConfig]) -> LmConfig:

@@ -68,6 +68,7 @@ VARIANTS: dict[str, tuple[str, Change]] = {
 }
 
 # On one device a sequence at a time, on more as many of them as there are devices.
+# Public goods has no published settings, and those that the others share.
 _PUBLISHED = LmConfig(
     dtype="bfloat16",
     fsdp=None,
@@ -113,6 +114,18 @@ PUBLISHED: dict[str, LmConfig] = {
         gamma=0.96,
         past_gamma=0.96,
         beta=2.0,
+        kl=0.001,
+    ),
+    "public-goods": dataclasses.replace(
+        _PUBLISHED,
+        game="public-goods",
+        num_matches=64,
+        group_size=1,
+        baseline="batch",
+        reward_scale=10.0,
+        gamma=0.9,
+        past_gamma=0.9,
+        beta=1.0,
         kl=0.001,
     ),
 }
@@ -187,6 +200,19 @@ POCKET: dict[str, LmConfig] = {
         num_microbatches=8,
         num_iterations=200,
     ),
+    "public-goods": dataclasses.replace(
+        _POCKET,
+        game="public-goods",
+        pocket=_ruled("public-goods"),
+        group_size=1,
+        baseline="batch",
+        reward_scale=10.0,
+        beta=3.0,
+        entropy_bonus=0.3,
+        final_entropy_bonus=0.02,
+        num_iterations=150,
+        speaking=Speaking(max_tokens=8, cache_size=256),
+    ),
 }
 
 
@@ -216,6 +242,8 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
                 options=("num_rounds=5",),
                 gamma=0.7,
                 entropy_bonus=0.6,  # with less it defects before it looks at the past
+                num_iterations=110,
+                final_num_iterations=80,  # with little bonus the first move is learned
                 speaking=Speaking(max_tokens=4, free_tries=None, cache_size=512),
             ),
             "split": _with(
@@ -230,6 +258,12 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
                 num_microbatches=4,
                 final_learning_rate=5e-5,
                 speaking=Speaking(max_tokens=16, free_tries=None, cache_size=1024),
+            ),
+            "public-goods": _with(
+                options=("num_rounds=4",),
+                gamma=0.7,
+                num_microbatches=4,
+                speaking=Speaking(max_tokens=8, free_tries=None, cache_size=1024),
             ),
         },
     ),

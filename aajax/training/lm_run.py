@@ -38,8 +38,7 @@ from aajax.lm.model.decoder import Adapters
 from aajax.training import checkpoint, divergence, metrics
 from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmState
-from aajax.training.lm_iteration import iterate
-from aajax.training.lm_past import check_kept, kept_numbers, make_stack, past_folder
+from aajax.training.lm_past import check_kept, kept_numbers, past_folder
 from aajax.training.lm_population import Population
 from aajax.training.run import interruptible
 from aajax.types import PyTree
@@ -96,14 +95,14 @@ def train_lm(
     folders = [population.folder(folder, m) for m in range(len(members))]
     for place, parts in zip(folders, members, strict=True):
         check_kept(parts.config, place, done)
-    stack = make_stack(population.configs, population.learners(states), population.mesh)
+    stacks = population.stacks(states)
     load = functools.partial(_load_past, folders, population)
     in_first(lambda: _prepare(folder, population))
     with interruptible() as interrupted:
         while done < config.num_iterations:
             without = [population.number(lane) for lane in lost]
-            states, stack, matches, numbers = iterate(
-                members, states, stack, done, load, without
+            states, stacks, matches, numbers = population.iterate(
+                states, stacks, done, load, without
             )
             if done % config.matches_every == 0 or done == config.num_iterations - 1:
                 _save_matches(folder / "matches", done, sum(matches, []))

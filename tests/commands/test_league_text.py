@@ -146,6 +146,25 @@ def test_scripted_players(tmp_path, capsys):
     assert line.endswith("(seed is 0 there and 1 here); choose another folder")
 
 
+def test_one_among_copies_in_a_game_of_three(tmp_path, capsys):
+    players = "always_keep", "always_contribute"
+    words = "--options", "num_rounds=2", "num_messages=1", "--num-matches", "3"
+    table = played(tmp_path, *players, "--game", "public-goods", *words)
+    assert table["num_seats"] == 3
+    assert [x["reward"] for x in table["line_ups"]] == [
+        [10, 10], [20, 10], [5, 15], [15, 15],
+    ]  # fmt: skip
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "all other seats" in printed and "among copies of it" in printed
+    assert "gives: share of its coins" in printed and "C|CD" not in printed
+    assert cli.main(["transcript", str(tmp_path), "--text"]) == 0
+    printed = capsys.readouterr().out
+    assert "seat 2: always_contribute; earns +30 in all" in printed
+    assert '| Player B says: "I give 10."' in printed
+    assert cli.main(["transcript", str(tmp_path)]) == 0
+    assert "public-goods" in (tmp_path / "transcript.html").read_text()
+
+
 def test_an_average_is_over_all_whom_a_player_met(tmp_path, capsys):
     players = "always_defect", "always_cooperate", "random"
     words = "--game", "ipd", "--options", "num_rounds=2", "--num-matches", "4"
@@ -623,6 +642,8 @@ def test_guests(folders):
 def test_a_table_of_behaviour_leaves_out_what_is_nothing():
     measures = {"reward": (2.5, 0.1), "cooperation": (0.0, 0.0), "deals": (None, None)}
     measures |= {"invalid_answers": (0.0, 0.0), "retried_answers": (0.25, 0.1)}
+    measures |= {"valid_free_answers_message": (None, None)}  # none was free
+    measures |= {"valid_free_answers_action": (0.0, 0.0)}
     face_off = {"player": "a", "opponent": "b", "measures": measures}
     table = league_text.behaviour_table({"face_offs": [face_off]})
     assert [*table.keys, *table.values] == [
@@ -631,6 +652,7 @@ def test_a_table_of_behaviour_leaves_out_what_is_nothing():
         "reward",
         "C",
         "tried again",
+        "free action in form",
     ]
 
 

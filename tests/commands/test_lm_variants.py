@@ -26,8 +26,13 @@ from aajax.training import lm_assemble, lm_run
 from aajax.training.lm_presets import LM_PRESETS, POCKET, PUBLISHED, SIZES, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
-TOKENS = {"ipd": 8, "split": 40, "trust-and-split": 48}  # that an answer may take
-ROUNDS = {"ipd": 2, "split": 1, "trust-and-split": 1}
+TOKENS = {
+    "ipd": 8,
+    "split": 40,
+    "trust-and-split": 48,
+    "public-goods": 8,
+}  # that an answer may take
+ROUNDS = {"ipd": 2, "split": 1, "trust-and-split": 1, "public-goods": 2}
 LONGEST = 500  # tokens of a dialogue
 
 
@@ -169,7 +174,8 @@ def said(game_name):
     def behave(number, request):
         answered = [m for m in request["messages"] if m["role"] == "assistant"]
         speaks = "message" in game.patterns and len(answered) % 2 == 0
-        kind = "message" if speaks else "proposal"
+        (acts,) = set(game.patterns) - {"message"}
+        kind = "message" if speaks else acts
         return fake.answer(game.say(kind, np.broadcast_to(3, game.silent.shape)))
 
     return behave
@@ -204,6 +210,7 @@ def cases():
     for game in POCKET:
         for variant in VARIANTS:
             alike = variant in ("naive", "sum", "aa-no-buffer", "aa-no-group")
+            alike |= game == "public-goods" and variant != "aa"
             marks = [pytest.mark.slow] if alike and game != "ipd" else []
             yield pytest.param(game, variant, marks=marks)
 

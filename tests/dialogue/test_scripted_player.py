@@ -96,7 +96,8 @@ def test_every_player_of_every_game_answers_in_form(name):
     game = registry.make(name, num_rounds=2)
     names = game.scripted().names
     at_table = {name: scripted_player(game, name) for name in names}
-    matchups = [fixture(i, name, names[-1]) for i, name in enumerate(names)]
+    others = names[-1:] * (game.env.num_agents - 1)
+    matchups = [fixture(i, name, *others) for i, name in enumerate(names)]
     for match in play(game, at_table, matchups, jax.random.key(0)):
         turns = [turn for seat in match.turns for turn in seat]
         assert all(turn.valid and turn.tries <= 1 for turn in turns)

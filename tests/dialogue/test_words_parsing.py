@@ -24,6 +24,8 @@ OPTIONS = [
     ("trust-and-split", {"messages": "hands", "num_messages": 2}),
     ("trust-and-split", {"num_messages": 0}),
     ("deal-or-no-deal", {"num_messages": 0}),
+    ("public-goods", {"num_messages": 1}),
+    ("public-goods", {"answers": "all_or_nothing"}),
 ]
 KINDS = [
     (make(name, **options), kind)
@@ -35,6 +37,7 @@ PIECES = ["<A>", "<B>", "Proposal:", "proposal:", "0", "7", "10", "11", " ", ", 
 PIECES += ["hats", "Book", "balls", "pens", "ſ", "\u212a", "\x1c", "²", "é", "<", "-1"]
 PIECES += ["<<message_start>>", "<<message_end>>", "rock", "Paper", "SCISSORS", "x"]
 PIECES += ["<<proposal_start>>", "<<proposal_end>>", "{other}", "\u00a0", "\u0665"]
+PIECES += ["<7>", "<10>", "<11>", "<07>", "<keep>", "<contribute>"]
 near_misses = st.lists(st.sampled_from(PIECES), max_size=9).map("".join)
 each_kind = pytest.mark.parametrize(("game", "kind"), KINDS, ids=IDS)
 each_form = pytest.mark.parametrize(("game", "kind"), KINDS[:8], ids=IDS[:8])

@@ -153,8 +153,8 @@ def test_parts_and_numbers():
 
 
 def test_unknown_games_and_options():
-    names = "ipd, chicken, stag-hunt, deal-or-no-deal, split, trust-and-split"
-    with pytest.raises(ValueError, match=f"^game is 'go': one of {names}, or "):
+    names = "ipd, chicken, stag-hunt, deal-or-no-deal, split, trust-and-split, public"
+    with pytest.raises(ValueError, match=f"^game is 'go': one of {names}-goods, or "):
         make("go")
     for name in GAMES:
         with pytest.raises(

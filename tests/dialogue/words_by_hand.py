@@ -23,7 +23,8 @@ class ByHand:
     def __init__(self, game, seed=0):
         self.game, self.keys = game, iter(jax.random.split(jax.random.key(seed), 99))
         self.table = Table(self._state(_reset(game.env, next(self.keys))), 0)
-        self.rewards = [0.0, 0.0]
+        self.seats = range(game.env.num_agents)
+        self.rewards = [0.0 for _ in self.seats]
 
     def deal(self, **parts):
         """Puts other numbers on the table."""
@@ -31,10 +32,10 @@ class ByHand:
         return self
 
     def texts(self):
-        return [self.game.ask(self.table, seat).text for seat in (0, 1)]
+        return [self.game.ask(self.table, seat).text for seat in self.seats]
 
     def kinds(self):
-        return [self.game.ask(self.table, seat).kind for seat in (0, 1)]
+        return [self.game.ask(self.table, seat).kind for seat in self.seats]
 
     def say(self, *words):
         """What each seat answers, None where it only listens; a number is asked for."""
@@ -48,7 +49,7 @@ class ByHand:
                 self.game.silent if kind is None else self.game.parse(kind, word).action
             )
         table, steps = self.table, self.game.steps
-        state, self.rewards = table.state, [0.0, 0.0]
+        state, self.rewards = table.state, [0.0 for _ in self.seats]
         if steps[table.step % len(steps)]:
             state, reward = _step(
                 self.game.env, next(self.keys), state, np.stack(joint)

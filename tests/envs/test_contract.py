@@ -21,7 +21,10 @@ OPTIONS = {
     "by chance": {"continuation": CONTINUATION},
 }
 # Environments whose episodes are only ever cut off, or end by an option of their own.
-ENDLESS = (*("coin", "negotiation", "harvest", "split", "trust_and_split", "meta_ipd"),)
+ENDLESS = (
+    *("coin", "negotiation", "harvest", "split", "trust_and_split"),
+    *("public_goods_amounts", "meta_ipd"),
+)
 CASES = [
     (name, ending, resets)
     for name in envs.names()

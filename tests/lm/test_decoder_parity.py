@@ -42,6 +42,21 @@ YARN = {
     "original_max_position_embeddings": 16,
     "beta_fast": 4.0,  # so that all three bands are met
 }
+OF_GEMMA4 = {
+    "num_hidden_layers": 6,
+    "layer_types": [*KINDS, "full_attention", *KINDS[:2]],
+    "sliding_window": WINDOW,
+    "global_head_dim": 16,
+    "vocab_size_per_layer_input": SMALL["vocab_size"],
+    "rope_parameters": {
+        "full_attention": {
+            "rope_type": "proportional",
+            "rope_theta": 1e4,
+            "partial_rotary_factor": 0.5,
+        },
+        "sliding_attention": {"rope_theta": 100.0},
+    },
+}
 MODELS = {
     "qwen2.5": ("qwen2", {"rope_parameters": {"rope_theta": 1e6}}),
     "qwen2.5 sliding": (
@@ -176,6 +191,27 @@ MODELS = {
             },
         },
     ),
+    # Both with layers of unequal heads; one shares keys of earlier layers, and is given
+    # vectors for each of them; the other has keys for values.
+    "gemma4 small": (
+        "gemma4_text",
+        {
+            **OF_GEMMA4,
+            "num_kv_shared_layers": 3,
+            "use_double_wide_mlp": True,
+            "hidden_size_per_layer_input": 6,
+            "final_logit_softcapping": 3.0,
+        },
+    ),
+    "gemma4 large": (
+        "gemma4_text",
+        {
+            **OF_GEMMA4,
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "hidden_size_per_layer_input": 0,
+        },
+    ),
 }
 
 
@@ -200,6 +236,9 @@ def make(model_type, changes):
                 parameter += 0.3 * noise
             else:
                 parameter.copy_(noise * 1.5 / parameter.shape[1] ** 0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer += 0.3 * torch.randn(buffer.shape, generator=generator)
     return model.eval()
 
 

@@ -57,6 +57,17 @@ def of_phi3(draw, head_dim):
     return lm.Rope(1e4, share=share, **more, **factors), 4096
 
 
+def of_gemma4(draw, sliding):
+    """Which layers share keys, and how those of full attention are."""
+    most = len(sliding) - 1 - max(sliding.index(kind) for kind in set(sliding))
+    shared = draw(st.integers(0, most))
+    wide, same = shared > 0 and draw(st.booleans()), draw(st.booleans())
+    heads = draw(st.sampled_from([None, 1])) if same else None
+    return {"num_shared": shared, "wide_shared": wide, "keys_as_values": same} | {
+        "full_kv_heads": heads
+    }
+
+
 # The fields of a family that are not as in the plainest decoder, or what they can be.
 NUMBER = st.sampled_from([0.25, 12.0])
 GEMMA = {
@@ -96,6 +107,17 @@ FIELDS = {
     "olmo3": OLMO,
     "gemma2": GEMMA,
     "gemma3_text": {**GEMMA, "qk_norm": True},
+    "gemma4_text": {
+        "sandwich_norm": True,
+        "qk_norm": True,
+        "value_norm": True,
+        "layer_scale": True,
+        "query_scale": 1.0,
+        "logit_cap": st.sampled_from([None, 30.0]),
+        "full_head_dim": st.sampled_from([None, 16]),
+        "wide_shared": False,
+        "per_layer_size": st.sampled_from([0, 6]),
+    },
 }
 UNBIASED = ("qwen2", "mistral", "ministral", "ministral3", "phi3")
 
@@ -119,9 +141,9 @@ def configs(draw):
         fields[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
     if family == "phi3":
         fields["rope"], fields["max_length"] = of_phi3(draw, fields["head_dim"])
-    if family in ("gemma2", "gemma3_text"):
+    if family in ("gemma2", "gemma3_text", "gemma4_text"):
         fields["embedding_scale"] = hidden**0.5
-    if family in ("gemma3_text", "olmo3"):
+    if family in ("gemma3_text", "gemma4_text", "olmo3"):
         local = draw(ropes())
         fields["local_rope"] = None if local == fields["rope"] else local
     each = st.tuples(*[st.booleans()] * layers)
@@ -133,10 +155,17 @@ def configs(draw):
         fields["recurrent"] = recurrent if any(recurrent) else ()
     elif family not in ("llama", "granite", "olmo2") and any(sliding):
         fields |= {"sliding": sliding, "window": draw(st.integers(1, 4096))}
+    if family == "gemma4_text":
+        sliding = (*sliding[:-1], False)
+        of_window = {"sliding": sliding, "window": 7} if any(sliding) else {}
+        fields |= {"sliding": (), "window": None, **of_window}
+        fields |= of_gemma4(draw, sliding)
     if family == "smollm3":
         unrotated = draw(st.tuples(*[st.booleans()] * layers))
         fields["unrotated"] = unrotated if any(unrotated) else ()
     heads = draw(st.sampled_from([1, 2, 4]))
+    if fields.get("full_kv_heads") == heads:
+        fields["full_kv_heads"] = None
     return lm.DecoderConfig(
         family,
         vocab_size=draw(st.integers(1, 300_000)),
@@ -163,6 +192,7 @@ def test_what_is_the_same_decoder_is_read_as_one(family):
     config = read(
         family,
         head_dim=16,
+        global_head_dim=16,
         query_pre_attn_scalar=16,
         attention_multiplier=0.25,
         full_attention_interval=3,
@@ -170,11 +200,28 @@ def test_what_is_the_same_decoder_is_read_as_one(family):
         rope_parameters={"full_attention": rope, "sliding_attention": rope},
     )
     left_out = (config.query_scale, config.sliding, config.window, config.local_rope)
-    assert left_out == (None, (), None, None)
-    said = {"query_scale": 0.25, "sliding": (False,) * 3, "window": 9}
+    scale = 1.0 if family == "gemma4_text" else None
+    assert left_out == (scale, (), None, None)
+    said = {"query_scale": scale or 0.25, "sliding": (False,) * 3, "window": 9}
     said["local_rope"] = config.rope
     longer = dataclasses.replace(config, **said)
     assert lm.config_from_hf(lm.config_to_hf(longer)) == config
+
+
+def test_sizes_of_full_attention_by_older_and_newer_keys():
+    kinds = ["sliding_attention", "full_attention", "full_attention"]
+    given = {"head_dim": 8, "layer_types": kinds, "attention_k_eq_v": True}
+    each = {"head_dim": 16, "num_key_value_heads": 1}
+    older = read(
+        "gemma4_text", **given, global_head_dim=16, num_global_key_value_heads=1
+    )
+    newer = read("gemma4_text", **given, per_layer_config={"1": each, "2": each})
+    assert older == newer
+    assert (older.full_head_dim, older.full_kv_heads) == (16, 1)
+    # The last layer has full attention in any case; heads differ with keys for values.
+    ends = read("gemma4_text", layer_types=kinds[:1] * 3, num_global_key_value_heads=1)
+    assert (ends.sliding, ends.full_kv_heads) == ((True, True, False), None)
+    assert (ends.full_head_dim, ends.per_layer_size) == (512, 256)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +333,34 @@ def test_windows_count_only_where_the_model_uses_them():
         (
             {"model_type": "qwen3_5_text", "layer_types": ["linear_attention"] * 3},
             "a layer with attention is needed",
+        ),
+        (
+            {"model_type": "gemma4_text", "enable_moe_block": True},
+            "enable_moe_block is True: only models without experts are supported in",
+        ),
+        (
+            {"model_type": "gemma4_text", "use_bidirectional_attention": "all"},
+            "use_bidirectional_attention is 'all': only causal models are supported",
+        ),
+        (
+            {"model_type": "gemma4_text", "vocab_size_per_layer_input": 7},
+            "vocab_size_per_layer_input is 7: that of the vocabulary, ",
+        ),
+        (
+            {"model_type": "gemma4_text", "num_kv_shared_layers": 2},
+            "num_shared is 2: layers before them of the same kinds of attention are",
+        ),
+        (
+            {"model_type": "gemma4_text", "num_kv_shared_layers": 3},
+            "num_shared is 3: less than the 3 layers is needed",
+        ),
+        (
+            {"model_type": "gemma4_text", "per_layer_config": {"0": {"head_dim": 4}}},
+            r"per_layer_config.0 is \{'head_dim': 4\}: layers of one kind of attention",
+        ),
+        (
+            {"model_type": "gemma4_text", "per_layer_config": {"2": {"window": 4}}},
+            "per_layer_config.2.window",
         ),
         (
             {"model_type": "qwen3_moe", "mlp_only_layers": [2]},

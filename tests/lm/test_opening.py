@@ -29,6 +29,12 @@ RECURRENT = dataclasses.replace(
     delta=Delta(1, 2, 4, 6, kernel=3), output_gate=True,
 )  # fmt: skip
 
+# A layer with keys and values, and one of each kind that has those of another.
+UNEQUAL = dataclasses.replace(
+    CONFIG, num_layers=4, sliding=(True, False) * 2, full_head_dim=12, value_norm=True,
+    num_shared=2, wide_shared=True, layer_scale=True, per_layer_size=5,
+)  # fmt: skip
+
 
 def weights_of(config):
     def noisy(shapes):
@@ -50,6 +56,9 @@ def given():
     return weights_of(CONFIG)
 
 
+CASES = [(CONFIG, "float32"), (CONFIG, "bfloat16"), (UNEQUAL, "float32")]
+
+
 def rest():
     place = np.arange(max(LENGTHS), dtype=np.int32)
     real = place < np.array(LENGTHS)[:, None]
@@ -57,9 +66,11 @@ def rest():
     return np.where(real, tokens, 0), np.where(real, len(OPENING) + place, -1), real
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_hidden_states_and_gradients_are_those_of_whole_sequences(given, precision):
-    params, adapters = given
+@pytest.mark.parametrize(
+    ("config", "precision"), CASES, ids=["windows", "bfloat16", "unequal"]
+)
+def test_hidden_states_and_gradients_are_those_of_whole_sequences(config, precision):
+    params, adapters = weights_of(config)
     tokens, positions, real = rest()
     begun = np.arange(len(OPENING), dtype=np.int32)
     every = np.concatenate([np.tile(OPENING, (3, 1)), tokens], 1)
@@ -68,13 +79,13 @@ def test_hidden_states_and_gradients_are_those_of_whole_sequences(given, precisi
     def whole(weights):
         adapter = adapters._replace(weights=weights)
         ids = jnp.zeros(3, jnp.int32)
-        hidden, _ = lm.forward(CONFIG, params, every, at, None, adapter, ids)
+        hidden, _ = lm.forward(config, params, every, at, None, adapter, ids)
         return hidden[:, len(OPENING) :]
 
     def shared(weights):
         adapter = adapters._replace(weights=weights)
         with matmuls_in(precision):
-            return forward_after(CONFIG, params, OPENING, tokens, positions, adapter)
+            return forward_after(config, params, OPENING, tokens, positions, adapter)
 
     def both(function):
         def loss(weights):

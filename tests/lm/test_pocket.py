@@ -17,6 +17,7 @@ from aajax import lm
 from aajax.dialogue import pocket
 from aajax.dialogue.pocket import PocketConfig, pocket_folder, train_pocket
 from aajax.envs.dialogues import KINDS, exchange
+from aajax.envs.public_goods.pocket import contribution, ruled_contributions
 from aajax.envs.split.pocket import ruled_items
 from aajax.envs.trust_and_split import HANDS
 from aajax.envs.trust_and_split.pocket import (
@@ -155,7 +156,10 @@ def test_answers_alone_are_targets(tmp_path, rules):
 
 @pytest.mark.parametrize(
     "kind",
-    [*KINDS, ruled_items, ruled_coins, ruled_winnings, ruled_hands],
+    [
+        *(*KINDS, ruled_items, ruled_coins, ruled_winnings, ruled_hands),
+        *(contribution, ruled_contributions),
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_answers_are_well_formed_and_equally_likely(kind):
@@ -197,6 +201,7 @@ def kept_by_rule(rule, own, other, took):
         ("split", None, 9 + 4 + 3),
         ("trust-and-split", None, 9 + 3),
         ("trust-and-split", 0.9, 9 + 3),
+        ("public-goods", None, 9),
     ],
 )
 def test_answers_follow_their_rules(game, honesty, num_rules):
@@ -216,6 +221,21 @@ def test_answers_follow_their_rules(game, honesty, num_rules):
                 "Say what beats it.": (said, own) in wins,
             }
             assert wanted[rule]
+        elif "Give?" in request:
+            (gave,) = re.findall(r"^They gave (\w+)", request)
+            same = {"nothing": 0, "little": 3, "much": 7, "all": 10}[gave]
+            wanted = {
+                "Give all.": 10,
+                "Give nothing.": 0,
+                "Give half.": 5,
+                "Give as they did.": same,
+                "Give the rest of what they gave.": 10 - same,
+                "Give all if they gave something, or nothing.": 10 * (same > 0),
+                "Give nothing if they gave something, or all.": 10 * (same == 0),
+                "Give all if they gave much or all, or nothing.": 10 * (same > 5),
+                "Give nothing if they gave much or all, or all.": 10 * (same < 5),
+            }
+            assert answer == [wanted[rule]]
         elif "Coins?" in request:
             if game == "split":
                 own, other = re.findall(r"You (\w+), they (\w+)\.", request)[0]
@@ -382,7 +402,7 @@ def test_a_text_must_be_one(tmp_path, content):
         ({"seed": 10**20}, "seed is 100000000000000000000: a whole number in"),
         ({"honesty": 0.5}, "honesty is 0.5: None is needed without rules of trust"),
         ({"honesty": 0.5, "rules": "split"}, "honesty is 0.5: None is needed without"),
-        ({"rules": "chess"}, "rules is 'chess': one of split, trust-and-split is"),
+        ({"rules": "chess"}, "rules is 'chess': one of split, trust-and-split, public"),
         (
             {"honesty": 2.0, "rules": "trust-and-split"},
             r"honesty is 2.0: a number in \[0, 1\]",

@@ -502,6 +502,13 @@ RICH = {
         CONFIG, num_layers=3, recurrent=(True, False, True), output_gate=True,
         delta=Delta(1, 2, 4, 6, kernel=3), logit_divisor=0.1,
     ),
+    "unequal": dataclasses.replace(
+        CONFIG, num_layers=4, sandwich_norm=True, sliding=(True, False) * 2, window=3,
+        rope=lm.Rope(kind="proportional", share=0.5), local_rope=lm.Rope(theta=100.0),
+        full_head_dim=12, full_kv_heads=1, keys_as_values=True, value_norm=True,
+        num_shared=2, wide_shared=True, layer_scale=True, per_layer_size=6,
+        logit_divisor=4.0,
+    ),
 }  # fmt: skip
 
 

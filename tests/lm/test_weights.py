@@ -198,6 +198,37 @@ def test_gemma_with_images_gives_its_text_part(tmp_path, spelling):
     assert weights.read_config(tmp_path) == config
 
 
+def test_gemma_4_with_images_gives_its_text_part(tmp_path):
+    """Without towers, and without keys of layers that share those of others."""
+    text = {
+        **LLAMA, "model_type": "gemma4_text", "num_hidden_layers": 3, "head_dim": 8,
+        "layer_types": ["full_attention"] * 3, "num_kv_shared_layers": 1,
+        "global_head_dim": 8, "hidden_size_per_layer_input": 2,
+        "use_bidirectional_attention": "vision", "tie_word_embeddings": True,
+    }  # fmt: skip
+    config = lm.config_from_hf(text)
+    weights.save_params(tmp_path, config, filled(config, jnp.float32))
+    tensors = read_files(tmp_path)
+    of_keys = "model.layers.2.self_attn."
+    assert not any(name.startswith(f"{of_keys}k_") for name in tensors)
+    spelling = "model.language_model."
+    stored = {spelling + k.removeprefix("model."): x for k, x in tensors.items()}
+    others = {
+        "model.vision_tower.patch_embedder.input_proj.weight": (3, 3),
+        "model.audio_tower.output_proj.bias": (3,),
+        "model.embed_vision.embedding_projection.weight": (3, 2),
+        "model.embed_audio.embedding_projection.weight": (3, 2),
+        **{f"{spelling}layers.2.self_attn.{x}_proj.weight": (8, 8) for x in "kv"},
+        f"{spelling}layers.2.self_attn.k_norm.weight": (8,),
+    }
+    hf = {"model_type": "gemma4", "text_config": text, "vision_config": {}}
+    write(tmp_path, hf, {**stored, **numbers(others)})
+    assert weights.read_config(tmp_path) == config
+    params = weights.load_params(tmp_path)
+    weights.save_params(tmp_path, config, params)
+    assert_same(read_files(tmp_path), tensors)
+
+
 @pytest.mark.parametrize(
     ("family", "changes"),
     [

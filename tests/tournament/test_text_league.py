@@ -148,8 +148,7 @@ def test_one_among_copies_of_another(tmp_path):
     assert faced["tit_for_tat", c]["reward"][0] == pytest.approx(every, abs=1e-6)
     assert faced[c, c]["reward"][0] == pytest.approx(every, abs=1e-6)
     averages = {x["player"]: x["reward"][0] for x in table["averages"]}
-    # With itself, three seats; with each other, one.
-    own = (3 * 0 + 3.2 / 3 + 3.2 / 3 / 2) / 5
+    own = (0 + 3.2 / 3 + 3.2 / 3 / 2) / 3  # all whom it met count alike
     assert averages[d] == pytest.approx(own, abs=1e-6)
     # Resumed, it is the same.
     assert text_table(game, league(game, names, 4, tmp_path)) == table

@@ -1,7 +1,11 @@
 """Populations: members are what they would be alone, and do not touch one another."""
 
 import dataclasses
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +15,7 @@ from tiny_speech import LORA, tiny_folder
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
-from aajax.training import divergence, lm_run, metrics
+from aajax.training import divergence, lm_population, metrics
 from aajax.training.lm_config import (
     LmConfig,
     Lora,
@@ -62,7 +66,10 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def population(model):
-    return assemble_population(small(model))
+    """One that plays in one batch, as on accelerators."""
+    found = assemble_population(small(model))
+    assert not found.one_batch
+    return dataclasses.replace(found, one_batch=True)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,58 @@ def test_a_member_is_as_it_would_be_alone(population, whole, tmp_path, member):
             assert here == (x if x is None else pytest.approx(x, rel=2e-3, abs=2e-5))
 
 
+def test_one_after_another_a_member_is_exactly_as_alone(population, tmp_path):
+    """As on CPUs; but for the learning rate, which is the program's where all agree."""
+    sweep = Sweep(algorithm=("naive", "advantage_alignment"))
+    config = dataclasses.replace(population.config, sweep=sweep, num_iterations=2)
+    together = run(tmp_path / "together", assemble_population(config))
+    for member, own in enumerate(config.members):
+        alone = run(tmp_path / str(member), assemble_population(own))
+        for row, lone in zip(rows_of(together), rows_of(alone), strict=True):
+            k, s = divmod(member, 2)
+            here = {name: x[k][s] for name, x in row.items() if name != "update"}
+            assert {"update": row["update"], **here} == lone
+        for number in range(2):
+            matches = [m for m in matches_of(together, number) if m.member == member]
+            matches = [dataclasses.replace(m, member=0) for m in matches]
+            assert matches == matches_of(alone, number)
+
+
+ON_A_MESH = """
+import sys
+from pathlib import Path
+from test_lm_population import run, small
+from aajax.training.lm_population import assemble_population
+
+config = small(Path(sys.argv[1]), data=2, fsdp=2, tensor=2, num_iterations=2)
+population = assemble_population(config)
+assert population.mesh.size == 8 and population.one_batch
+run(Path(sys.argv[2]), population)
+"""
+
+
+@pytest.mark.slow
+def test_on_a_mesh_members_are_the_same(model, whole, tmp_path):
+    """Of eight devices, over which adapters, base and sequences are sharded."""
+    here, folder = Path(__file__).parent, tmp_path / "mesh"
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    path = os.pathsep.join([str(here), str(here.parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_MESH, str(model), str(folder)],
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for row, other in zip(rows_of(folder), rows_of(whole)[:2], strict=True):
+        for name, x in row.items():
+            here, there = (np.array(y, float) for y in (x, other[name]))
+            np.testing.assert_allclose(here, there, rtol=2e-2, atol=2e-4, err_msg=name)
+    for number in range(2):
+        pairs = zip(matches_of(folder, number), matches_of(whole, number), strict=True)
+        assert all(said(one) == said(other) for one, other in pairs)
+
+
 def said(match):
     return [[turn.answer for turn in seat] for seat in match.turns]
 
@@ -175,7 +234,7 @@ def spoilt(which, number):
 def test_a_member_that_diverges_stops_alone(
     population, whole, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(lm_run, "iterate", spoilt([5], 2))
+    monkeypatch.setattr(lm_population, "iterate", spoilt([5], 2))
     folder = run(tmp_path / "run", population)
     (line,) = caplog.messages
     assert line.startswith(
@@ -215,7 +274,7 @@ def test_a_member_that_diverges_stops_alone(
 
 
 def test_all_members_diverge(population, tmp_path, monkeypatch):
-    monkeypatch.setattr(lm_run, "iterate", spoilt(range(8), 0))
+    monkeypatch.setattr(lm_population, "iterate", spoilt(range(8), 0))
     with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
         run(tmp_path / "run", population)
 

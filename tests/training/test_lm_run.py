@@ -24,7 +24,7 @@ from aajax.errors import DivergenceError, InputError
 from aajax.lm import compilation
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.model import lora
-from aajax.training import checkpoint, lm_evaluation, lm_run, metrics
+from aajax.training import checkpoint, lm_evaluation, lm_population, metrics
 from aajax.training.lm_config import (
     Evaluation,
     LmConfig,
@@ -300,7 +300,7 @@ def test_a_run_that_diverges_ends_before_it_is_saved(
         state = state._replace(policy=policy._replace(weights=weights))
         return found._replace(states=[state])
 
-    monkeypatch.setattr(lm_run, "iterate", spoilt)
+    monkeypatch.setattr(lm_population, "iterate", spoilt)
     lines = []
     for resume in (False, True):
         with pytest.raises(DivergenceError) as caught:

@@ -8,7 +8,8 @@ must call `reply` at the same steps.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,8 +134,10 @@ class LanguageModel:
             return memory._replace(pending=tuple(told)), [None] * num_rows
         if batch > num_rows:
             keys = keys[np.minimum(np.arange(batch), num_rows - 1)]
+        # Many rows read the same.
+        prompt = functools.cache(self._prompt)
         prompts = [
-            self._prompt(texts, stopped) if now else []
+            prompt(texts, stopped) if now else []
             for texts, stopped, now in zip(told, memory.stopped, asked, strict=True)
         ]
         adapters = {}
@@ -153,8 +156,11 @@ class LanguageModel:
             donate=True,
             **adapters,
         )
+        text = functools.cache(self._text)
         replies = [
-            self._reply(row, prompts[row], sample, int(tries[row])) if now else None
+            self._reply(row, prompts[row], sample, int(tries[row]), text)
+            if now
+            else None
             for row, now in enumerate(asked)
         ]
         end = self.template.end_of_turn
@@ -187,7 +193,14 @@ class LanguageModel:
             active=asked,
         )
 
-    def _reply(self, row: int, prompt: list[int], sample: Sample, tries: int) -> Reply:
+    def _reply(
+        self,
+        row: int,
+        prompt: list[int],
+        sample: Sample,
+        tries: int,
+        text: Callable[[tuple[int, ...]], str],
+    ) -> Reply:
         size = sample.length[row]
         ids = sample.tokens[row, :size].tolist()
         tokens = Tokens(
@@ -197,7 +210,7 @@ class LanguageModel:
             state=sample.state[row, :size].tolist(),
             remaining=sample.remaining[row, :size].tolist(),
         )
-        return Reply(self._text(ids), tries, tokens)
+        return Reply(text(tuple(ids)), tries, tokens)
 
     def _prompt(self, texts: tuple[str, ...], stopped: bool | None) -> list[int]:
         texts = texts or ("",)

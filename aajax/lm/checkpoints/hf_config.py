@@ -92,11 +92,36 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {
         "sliding_window_pattern": 6,
         "tie_word_embeddings": True,
     },
+    "gemma4_text": {
+        "vocab_size": 262_144,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "global_head_dim": 512,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 131_072,
+        "sliding_window": 512,
+        "sliding_window_pattern": 6,
+        "hidden_size_per_layer_input": 256,
+        "tie_word_embeddings": True,
+        "rope_parameters": {
+            "full_attention": {
+                "rope_type": "proportional",
+                "rope_theta": 1e6,
+                "partial_rotary_factor": 0.25,
+            },
+            "sliding_attention": {"rope_theta": 1e4},
+        },
+    },
 }
 _NULLS = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
 # Models with images too → the family of their text part, if it does not say it.
 _WRAPPERS = {
     "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
     "mistral3": "mistral",
     "qwen3_5": "qwen3_5_text",
 }
@@ -123,6 +148,16 @@ class _RopeKeys:
     low_freq_factor: Positive | None = None
     high_freq_factor: Positive | None = None
     original_max_position_embeddings: Count | None = None
+
+    __post_init__ = check
+
+
+@dataclasses.dataclass(frozen=True)
+class _FullKeys:
+    """Keys of per_layer_config, in which layers differ; None: as in the others."""
+
+    head_dim: Count | None = None
+    num_key_value_heads: Count | None = None
 
     __post_init__ = check
 
@@ -157,7 +192,7 @@ class _Keys:
     hidden_act: str | None = None
     hidden_activation: str | None = None
     query_pre_attn_scalar: Positive | None = None
-    use_bidirectional_attention: bool | None = None
+    use_bidirectional_attention: bool | Literal["all", "vision"] | None = None
     attn_logit_softcapping: Positive | None = None
     final_logit_softcapping: Positive | None = None
     embedding_multiplier: Positive | None = None
@@ -178,6 +213,15 @@ class _Keys:
     linear_value_head_dim: Count | None = None
     linear_num_key_heads: Count | None = None
     linear_num_value_heads: Count | None = None
+    global_head_dim: Count | None = None
+    num_global_key_value_heads: Count | None = None
+    per_layer_config: dict[str, dict] | None = None
+    attention_k_eq_v: bool | None = None
+    num_kv_shared_layers: Natural | None = None
+    use_double_wide_mlp: bool | None = None
+    hidden_size_per_layer_input: Natural | None = None
+    vocab_size_per_layer_input: Count | None = None
+    enable_moe_block: bool | None = None
     mlp_only_layers: tuple[Natural, ...] | None = None
     use_sliding_window: bool | None = None
     sliding_window: Count | None = None
@@ -294,14 +338,16 @@ def _decoder(keys: _Keys) -> DecoderConfig:
 
 def _check_family(keys: _Keys) -> None:
     """Raises InputError for what other families alone have."""
-    if keys.model_type not in ("gemma2", "gemma3_text"):
+    capped = "gemma2", "gemma3_text", "gemma4_text"
+    if keys.model_type not in capped:
         for name in ("attn_logit_softcapping", "final_logit_softcapping"):
             if getattr(keys, name) is not None:
                 raise InputError(
                     f"{name} is {getattr(keys, name)}: only models without it are "
                     f"supported in the family {keys.model_type}"
                 )
-    for kind in KINDS if keys.model_type not in ("phi3", "qwen3_5_text") else ():
+    partly = keys.model_type in ("phi3", "qwen3_5_text", "gemma4_text")
+    for kind in () if partly else KINDS:
         share = _said_of_rope(keys, kind).get("partial_rotary_factor", 1.0)
         if share != 1:
             raise InputError(
@@ -313,14 +359,22 @@ def _check_family(keys: _Keys) -> None:
 def _plain(config: DecoderConfig) -> DecoderConfig:
     """The canonical one of all configs that describe the same decoder."""
     changes: dict[str, Any] = {}
-    if config.query_scale == config.head_dim**-0.5:
+    if config.full_head_dim == config.head_dim:
+        changes["full_head_dim"] = None
+    if config.full_kv_heads == config.num_kv_heads:
+        changes["full_kv_heads"] = None
+    size = config.full_head_dim or config.head_dim
+    if size == config.head_dim and config.query_scale == size**-0.5:
         changes["query_scale"] = None
     if config.local_rope == config.rope:
         changes["local_rope"] = None
+    if not config.num_shared:
+        changes["wide_shared"] = False
     if not any(config.sliding):
         changes |= {"sliding": (), "window": None}
-    if not any(config.unrotated):
-        changes["unrotated"] = ()
+    for name in ("unrotated", "recurrent"):
+        if not any(getattr(config, name)):
+            changes[name] = ()
     for name in ("rope", "local_rope"):
         rope = changes.get(name, getattr(config, name))
         if rope is not None and rope.attention_factor == rope.default_amplitude:
@@ -407,7 +461,8 @@ def _rope(keys: _Keys, kind: str) -> Rope:
     if keys.model_type == "phi3" and name == "yarn":
         name = "longrope"  # the family's older word for it
     local = kind == "sliding_attention"
-    default = 1e6 if keys.model_type == "gemma3_text" and not local else 1e4
+    of_gemma = keys.model_type in ("gemma3_text", "gemma4_text")
+    default = 1e6 if of_gemma and not local else 1e4
     longest = keys.max_position_embeddings
     original = keys.original_max_position_embeddings
     if original is not None:
@@ -431,7 +486,7 @@ def _rope(keys: _Keys, kind: str) -> Rope:
     for field, key in _ROPE_KEYS[name].items():
         if said.get(key) is not None:
             fields[field] = said[key]
-        elif key not in _ROPE_OPTIONAL:
+        elif key not in _ROPE_OPTIONAL and name != "proportional":
             raise InputError(
                 f"{key} is missing: a number is needed with rope_type {name!r}"
             )
@@ -478,6 +533,7 @@ _ROPE_KEYS: dict[RopeKind, dict[str, str]] = {
         "short_factors": "short_factor",
         "long_factors": "long_factor",
     },
+    "proportional": {"factor": "factor"},
 }
 _ROPE_OPTIONAL = ("attention_factor", "beta_fast", "beta_slow", "truncate")
 
@@ -615,6 +671,83 @@ def _read_gemma3(keys: _Keys) -> dict[str, Any]:
     return {**_read_gemma2(keys), "qk_norm": True, "local_rope": local}
 
 
+def _read_gemma4(keys: _Keys) -> dict[str, Any]:
+    _check_gemma4(keys)
+    biased = bool(keys.attention_bias)
+    full = _full_of_gemma4(keys)
+    return {
+        "sandwich_norm": True,
+        "qk_norm": True,
+        "value_norm": True,
+        "layer_scale": True,
+        "embedding_scale": keys.hidden_size**0.5,
+        "query_scale": 1.0,
+        "attention_bias": biased,
+        "output_bias": biased,
+        "logit_cap": keys.final_logit_softcapping,
+        "local_rope": _rope(keys, "sliding_attention"),
+        "full_head_dim": full.head_dim,
+        "full_kv_heads": full.num_key_value_heads,
+        "keys_as_values": bool(keys.attention_k_eq_v),
+        "num_shared": keys.num_kv_shared_layers or 0,
+        "wide_shared": bool(keys.use_double_wide_mlp),
+        "per_layer_size": keys.hidden_size_per_layer_input or 0,
+    }
+
+
+def _check_gemma4(keys: _Keys) -> None:
+    """Raises InputError for what is none of a dense decoder of text."""
+    if keys.enable_moe_block:
+        raise InputError(
+            "enable_moe_block is True: only models without experts are supported in "
+            "the family gemma4_text"
+        )
+    if keys.use_bidirectional_attention in (True, "all"):
+        raise InputError(
+            f"use_bidirectional_attention is {keys.use_bidirectional_attention!r}: "
+            "only causal models are supported"
+        )
+    size = keys.vocab_size_per_layer_input
+    if keys.hidden_size_per_layer_input and size not in (None, keys.vocab_size):
+        raise InputError(
+            f"vocab_size_per_layer_input is {size}: that of the vocabulary, "
+            f"{keys.vocab_size}, is needed"
+        )
+    if keys.attn_logit_softcapping is not None:
+        raise InputError(
+            f"attn_logit_softcapping is {keys.attn_logit_softcapping}: only models "
+            "without it are supported in the family gemma4_text"
+        )
+
+
+def _full_of_gemma4(keys: _Keys) -> _FullKeys:
+    """Sizes of layers with full attention, by older or newer keys."""
+    if keys.per_layer_config is None:
+        shares = bool(keys.attention_k_eq_v)
+        heads = keys.num_global_key_value_heads if shares else None
+        return _FullKeys(keys.global_head_dim, heads)
+    full = [i for i, local in enumerate(_all_but_last(keys)) if not local]
+    record = keys.per_layer_config
+    each = [
+        schema.build(_FullKeys, record.get(str(i), {}), f"per_layer_config.{i}.")
+        for i in range(keys.num_hidden_layers)
+    ]
+    same = each[full[0]]
+    for i, found in enumerate(each):
+        wanted = same if i in full else _FullKeys()
+        if found != wanted:
+            raise InputError(
+                f"per_layer_config.{i} is {schema.shown(record.get(str(i)))}: layers "
+                "of one kind of attention need to be of equal size"
+            )
+    return same
+
+
+def _all_but_last(keys: _Keys) -> tuple[bool, ...]:
+    """By kinds or by pattern; the last layer has full attention in any case."""
+    return (*_by_pattern(keys)[:-1], False)
+
+
 _FAMILY: dict[str, _Family] = {
     "qwen2": _Family(_read_qwen2, "Qwen2ForCausalLM", _upper_if_used),
     "qwen3": _Family(_read_qwen3, "Qwen3ForCausalLM", _upper_if_used),
@@ -631,6 +764,7 @@ _FAMILY: dict[str, _Family] = {
     "olmo3": _Family(_read_olmo3, "Olmo3ForCausalLM", _by_pattern),
     "gemma2": _Family(_read_gemma2, "Gemma2ForCausalLM", _by_pattern),
     "gemma3_text": _Family(_read_gemma3, "Gemma3ForCausalLM", _by_pattern),
+    "gemma4_text": _Family(_read_gemma4, "Gemma4ForCausalLM", _all_but_last),
 }
 
 
@@ -672,10 +806,10 @@ def _written(config: DecoderConfig) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_embeddings,
         "max_position_embeddings": longest,
     }
-    is_gemma = family in ("gemma2", "gemma3_text")
+    is_gemma = family in ("gemma2", "gemma3_text", "gemma4_text")
     hf["hidden_activation" if is_gemma else "hidden_act"] = activation
     hf["rope_parameters"] = _rope_to_hf(rope, family)
-    if family in ("gemma3_text", "olmo3"):
+    if family in ("gemma3_text", "gemma4_text", "olmo3"):
         kinds = rope, config.local_rope or rope
         hf["rope_parameters"] = dict(zip(KINDS, map(_rope_to_hf, kinds), strict=True))
     if family in _BIASED:
@@ -699,7 +833,7 @@ _BIASED = (
         "olmo2",
         "olmo3",
     ),
-    *("gemma2", "gemma3_text"),
+    *("gemma2", "gemma3_text", "gemma4_text"),
 )
 
 
@@ -714,7 +848,7 @@ def _window_to_hf(config: DecoderConfig) -> dict[str, Any]:
         if config.family not in ("mistral", "ministral3", "phi3", "qwen3_moe"):
             hf["layer_types"] = [KINDS[sliding] for sliding in config.sliding]
         return hf
-    if config.family in ("olmo3", "gemma2", "gemma3_text"):
+    if config.family in ("olmo3", "gemma2", "gemma3_text", "gemma4_text"):
         # Transformers needs a width, though no layer has a window.
         return {"layer_types": ["full_attention"] * config.num_layers}
     if config.family in ("mistral", "ministral"):
@@ -730,6 +864,17 @@ def _others_to_hf(config: DecoderConfig) -> dict[str, Any]:
         hf["query_pre_attn_scalar"] = round(scale**-2)
         hf["attn_logit_softcapping"] = config.attention_cap
         hf["final_logit_softcapping"] = config.logit_cap
+    elif family == "gemma4_text":
+        hf |= {
+            "final_logit_softcapping": config.logit_cap,
+            "global_head_dim": config.full_head_dim or config.head_dim,
+            "num_global_key_value_heads": config.full_kv_heads,
+            "attention_k_eq_v": config.keys_as_values,
+            "num_kv_shared_layers": config.num_shared,
+            "use_double_wide_mlp": config.wide_shared,
+            "hidden_size_per_layer_input": config.per_layer_size,
+            "vocab_size_per_layer_input": config.vocab_size,
+        }
     elif family == "granite":
         hf["attention_multiplier"] = scale
         hf["embedding_multiplier"] = config.embedding_scale

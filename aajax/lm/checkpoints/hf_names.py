@@ -3,7 +3,14 @@
 import re
 from typing import NamedTuple
 
-from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.config import (
+    ATTENTION,
+    DELTA,
+    FULL_ATTENTION,
+    MLP,
+    WIDE_MLP,
+    DecoderConfig,
+)
 from aajax.lm.model.lora import features
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -13,6 +20,9 @@ _WHOLE = {
     "embedding": EMBEDDING,
     "head": HEAD,
     "norm/scale": "model.norm.weight",
+    "layer_inputs/embedding": "model.embed_tokens_per_layer.weight",
+    "layer_inputs/projection/kernel": "model.per_layer_model_projection.weight",
+    "layer_inputs/norm/scale": "model.per_layer_projection_norm.weight",
 }
 _MODULES = {
     "attention_norm": "input_layernorm",
@@ -26,7 +36,12 @@ _MODULES = {
     "mlp/gate": "mlp.gate_proj",
     "mlp/up": "mlp.up_proj",
     "mlp/down": "mlp.down_proj",
+    "layer_input/gate": "per_layer_input_gate",
+    "layer_input/output": "per_layer_projection",
+    "post_layer_input_norm": "post_per_layer_input_norm",
 }
+# Of some layers, in place of another block, by whose names they are stored.
+_VARIANTS = {FULL_ATTENTION: ATTENTION, WIDE_MLP: MLP}
 _SANDWICH = {  # here the name of the others' norm before the MLP is taken
     "post_attention_norm": "post_attention_layernorm",
     "mlp_norm": "pre_feedforward_layernorm",
@@ -57,12 +72,22 @@ _FUSED = {
     "mlp.gate_up_proj": ("mlp/gate", "mlp/up"),
 }
 _BUFFER = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
-_NOT_TEXT = re.compile(r"(model\.)?(vision_tower|multi_modal_projector|visual)\.|mtp\.")
+_NOT_TEXT = re.compile(
+    r"(model\.)?(vision_tower|multi_modal_projector|visual|audio_tower|embed_vision"
+    r"|embed_audio)\.|mtp\."
+)
+# Of layers that share the keys and values of others, where checkpoints have them.
+_OF_KEYS = re.compile(
+    r"model\.layers\.(\d+)\.self_attn\.(k_proj|v_proj|k_norm|v_norm)\."
+)
 _TEXT = (  # of folders with images too, before and since version 5 of transformers
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
     ("model.language_model.", "model."),
 )
+
+
+_WITH_IMAGES = "gemma3_text", "gemma4_text", "mistral", "ministral3", "qwen3_5_text"
 
 
 class Stored(NamedTuple):
@@ -84,11 +109,13 @@ class Stored(NamedTuple):
 def stored(config: DecoderConfig, path: str) -> Stored:
     """The tensors of the parameter at `path`, such as layers/attention/key/kernel."""
     if path in _WHOLE:
-        return Stored((_WHOLE[path],), num_leading=0, is_transposed=False)
-    module, leaf = path.removeprefix("layers/").rsplit("/", 1)
+        return Stored((_WHOLE[path],), 0, is_transposed=path.endswith("kernel"))
+    module, _, leaf = path.removeprefix("layers/").rpartition("/")
     modules = {**_MODULES, **(_SANDWICH if config.sandwich_norm else {})}
     modules |= _EXPERTS if config.num_experts else _DELTA
-    name, rows = modules.get(module, ""), None
+    block, slash, part = module.partition("/")
+    name = modules.get(_VARIANTS.get(block, block) + slash + part, "")
+    rows = None
     parts = siblings(config, module)
     if len(parts) > 1:
         name = next(fused for fused, them in _FUSED.items() if them == parts)
@@ -96,11 +123,11 @@ def stored(config: DecoderConfig, path: str) -> Stored:
         start = sum(sizes[: parts.index(module)])
         rows = slice(start, start + _size(config, module)), sum(sizes)
     end = f"{name}.{'bias' if leaf == 'bias' else 'weight'}"
-    if module == "delta":
+    if module == DELTA:
         end = _DELTA_LEAVES[leaf]
-    layers = range(config.num_layers)
-    mixers = {"attention": config.attending, "delta": config.recurring}
-    layers = mixers.get(module.split("/")[0], layers)
+    if leaf == "layer_scale":
+        end = "layer_scalar"
+    layers = config.having(module)
     experts = range(config.num_experts) if "{}" in name else (0,)
     names = tuple(
         f"model.layers.{layer}.{end.format(expert)}"
@@ -131,10 +158,14 @@ def text_name(config: DecoderConfig, name: str) -> str | None:
     """
     if _BUFFER.search(name):
         return None
-    if config.family in ("gemma3_text", "mistral", "ministral3", "qwen3_5_text"):
+    if config.family in _WITH_IMAGES:
         if _NOT_TEXT.match(name):
             return None
         for prefix, plain in _TEXT:
             if name.startswith(prefix):
-                return plain + name.removeprefix(prefix)
+                name = plain + name.removeprefix(prefix)
+                break
+    of_keys = _OF_KEYS.match(name)
+    if of_keys and int(of_keys[1]) >= config.first_shared:
+        return None
     return name

@@ -3,14 +3,20 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from aajax import schema
 from aajax.errors import InputError
 from aajax.lm.checkpoints.hf_config import read_json
 from aajax.lm.checkpoints.hf_names import siblings, stored
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.model.lora import BLOCKS, LoraConfig, Target, targets_of
+from aajax.lm.model.lora import (
+    PLACES,
+    LoraConfig,
+    linear_layers,
+    module,
+    targets_of,
+)
 from aajax.schema import Count, Natural, Positive, check
 
 CONFIG = "adapter_config.json"
@@ -81,26 +87,27 @@ class PeftOptions:
 class Place(NamedTuple):
     """A linear layer with an adapter: its name, where it is, and the adapter's size.
 
-    `layer` counts those layers that have one of the target.
+    `target` is a name of `lora.PLACES`; `layer` counts the layers that have it.
     """
 
     name: str
-    target: Target
+    target: str
     layer: int
     rank: int
     alpha: float
 
 
-def modules(config: DecoderConfig, target: Target) -> list[str]:
+def modules(config: DecoderConfig, target: str) -> list[str]:
     """Names of a linear layer in all layers, such as model.layers.0.mlp.up_proj."""
-    path = f"layers/{BLOCKS[target]}/{target}/kernel"
+    path = f"layers/{module(target)}/kernel"
     return [name.removesuffix(".weight") for name in stored(config, path).names]
 
 
-def together(config: DecoderConfig, target: Target) -> tuple[Target, ...]:
+def together(config: DecoderConfig, target: str) -> tuple[str, ...]:
     """The linear layers that are one in the checkpoint, in the order of its rows."""
-    parts = siblings(config, f"{BLOCKS[target]}/{target}")
-    return tuple(cast(Target, part.rsplit("/", 1)[1]) for part in parts)
+    parts = siblings(config, module(target))
+    names = {module(name): name for name in PLACES}
+    return tuple(names[part] for part in parts)
 
 
 def write_options(
@@ -108,8 +115,8 @@ def write_options(
 ) -> dict[str, Any]:
     """The contents of adapter_config.json for an adapter."""
     ends = {
-        modules(config, target)[0].rsplit(".", 1)[1]: len(together(config, target))
-        for target in lora.targets
+        modules(config, name)[0].rsplit(".", 1)[1]: len(together(config, name))
+        for name in linear_layers(config, lora.targets)
     }
     is_whole = lora.alpha == int(lora.alpha)
     alpha = int(lora.alpha) if is_whole else lora.alpha
@@ -166,7 +173,7 @@ def places(
     """
     rank, alpha = options.r or 8, options.lora_alpha or 8.0
     found = []
-    for target in targets_of(config):
+    for target in linear_layers(config, targets_of(config)):
         for layer, name in enumerate(modules(config, target)):
             seen = root + name.removeprefix(ROOT)
             if not _is_target(options, seen, int(name.split(".")[2])):

@@ -30,7 +30,7 @@ from aajax.lm.mesh.hosts import gathered, writer
 from aajax.lm.model import lora as low_rank
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
-from aajax.lm.model.lora import BLOCKS, LoraConfig, Target, Targets
+from aajax.lm.model.lora import BLOCKS, PLACES, LoraConfig, Targets
 from aajax.schema import within
 
 WEIGHTS = "adapter_model.safetensors"
@@ -68,7 +68,7 @@ def save_peft(
     """
     folder = Path(folder)
     _check_adapter(config, lora, adapters)
-    pairs: dict[Target, dict[str, np.ndarray]] = {
+    pairs: dict[str, dict[str, np.ndarray]] = {
         target: {part: gathered(x)[:, 0] for part, x in pair.items()}
         for target, pair in low_rank.pairs_of(adapters).items()
     }
@@ -84,8 +84,8 @@ def save_peft(
 
 def _fused(
     config: DecoderConfig,
-    pairs: Mapping[Target, Mapping[str, np.ndarray]],
-    parts: tuple[Target, ...],
+    pairs: Mapping[str, Mapping[str, np.ndarray]],
+    parts: tuple[str, ...],
 ) -> Mapping[str, np.ndarray]:
     """The pair, a [layers, in, R] and b [layers, R, out], of a linear layer of parts.
 
@@ -107,7 +107,7 @@ def _fused(
 
 
 def _blocks(
-    config: DecoderConfig, parts: tuple[Target, ...], rank: int
+    config: DecoderConfig, parts: tuple[str, ...], rank: int
 ) -> list[tuple[slice, slice]]:
     """Of each part, which of R and which outputs are its own."""
     ends = np.cumsum([0, *(low_rank.features(config, part)[1] for part in parts)])
@@ -196,11 +196,11 @@ def load_peft(
     rank = max(pair.place.rank for pair in each)
     # Scale times rank; without patterns exactly the alpha that is stored.
     alphas = [pair.place.alpha * rank / pair.divisor for pair in each]
-    there = {pair.place.target for pair in each}
+    there = {PLACES[pair.place.target][1] for pair in each}
     targets: Targets = tuple(name for name in BLOCKS if name in there)
     lora = LoraConfig(rank, float(max(alphas)), targets)
     pairs = {}
-    for name in targets:
+    for name in low_rank.linear_layers(config, targets):
         num_in, num_out = low_rank.features(config, name)
         layers = low_rank.num_layers(config, name)
         pairs[name] = {
@@ -228,7 +228,7 @@ def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) 
     if count != 1:
         raise InputError(f"adapters has {count} adapters: exactly 1 is needed")
     low_rank.check_fits(config, adapters)
-    if set(pairs) != set(lora.targets):
+    if set(pairs) != set(low_rank.linear_layers(config, lora.targets)):
         raise InputError(
             f"adapters has targets {', '.join(pairs)}: those of lora, "
             f"{', '.join(lora.targets)}, are needed"

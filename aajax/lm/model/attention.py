@@ -94,11 +94,11 @@ def fused_kernel(config: DecoderConfig, dtype: jnp.dtype) -> str | None:
     if where == "tpu":
         return "splash"
     small = jnp.dtype(dtype).itemsize == 2
+    sizes = config.head_dim, config.full_head_dim or config.head_dim
     if (
         where == "cuda"
         and small
-        and config.head_dim % 8 == 0
-        and config.head_dim <= 128
+        and all(x % 8 == 0 and x <= 128 for x in sizes)
         and config.attention_cap is None
     ):
         return "cudnn"
@@ -370,8 +370,8 @@ def is_in_order(
         and not any(config.sliding)
         and positions.shape[1] >= LANES // 2
         and cache.size % LANES == 0
-        and config.num_kv_heads % tensor == 0
         and not cache.is_apart
+        and config.num_kv_heads % tensor == 0
     )
 
 

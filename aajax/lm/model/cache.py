@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aajax.lm.model.config import DecoderConfig, Delta
+from aajax.lm.model.config import ATTENTION, DecoderConfig, Delta
 from aajax.types import Array
 
 SMALLEST = 64  # tokens; sizes are powers of two from here on
@@ -38,7 +38,8 @@ class Cache(NamedTuple):
 
     Attributes:
       key: [layers, B, kv_heads, S, head_dim], with rotary embedding applied; after
-        `cut`, a tuple with an array per layer.
+        `cut`, and where layers differ, a tuple with an array for each that has keys of
+        its own.
       value: [layers, B, kv_heads, S, head_dim], likewise.
       length: i32[B], tokens stored.
       memory: of each recurrent layer. Tokens are not removed from it: who lowers
@@ -70,18 +71,25 @@ def init_cache(
     config: DecoderConfig, batch: int, size: int, dtype: jnp.dtype = jnp.float32
 ) -> Cache:
     """An empty cache of `size` slots for each of `batch` sequences."""
-    layers = len(config.attending)
-    shape = layers, batch, config.num_kv_heads, size, config.head_dim
-    cache = Cache(
-        key=jnp.zeros(shape, dtype),
-        value=jnp.zeros(shape, dtype),
-        length=jnp.zeros(batch, jnp.int32),
-    )
-    if config.delta is None or not config.recurring:
-        return cache
+    length = jnp.zeros(batch, jnp.int32)
+
+    def empty(lead: tuple[int, ...], block: str) -> Array:
+        heads, head_dim = config.heads(block)
+        return jnp.zeros((*lead, batch, heads, size, head_dim), dtype)
+
+    if not config.is_uneven:
+        lead = (config.num_layers,)
+        return Cache(empty(lead, ATTENTION), empty(lead, ATTENTION), length)
     # Layers that differ are not scanned over.
-    memory = [empty_memory(config.delta, batch, dtype) for _ in config.recurring]
-    return cut(cache)._replace(memory=tuple(memory))
+    key, value = (
+        tuple(empty((), config.mixer(layer)) for layer in config.caching)
+        for _ in range(2)
+    )
+    memory = ()
+    if config.delta is not None:
+        delta = config.delta
+        memory = tuple(empty_memory(delta, batch, dtype) for _ in config.recurring)
+    return Cache(key, value, length, memory)
 
 
 def cut(cache: Cache) -> Cache:

@@ -25,9 +25,14 @@ Family = Literal[
     "olmo3",
     "gemma2",
     "gemma3_text",
+    "gemma4_text",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-RopeKind = Literal["default", "linear", "llama3", "yarn", "longrope"]
+RopeKind = Literal["default", "linear", "llama3", "yarn", "longrope", "proportional"]
+# Blocks of layers. Those of one block have the same sizes.
+ATTENTION, FULL_ATTENTION, DELTA = "attention", "full_attention", "delta"
+MLP, WIDE_MLP = "mlp", "wide_mlp"
+_OF_KEYS = "key", "value", "key_norm"  # what layers that share keys and values lack
 MOST_LAYERS = 100_000  # a hundred times those of the deepest published decoders
 
 
@@ -45,6 +50,8 @@ class Rope:
           two are mixed linearly in k (arXiv:2309.00071).
         longrope: divided by `short_factors`, one for each pair, which are right up to
           the original context (arXiv:2402.13753).
+        proportional: of all pairs of a head, the first `share` turn as if all did,
+          divided by `factor`, and the others do not turn.
 
     Cosines and sines are multiplied by `amplitude`.
 
@@ -99,7 +106,9 @@ class Rope:
                 )
 
     def size(self, head_dim: int) -> int:
-        """How many numbers of a head are rotated."""
+        """How many numbers of a head are rotated, by angles that may be 0."""
+        if self.kind == "proportional":
+            return head_dim
         return int(head_dim * self.share)
 
     @property
@@ -126,6 +135,9 @@ class Rope:
             scaled = plain / self.factor
         elif self.kind == "longrope":
             scaled = plain / np.array(self.short_factors)
+        elif self.kind == "proportional":
+            turns = np.arange(size // 2) < int(self.share * head_dim // 2)
+            scaled = np.where(turns, plain / self.factor, 0.0)
         else:
             kept = self._kept(plain) if self.kind == "llama3" else self._of_yarn(size)
             scaled = kept * plain + (1 - kept) * plain / self.factor
@@ -214,6 +226,17 @@ class DecoderConfig:
         numbers more of the query projection.
       recurrent: for each layer, whether it has Gated DeltaNet, of the sizes `delta`,
         in place of attention; () for none.
+      full_head_dim, full_kv_heads: of layers that are not sliding ones; None for
+        head_dim and num_kv_heads.
+      keys_as_values: whether the values of layers that are not sliding ones are their
+        keys, before these are normalised and rotated.
+      value_norm: whether values are normalised per head, without a scale.
+      num_shared: how many of the last layers have no keys and values, and attend to
+        those of the last layer before them that is sliding, or not, as they are.
+      wide_shared: whether their MLPs are twice as wide.
+      layer_scale: whether what a layer makes of its input is multiplied by a number.
+      per_layer_size: numbers of the vector that each layer is given for a token, beside
+        what the layer before made of it; 0 for none. See `layers.LayerInputs`.
       num_experts: of each layer's MLP, of size `intermediate_size` each; 0 for a plain
         MLP.
       experts_per_token: those with the largest probabilities.
@@ -254,6 +277,14 @@ class DecoderConfig:
     output_gate: bool = False
     recurrent: tuple[bool, ...] = ()
     delta: Delta | None = None
+    full_head_dim: Annotated[int, Range(2)] | None = None
+    full_kv_heads: Count | None = None
+    keys_as_values: bool = False
+    value_norm: bool = False
+    num_shared: Natural = 0
+    wide_shared: bool = False
+    layer_scale: bool = False
+    per_layer_size: Natural = 0
     num_experts: Natural = 0
     experts_per_token: Natural = 0
     normalise_experts: bool = False
@@ -273,6 +304,91 @@ class DecoderConfig:
         return tuple(i for i, entry in enumerate(self.recurrent) if entry)
 
     @property
+    def is_uneven(self) -> bool:
+        """Whether layers differ in their weights, so that they are not scanned over."""
+        return bool(
+            self.recurring
+            or self.num_shared
+            or self.per_layer_size
+            or self.splits_attention
+        )
+
+    @property
+    def splits_attention(self) -> bool:
+        """Whether sliding layers and others differ in their weights of attention."""
+        return bool(self.full_head_dim or self.full_kv_heads or self.keys_as_values)
+
+    @property
+    def first_shared(self) -> int:
+        """Number of the first layer without keys and values of its own."""
+        return self.num_layers - self.num_shared
+
+    @property
+    def caching(self) -> tuple[int, ...]:
+        """Numbers of the layers with keys and values of their own."""
+        return tuple(i for i in self.attending if i < self.first_shared)
+
+    def is_sliding(self, layer: int) -> bool:
+        """Whether a layer has sliding-window attention."""
+        return bool(self.sliding) and self.sliding[layer]
+
+    def source(self, layer: int) -> int:
+        """Number of the layer whose keys and values a layer attends to."""
+        if layer < self.first_shared:
+            return layer
+        own = self.is_sliding(layer)
+        return max(i for i in self.caching if self.is_sliding(i) == own)
+
+    @property
+    def sources(self) -> frozenset[int]:
+        """Numbers of the layers to whose keys and values others attend."""
+        shared = range(self.first_shared, self.num_layers)
+        return frozenset(self.source(i) for i in shared)
+
+    def mixer(self, layer: int) -> str:
+        """The block of a layer in which tokens meet."""
+        if self.recurrent and self.recurrent[layer]:
+            return DELTA
+        is_full = self.splits_attention and not self.is_sliding(layer)
+        return FULL_ATTENTION if is_full else ATTENTION
+
+    def mlp(self, layer: int) -> str:
+        """The block of a layer that is its MLP."""
+        is_wide = self.wide_shared and layer >= self.first_shared
+        return WIDE_MLP if is_wide else MLP
+
+    def heads(self, block: str = ATTENTION) -> tuple[int, int]:
+        """Key/value heads of a block of attention, and the size of a head."""
+        if block != FULL_ATTENTION:
+            return self.num_kv_heads, self.head_dim
+        return (
+            self.full_kv_heads or self.num_kv_heads,
+            self.full_head_dim or self.head_dim,
+        )
+
+    def width(self, block: str = MLP) -> int:
+        """Hidden units of an MLP, or of each of its experts."""
+        return self.intermediate_size * (2 if block == WIDE_MLP else 1)
+
+    def having(self, module: str) -> tuple[int, ...]:
+        """Numbers of the layers that have a part, such as attention/key."""
+        block, _, part = module.partition("/")
+
+        def has(layer: int) -> bool:
+            if block in (MLP, WIDE_MLP):
+                return self.mlp(layer) == block
+            if block not in (ATTENTION, FULL_ATTENTION, DELTA):
+                return True
+            if self.mixer(layer) != block or (
+                part in _OF_KEYS and layer >= self.first_shared
+            ):
+                return False
+            is_key = self.keys_as_values and block == FULL_ATTENTION
+            return not (part == "value" and is_key)
+
+        return tuple(filter(has, range(self.num_layers)))
+
+    @property
     def units_per_token(self) -> int:
         """Hidden units of a layer's MLP, or of the experts that a token goes to."""
         return self.intermediate_size * (self.experts_per_token or 1)
@@ -283,8 +399,15 @@ class DecoderConfig:
                 f"num_kv_heads is {self.num_kv_heads}: a divisor of the "
                 f"{self.num_heads} query heads is needed"
             )
-        if self.head_dim % 2:
-            raise InputError(f"head_dim is {self.head_dim}: an even number is needed")
+        for name in ("head_dim", "full_head_dim"):
+            size = getattr(self, name)
+            if size is not None and size % 2:
+                raise InputError(f"{name} is {size}: an even number is needed")
+        if self.full_kv_heads is not None and self.num_heads % self.full_kv_heads:
+            raise InputError(
+                f"full_kv_heads is {self.full_kv_heads}: a divisor of the "
+                f"{self.num_heads} query heads is needed"
+            )
         for name in ("sliding", "unrotated", "recurrent"):
             entries = getattr(self, name)
             if entries and len(entries) != self.num_layers:
@@ -298,6 +421,7 @@ class DecoderConfig:
             )
         if any(self.recurrent) and self.delta is None:
             raise InputError("delta is None: its sizes are needed for recurrent layers")
+        self._check_shared()
         if not self.attending:
             raise InputError(
                 f"recurrent is {self.recurrent}: a layer with attention is needed"
@@ -307,15 +431,31 @@ class DecoderConfig:
                 f"experts_per_token is {self.experts_per_token}: a number from 1 to "
                 f"{self.num_experts}, that of experts, is needed"
             )
-        for rope in filter(None, (self.rope, self.local_rope)):
-            self._check_rope(rope)
+        self._check_rope(self.rope, self.full_head_dim or self.head_dim)
+        if self.local_rope is not None:
+            self._check_rope(self.local_rope, self.head_dim)
 
-    def _check_rope(self, rope: Rope) -> None:
-        size = rope.size(self.head_dim)
+    def _check_shared(self) -> None:
+        """Whether there is a layer before those that share keys for each of them."""
+        if self.num_shared >= self.num_layers:
+            raise InputError(
+                f"num_shared is {self.num_shared}: less than the {self.num_layers} "
+                "layers is needed"
+            )
+        own = {self.is_sliding(i) for i in self.caching}
+        shared = range(self.first_shared, self.num_layers)
+        if not {self.is_sliding(i) for i in shared} <= own:
+            raise InputError(
+                f"num_shared is {self.num_shared}: layers before them of the same "
+                "kinds of attention are needed, whose keys they share"
+            )
+
+    def _check_rope(self, rope: Rope, head_dim: int) -> None:
+        size = rope.size(head_dim)
         if size < 2 or size % 2:
             raise InputError(
                 f"share is {rope.share}: one that gives an even number of the "
-                f"{self.head_dim} of a head is needed"
+                f"{head_dim} of a head is needed"
             )
         if rope.kind == "longrope" and len(rope.short_factors) != size // 2:
             raise InputError(

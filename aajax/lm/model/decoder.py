@@ -6,12 +6,19 @@ from typing import Any, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aajax.errors import InputError
 from aajax.lm.model import attention
 from aajax.lm.model.attention import capped
 from aajax.lm.model.cache import Cache, Memory, empty_memory
-from aajax.lm.model.config import DecoderConfig, Rope
+from aajax.lm.model.config import (
+    ATTENTION,
+    DELTA,
+    FULL_ATTENTION,
+    DecoderConfig,
+    Rope,
+)
 from aajax.lm.model.constraints import look_up, over_batch
 from aajax.lm.model.delta import DeltaNet
 from aajax.lm.model.layers import (
@@ -19,6 +26,8 @@ from aajax.lm.model.layers import (
     MLP,
     Attention,
     Experts,
+    LayerInput,
+    LayerInputs,
     Rotation,
     Route,
     norm,
@@ -30,7 +39,6 @@ from aajax.lm.model.precision import is_rounded
 from aajax.types import AnyArray, Array, PRNGKey, PyTree
 
 LAYER = "layer_{}"  # of params that are taken apart
-MIXERS = "attention", "delta"  # of which a layer has one
 # What is kept for gradients on CPUs. The rest, scores of attention above all, is
 # computed again: it takes more memory than time.
 _KEPT = jax.checkpoint_policies.save_only_these_names(LINEAR)
@@ -61,23 +69,53 @@ class _Kind(NamedTuple):
     is_rotated: Array
 
 
+class _Extra(NamedTuple):
+    """What layers that differ get beside what the layer before made of tokens.
+
+    Attributes:
+      shared: keys and values [B, kv_heads, S, head_dim] of another layer, to which this
+        one attends; None for its own.
+      own: [B, L, P], the tokens' own vectors of this layer; None without.
+    """
+
+    shared: tuple[Array, Array] | None = None
+    own: Array | None = None
+
+
 class _Layer(nn.Module):
+    """A layer.
+
+    Attributes:
+      config, dtype, param_dtype: of the decoder.
+      number: of the layer; None if layers do not differ.
+    """
+
     config: DecoderConfig
     dtype: Any
     param_dtype: Any
-    is_recurrent: bool = False
+    number: int | None = None
 
     @nn.compact
-    def __call__(self, carry, index, kind, positions, ropes, seen, route):
+    def __call__(self, carry, index, kind, positions, ropes, seen, route, extra):
         config = self.config
+        mixer, is_shared, is_source = ATTENTION, False, False
+        if self.number is not None:
+            mixer = config.mixer(self.number)
+            is_shared = config.source(self.number) != self.number
+            is_source = self.number in config.sources
         x, key_cache, value_cache = carry
+        read = None
 
         def attend(query: Array, key: Array, value: Array, scale: float):
+            nonlocal read
+            alone = attention.Layer(kind.is_sliding)
+            if is_shared:
+                return seen(query, *extra.shared, alone, scale), (None, None)
             if key_cache is None:
-                alone = attention.Layer(kind.is_sliding)
+                read = key, value
                 return seen(query, key, value, alone, scale), (None, None)
             batch = jnp.arange(positions.shape[0])[:, None, None]
-            head = jnp.arange(config.num_kv_heads)[None, :, None]
+            head = jnp.arange(key.shape[1])[None, :, None]
             # Padding's position is below 0, and below 0 would count from the end.
             slot = jnp.where(positions < 0, key_cache.shape[-2], positions)[:, None]
             at = batch, head, slot
@@ -86,27 +124,49 @@ class _Layer(nn.Module):
             keys = key_cache.at[at].set(key.astype(key_cache.dtype), mode="drop")
             values = value_cache.at[at].set(value.astype(key_cache.dtype), mode="drop")
             layer = attention.Layer(kind.is_sliding, index, (key, value))
+            read = keys, values
             return seen(query, keys, values, layer, scale), (keys, values)
 
         types = self.dtype, self.param_dtype
         y = self._before("attention_norm", x)
-        if self.is_recurrent:
+        if mixer == DELTA:
             assert config.delta is not None
             # Of a recurrent layer `carry` has inputs and state.
             memory = empty_memory(config.delta, len(x), self.dtype)
             if key_cache is not None:
                 memory = Memory(key_cache, value_cache)
-            block = DeltaNet(config, *types, name="delta")
+            block = DeltaNet(config, *types, name=DELTA)
             y, kept = block(y, positions >= 0, memory, route)
             kept = (None, None) if key_cache is None else kept
         else:
-            block = Attention(config, *types, name="attention")
-            y, kept = block(y, _rope_of(config, kind, ropes), attend, route)
+            block = Attention(config, *types, mixer, is_shared, name=mixer)
+            rope = _rope_of(config, kind, ropes, mixer)
+            y, kept = block(y, rope, attend, route)
         x = self._added(x, "post_attention_norm", y)
-        kind_of_mlp = Experts if config.num_experts else MLP
-        mlp = kind_of_mlp(config, *types, name="mlp")
-        y = mlp(self._before("mlp_norm", x), route)
-        return (over_batch(self._added(x, "post_mlp_norm", y)), *kept), None
+        x = self._added(x, "post_mlp_norm", self._mlp(x, route))
+        x = self._finished(x, extra.own)
+        return (over_batch(x), *kept), read if is_source else None
+
+    def _mlp(self, x: Array, route: Route | None) -> Array:
+        config, types = self.config, (self.dtype, self.param_dtype)
+        read = self._before("mlp_norm", x)
+        if config.num_experts:
+            return Experts(config, *types, name="mlp")(read, route)
+        block = "mlp" if self.number is None else config.mlp(self.number)
+        return MLP(config, *types, block, name=block)(read, route)
+
+    def _finished(self, x: Array, own: Array | None) -> Array:
+        """What a layer makes of x when attention and MLP are done."""
+        config = self.config
+        if own is not None:
+            part = LayerInput(config, self.dtype, self.param_dtype, name="layer_input")
+            y = part(x, own)
+            x = x + norm(config, self.param_dtype, "post_layer_input_norm")(y)
+        if config.layer_scale:
+            one = nn.initializers.ones
+            scale = self.param("layer_scale", one, (1,), self.param_dtype)
+            x = x * scale[0].astype(x.dtype)
+        return x
 
     def _before(self, name: str, x: Array) -> Array:
         """What a block reads."""
@@ -133,11 +193,13 @@ def _layers_of(remat: bool, cache: Cache | None) -> Any:
 
 
 def _rope_of(
-    config: DecoderConfig, kind: _Kind, ropes: tuple[Rotation, Rotation]
+    config: DecoderConfig, kind: _Kind, ropes: tuple[Rotation, Rotation], block: str
 ) -> Rotation:
     """The rotary embedding of a layer, from those of full and of sliding ones."""
     rope, local = ropes
-    if local is not rope:
+    if config.splits_attention:
+        rope = rope if block == FULL_ATTENTION else local
+    elif local is not rope:
         rope = jax.tree.map(lambda a, b: jnp.where(kind.is_sliding, b, a), rope, local)
     if any(config.unrotated):
         cos = jnp.where(kind.is_rotated, rope.cos, jnp.float32(1.0))
@@ -174,6 +236,10 @@ class Decoder(nn.Module):
         x = look_up(embedding, tokens).astype(self.dtype)
         if config.embedding_scale != 1:
             x = x * jnp.asarray(config.embedding_scale, self.dtype)
+        own = None
+        if config.per_layer_size:
+            types = config, self.dtype, self.param_dtype
+            own = LayerInputs(*types, name="layer_inputs")(tokens, x)
         ropes = self._ropes(positions)
         if seen is None:
             seen = attention.attend_to(config, positions, cache, self.dtype)
@@ -185,42 +251,52 @@ class Decoder(nn.Module):
         kept = (None, None) if cache is None else (cache.key, cache.value)
         memory: tuple[Memory, ...] = ()
         if self.apart:
-            x, kept, memory = self._each_layer(x, cache, kinds, each)
+            x, kept, memory = self._each_layer(x, cache, kinds, each, own)
         else:
             index = jnp.arange(config.num_layers, dtype=jnp.int32)
             stack = nn.scan(
                 _layers_of(self.remat, cache),
                 variable_axes={"params": 0, "lora": 0},
                 split_rngs={"params": True},
-                in_axes=(0, 0, *[nn.broadcast] * 4),  # pyright: ignore[reportArgumentType]
+                in_axes=(0, 0, *[nn.broadcast] * 5),  # pyright: ignore[reportArgumentType]
                 length=config.num_layers,
             )(*types, name="layers")
-            (x, *kept), _ = stack((x, *kept), index, kinds, *each)
+            (x, *kept), _ = stack((x, *kept), index, kinds, *each, _Extra())
         if cache is not None:
             read = jnp.max(positions, 1, initial=-1) + 1
             length = jnp.maximum(cache.length, read)
             cache = Cache(kept[0], kept[1], length, memory)
         return norm(config, self.param_dtype, "norm")(x), cache
 
-    def _each_layer(self, x: Array, cache: Cache | None, kinds: _Kind, each: tuple):
+    def _each_layer(
+        self,
+        x: Array,
+        cache: Cache | None,
+        kinds: _Kind,
+        each: tuple,
+        own: Array | None,
+    ):
         """All layers, one after the other, and what they keep."""
         config = self.config
-        own: list[Any] = [(None, None)] * config.num_layers
+        kept: list[Any] = [(None, None)] * config.num_layers
         if cache is not None:
             pairs = zip(cache.key, cache.value, strict=True)
-            for i, pair in zip(config.attending, pairs, strict=True):
-                own[i] = pair
+            for i, pair in zip(config.caching, pairs, strict=True):
+                kept[i] = pair
             for i, memory in zip(config.recurring, cache.memory, strict=True):
-                own[i] = memory
+                kept[i] = memory
         module: Any = _layers_of(self.remat, cache)
+        read: dict[int, Any] = {}
         for i in range(config.num_layers):
             types = config, self.dtype, self.param_dtype
-            layer = module(*types, i in config.recurring, name=LAYER.format(i))
+            layer = module(*types, i, name=LAYER.format(i))
             kind = jax.tree.map(lambda entries, i=i: entries[i], kinds)
-            (x, *own[i]), _ = layer((x, *own[i]), None, kind, *each)
-        kept = tuple(zip(*(own[i] for i in config.attending), strict=True))
-        memory = tuple(Memory(*own[i]) for i in config.recurring)
-        return x, kept, memory
+            vector = None if own is None else own[:, :, i]
+            extra = _Extra(read.get(config.source(i)), vector)
+            (x, *kept[i]), read[i] = layer((x, *kept[i]), None, kind, *each, extra)
+        pairs = tuple(zip(*(kept[i] for i in config.caching), strict=True))
+        memory = tuple(Memory(*kept[i]) for i in config.recurring)
+        return x, pairs, memory
 
     def _ropes(self, positions: Array) -> tuple[Rotation, Rotation]:
         """Rotations of full and of sliding layers."""
@@ -232,18 +308,19 @@ class Decoder(nn.Module):
             # Padding is before the beginning.
             growth = 1 + beta * jnp.log1p(jnp.maximum(times, 0))
 
-        def angles(rope: Rope) -> Rotation:
-            frequency = jnp.asarray(rope.frequencies(config.head_dim))
+        def angles(rope: Rope, head_dim: int) -> Rotation:
+            frequency = jnp.asarray(rope.frequencies(head_dim))
             angle = positions[:, :, None].astype(jnp.float32) * frequency[None, None]
             cos, sin = jnp.cos(angle), jnp.sin(angle)
             if rope.amplitude != 1:
                 cos, sin = (x * jnp.float32(rope.amplitude) for x in (cos, sin))
             return Rotation(cos, sin, growth)
 
-        full, local = angles(config.rope), config.local_rope
-        if local is None or not any(config.sliding):
+        local, size = config.local_rope, config.full_head_dim or config.head_dim
+        full = angles(config.rope, size)
+        if not any(config.sliding) or (local is None and size == config.head_dim):
             return full, full
-        return full, angles(local)
+        return full, angles(local or config.rope, config.head_dim)
 
 
 def forward(
@@ -280,7 +357,7 @@ def forward(
       Hidden states [B, L, D] (arbitrary at padding), and the cache with the tokens
       added; None without a cache.
     """
-    if config.recurring or (cache is not None and cache.is_apart):
+    if config.is_uneven or (cache is not None and cache.is_apart):
         params, adapters = unstack_layers(config, params, adapters)
     variables, route = {"params": params}, None
     apart = _is_apart(params)
@@ -342,13 +419,16 @@ def forward_after(
             f"config is of {config.family}, with recurrent layers: attention in all "
             "layers is needed with an opening"
         )
+    if config.is_uneven:
+        params, adapters = unstack_layers(config, params, adapters)
     variables, route = {"params": params}, None
+    apart = _is_apart(params)
     if adapters is not None:
         if len(adapters.scale) != 1:
             raise InputError(
                 f"adapters has {len(adapters.scale)}: 1 is needed with an opening"
             )
-        variables["lora"] = {"layers": adapters.weights}
+        variables["lora"] = adapters.weights if apart else {"layers": adapters.weights}
         route = route_of_all(adapters.scale)
     size = len(opening)
     place = jnp.arange(size, dtype=jnp.int32)
@@ -357,7 +437,7 @@ def forward_after(
         return jnp.concatenate([first, jnp.reshape(rest, -1)])[None]
 
     # As one sequence: all but attention is by token.
-    hidden, _ = Decoder(config, dtype, remat=remat).apply(
+    hidden, _ = Decoder(config, dtype, remat=remat, apart=apart).apply(
         variables, packed(opening, tokens), packed(place, positions), None, route,
         attention.after_opening(config, jnp.asarray(positions), size),
     )  # fmt: skip
@@ -377,18 +457,8 @@ def unstack_layers(
     """
 
     def cut(tree: PyTree) -> dict[str, PyTree]:
-        layers = {}
-        for i in range(config.num_layers):
-            other, numbers = "attention", config.recurring
-            if i not in numbers:
-                other, numbers = "delta", config.attending
-            mixer = {name: tree[name] for name in MIXERS if name in tree}
-            mixer.pop(other, None)
-            rest = {name: x for name, x in tree.items() if name not in MIXERS}
-            layers[LAYER.format(i)] = {
-                **_layer(rest, i), **_layer(mixer, numbers.index(i))
-            }  # fmt: skip
-        return layers
+        numbers = range(config.num_layers)
+        return {LAYER.format(i): _layer(config, tree, i) for i in numbers}
 
     if params and not _is_apart(params):
         others = {name: x for name, x in params.items() if name != "layers"}
@@ -402,14 +472,21 @@ def _is_apart(tree: PyTree) -> bool:
     return LAYER.format(0) in tree
 
 
-def _layer(tree: PyTree, i: int) -> PyTree:
+def _layer(config: DecoderConfig, tree: PyTree, i: int, module: str = "") -> PyTree:
     """Layer i of stacked weights, kernels as `Linear` takes them transposed."""
-    if not isinstance(tree, Mapping):
-        return tree[i]
-    if "kernel" in tree:
-        others = {name: x[i] for name, x in tree.items() if name != "kernel"}
-        return {"transposed": tree["kernel"][i].T, **others}
-    return {name: _layer(x, i) for name, x in tree.items()}
+    found = {}
+    for name, x in tree.items():
+        if isinstance(x, Mapping):
+            inner = _layer(config, x, i, f"{module}/{name}".removeprefix("/"))
+            if inner:
+                found[name] = inner
+            continue
+        numbers = config.having(module)
+        if i in numbers:
+            own = x[numbers.index(i)]
+            name, own = ("transposed", own.T) if name == "kernel" else (name, own)
+            found[name] = own
+    return found
 
 
 def logits(config: DecoderConfig, params: PyTree, hidden: Array) -> Array:
@@ -434,14 +511,15 @@ def init_params(
 ) -> PyTree:
     """Random parameters, normal with deviation 0.02, stacked over layers."""
     tokens = jnp.zeros((1, 1), jnp.int32)
-    module = Decoder(config, param_dtype=dtype, apart=bool(config.recurring))
+    module = Decoder(config, param_dtype=dtype, apart=config.is_uneven)
     params: PyTree = module.init(key, tokens, tokens)["params"]
-    if not config.recurring:
+    if not config.is_uneven:
         return params
     names = [LAYER.format(i) for i in range(config.num_layers)]
-    each = [params.pop(name) for name in names]
-    layers = {}
-    for part in dict.fromkeys(part for layer in each for part in layer):
-        own = [layer[part] for layer in each if part in layer]
-        layers[part] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
-    return {**params, "layers": layers}
+    each = [flatten_dict(params.pop(name)) for name in names]
+    paths = dict.fromkeys(path for layer in each for path in layer)
+    layers = {
+        path: jnp.stack([layer[path] for layer in each if path in layer])
+        for path in paths
+    }
+    return {**params, "layers": unflatten_dict(layers)}

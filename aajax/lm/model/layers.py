@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from aajax.lm.model import attention
-from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.config import ATTENTION, FULL_ATTENTION, DecoderConfig
 from aajax.lm.model.constraints import (
     by_tokens,
+    look_up,
     over_batch,
     replicate,
     split_over_batch,
@@ -283,20 +284,25 @@ class Norm(nn.Module):
         """x [..., D] → [..., D], of the dtype of x."""
         init = nn.initializers.zeros if self.unit_offset else nn.initializers.ones
         scale = self.param("scale", init, (x.shape[-1],), self.param_dtype)
-        wide = x.astype(jnp.float32)
-        mean = jnp.mean(wide * wide, -1, keepdims=True)
         factor = scale.astype(jnp.float32) + (1.0 if self.unit_offset else 0.0)
         factor = jnp.expand_dims(factor, range(x.ndim - 1))
-        normal = wide * jax.lax.rsqrt(mean + self.epsilon)
+        normal = normalised(x, self.epsilon)
         if self.rounds_last:
             return (normal * factor).astype(x.dtype)
         return normal.astype(x.dtype) * factor.astype(x.dtype)
 
 
+def normalised(x: Array, epsilon: float) -> Array:
+    """x / √(mean(x²) + ε) over the last axis, f32 of the shape of x."""
+    wide = x.astype(jnp.float32)
+    mean = jnp.mean(wide * wide, -1, keepdims=True)
+    return wide * jax.lax.rsqrt(mean + epsilon)
+
+
 def norm(config: DecoderConfig, param_dtype: Any, name: str) -> Norm:
     """A norm of this decoder."""
-    # As Gemma and OLMo do, which has no norm before a block, and no others.
-    rounds_last = config.unit_offset or not config.pre_norm
+    # As Gemma and OLMo do, and Qwen3.5, but no others.
+    rounds_last = config.unit_offset or config.sandwich_norm
     return Norm(
         config.norm_epsilon, config.unit_offset, param_dtype, rounds_last, name=name
     )
@@ -328,11 +334,19 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention, with or without a KV cache."""
+    """Causal grouped-query attention, with or without a KV cache.
+
+    Attributes:
+      config, dtype, param_dtype: of the decoder.
+      block: which of its blocks of attention this is.
+      is_shared: whether it has no keys and values of its own.
+    """
 
     config: DecoderConfig
     dtype: Any
     param_dtype: Any
+    block: str = ATTENTION
+    is_shared: bool = False
 
     @nn.compact
     def __call__(
@@ -350,7 +364,8 @@ class Attention(nn.Module):
           attend: function of queries [B, L, heads, head_dim], of this layer's keys and
             values, [B, kv_heads, L, head_dim], and of the scale of logits, that adds
             keys and values to the cache, and returns what the queries attend to,
-            [B, L, heads, head_dim], and the new cache.
+            [B, L, heads, head_dim], and the new cache. Keys and values are None where
+            they are shared.
           route: adapters.
 
         Returns:
@@ -358,6 +373,7 @@ class Attention(nn.Module):
         """
         config = self.config
         batch, length, _ = x.shape
+        num_kv_heads, head_dim = config.heads(self.block)
 
         def linear(name: str, features: int, use_bias: bool) -> Linear:
             return Linear(features, use_bias, self.dtype, self.param_dtype, name=name)
@@ -368,27 +384,31 @@ class Attention(nn.Module):
         def heads(name: str, y: Array, count: int, normed: bool = True) -> Array:
             if normed and config.joint_qk_norm:
                 y = norm(config, self.param_dtype, f"{name}_norm")(y)
-            y = y.reshape(batch, length, count, config.head_dim)
+            y = y.reshape(batch, length, count, head_dim)
             if normed and config.qk_norm:
                 y = norm(config, self.param_dtype, f"{name}_norm")(y)
             return y
 
-        width, narrow = (
-            count * config.head_dim for count in (config.num_heads, config.num_kv_heads)
-        )
+        width, narrow = (x * head_dim for x in (config.num_heads, num_kv_heads))
         query, gate = project("query", width * (1 + config.output_gate)), None
         if config.output_gate:
-            pairs = query.reshape(batch, length, config.num_heads, 2, config.head_dim)
+            pairs = query.reshape(batch, length, config.num_heads, 2, head_dim)
             query, gate = (pairs[..., i, :].reshape(batch, length, -1) for i in (0, 1))
         query = heads("query", query, config.num_heads)
-        key = heads("key", project("key", narrow), config.num_kv_heads)
-        value = heads("value", project("value", narrow), config.num_kv_heads, False)
         cos, sin, growth = rope
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        query, key, value = rotate(query, cos, sin), None, None
         if growth is not None:
             query = query * growth[:, :, None, None].astype(query.dtype)
-        scale = config.query_scale or config.head_dim**-0.5
-        y, kept = attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), scale)
+        if not self.is_shared:
+            key = value = project("key", narrow)
+            if not (config.keys_as_values and self.block == FULL_ATTENTION):
+                value = project("value", narrow)
+            key = rotate(heads("key", key, num_kv_heads), cos, sin).swapaxes(1, 2)
+            value = heads("value", value, num_kv_heads, False).swapaxes(1, 2)
+            if config.value_norm:
+                value = normalised(value, config.norm_epsilon).astype(value.dtype)
+        scale = config.query_scale or head_dim**-0.5
+        y, kept = attend(query, key, value, scale)
         y = y.reshape(batch, length, width)
         if gate is not None:
             y = y * jax.nn.sigmoid(gate)
@@ -403,11 +423,12 @@ def _activated(config: DecoderConfig, gate: Array) -> Array:
 
 
 class MLP(nn.Module):
-    """down(activation(gate(x)) · up(x))."""
+    """down(activation(gate(x)) · up(x)), of the width of a block."""
 
     config: DecoderConfig
     dtype: Any
     param_dtype: Any
+    block: str = "mlp"
 
     @nn.compact
     def __call__(self, x: Array, route: Route | None) -> Array:
@@ -418,10 +439,63 @@ class MLP(nn.Module):
             types = self.dtype, self.param_dtype
             return Linear(features, config.mlp_bias, *types, name=name)
 
-        gate = linear("gate", config.intermediate_size)(x, route)
-        up = linear("up", config.intermediate_size)(x, route)
+        width = config.width(self.block)
+        gate, up = linear("gate", width)(x, route), linear("up", width)(x, route)
         hidden = _activated(config, gate) * up
         return linear("down", config.hidden_size)(hidden, route)
+
+
+class LayerInputs(nn.Module):
+    """A vector for each layer of each token, [B, L, layers, P].
+
+        e = √P · table[token]          p = norm(D^(−1/2) · x W)
+        (p + e) / √2
+
+    x [B, L, D] is the token's embedding as the first layer gets it.
+    """
+
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, tokens: Array, x: Array) -> Array:
+        """Tokens i32[B, L] and x [B, L, D] → [B, L, layers, P]."""
+        config, size = self.config, self.config.per_layer_size
+        whole = config.num_layers * size
+        shape = config.vocab_size, whole
+        init = nn.initializers.normal(0.02)
+        table = self.param("embedding", init, shape, self.param_dtype)
+        scales = (
+            jnp.asarray(number**power, self.dtype)
+            for number, power in ((size, 0.5), (config.hidden_size, -0.5), (2, -0.5))
+        )
+        of_token, of_width, of_both = scales
+        own = look_up(table, tokens).astype(self.dtype) * of_token
+        types = self.dtype, self.param_dtype
+        seen = Linear(whole, False, *types, name="projection")(x, None) * of_width
+        shape = *tokens.shape, config.num_layers, size
+        seen = norm(config, self.param_dtype, "norm")(seen.reshape(shape))
+        return (seen + own.reshape(shape)) * of_both
+
+
+class LayerInput(nn.Module):
+    """W (activation(x U) · own): what a layer adds that comes of a token's own vector.
+
+    The vector is one of `LayerInputs`.
+    """
+
+    config: DecoderConfig
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, own: Array) -> Array:
+        """x [B, L, D] and own [B, L, P] → [B, L, D]."""
+        config, types = self.config, (self.dtype, self.param_dtype)
+        gate = Linear(config.per_layer_size, False, *types, name="gate")(x, None)
+        output = Linear(config.hidden_size, False, *types, name="output")
+        return output(_activated(config, gate) * own, None)
 
 
 class _Kernels(nn.Module):

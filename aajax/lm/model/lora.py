@@ -17,7 +17,13 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from aajax.errors import InputError
-from aajax.lm.model.config import DecoderConfig
+from aajax.lm.model.config import (
+    ATTENTION,
+    FULL_ATTENTION,
+    MLP,
+    WIDE_MLP,
+    DecoderConfig,
+)
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.model.layers import JOINED
 from aajax.schema import Count, Items, Positive, check
@@ -25,13 +31,29 @@ from aajax.types import Array, PRNGKey, PyTree
 
 Target = Literal["query", "key", "value", "output", "gate", "up", "down"]
 BLOCKS: dict[Target, str] = {  # where in the tree of parameters a linear layer is
-    "query": "attention",
-    "key": "attention",
-    "value": "attention",
-    "output": "attention",
-    "gate": "mlp",
-    "up": "mlp",
-    "down": "mlp",
+    "query": ATTENTION,
+    "key": ATTENTION,
+    "value": ATTENTION,
+    "output": ATTENTION,
+    "gate": MLP,
+    "up": MLP,
+    "down": MLP,
+}
+# Linear layers of blocks that some layers have in place of another: where they are, and
+# of which target they are.
+VARIANTS: dict[str, tuple[str, Target]] = {
+    f"{prefix}_{name}": (block, name)
+    for prefix, block, plain in (
+        ("full", FULL_ATTENTION, ATTENTION),
+        ("wide", WIDE_MLP, MLP),
+    )
+    for name in BLOCKS
+    if BLOCKS[name] == plain
+}
+# Linear layer → block, and its name in there.
+PLACES: dict[str, tuple[str, Target]] = {
+    **{name: (block, name) for name, block in BLOCKS.items()},
+    **VARIANTS,
 }
 Targets = Annotated[tuple[Target, ...], Items(1, distinct=True)]
 
@@ -58,35 +80,47 @@ class LoraConfig:
         return self.alpha / self.rank
 
 
-def features(config: DecoderConfig, target: str) -> tuple[int, int]:
-    """Inputs and outputs of a linear layer."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    queries = config.num_heads * config.head_dim
-    projected = queries * (1 + config.output_gate)
-    keys = config.num_kv_heads * config.head_dim
-    return {
-        "query": (hidden, projected),
-        "key": (hidden, keys),
-        "value": (hidden, keys),
-        "output": (queries, hidden),
-        "gate": (hidden, inner),
-        "up": (hidden, inner),
-        "down": (inner, hidden),
-    }[target]
+def module(name: str) -> str:
+    """The path of a linear layer in a layer, such as attention/query."""
+    return "/".join(PLACES[name])
+
+
+def linear_layers(config: DecoderConfig, targets: Sequence[Target]) -> tuple[str, ...]:
+    """The linear layers, names of PLACES, that a decoder has of some targets."""
+    return tuple(
+        name
+        for target in targets
+        for name, (_, own) in PLACES.items()
+        if own == target and config.having(module(name))
+    )
+
+
+def features(config: DecoderConfig, name: str) -> tuple[int, int]:
+    """Inputs and outputs of a linear layer, a name of PLACES."""
+    block, target = PLACES[name]
+    hidden = config.hidden_size
+    if target in ("gate", "up"):
+        return hidden, config.width(block)
+    if target == "down":
+        return config.width(block), hidden
+    num_kv_heads, head_dim = config.heads(block)
+    queries, keys = config.num_heads * head_dim, num_kv_heads * head_dim
+    if target == "query":
+        return hidden, queries * (1 + config.output_gate)
+    return (queries, hidden) if target == "output" else (hidden, keys)
 
 
 def targets_of(config: DecoderConfig) -> tuple[Target, ...]:
     """The linear layers that can have adapters: not those of experts."""
     has_experts = config.num_experts > 0
     return tuple(
-        name for name, block in BLOCKS.items() if block != "mlp" or not has_experts
+        name for name, block in BLOCKS.items() if block != MLP or not has_experts
     )
 
 
-def num_layers(config: DecoderConfig, target: Target) -> int:
+def num_layers(config: DecoderConfig, name: str) -> int:
     """How many layers have this linear layer."""
-    is_attention = BLOCKS[target] == "attention"
-    return len(config.attending) if is_attention else config.num_layers
+    return len(config.having(module(name)))
 
 
 def init_adapters(
@@ -119,8 +153,10 @@ def init_adapters(
             )
     # One key for each that there is, whether it is a target or not.
     keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
+    others = jax.random.split(jax.random.fold_in(key, 1), len(VARIANTS))
+    keys |= dict(zip(VARIANTS, others, strict=True))
     pairs = {}
-    for name in lora.targets:
+    for name in linear_layers(config, lora.targets):
         num_in, num_out = features(config, name)
         lead = num_layers(config, name), num_adapters
         shape, bound = (*lead, num_in, lora.rank), num_in**-0.5
@@ -132,22 +168,22 @@ def init_adapters(
     return Adapters(weights_of(pairs), scale)
 
 
-def pairs_of(adapters: Adapters) -> dict[Target, dict[str, Array]]:
-    """The leaves a and b of each target, by its name."""
+def pairs_of(adapters: Adapters) -> dict[str, dict[str, Array]]:
+    """The leaves a and b of each linear layer, by its name in PLACES."""
     weights = adapters.weights
     return {
-        name: weights[block][name]
-        for name, block in BLOCKS.items()
-        if name in weights.get(block, {})
+        name: weights[block][target]
+        for name, (block, target) in PLACES.items()
+        if target in weights.get(block, {})
     }
 
 
 def weights_of(pairs: dict[str, dict[str, Any]]) -> PyTree:
     """Inverse of `pairs_of`: `Adapters.weights`."""
     weights: dict[str, dict[str, Any]] = {}
-    for name, block in BLOCKS.items():
+    for name, (block, target) in PLACES.items():
         if name in pairs:
-            weights.setdefault(block, {})[name] = pairs[name]
+            weights.setdefault(block, {})[target] = pairs[name]
     return weights
 
 
@@ -184,8 +220,8 @@ def stack(adapters: Sequence[Adapters]) -> Adapters:
     types = sorted({leaf.dtype.name for leaf in jax.tree.leaves(each)})
     if len(types) > 1:
         raise InputError(f"adapters are {' and '.join(types)}: one dtype is needed")
-    like: dict[Target, dict[str, Array]] = {}
-    for name in BLOCKS:
+    like: dict[str, dict[str, Array]] = {}
+    for name in PLACES:
         found = [pairs[name] for pairs in each if name in pairs]
         if found:
             # The widest says which shapes all have.
@@ -290,7 +326,7 @@ def merge(
     one = take(adapters, index)
     layers = {**params["layers"]}
     for name, pair in pairs_of(one).items():
-        block = BLOCKS[name]
+        block, name = PLACES[name]
         a, b = (pair[part][:, 0].astype(jnp.float32) for part in "ab")
         kernel = layers[block][name]["kernel"]
         change = one.scale[0] * jnp.matmul(a, b, precision="highest")
@@ -302,7 +338,7 @@ def merge(
     return {**params, "layers": layers}
 
 
-def _padded(adapters: Adapters, like: Mapping[Target, dict[str, Array]]) -> PyTree:
+def _padded(adapters: Adapters, like: Mapping[str, dict[str, Array]]) -> PyTree:
     """Weights padded with zeros to the targets and ranks of `like`."""
     count, own = len(adapters.scale), pairs_of(adapters)
     dtype = jax.tree.leaves(own)[0].dtype

@@ -103,7 +103,8 @@ def attention_flops(config: DecoderConfig, length: int) -> float:
 
     Those of recurrent layers, which do not grow with it, are left out.
     """
-    return 2 * len(config.attending) * config.num_heads * config.head_dim * (length + 1)
+    sizes = [config.heads(config.mixer(layer))[1] for layer in config.attending]
+    return 2 * config.num_heads * sum(sizes) * (length + 1)
 
 
 def forward_flops(config: DecoderConfig, length: int) -> float:
@@ -144,7 +145,8 @@ def step_bytes(
     All weights once (but of an untied embedding only a few rows, left out, and of
     experts as many as can be met), and the KV cache of `batch` sequences of `length`.
     """
-    cache = 2 * len(config.attending) * config.num_kv_heads * config.head_dim
+    each = [math.prod(config.heads(config.mixer(layer))) for layer in config.caching]
+    cache = 2 * sum(each)
     unmet = max(config.num_experts - batch * config.experts_per_token, 0)
     unread = unmet * _one_expert(config) * itemsize
     return weight_bytes(config, itemsize) - unread + batch * length * cache * itemsize

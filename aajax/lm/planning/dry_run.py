@@ -382,12 +382,14 @@ def _local(config: DecoderConfig, tensor: int) -> DecoderConfig:
         return size // tensor if size % tensor == 0 else size
 
     heads, kv_heads = share(config.num_heads), share(config.num_kv_heads)
-    if heads % kv_heads:
+    full = None if config.full_kv_heads is None else share(config.full_kv_heads)
+    if heads % kv_heads or (full and heads % full):
         heads = config.num_heads
     return dataclasses.replace(
         config,
         num_heads=heads,
         num_kv_heads=kv_heads,
+        full_kv_heads=full,
         intermediate_size=share(config.intermediate_size),
         vocab_size=share(config.vocab_size),
     )

@@ -46,5 +46,6 @@ def _bytes_of_token(config: DecoderConfig, tensor: int, dtype: jnp.dtype) -> flo
     the scores of one block of slots.
     """
     hidden = 4 * config.hidden_size + 3 * config.units_per_token / tensor
-    heads = config.num_heads / tensor * 4 * (2 * config.head_dim + SLOTS)
+    size = max(config.head_dim, config.full_head_dim or 0)
+    heads = config.num_heads / tensor * 4 * (2 * size + SLOTS)
     return hidden * jnp.dtype(dtype).itemsize + heads

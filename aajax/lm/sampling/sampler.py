@@ -310,11 +310,12 @@ class Sampler:
             self.start(count, size), params, opening.tokens, adapters, ids, donate=True
         )
         index = first_row(self.mesh, padded_rows(self.mesh, count)) + opening.of_row
-        cache, last = run(
-            self.mesh, spread,
-            make_room(session, largest(self.mesh, size)[0], self.limit, donate),
-            small.cache, small.last, self._rows(session.batch, index, index[0]),
-        )  # fmt: skip
+        room = make_room(session, largest(self.mesh, size)[0], self.limit, donate)
+        with compiles(f"copying {size} tokens to {len(session.last)} rows"):
+            cache, last = run(
+                self.mesh, spread, room,
+                small.cache, small.last, self._rows(session.batch, index, index[0]),
+            )  # fmt: skip
         return Session(cache, last, session.batch)
 
     def generate(
