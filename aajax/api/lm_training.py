@@ -314,7 +314,7 @@ def _probed(population: Population, folder: Path, preset: str) -> Population:
     return dataclasses.replace(population, config=config, members=members)
 
 
-def _draw_figure(folder: Path, summary: Mapping[str, Any]) -> None:
+def _draw_figure(folder: Path, summary: dict[str, Any]) -> None:
     if importlib.util.find_spec("matplotlib"):
         from aajax.report.lm_curves import run_figure
 

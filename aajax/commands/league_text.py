@@ -101,7 +101,7 @@ def behaviour_table(table: dict) -> WideTable:
         [
             face_off["player"],
             face_off["opponent"],
-            *(_cell(measures[name][0]) for name in shown),
+            *(_cell(measures.get(name, (None, None))[0]) for name in shown),
         ]
         for face_off, measures in zip(table["face_offs"], measured, strict=True)
     ]

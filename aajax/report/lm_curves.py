@@ -1,6 +1,6 @@
 """Figures and tables of language models' training runs, from their files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ PANELS = {  # names in metrics.jsonl → what an axis says
 SMOOTHED = 10  # iterations
 
 
-def run_figure(folder: Path, path: Path, summary: Mapping[str, Any]) -> None:
+def run_figure(folder: Path, path: Path, summary: dict[str, Any]) -> None:
     """Draws a finished run: measures over its iterations, or its sweep.
 
     Args:

@@ -270,4 +270,4 @@ def _schedule(config: LmConfig) -> Callable[[int], float]:
     if final is None:
         return lambda step: rate
     schedule = linear_schedule(config, rate, final)
-    return lambda step: float(schedule(step))
+    return lambda step: float(np.asarray(schedule(step)))

@@ -38,6 +38,8 @@ def programs(**changes):
         ({}, 16, 32),
         ({"seating": Seating(guest_share=1.0)}, 8, 16),
         ({"eval": Evaluation(matches=2)}, 16, 8),
+        ({"game": "public-goods"}, 16, 48),
+        ({"game": "public-goods", "seating": Seating(guest_share=1.0)}, 5, 15),
         ({"num_matches": 1, "group_size": 1, "baseline": "batch"}, 2, 4),
     ],
 )

@@ -656,6 +656,18 @@ def test_a_table_of_behaviour_leaves_out_what_is_nothing():
     ]
 
 
+def test_scripted_players_have_no_free_answers_beside_a_model():
+    """Whom a model never met has none, and they are a column of the others."""
+    free = {"reward": (2.5, 0.1), "valid_free_answers_choice": (0.75, 0.1)}
+    face_offs = [
+        {"player": "run", "opponent": "grim", "measures": free},
+        {"player": "grim", "opponent": "grim", "measures": {"reward": (3.0, 0.0)}},
+    ]
+    table = league_text.behaviour_table({"face_offs": face_offs})
+    assert table.values == ["reward", "free choice in form"]
+    assert [row[2:] for row in table.rows] == [["2.50", "0.75"], ["3.00", "-"]]
+
+
 def test_without_transformers(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "aajax.commands.league_text")

@@ -116,6 +116,12 @@ def test_no_field_is_forgotten_here():
     assert [name for name in default if here[name] == default[name]] == []
 
 
+def test_parts_of_seats_of_a_game_of_three():
+    config = LmConfig(game="public-goods", num_microbatches=48)
+    assert config.num_seats == 3
+    assert config == LmConfig(game="public-goods", num_microbatches=48)
+
+
 def test_what_a_record_lacks_has_its_default():
     record = {"beta": 2.0, "speaking": {"max_tokens": 9}}
     expected = LmConfig(beta=2.0, speaking=Speaking(max_tokens=9))
@@ -188,6 +194,10 @@ BAD = [
     ({"seed": 2**32}, "seed is 4294967296: a whole number in [0, 2^32) is needed"),
     ({"group_size": 7}, "group_size is 7: a divisor of num_matches (64) is needed"),
     ({"num_microbatches": 48}, "num_microbatches is 48: a divisor of the 128 seats"),
+    (
+        {"num_microbatches": 128, "game": "public-goods"},
+        "num_microbatches is 128: a divisor of the 192 seats",
+    ),
     (
         {"num_microbatches": 128, "seating": Seating("first")},
         "num_microbatches is 128: a divisor of the 64 seats",
