@@ -21,6 +21,7 @@ class Config:
         *("ipd", "ipd-critic", "ipd-gru", "ipd-ppo"),
         *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
         *("ipd-lola", "ipd-lola-exact", "ipd-loqa"),
+        *("ipd-pola", "ipd-pola-exact"),
     )
     first_seed: int = 100  # settings were chosen on others
     out: Path = Path("runs/experiments")

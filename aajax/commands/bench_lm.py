@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
-from rich.table import Table
+from rich.table import Column, Table
 
 from aajax.bench.lm import OURS, SMALL, Name, checkpoint, measure
 from aajax.bench.lm_work import Work
@@ -188,7 +188,8 @@ def report(record: dict) -> str:
 
 def table(record: dict) -> Table:
     """Medians, ranges, how many times faster we are, and shares of bounds."""
-    rows = Table(*COLUMNS)
+    names = COLUMNS[:2]
+    rows = Table(*(Column(name, no_wrap=name in names) for name in COLUMNS))
     for row in _cells(record):
         rows.add_row(*row)
     return rows

@@ -341,7 +341,9 @@ def _chance(env: Environment, play: Play) -> Iterator[str]:
 def _are_close(one: PyTree, other: PyTree) -> bool:
     """Of time steps: states may hold numbers that are never seen."""
     pairs = zip(jax.tree.leaves(one[1]), jax.tree.leaves(other[1]), strict=True)
-    near = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
+    # Programs for one game and for many round differently, and what is computed step
+    # upon step, as where an opponent learns, amplifies it.
+    near = {"rtol": 1e-4, "atol": 1e-5, "equal_nan": True}
     return all(np.allclose(x, y, **near) for x, y in pairs)
 
 

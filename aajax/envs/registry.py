@@ -16,6 +16,7 @@ from aajax.envs.base import Environment
 from aajax.envs.coin.spec import SPEC as COIN
 from aajax.envs.harvest.spec import SPEC as HARVEST
 from aajax.envs.matrix.spec import SPECS as MATRIX_GAMES
+from aajax.envs.meta_matrix.spec import SPEC as META_IPD
 from aajax.envs.negotiation.spec import SPEC as NEGOTIATION
 from aajax.envs.public_goods.spec import SPEC as PUBLIC_GOODS
 from aajax.envs.spec import EnvSpec
@@ -30,7 +31,7 @@ LIBRARIES = ("jaxmarl", "gymnax")  # whose environments have names here too
 _OWN = {
     spec.name: spec
     for spec in (
-        *(*MATRIX_GAMES, COIN, NEGOTIATION, HARVEST),
+        *(*MATRIX_GAMES, META_IPD, COIN, NEGOTIATION, HARVEST),
         *(SPLIT, TRUST_AND_SPLIT, PUBLIC_GOODS),
     )
 }

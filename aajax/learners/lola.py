@@ -11,7 +11,6 @@ Opponent-Learning Awareness" (https://arxiv.org/abs/1709.04326) and "DiCE"
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,30 +18,23 @@ import optax
 
 from aajax.errors import InputError
 from aajax.learners.advantages import group_relative
-from aajax.learners.base import LearnerState, Metrics
+from aajax.learners.lookahead import (
+    JointLearner,
+    Lookahead,
+    Outcome,
+    Outcomes,
+    Outer,
+    Pair,
+    Play,
+    joint_learner,
+)
 from aajax.nets.tabular import tabular
 from aajax.ops import dice, memory_one
-from aajax.policies.base import Policy
+from aajax.policies.base import Evaluation, Network, Policy
 from aajax.types import Array, PRNGKey, PyTree, Trajectory
 
-Pair = tuple[PyTree, PyTree]  # parameters of both players
-Play = Callable[[PRNGKey, Pair], Trajectory]
-# (key, pair) -> f[2] to be climbed, f[2] rewards per step; differentiable throughout
-Objectives = Callable[[PRNGKey, Pair], tuple[Array, Array]]
-
-
-class JointLearner(NamedTuple):
-    """A learning algorithm that updates all agents at once and plays the games itself.
-
-    Attributes:
-      init: `key -> states`, one LearnerState per agent.
-      update: `(key, states) -> (states, metrics)`, metrics being scalars by name.
-    """
-
-    init: Callable[[PRNGKey], tuple[LearnerState, ...]]
-    update: Callable[
-        [PRNGKey, tuple[LearnerState, ...]], tuple[tuple[LearnerState, ...], Metrics]
-    ]
+# (what both did under their present parameters, likewise under the reference's) -> f[2]
+Divergence = Callable[[Sequence[Evaluation], Callable[[], Sequence[Evaluation]]], Array]
 
 
 def lola_exact(
@@ -73,25 +65,17 @@ def lola_exact(
       InputError: if the payoff is not f[2, A, A], or num_lookahead is negative.
     """
     payoff = jnp.asarray(payoff)
-    if payoff.ndim != 3 or payoff.shape[0] != 2 or payoff.shape[1] != payoff.shape[2]:
-        raise InputError(
-            f"payoff has shape {payoff.shape}: [2, A, A] is needed, two players with "
-            "equally many actions"
-        )
-    num_actions = payoff.shape[1]
-    network = tabular(1 + num_actions**2, num_actions, initial_scale=initial_scale)
+    network = memory_one_network(payoff, initial_scale)
 
-    def objectives(key: PRNGKey, pair: Pair) -> tuple[Array, Array]:
-        del key
-        value = start_values(payoff, (pair[0]["actor"], pair[1]["actor"]), gamma)
-        return value, (1 - gamma) * value
+    def outcomes(key: PRNGKey, pair: Pair, reference: Pair) -> Outcome:
+        del key, reference
+        return exact_outcome(payoff, gamma, pair, jnp.zeros(2))
 
-    return _joint_learner(
+    return joint_learner(
         (network.init, network.init),
-        objectives,
-        optimizer,
-        lookahead_rate,
-        num_lookahead,
+        outcomes,
+        Lookahead(lookahead_rate, num_lookahead),
+        Outer(optimizer),
     )
 
 
@@ -127,13 +111,81 @@ def lola_dice(
     Raises:
       InputError: if there are not two policies, or num_lookahead is negative.
     """
+    return joint_learner(
+        both_inits(policies),
+        sampled_outcomes(policies, play, gamma, lambda_),
+        Lookahead(lookahead_rate, num_lookahead),
+        Outer(optimizer),
+    )
+
+
+def memory_one_network(payoff: Array, initial_scale: float) -> Network:
+    """A table of logits for each state of a two-player matrix game.
+
+    Raises:
+      InputError: if the payoff is not f[2, A, A].
+    """
+    if payoff.ndim != 3 or payoff.shape[0] != 2 or payoff.shape[1] != payoff.shape[2]:
+        raise InputError(
+            f"payoff has shape {payoff.shape}: [2, A, A] is needed, two players with "
+            "equally many actions"
+        )
+    num_actions = payoff.shape[1]
+    return tabular(1 + num_actions**2, num_actions, initial_scale=initial_scale)
+
+
+def exact_outcome(
+    payoff: Array, gamma: Array | float, pair: Pair, divergence: Array
+) -> Outcome:
+    """Exact values of memory-one players, and (1 − γ) V as their rewards."""
+    value = start_values(payoff, (pair[0]["actor"], pair[1]["actor"]), gamma)
+    return Outcome(value, divergence.astype(value.dtype), (1 - gamma) * value)
+
+
+def both_inits(
+    policies: Sequence[Policy],
+) -> tuple[Callable[[PRNGKey], PyTree], ...]:
+    """How either player's parameters are drawn.
+
+    Raises:
+      InputError: if there are not two policies.
+    """
     if len(policies) != 2:
         raise InputError(f"policies has {len(policies)} entries: 2 are needed")
+    return policies[0].init, policies[1].init
+
+
+def undivided(
+    now: Sequence[Evaluation], before: Callable[[], Sequence[Evaluation]]
+) -> Array:
+    """A `Divergence` of 0: nothing holds the players to where they were."""
+    del now, before
+    return jnp.zeros(2)
+
+
+def sampled_outcomes(
+    policies: Sequence[Policy],
+    play: Play,
+    gamma: Array | float,
+    lambda_: Array | float,
+    divergence: Divergence = undivided,
+) -> Outcomes:
+    """Loaded-DiCE objectives of games that are played, with a leave-one-out baseline.
+
+    Args:
+      policies: the two players'.
+      play: as for `lola_dice`.
+      gamma: γ in [0, 1].
+      lambda_: λ of `ops.dice.dice_objective`.
+      divergence: from the reference, of the games just played, how they came about not
+        being differentiated.
+    """
     estimate = group_relative(gamma)
 
-    def objectives(key: PRNGKey, pair: Pair) -> tuple[Array, Array]:
+    def outcomes(key: PRNGKey, pair: Pair, reference: Pair) -> Outcome:
         trajectory = play(key, jax.lax.stop_gradient(pair))
-        log_prob = joint_log_prob(policies, pair, trajectory)
+        now = evaluations(policies, pair, trajectory)
+        log_prob = jnp.squeeze(now[0].log_prob + now[1].log_prob, axis=2)
         advantage, _ = estimate(trajectory)
 
         def of_game(log_prob_t, advantage_t, last_t):
@@ -142,10 +194,10 @@ def lola_dice(
         of_batch = jax.vmap(of_game, in_axes=(1, 1, 1))
         of_agents = jax.vmap(of_batch, in_axes=(None, 2, None))
         value = jnp.mean(of_agents(log_prob, advantage, trajectory.last), axis=1)
-        return value, jnp.mean(trajectory.reward, axis=(0, 1))
+        apart = divergence(now, lambda: evaluations(policies, reference, trajectory))
+        return Outcome(value, apart, jnp.mean(trajectory.reward, axis=(0, 1)))
 
-    inits = (policies[0].init, policies[1].init)
-    return _joint_learner(inits, objectives, optimizer, lookahead_rate, num_lookahead)
+    return outcomes
 
 
 def start_values(
@@ -167,81 +219,17 @@ def start_values(
     return memory_one.memory_one_values(payoff, policies, gamma)[0]
 
 
-def joint_log_prob(
+def evaluations(
     policies: Sequence[Policy], pair: Pair, trajectory: Trajectory
-) -> Array:
-    """log π_1(a_1,t) + log π_2(a_2,t), f32[T, B], differentiable by both parameters."""
-    parts = [
-        policies[seat]
-        .read_again(
+) -> list[Evaluation]:
+    """Each player's own evaluation of its seat, [T, B, 1], differentiable by `pair`."""
+    return [
+        policies[seat].read_again(
             pair[seat],
             trajectory.observation[:, :, seat : seat + 1],
             trajectory.action[:, :, seat : seat + 1],
             trajectory.last,
             trajectory.memory[seat],
         )
-        .log_prob
         for seat in range(2)
     ]
-    return jnp.squeeze(parts[0] + parts[1], axis=2)
-
-
-def _joint_learner(
-    inits: Sequence[Callable[[PRNGKey], PyTree]],
-    objectives: Objectives,
-    optimizer: optax.GradientTransformation,
-    lookahead_rate: Array | float,
-    num_lookahead: int,
-) -> JointLearner:
-    if num_lookahead < 0:
-        raise InputError(f"num_lookahead is {num_lookahead}: at least 0 is needed")
-
-    def after_learning(own: PyTree, agent: int, pair: Pair, key: PRNGKey):
-        """The agent's objective after the co-player's simulated steps, and rewards."""
-        other, rewards = pair[1 - agent], []
-        keys = jax.random.split(key, num_lookahead + 1)
-
-        def of(whose: int, other: PyTree, key: PRNGKey) -> tuple[Array, Array]:
-            seats = (own, other) if agent == 0 else (other, own)
-            objective, reward = objectives(key, seats)
-            return objective[whose], reward
-
-        for step in range(num_lookahead):
-            slope, reward = jax.grad(of, argnums=1, has_aux=True)(
-                1 - agent, other, keys[step]
-            )
-            rewards.append(reward)
-            other = jax.tree.map(lambda x, dx: x + lookahead_rate * dx, other, slope)
-        objective, reward = of(agent, other, keys[-1])
-        return objective, (*rewards, reward)[0]
-
-    def climb(state: LearnerState, agent: int, pair: Pair, key: PRNGKey):
-        gradient, reward = jax.grad(after_learning, has_aux=True)(
-            state.params, agent, pair, key
-        )
-        # Optimisers descend.
-        descent = jax.tree.map(jnp.negative, gradient)
-        updates, opt_state = optimizer.update(descent, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        norm = optax.tree.norm(gradient)
-        return LearnerState(params, opt_state), reward, norm
-
-    def init(key: PRNGKey) -> tuple[LearnerState, ...]:
-        keys = jax.random.split(key, 2)
-        params = [draw(k) for draw, k in zip(inits, keys, strict=True)]
-        return tuple(LearnerState(p, optimizer.init(p)) for p in params)
-
-    def update(key: PRNGKey, states: tuple[LearnerState, ...]):
-        pair = (states[0].params, states[1].params)
-        keys = jax.random.split(key, 2)
-        learned, rewards, norms = zip(
-            *(climb(states[i], i, pair, keys[i]) for i in range(2)), strict=True
-        )
-        reward = (rewards[0] + rewards[1]) / 2
-        metrics = {"reward": jnp.mean(reward)}
-        for i in range(2):
-            metrics[f"learner_{i}/reward"] = reward[i]
-            metrics[f"learner_{i}/gradient_norm"] = norms[i]
-        return learned, metrics
-
-    return JointLearner(init, update)

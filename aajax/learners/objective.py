@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aajax.learners.advantages import AdvantageEstimator, Normaliser, whitened
+from aajax.learners.attribution import Attribution
 from aajax.learners.base import Metrics
 from aajax.ops import alignment, values
 from aajax.ops import rewards as reward_transforms
@@ -14,7 +15,9 @@ from aajax.ops.surrogate import Surrogate, reinforce
 from aajax.policies.base import Policy
 from aajax.types import Array, PyTree, Trajectory
 
-Credit = Callable[..., Array]  # (advantage_t[T, N], last_t=bool[T]) -> [T, N]
+# (advantage_t[T, N], last_t=bool[T], and advantage_by_t=[T, N, N] where there is an
+# attribution) -> [T, N]
+Credit = Callable[..., Array]
 
 
 class Objective(NamedTuple):
@@ -30,6 +33,9 @@ class Objective(NamedTuple):
       whiten: whether advantages are whitened before credit is computed, per learner; or
         a function that does so, such as `advantages.jointly_whitened`.
       entropy_bonus: weight of the policy's entropy (in nats), subtracted from the loss.
+      attribution: advantages, as whitened, to the parts of them that are owed to each
+        agent's action, which `credit` is given as `advantage_by_t`; see
+        `learners.attribution`. None for a credit that does not read them.
     """
 
     advantage: AdvantageEstimator
@@ -40,6 +46,7 @@ class Objective(NamedTuple):
     value_weight: Array | float = 1.0
     whiten: bool | Normaliser = False
     entropy_bonus: Array | float = 0.0
+    attribution: Attribution | None = None
 
 
 class Batch(NamedTuple):
@@ -66,10 +73,13 @@ def prepare(
     if objective.whiten:
         normalise = whitened if objective.whiten is True else objective.whiten
         advantage = normalise(advantage, seats)
+    inputs = {"last_t": trajectory.last}
+    if objective.attribution is not None:
+        inputs["advantage_by_t"] = objective.attribution(advantage, trajectory)
     give_credit = jax.vmap(
-        lambda a, last: objective.credit(a, last_t=last), in_axes=1, out_axes=1
+        lambda a, more: objective.credit(a, **more), in_axes=1, out_axes=1
     )
-    credit = give_credit(advantage, trajectory.last)
+    credit = give_credit(advantage, inputs)
     chosen = slice(None) if seats is None else jnp.asarray(seats)
     return Batch(
         observation=trajectory.observation[:, :, chosen],

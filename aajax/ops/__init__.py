@@ -2,24 +2,28 @@
 
 from aajax.ops import (
     alignment,
+    attribution,
     baselines,
     categorical,
     dice,
     memory_one,
     returns,
     rewards,
+    shaping,
     surrogate,
     values,
 )
 
 __all__ = [
     "alignment",
+    "attribution",
     "baselines",
     "categorical",
     "dice",
     "memory_one",
     "returns",
     "rewards",
+    "shaping",
     "surrogate",
     "values",
 ]

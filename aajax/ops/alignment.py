@@ -176,6 +176,49 @@ def alignment_credit(
     return advantage_t + beta * past(advantage_t, gamma, last_t) * others_t
 
 
+def pairwise_credit(
+    advantage_t: Array,
+    gamma: Array | float,
+    beta: Array | float,
+    past: Past = discounted_past,
+    *,
+    advantage_by_t: Array,
+    last_t: Array | None = None,
+) -> Array:
+    """c_i,t = A_i,t + β Σ_{j≠i} past(A_i^j)_t · A_j,t.
+
+    A_i^j is the part of agent i's advantage that is owed to agent j's action. In
+    `alignment_credit` an agent has one past, so that what one co-player did is paid
+    back to all; here each is paid back for what it did itself. With two agents it
+    leaves out of the past what an agent brought upon itself.
+
+    With A_i^j = E[A_i | s, a_j], `strict_past` and γ = 1 its expected gradient is, per
+    β, what an agent gains to first order by shaping co-players that step along their
+    natural gradients (LOLA, https://arxiv.org/abs/1709.04326, with as many co-players
+    as there are), if they judge the present step as though the agent did not move.
+
+    Args:
+      advantage_t: f[T, N], as for `alignment_credit`.
+      gamma: γ in [0, 1], discount factor passed to `past`.
+      beta: β, weight of the alignment term.
+      past: how past advantages are summed up, one of the functions above.
+      advantage_by_t: f[T, N, N], A_i^j in row i and column j; the diagonal is not read.
+        `ops.attribution` estimates it.
+      last_t: bool[T], as for `past`.
+
+    Returns:
+      f[T, N], what multiplies ∇ log π_i(a_i,t).
+    """
+    chex.assert_rank(advantage_t, 2)
+    chex.assert_shape(advantage_by_t, (*advantage_t.shape, advantage_t.shape[1]))
+    chex.assert_type([advantage_t, advantage_by_t], float)
+    advantage_t, advantage_by_t = jax.lax.stop_gradient((advantage_t, advantage_by_t))
+    past_t = past(advantage_by_t, gamma, last_t)
+    themselves = jnp.eye(advantage_t.shape[1], dtype=bool)
+    owed_t = jnp.where(themselves, 0.0, past_t * advantage_t[:, None])
+    return advantage_t + beta * jnp.sum(owed_t, axis=2)
+
+
 def _scan_past(
     a_t: Array, last_t: Array | None, push: Callable[[Array, Array], Array]
 ) -> Array:

@@ -48,12 +48,32 @@ def log_prob(logits: Array, action: Array) -> Array:
     return result
 
 
+def log_probs(logits: Array) -> Array:
+    """log π of every action, f[..., A]."""
+    if logits.shape[-1] > FEW_ACTIONS:
+        return jax.nn.log_softmax(logits)
+    return jnp.moveaxis(_log_softmax_first(logits), 0, -1)
+
+
 def entropy(logits: Array) -> Array:
     """−Σ_a π(a) log π(a) in nats, f[...]; actions of probability 0 add nothing."""
-    log_probs = _log_softmax(logits)
+    log_p = log_probs(logits)
     # Both factors are made finite, or the gradient of 0 · −inf would be nan.
-    finite = jnp.where(jnp.isneginf(log_probs), 0.0, log_probs)
-    return -jnp.sum(jnp.exp(log_probs) * finite, axis=-1)
+    finite = jnp.where(jnp.isneginf(log_p), 0.0, log_p)
+    return -jnp.sum(jnp.exp(log_p) * finite, axis=-1)
+
+
+def divergence(log_p: Array, log_q: Array) -> Array:
+    """KL(p ‖ q) = Σ_a p(a) (log p(a) − log q(a)) in nats, f[...].
+
+    Args:
+      log_p: f[..., A]; actions of probability 0 add nothing.
+      log_q: f[..., A].
+    """
+    possible = ~jnp.isneginf(log_p)
+    # Both factors are made finite, or the gradient of 0 · −inf would be nan.
+    difference = jnp.where(possible, log_p, 0.0) - jnp.where(possible, log_q, 0.0)
+    return jnp.sum(jnp.exp(log_p) * difference, axis=-1)
 
 
 def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
@@ -62,19 +82,13 @@ def epsilon_soft(logits: Array, epsilon: Array | float) -> Array:
     The ε-soft policy. Both sampling and log-probabilities use the mixture, so that
     learning stays on-policy for any ε.
     """
-    log_probs = _log_softmax(logits)
+    log_p = log_probs(logits)
     epsilon = jnp.asarray(epsilon, logits.dtype)
-    mixture = (1 - epsilon) * jnp.exp(log_probs) + epsilon / logits.shape[-1]
+    mixture = (1 - epsilon) * jnp.exp(log_p) + epsilon / logits.shape[-1]
     # Without exploration a probability may underflow to 0, whose logarithm has no
     # gradient: log π itself is then exact.
     tiny = jnp.finfo(logits.dtype).tiny
-    return jnp.where(epsilon > 0, jnp.log(jnp.maximum(mixture, tiny)), log_probs)
-
-
-def _log_softmax(logits: Array) -> Array:
-    if logits.shape[-1] > FEW_ACTIONS:
-        return jax.nn.log_softmax(logits)
-    return jnp.moveaxis(_log_softmax_first(logits), 0, -1)
+    return jnp.where(epsilon > 0, jnp.log(jnp.maximum(mixture, tiny)), log_p)
 
 
 def _log_softmax_first(logits: Array) -> Array:

@@ -43,12 +43,14 @@ class Evaluation(NamedTuple):
       value: V at each step.
       action_value: f32[T, ..., A], Q at each step; None if the critic estimates V
         alone.
+      log_probs: f32[T, ..., A], of all actions; None if they cannot be enumerated.
     """
 
     log_prob: Array
     entropy: Array
     value: Array
     action_value: Array | None = None
+    log_probs: Array | None = None
 
 
 class Policy(NamedTuple):
@@ -138,6 +140,7 @@ class Network(NamedTuple):
 
 def network_policy(network: Network, distribution: Distribution) -> Policy:
     """The policy that samples from `distribution`, given the network's scores."""
+    all_log_probs = distribution.log_probs
 
     def act(params, key, observation, memory):
         scores, value, memory = network.step(params, observation, memory)
@@ -150,7 +153,10 @@ def network_policy(network: Network, distribution: Distribution) -> Policy:
     def evaluate(params, observation, action, last, memory):
         scores, value = network.unroll(params, observation, last, memory)
         return Evaluation(
-            distribution.log_prob(scores, action), distribution.entropy(scores), value
+            distribution.log_prob(scores, action),
+            distribution.entropy(scores),
+            value,
+            log_probs=None if all_log_probs is None else all_log_probs(scores),
         )
 
     return Policy(
@@ -186,7 +192,7 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
       distribution: `distributions.categorical`.
     """
 
-    probs = distribution.probs
+    probs, all_log_probs = distribution.probs, distribution.log_probs
     if probs is None:
         raise InputError("distribution has no probabilities: a categorical is needed")
 
@@ -209,6 +215,7 @@ def action_value_policy(network: Network, distribution: Distribution) -> Policy:
             distribution.entropy(scores),
             expected(scores, action_value),
             action_value,
+            None if all_log_probs is None else all_log_probs(scores),
         )
 
     return Policy(

@@ -33,6 +33,8 @@ class Distribution(NamedTuple):
       log_prob: `(scores, action) -> f32[...]`.
       entropy: `scores -> f32[...]`, in nats.
       probs: `scores -> f32[..., A]`; None if actions cannot be enumerated.
+      log_probs: `scores -> f32[..., A]`, of all actions what `log_prob` is of one;
+        None likewise.
     """
 
     num_scores: int | None
@@ -40,6 +42,7 @@ class Distribution(NamedTuple):
     log_prob: Callable[[Array, Array], Array]
     entropy: Callable[[Array], Array]
     probs: Callable[[Array], Array] | None = None
+    log_probs: Callable[[Array], Array] | None = None
 
 
 def categorical(
@@ -63,7 +66,10 @@ def categorical(
     def probs(scores):
         return jax.nn.softmax(soften(scores))
 
-    return Distribution(None, sample, log_prob, entropy, probs)
+    def log_probs(scores):
+        return ops.log_probs(soften(scores) if corrected else scores)
+
+    return Distribution(None, sample, log_prob, entropy, probs, log_probs)
 
 
 def multi_categorical(

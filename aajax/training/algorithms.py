@@ -18,23 +18,36 @@ from aajax.envs.matrix.env import IteratedMatrixGame
 from aajax.errors import InputError
 from aajax.learners import (
     Learner,
+    Lookahead,
     LoqaObjective,
     Objective,
+    Outer,
+    across_episodes,
+    by_regression,
+    group_relative,
     lola_dice,
     lola_exact,
     loqa,
+    pola_dice,
+    pola_exact,
     policy_gradient,
     ppo,
     presets,
 )
-from aajax.policies.base import Policy
+from aajax.learners.lookahead import Play
+from aajax.nets import tabular
+from aajax.policies.base import Policy, categorical_policy
 from aajax.training.estimator import make_estimation, make_past
 from aajax.training.joint_play import fresh_games, joint_play
 from aajax.training.self_play import Trainer
+from aajax.training.shaping import RULES, shaping
 from aajax.types import Array
 
 if TYPE_CHECKING:
     from aajax.training.config import RunConfig
+
+
+NAIVE_GAMMA = 0.99  # of the naive learner of meta-games
 
 
 class Parts(NamedTuple):
@@ -237,12 +250,23 @@ def _sum_of_rewards(parts: Parts) -> Objective:
 
 
 def _advantage_alignment(parts: Parts) -> Objective:
-    return presets.advantage_alignment(
-        **_estimation(parts),
-        gamma=parts.hyperparameters["past_gamma"],
-        beta=parts.hyperparameters["beta"],
-        past=make_past(parts.config, parts.hyperparameters),
+    return presets.advantage_alignment(**_estimation(parts), **_alignment(parts))
+
+
+def _pairwise_alignment(parts: Parts) -> Objective:
+    spaces = cast(Sequence[Discrete], parts.env.action_spaces)
+    attribution = by_regression(max(space.num_actions for space in spaces))
+    return presets.pairwise_alignment(
+        **_estimation(parts), **_alignment(parts), attribution=attribution
     )
+
+
+def _alignment(parts: Parts) -> dict[str, Any]:
+    return {
+        "gamma": parts.hyperparameters["past_gamma"],
+        "beta": parts.hyperparameters["beta"],
+        "past": make_past(parts.config, parts.hyperparameters),
+    }
 
 
 def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
@@ -256,34 +280,122 @@ def _loqa(parts: Parts, policy: Policy, seats: Sequence[int]) -> Learner:
 
 
 def _lola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
-    config = parts.config
-    play = fresh_games(
-        parts.env, policies, num_games=config.num_games, num_steps=config.num_steps
-    )
     learner = lola_dice(
         policies,
-        play,
+        _fresh_games(parts, policies),
         parts.optimizer,
         gamma=parts.hyperparameters["gamma"],
         lookahead_rate=parts.hyperparameters["lookahead_rate"],
+        num_lookahead=parts.config.num_lookahead,
     )
     return joint_play(learner)
 
 
 def _lola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
     del policies  # they are memory-one policies by their parameters alone
+    learner = lola_exact(
+        *_infinite_game(parts),
+        parts.optimizer,
+        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+        num_lookahead=parts.config.num_lookahead,
+    )
+    return joint_play(learner)
+
+
+def _pola(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    learner = pola_dice(
+        policies,
+        _fresh_games(parts, policies),
+        *_proximal_steps(parts),
+        gamma=parts.hyperparameters["gamma"],
+    )
+    return joint_play(learner)
+
+
+def _pola_exact(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    del policies  # likewise
+    return joint_play(pola_exact(*_infinite_game(parts), *_proximal_steps(parts)))
+
+
+def _fresh_games(parts: Parts, policies: Sequence[Policy]) -> Play:
+    config = parts.config
+    return fresh_games(
+        parts.env, policies, num_games=config.num_games, num_steps=config.num_steps
+    )
+
+
+def _infinite_game(parts: Parts) -> tuple[Array, Array]:
+    """The payoff and the discount factor of a game that goes on."""
     gamma = parts.hyperparameters["gamma"]
     env = cast(IteratedMatrixGame, parts.env)  # as `_check_exact` has seen to
     if env.continuation is not None:
         # A game that ends by chance is one in which rewards are discounted.
         gamma = gamma * env.continuation
-    learner = lola_exact(
-        env.payoff,
-        gamma,
-        parts.optimizer,
-        lookahead_rate=parts.hyperparameters["lookahead_rate"],
+    return env.payoff, gamma
+
+
+def _proximal_steps(parts: Parts) -> tuple[Lookahead, Outer]:
+    config, given = parts.config, parts.hyperparameters
+    return (
+        Lookahead(
+            given["lookahead_rate"], config.num_lookahead, given["inner_penalty"]
+        ),
+        Outer(parts.optimizer, config.num_outer, given["outer_penalty"]),
     )
-    return joint_play(learner)
+
+
+def _coala(parts: Parts, policies: Sequence[Policy]) -> Trainer:
+    config, given = parts.config, parts.hyperparameters
+    meta, space = config.meta, cast(Discrete, parts.env.action_spaces[1])
+    credit = across_episodes(
+        RULES[meta.rule],
+        num_meta_games=meta.games,
+        num_episodes=meta.episodes,
+        gamma=given["gamma"],
+        lambda_=given["gae_lambda"],
+    )
+    # Advantages as they are: what later episodes bring is the same for all games of a
+    # meta-game.
+    estimation = {**_estimation(parts), "advantage": credit, "whiten": False}
+    goal = presets.naive(**estimation)
+    shaper = ppo(
+        policies[0],
+        goal,
+        parts.optimizer,
+        num_epochs=config.num_epochs,
+        num_minibatches=config.num_minibatches,
+        **parts.descent,
+    )
+    (num_states,) = parts.env.observation_shape
+    naive = categorical_policy(tabular(num_states, space.num_actions))
+    learner = policy_gradient(
+        naive,
+        presets.naive(group_relative(NAIVE_GAMMA), whiten=True),
+        optax.adam(given["naive_rate"]),
+        [1],
+    )
+    return shaping(
+        parts.env,
+        (policies[0], naive),
+        (shaper, learner),
+        num_meta_games=meta.games,
+        num_games=config.num_games,
+        num_episodes=meta.episodes,
+    )
+
+
+def _check_meta(config: "RunConfig", env: Environment) -> None:
+    """Whether a naive learner can be a table, and all episodes are of one length."""
+    if envs.find_spec(config.game).from_payoff is None:
+        raise InputError(
+            f"algorithm is {config.algorithm!r}: a matrix game is needed, which "
+            f"{config.game} is not"
+        )
+    if env.episode_length != config.num_steps:
+        raise InputError(
+            f"options is {list(config.options)}: episodes of num_steps = "
+            f"{config.num_steps} steps are needed with algorithm {config.algorithm!r}"
+        )
 
 
 def _check_exact(config: "RunConfig", env: Environment) -> None:
@@ -321,6 +433,7 @@ _JOINT = {
     "group_size": 1,
     "replay.games": 0,
 }
+_ONE_CLIMB = {**_JOINT, "num_outer": 1}
 ALGORITHMS = {
     algorithm.name: algorithm
     for algorithm in (
@@ -340,6 +453,12 @@ ALGORITHMS = {
             learner=descending(_advantage_alignment),
         ),
         Algorithm(
+            "pairwise_alignment",
+            "Likewise, and each co-player is paid back for what it did itself.",
+            learner=descending(_pairwise_alignment),
+            discrete=True,
+        ),
+        Algorithm(
             "loqa",
             "Every agent for itself, aware that others act by what actions are worth.",
             learner=_loqa,
@@ -353,7 +472,7 @@ ALGORITHMS = {
             "lola",
             "LOLA from sampled games, for policies of any kind.",
             trainer=_lola,
-            settings=_JOINT,
+            settings=_ONE_CLIMB,
             num_agents=2,
             separate=True,
         ),
@@ -362,12 +481,49 @@ ALGORITHMS = {
             "LOLA with exact values, for memory-one players of a two-player matrix "
             "game.",
             trainer=_lola_exact,
+            settings=_ONE_CLIMB,
+            num_agents=2,
+            equal_actions=True,
+            separate=True,
+            plays=False,
+            check=_check_exact,
+        ),
+        Algorithm(
+            "pola",
+            "POLA from sampled games: LOLA in steps of policies, not of parameters.",
+            trainer=_pola,
+            settings=_JOINT,
+            num_agents=2,
+            discrete=True,
+            separate=True,
+        ),
+        Algorithm(
+            "pola_exact",
+            "POLA with exact values, for memory-one players of a two-player matrix "
+            "game.",
+            trainer=_pola_exact,
             settings=_JOINT,
             num_agents=2,
             equal_actions=True,
             separate=True,
             plays=False,
             check=_check_exact,
+        ),
+        Algorithm(
+            "coala",
+            "COALA-PG: against learners, over all episodes in which they learn.",
+            trainer=_coala,
+            settings={
+                "learner": "ppo",
+                "baseline": "critic",
+                "replay.games": 0,
+                "episode_steps": 0,
+            },
+            num_agents=2,
+            discrete=True,
+            separate=True,
+            critic=True,
+            check=_check_meta,
         ),
     )
 }

@@ -26,6 +26,7 @@ from aajax.training.algorithms import find_algorithm
 from aajax.training.estimator import Baseline, PastName
 from aajax.training.pool import Opponents
 from aajax.training.replay import Replay
+from aajax.training.shaping import MetaGames
 
 NETWORK = "a function num_outputs -> flax.linen.Module"
 PolicyKind = (
@@ -55,7 +56,13 @@ class Hyperparameters:
     clip: Weight = 0.2  # PPO clips the probability ratio to [1 − clip, 1 + clip]
     # loqa: λ of the loaded-DiCE return
     dice_lambda: Annotated[Share, Formerly("reach")] = 0.9
-    lookahead_rate: Weight = 1.0  # lola: learning rate of the co-player's imagined step
+    # lola, pola: learning rate of the co-player's imagined steps
+    lookahead_rate: Weight = 1.0
+    # pola: weight of the divergence from the policy before the update, in the
+    # co-player's imagined steps
+    inner_penalty: Weight = 0.0
+    outer_penalty: Weight = 0.0  # pola: likewise, in an agent's own steps
+    naive_rate: Rate = 0.1  # coala: learning rate of the naive learner
 
     __post_init__ = check
 
@@ -172,6 +179,7 @@ class RunConfig:
 
     opponents: Opponents = Opponents()
     replay: Replay = Replay()
+    meta: MetaGames = MetaGames()
     num_games: Count = 512  # games in a batch, played in parallel
     # games that start from the same environment seed and share a baseline
     group_size: Annotated[Count, Formerly("copies")] = 1
@@ -181,6 +189,8 @@ class RunConfig:
     # when recurrent memory is reset: at each new episode, or at each update
     memory: Literal["episode", "update"] = "episode"
     num_updates: Count = 400  # number of updates
+    num_lookahead: Count = 1  # lola, pola: the co-player's imagined steps
+    num_outer: Count = 1  # pola: an agent's own steps in an update
     num_chunks: Count = 1  # gradient accumulation: chunks of a batch, one after another
     optimizer: Literal["adam", "sgd"] = "adam"  # optimizer of actor and critic
     max_gradient_norm: NonNegative = 0.0  # clip gradients to this norm; 0: no clipping

@@ -12,7 +12,7 @@ from aajax.envs.base import Environment
 from aajax.envs.wrappers import AutoReset
 from aajax.errors import InputError
 from aajax.learners.base import Metrics
-from aajax.learners.lola import JointLearner, Play
+from aajax.learners.lookahead import JointLearner, Play
 from aajax.policies.base import Policy
 from aajax.policies.seating import seated
 from aajax.rollout import begin, rollout

@@ -15,6 +15,29 @@ _GRU = RunConfig(
     ),
 )
 
+
+def _public_goods(num_agents: int, **hyperparameters: float) -> RunConfig:
+    return RunConfig(
+        game="public_goods",
+        options=(f"num_agents={num_agents}",),
+        num_updates=300,
+        hyperparameters=Hyperparameters(learning_rate=0.05, **hyperparameters),
+    )
+
+
+# The more agents there are, the fewer of them may explore at once, and the less one
+# agent's action brings to another.
+_PUBLIC_GOODS = {
+    3: _public_goods(3, beta=1.0, exploration=0.1),
+    5: _public_goods(5, beta=3.0, exploration=0.1),
+    7: _public_goods(7, beta=10.0, exploration=0.02),
+}
+_PAIRWISE_GOODS = {
+    3: _public_goods(3, beta=30.0, past_gamma=0.3, exploration=0.05),
+    5: _public_goods(5, beta=100.0, past_gamma=0.3, exploration=0.05),
+    7: _public_goods(7, beta=3000.0, past_gamma=0.1, exploration=0.02),
+}
+
 _COIN = RunConfig(
     game="coin",
     options=("observation=history",),
@@ -222,6 +245,103 @@ PRESETS = {
             num_updates=100,
             hyperparameters=Hyperparameters(
                 learning_rate=1.0, lookahead_rate=1.0, exploration=0.0
+            ),
+        ),
+    ),
+    "ipd-pola": (
+        "POLA from sampled games (DiCE), memory-one policies",
+        RunConfig(
+            algorithm="pola",
+            optimizer="sgd",
+            parameters="separate",
+            num_games=128,
+            num_steps=50,
+            num_lookahead=2,
+            num_outer=20,
+            num_updates=15,
+            hyperparameters=Hyperparameters(
+                learning_rate=0.1,
+                lookahead_rate=0.25,
+                inner_penalty=1.0,
+                outer_penalty=10.0,
+                exploration=0.0,
+            ),
+        ),
+    ),
+    "ipd-pola-exact": (
+        "POLA with exact values, memory-one policies",
+        RunConfig(
+            algorithm="pola_exact",
+            parameters="separate",
+            num_outer=300,
+            num_updates=40,
+            hyperparameters=Hyperparameters(
+                learning_rate=0.05,
+                lookahead_rate=0.5,
+                outer_penalty=30.0,
+                exploration=0.0,
+            ),
+        ),
+    ),
+    "ipd-coala": (
+        "COALA-PG: shapes naive learners, recurrent policy",
+        RunConfig(
+            algorithm="coala",
+            policy="gru",
+            hidden_size=16,
+            network=NetworkConfig(encoder_layers=0, value_scale=100.0),
+            learner="ppo",
+            num_minibatches=2,
+            baseline="critic",
+            parameters="separate",
+            num_games=16,
+            num_steps=10,
+            num_updates=300,
+            seeds=5,
+            hyperparameters=Hyperparameters(
+                gamma=1.0,
+                gae_lambda=1.0,
+                learning_rate=0.005,
+                critic_learning_rate=0.005,
+                exploration=0.0,
+                naive_rate=0.3,
+            ),
+        ),
+    ),
+    **{
+        f"public-goods-{num_agents}": (f"Advantage Alignment, {num_agents} agents", run)
+        for num_agents, run in _PUBLIC_GOODS.items()
+    },
+    **{
+        f"public-goods-{num_agents}-pairs": (
+            f"likewise, each of {num_agents} paid back for what it did itself",
+            dataclasses.replace(run, algorithm="pairwise_alignment"),
+        )
+        for num_agents, run in _PAIRWISE_GOODS.items()
+    },
+    "ipd-mfos": (
+        "M-FOS: a policy in each step, against a naive learner",
+        RunConfig(
+            game="meta_ipd",
+            algorithm="naive",
+            policy="mlp",
+            hidden_size=256,
+            network=NetworkConfig(encoder_layers=1, value_scale=50.0),
+            proposals="normal",
+            learner="ppo",
+            num_minibatches=1,
+            baseline="critic",
+            num_games=256,
+            num_steps=100,
+            num_updates=150,
+            seeds=5,
+            hyperparameters=Hyperparameters(
+                gamma=0.99,
+                gae_lambda=1.0,
+                learning_rate=0.002,
+                critic_learning_rate=0.002,
+                exploration=0.0,
+                entropy_bonus=0.01,
             ),
         ),
     ),

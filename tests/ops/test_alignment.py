@@ -137,6 +137,44 @@ def test_own_credit_is_the_advantage(normal):
         np.testing.assert_array_equal(credit, advantage)
 
 
+@pytest.mark.parametrize("name", ["discounted_past", "mean_past"])
+def test_pairwise_credit_matches_the_loop(dtype, assert_close, normal, name):
+    advantage, by = normal(NUM_STEPS, 3), normal(NUM_STEPS, 3, 3)
+    credit = jax.jit(
+        lambda a, by: alignment.pairwise_credit(
+            a,
+            GAMMA,
+            0.3,
+            getattr(alignment, name),
+            advantage_by_t=by,
+            last_t=jnp.asarray(LAST),
+        )
+    )
+    actual = credit(jnp.asarray(advantage, dtype), jnp.asarray(by, dtype))
+    past = getattr(reference, name)
+    expected = reference.pairwise_credit(advantage, by, GAMMA, 0.3, past, LAST)
+    assert_close(actual, expected)
+
+
+def test_each_is_paid_back_for_what_it_did_itself():
+    """The second agent has served the first, the third has harmed it as much."""
+    by = jnp.zeros((2, 3, 3)).at[0, 0].set(jnp.array([7.0, 4.0, -4.0]))
+    now = jnp.array([[0.0, 0.0, 0.0], [0.0, 2.0, 3.0]])
+    credit = alignment.pairwise_credit(now, 0.5, 1.0, advantage_by_t=by)
+    np.testing.assert_array_equal(credit[1], [4 / 4 * 2 - 4 / 4 * 3, 2, 3])
+    # As one past they would cancel, and the first agent would do neither.
+    together = now.at[0, 0].set(by[0, 0, 1:].sum())
+    plain = alignment.alignment_credit(together, 0.5, 1.0)
+    assert plain[1, 0] == 0
+
+
+def test_pairwise_credit_with_parts_of_another_shape_is_refused():
+    with pytest.raises(AssertionError):
+        alignment.pairwise_credit(
+            jnp.ones((3, 2)), 0.9, 0.3, advantage_by_t=jnp.ones((3, 2))
+        )
+
+
 @parametrize_pasts
 @examples
 @hypothesis.given(advantages, st.permutations(range(3)))

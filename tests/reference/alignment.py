@@ -80,3 +80,16 @@ def alignment_credit(advantage, gamma, beta, past=discounted_past, last=None):
                 if j != i:
                     credit[t, i] += beta * weight[t] * advantage[t, j]
     return credit
+
+
+def pairwise_credit(advantage, by, gamma, beta, past=discounted_past, last=None):
+    """c_i,t = A_i,t + β Σ_{j≠i} past(A_i^j)_t · A_j,t."""
+    num_steps, num_agents = np.shape(advantage)
+    credit = np.array(advantage, float)
+    for i in range(num_agents):
+        for j in range(num_agents):
+            if j != i:
+                weight = past(by[:, i, j], gamma, last)
+                for t in range(num_steps):
+                    credit[t, i] += beta * weight[t] * advantage[t, j]
+    return credit

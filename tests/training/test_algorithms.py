@@ -9,7 +9,7 @@ import pytest
 from aajax import envs
 from aajax.errors import InputError
 from aajax.learners import presets
-from aajax.training import RunConfig, sweep
+from aajax.training import PRESETS, RunConfig, sweep
 from aajax.training.algorithms import ALGORITHMS, Algorithm, descending, find_algorithm
 from aajax.training.assemble import make_env, make_trainer, seat_groups
 from aajax.training.estimator import make_estimation
@@ -47,6 +47,22 @@ def test_an_own_entry_trains(entry):
         _, metrics = sweep.advance(make, config.num_updates)(values, state)
         rewards[name] = float(metrics["reward"][-1].mean())
     assert rewards["own"] > rewards["naive"] + 0.2
+
+
+def test_three_who_pay_back_each_other_cooperate():
+    """In public goods, where naive learners keep all to themselves."""
+    rewards = {}
+    for name in ("naive", "pairwise_alignment"):
+        config = dataclasses.replace(
+            PRESETS["public-goods-3-pairs"][1], algorithm=name, seeds=2
+        )
+        values = {"beta": np.full(1, config.hyperparameters.beta, np.float32)}
+        make = make_trainer(config)
+        state = sweep.start(make, values, config.seed_list)
+        _, metrics = sweep.advance(make, 60)(values, state)
+        rewards[name] = metrics["reward"][-1].min()
+    assert rewards["naive"] < 0.1
+    assert rewards["pairwise_alignment"] > 0.3
 
 
 @pytest.mark.parametrize(
@@ -130,7 +146,7 @@ def test_an_entry_has_a_learner_or_a_trainer(entry, given):
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():
-    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*lola_exact, or "
+    needed = "algorithm is 'dqn': one of naive, sum_of_rewards, .*coala, or "
     with pytest.raises(InputError, match=needed):
         find_algorithm("dqn")
     with pytest.raises(InputError, match=needed):

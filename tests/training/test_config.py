@@ -26,6 +26,7 @@ from aajax.training import (
 )
 from aajax.training.algorithms import ALGORITHMS, Algorithm
 from aajax.training.assemble import make_env, make_policy, make_trainer
+from aajax.training.shaping import MetaGames
 
 # Between them they set every field to something else than its default.
 ALL_SET = [
@@ -49,11 +50,14 @@ ALL_SET = [
         whiten_over="table",
         opponents=Opponents(8, 5, 3, 0.5, 1),
         replay=Replay(6, 50),
+        meta=MetaGames(2, 3, "mfos"),
         num_games=12,
         num_steps=9,
         episode_steps=27,
         memory="update",
         num_updates=11,
+        num_lookahead=2,
+        num_outer=5,
         num_chunks=3,
         optimizer="sgd",
         max_gradient_norm=0.5,

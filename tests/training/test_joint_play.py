@@ -8,7 +8,8 @@ import pytest
 
 from aajax import envs, nets
 from aajax.learners import LearnerState
-from aajax.learners.lola import JointLearner, lola_exact
+from aajax.learners.lola import lola_exact
+from aajax.learners.lookahead import JointLearner
 from aajax.policies import categorical_policy
 from aajax.training import sweep
 from aajax.training.joint_play import fresh_games, joint_play

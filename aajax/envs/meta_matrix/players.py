@@ -1,0 +1,45 @@
+"""Scripted players of meta-games: each plays one inner policy whatever is learned."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from aajax.envs.meta_matrix.env import LIMIT, MetaMatrixGame
+from aajax.envs.spec import Players
+from aajax.errors import InputError
+from aajax.policies.base import PolicyOutput, scripted_policy
+from aajax.types import Array
+
+# P(cooperate) after START, CC, CD, DC, DD, one's own action first.
+CHANCES = {
+    "always_cooperate": (1, 1, 1, 1, 1),
+    "always_defect": (0, 0, 0, 0, 0),
+    "tit_for_tat": (1, 1, 0, 1, 0),
+    # Earns thrice what the other does, over the punishment (Press & Dyson 2012).
+    "extortion": (0, 5 / 7, 0, 5 / 7, 0),
+}
+
+
+def players(env: MetaMatrixGame) -> Players:
+    """The scripted players, whose parameters are the logits that they play."""
+    del env
+
+    def act(params, key, observation, memory):
+        shape = (*observation.shape[:-1], len(params))
+        nothing = jnp.zeros(observation.shape[:-1])
+        return PolicyOutput(jnp.broadcast_to(params, shape), nothing, nothing, memory)
+
+    return Players(scripted_policy(act), tuple(CHANCES), logits)
+
+
+def logits(name: str) -> Array:
+    """Of cooperation, f32[5], of a named player.
+
+    Raises:
+      InputError: if there is no such player.
+    """
+    if name not in CHANCES:
+        raise InputError(f"player is {name!r}: one of {', '.join(CHANCES)} is needed")
+    with np.errstate(divide="ignore"):
+        chance = np.array(CHANCES[name], float)
+        odds = np.log(chance) - np.log1p(-chance)
+    return jnp.asarray(np.clip(odds, -LIMIT, LIMIT), jnp.float32)
