@@ -195,12 +195,13 @@ def counted(matches: Sequence[Match]) -> Counts:
     """The tokens of an iteration's matches."""
     played = _batch(matches, trained_only=False)
     learned = _batch(matches, trained_only=True)
-    every, once = zip(*map(_tokens, (played, learned)), strict=True)
+    (playing, read), (learning, once) = map(_tokens, (played, learned))
     return Counts(
-        *every,
-        once[0],
+        playing,
+        learning,
+        read,
         int((played.targets >= 0).sum()),
-        once[1],
+        once,
         int((learned.targets >= 0).sum()),
         int(played.positions.max()) + 1,
     )

@@ -288,7 +288,7 @@ def _face_off(
     observation.
     """
     total, count = first.total[:, 0], first.count[:, 0]
-    if _is_own(names[::-1], 1, num_seats):
+    if _is_own((names[1], names[0]), 1, num_seats):
         total, count = total + second.total[:, 1], count + second.count[:, 1]
     return mean_over_games(total, count)
 

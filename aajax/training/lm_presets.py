@@ -119,6 +119,7 @@ PUBLISHED: dict[str, LmConfig] = {
     "public-goods": dataclasses.replace(
         _PUBLISHED,
         game="public-goods",
+        options=("multiplier=2",),
         num_matches=64,
         group_size=1,
         baseline="batch",
@@ -203,14 +204,17 @@ POCKET: dict[str, LmConfig] = {
     "public-goods": dataclasses.replace(
         _POCKET,
         game="public-goods",
+        options=("multiplier=2",),
         pocket=_ruled("public-goods"),
         group_size=1,
         baseline="batch",
-        reward_scale=10.0,
+        reward_scale=5.0,
         beta=3.0,
-        entropy_bonus=0.3,
-        final_entropy_bonus=0.02,
-        num_iterations=150,
+        entropy_bonus=0.05,  # one coin is worth little beside a larger one
+        final_entropy_bonus=0.01,
+        learning_rate=2e-3,
+        final_learning_rate=5e-4,
+        num_iterations=120,
         speaking=Speaking(max_tokens=8, cache_size=256),
     ),
 }
@@ -260,7 +264,7 @@ SMALL: dict[str, tuple[str, dict[str, Change]]] = {
                 speaking=Speaking(max_tokens=16, free_tries=None, cache_size=1024),
             ),
             "public-goods": _with(
-                options=("num_rounds=4",),
+                options=("multiplier=2", "num_rounds=4"),
                 gamma=0.7,
                 num_microbatches=4,
                 speaking=Speaking(max_tokens=8, free_tries=None, cache_size=1024),

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
-from tiny_speech import LORA, tiny_folder
+from tiny_speech import LORA, TINY, tiny_folder
 
+from aajax.api import dry_runs
 from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
+from aajax.lm.mesh.sharding import make_mesh
+from aajax.lm.planning.compile import bytes_of
 from aajax.training import divergence, lm_population, metrics
 from aajax.training.lm_config import (
     LmConfig,
@@ -25,7 +29,8 @@ from aajax.training.lm_config import (
     member_names,
 )
 from aajax.training.lm_iteration import iterate
-from aajax.training.lm_population import assemble_population
+from aajax.training.lm_population import assemble_population, shared_config
+from aajax.training.lm_programs import Programs
 from aajax.training.lm_run import train_lm
 from aajax.training.run import open_folder
 
@@ -306,3 +311,26 @@ def test_refused(model, changes, line):
     with pytest.raises(InputError) as caught:
         small(model, **changes)
     assert str(caught.value) == line
+
+
+def test_a_dry_run_counts_all_members(model):
+    """Sequences and adapters of all are played with; one member learns at a time."""
+    config = small(model, sweep=Sweep(beta=(0.0, 1.0, 2.0, 3.0)))
+    (alone, *_), mesh = config.members, make_mesh()
+    one, all_ = (dry_runs._load(x, TINY, mesh) for x in (alone, config))
+    assert (all_.members, one.members) == (8, 1)
+    assert (all_.rows, all_.evaluated) == (one.rows, one.evaluated)
+    assert (all_.players, all_.num_adapters) == (8 * one.players, 8 * 3)
+    assert one.num_adapters == 3
+    chip = SimpleNamespace(memory=1e9)
+    each = [
+        Programs(shared_config(x.members), TINY, load, mesh, chip)
+        for x, load in ((alone, one), (config, all_))
+    ]
+    # The stack of adapters, and the states of all but the one that learns.
+    _, together = each
+    policy, _ = together._states()
+    stack = bytes_of(together._adapters(24)) - bytes_of(together._adapters(3))
+    for name in ("learn", "read"):
+        kept = [x.others(name) for x in each]
+        assert kept[1] - kept[0] == stack + 7 * bytes_of(policy)

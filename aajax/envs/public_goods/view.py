@@ -9,7 +9,7 @@ from aajax.types import PyTree
 
 def view(env: PublicGoods) -> View:
     """What everybody gave in the last step, the viewer first."""
-    space, coins = env.action_spaces[0], float(env.coins(1))
+    space, coins = env.action_spaces[0], float(env.coins(np.array(1)))
     seats = tuple(map(str, range(env.num_agents)))
 
     def given(level: PyTree) -> str:

@@ -69,7 +69,8 @@ def absolute(text: Any, argument: str) -> Any:
     """
     if not isinstance(text, str) or not is_named(text):
         return text
-    return str(NamedModel(*map(_resolved, read_named(text, argument))))
+    named = read_named(text, argument)
+    return str(NamedModel._make(map(_resolved, named)))
 
 
 def _resolved(part: str | None) -> str | None:

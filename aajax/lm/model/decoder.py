@@ -516,7 +516,7 @@ def init_params(
     if not config.is_uneven:
         return params
     names = [LAYER.format(i) for i in range(config.num_layers)]
-    each = [flatten_dict(params.pop(name)) for name in names]
+    each: list[dict[Any, Any]] = [dict(flatten_dict(params.pop(x))) for x in names]
     paths = dict.fromkeys(path for layer in each for path in layer)
     layers = {
         path: jnp.stack([layer[path] for layer in each if path in layer])
