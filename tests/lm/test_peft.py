@@ -244,6 +244,14 @@ def test_experts_have_no_adapters(llama):
         lora.init_adapters(config, lora.LoraConfig(), jax.random.key(0))
 
 
+def test_a_linear_layer_that_no_layer_has_takes_no_adapter(llama):
+    config = dataclasses.replace(llama, keys_as_values=True)
+    with pytest.raises(ValueError, match="^targets is .'value'.: linear layers that"):
+        lora.init_adapters(
+            config, lora.LoraConfig(targets=("value",)), jax.random.key(0)
+        )
+
+
 @pytest.fixture
 def saved(llama, tmp_path):
     """A folder of an adapter of the llama, what it was saved from."""

@@ -151,12 +151,18 @@ def init_adapters(
                 f"targets has {name!r}: with experts, only {', '.join(known)} can have "
                 "adapters"
             )
+    names = linear_layers(config, lora.targets)
+    if not names:
+        raise InputError(
+            f"targets is {list(lora.targets)}: linear layers that the decoder has are "
+            "needed"
+        )
     # One key for each that there is, whether it is a target or not.
     keys = dict(zip(BLOCKS, jax.random.split(key, len(BLOCKS)), strict=True))
     others = jax.random.split(jax.random.fold_in(key, 1), len(VARIANTS))
     keys |= dict(zip(VARIANTS, others, strict=True))
     pairs = {}
-    for name in linear_layers(config, lora.targets):
+    for name in names:
         num_in, num_out = features(config, name)
         lead = num_layers(config, name), num_adapters
         shape, bound = (*lead, num_in, lora.rank), num_in**-0.5
