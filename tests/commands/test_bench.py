@@ -80,6 +80,7 @@ def test_training_is_of_published_size(name, num_learning, actor, critic):
     assert (state.pool is None) == (num_learning == 2)
 
 
+@pytest.mark.slow
 def test_harvest_is_trained_as_published():
     """Five present and two past selves, of three blocks of 192 units and four heads."""
     config = training.HARVEST

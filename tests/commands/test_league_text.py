@@ -289,6 +289,7 @@ def test_shuffled_messages_are_of_no_use(tmp_path, capsys):
         assert line == reason
 
 
+@pytest.mark.slow
 def test_matches_at_a_time(folders, tmp_path, capsys):
     """They are those of the runs, and change no match; a resumption may have others."""
     first = str(folders.runs[0])

@@ -210,7 +210,7 @@ def cases():
     for game in POCKET:
         for variant in VARIANTS:
             alike = variant in ("naive", "sum", "aa-no-buffer", "aa-no-group")
-            alike |= game == "public-goods" and variant != "aa"
+            alike |= game == "public-goods"
             marks = [pytest.mark.slow] if alike and game != "ipd" else []
             yield pytest.param(game, variant, marks=marks)
 
@@ -282,10 +282,11 @@ def test_guests_that_are_adapters(game, model, adapter, tmp_path, monkeypatch, c
     ("preset", "changes"),
     [
         ("lm-ipd-aa-qwen2.5-7b", {"dtype": "float32"}),
-        ("lm-split-naive-llama3.1-8b", {}),
-        (
+        pytest.param("lm-split-naive-llama3.1-8b", {}, marks=pytest.mark.slow),
+        pytest.param(
             "lm-trust-and-split-aa-qwen2.5-7b",
             {"dtype": "float32", "past_per": "group"},
+            marks=pytest.mark.slow,
         ),
     ],
 )

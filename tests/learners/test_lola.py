@@ -177,6 +177,7 @@ def test_from_play_the_gradient_is_that_of_exact_look_ahead():
     assert (np.abs(shaped - naive) > 10 * error).any(axis=(1, 2)).all()
 
 
+@pytest.mark.slow
 def test_lola_dice_learns_to_cooperate():
     # With half as many games about one run in twelve ends elsewhere.
     learner = sampled_learner(512, 50, optax.sgd(1.0), gamma=GAMMA, lookahead_rate=1.0)

@@ -172,6 +172,7 @@ def test_adapters_on_a_mesh_of_eight_devices_learn_as_on_one():
     run([(2, 2, 2)])
 
 
+@pytest.mark.slow
 def test_all_that_families_have_learns_on_a_mesh_as_on_one_device():
     run([(2, 2, 2)], "rich")
 

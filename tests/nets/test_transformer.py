@@ -88,6 +88,7 @@ def test_it_sees_the_past_of_its_episode_alone():
     assert depends(1, game=2) == [False, True, True, False, False, False, False]
 
 
+@pytest.mark.slow
 def test_gradients_step_by_step_are_those_of_the_whole():
     one = network()
     params, memory = drawn(one), one.initial_memory((NUM_GAMES, NUM_SEATS))

@@ -191,6 +191,7 @@ def test_line_ups_have_chance_of_their_own_unless_they_are_paired():
     assert len(np.unique(paired[:, 0])) == 1
 
 
+@pytest.mark.slow
 def test_chance_of_games_is_in_the_interval():
     """Of 60 leagues of equal seeds, at least nine tenths hold the truth, −1.5."""
     seeds = group(*["random"] * 5, names=("random",) * 5)

@@ -69,6 +69,7 @@ def test_planes_are_the_environments():
         assert first in kernels
 
 
+@pytest.mark.slow
 def test_a_run_with_past_selves_in_the_last_seat():
     config = dataclasses.replace(
         TINY,

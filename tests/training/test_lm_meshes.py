@@ -33,7 +33,7 @@ def mesh_of(data, fsdp, tensor):
 def test_parts_of_large_presets_divide_among_devices(shape):
     parts = shape[0] * shape[1]
     for config in LARGE:
-        rows = num_rows(config.seating, config.num_matches, 2)
+        rows = num_rows(config.seating, config.num_matches, config.num_seats)
         number = num_microbatches(config, mesh_of(*shape))
         assert rows % (number * parts) == 0
         assert rows // number == parts  # one sequence for each

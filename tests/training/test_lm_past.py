@@ -42,7 +42,8 @@ def one(number):
 def loading(numbers):
     """A `Load` that notes which it is asked for."""
 
-    def load(number):
+    def load(member, number):
+        assert member == 0
         numbers.append(number)
         return one(number)
 
@@ -50,15 +51,16 @@ def loading(numbers):
 
 
 def assert_holds(stack, learner, numbers):
-    assert set(stack.places) == {0, *numbers} or set(stack.places) > {0, *numbers}
+    wanted = {(0, number) for number in (0, *numbers)}
+    assert set(stack.places) >= wanted
     for number in (0, *numbers):
-        found = lora.take(stack.adapters, stack.places[number])
+        found = lora.take(stack.adapters, stack.places[0, number])
         expected = learner if number == 0 else one(number)
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_who_changes_is_loaded_and_nobody_else():
-    stack = make_stack(config_of(), one(0), None)
+    stack = make_stack([config_of()], [one(0)], None)
     assert len(stack.adapters.scale) == 4
     loaded = []
     for learner, wanted, new in [
@@ -71,10 +73,10 @@ def test_who_changes_is_loaded_and_nobody_else():
     ]:
         before = stack
         loaded.clear()
-        stack = updated(stack, one(learner), wanted, loading(loaded), None)
+        stack = updated(stack, [one(learner)], [wanted], loading(loaded), None)
         assert loaded == new
         assert_holds(stack, one(learner), wanted)
-        kept = set(before.numbers) & set(stack.numbers) - {0}
+        kept = set(before.places) & set(stack.places) - {(0, 0)}
         assert all(before.places[n] == stack.places[n] for n in kept)
         # The memory of the one before is taken, and the learner's is not.
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.adapters))
@@ -83,10 +85,10 @@ def test_who_changes_is_loaded_and_nobody_else():
 
 def test_without_past_selves_the_learner_is_all():
     for config in (config_of(past_share=0.0), config_of(every=0, past_share=0.0)):
-        stack = make_stack(config, one(0), None)
-        assert stack.places == {0: 0} and len(stack.adapters.scale) == 1
+        stack = make_stack([config], [one(0)], None)
+        assert stack.places == {(0, 0): 0} and len(stack.adapters.scale) == 1
         learner = one(3)
-        stack = updated(stack, learner, (), loading([]), None)
+        stack = updated(stack, [learner], [()], loading([]), None)
         assert stack.adapters is learner
         assert not kept_numbers(config, 100)
 
@@ -104,15 +106,35 @@ def test_room_is_for_those_who_ever_play_at_once():
     seating = Seating("alternate", past_share=0.5, past_per="group")
     assert most_at_once(dataclasses.replace(config, seating=seating)) == 64 // 8
     alone = dataclasses.replace(config, seating=Seating())
-    stack = make_stack(alone, one(0), None)
-    assert stack.places == {0: 0}
+    stack = make_stack([alone], [one(0)], None)
+    assert stack.places == {(0, 0): 0}
+
+
+def test_members_have_places_of_their_own():
+    """Of two, with equal numbers, one of which has no past selves."""
+    asked = []
+
+    def load(member, number):
+        asked.append((member, number))
+        return one(4 * member + number)
+
+    configs = [config_of(most=2), config_of(past_share=0.0)]
+    stack = make_stack(configs, [one(0), one(9)], None)
+    assert stack.places == {(0, 0): 0, (1, 0): 3} and len(stack.adapters.scale) == 6
+    stack = updated(stack, [one(0), one(8)], [{1, 2}, ()], load, None)
+    stack = updated(stack, [one(0), one(8)], [{2}, {1}], load, None)
+    assert asked == [(0, 1), (0, 2), (1, 1)]
+    for (member, number), index in stack.places.items():
+        expected = 8 * member if number == 0 else 4 * member + number
+        found = lora.take(stack.adapters, index)
+        jax.tree.map(np.testing.assert_array_equal, found, one(expected))
 
 
 def test_on_a_mesh_places_lie_where_adapters_do():
     mesh = make_mesh(devices=jax.devices()[:1])
-    stack = make_stack(config_of(), shard(one(0), mesh), mesh)
+    stack = make_stack([config_of()], [shard(one(0), mesh)], mesh)
     for wanted in ({1, 2}, {2, 3}):
-        stack = updated(stack, shard(one(4), mesh), wanted, loading([]), mesh)
+        stack = updated(stack, [shard(one(4), mesh)], [wanted], loading([]), mesh)
         assert_holds(stack, one(4), wanted)
         where = param_shardings(mesh, stack.adapters)
         jax.tree.map(
@@ -129,9 +151,9 @@ def test_rows_name_adapters_by_number():
         def reply(self, memory, requests, keys):
             return memory, [requests, keys]
 
-    player = Numbered(Noting(), {0: 0, 40: 2, 7: 1})
-    rows = player.start([Row(5, 1, 40), Row(5, 0, 0), Row(6, 0, 7)])
-    assert rows == [Row(5, 1, 2), Row(5, 0, 0), Row(6, 0, 1)]
+    player = Numbered(Noting(), {(0, 0): 0, (0, 40): 2, (0, 7): 1, (1, 40): 3})
+    rows = player.start([Row(5, 1, 40), Row(5, 0, 0), Row(6, 0, 7), Row(6, 1, 40, 1)])
+    assert rows == [Row(5, 1, 2), Row(5, 0, 0), Row(6, 0, 1), Row(6, 1, 3, 1)]
     assert player.reply("memory", "requests", "keys")[1] == ["requests", "keys"]
 
 

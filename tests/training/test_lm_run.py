@@ -421,7 +421,13 @@ def test_a_learner_learns_what_pays(model, tmp_path, algorithm, choice):
 
 @pytest.mark.parametrize(
     ("game", "options", "more"),
-    [("ipd", (), set()), ("trust-and-split", ("messages=hands",), {"shuffled"})],
+    [
+        ("ipd", (), set()),
+        pytest.param(
+            *("trust-and-split", ("messages=hands",), {"shuffled"}),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_what_is_measured_in_the_end(model, tmp_path, game, options, more):
     options += ("num_rounds=1",)

@@ -125,6 +125,7 @@ def test_interrupted_and_resumed_is_uninterrupted(finished, tmp_path, config):
     assert_same(load(tmp_path / "parts")[2], whole)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_programs_of_users_are_resumed_exactly_too(tmp_path):
     whole = run(tmp_path / "whole", RECURRENT)

@@ -1,5 +1,6 @@
 """Scripted players of meta-games: each plays one inner policy whatever is learned."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,18 +18,24 @@ CHANCES = {
     # Earns thrice what the other does, over the punishment (Press & Dyson 2012).
     "extortion": (0, 5 / 7, 0, 5 / 7, 0),
 }
+RANDOM = "random"  # draws every probability anew in each step
 
 
 def players(env: MetaMatrixGame) -> Players:
-    """The scripted players, whose parameters are the logits that they play."""
+    """The scripted players, whose parameters are the logits that they play.
+
+    Those of "random" are NaN: probabilities are drawn uniformly in their place.
+    """
     del env
 
     def act(params, key, observation, memory):
         shape = (*observation.shape[:-1], len(params))
         nothing = jnp.zeros(observation.shape[:-1])
-        return PolicyOutput(jnp.broadcast_to(params, shape), nothing, nothing, memory)
+        drawn = jnp.clip(jax.random.logistic(key, shape), -LIMIT, LIMIT)
+        played = jnp.where(jnp.isnan(params), drawn, params)
+        return PolicyOutput(played, nothing, nothing, memory)
 
-    return Players(scripted_policy(act), tuple(CHANCES), logits)
+    return Players(scripted_policy(act), (*CHANCES, RANDOM), logits)
 
 
 def logits(name: str) -> Array:
@@ -37,8 +44,11 @@ def logits(name: str) -> Array:
     Raises:
       InputError: if there is no such player.
     """
+    if name == RANDOM:
+        return jnp.full(len(CHANCES["always_defect"]), jnp.nan, jnp.float32)
     if name not in CHANCES:
-        raise InputError(f"player is {name!r}: one of {', '.join(CHANCES)} is needed")
+        names = ", ".join([*CHANCES, RANDOM])
+        raise InputError(f"player is {name!r}: one of {names} is needed")
     with np.errstate(divide="ignore"):
         chance = np.array(CHANCES[name], float)
         odds = np.log(chance) - np.log1p(-chance)

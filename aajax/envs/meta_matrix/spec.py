@@ -3,6 +3,7 @@
 from aajax.envs.meta_matrix.env import meta_ipd
 from aajax.envs.meta_matrix.measures import measures
 from aajax.envs.meta_matrix.players import players
+from aajax.envs.meta_matrix.view import view
 from aajax.envs.spec import EnvSpec
 
 SPEC = EnvSpec(
@@ -12,4 +13,5 @@ SPEC = EnvSpec(
     players=players,
     opponents=(),
     measures=measures,
+    view=view,
 )
