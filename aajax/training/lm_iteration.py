@@ -82,6 +82,9 @@ def iterate(
     """
     began, mesh = time.monotonic(), members[0].mesh
     active = [m for m in range(len(members)) if m not in without]
+    if not active:
+        nothing = [[] for _ in members], [{} for _ in members]
+        return Iteration(list(states), stack, *nothing)
     planned = {m: _planned(members[m], m, number) for m in active}
     learners = [
         Adapters(state.policy.weights, parts.scale)

@@ -210,7 +210,7 @@ def cases():
     for game in POCKET:
         for variant in VARIANTS:
             alike = variant in ("naive", "sum", "aa-no-buffer", "aa-no-group")
-            alike |= game == "public-goods"
+            alike |= game == "public-goods" or (game, variant) == ("split", "aa")
             marks = [pytest.mark.slow] if alike and game != "ipd" else []
             yield pytest.param(game, variant, marks=marks)
 

@@ -219,15 +219,22 @@ def test_interrupted_and_resumed_is_uninterrupted(population, whole, tmp_path):
     assert_same(run(folder, population, resume=True), whole)
 
 
-def spoilt(which, number):
-    """`iterate`, which spoils the weights of members in an iteration."""
+def spoilt(lost, number):
+    """`iterate`, which spoils the weights of members in an iteration.
+
+    Args:
+      lost: config of a member → whether it is one of them.
+      number: of the iteration.
+    """
 
     def iteration(members, states, stack, now, *rest):
         found = iterate(members, states, stack, now, *rest)
         if now != number:
             return found
         states = list(found.states)
-        for m in which:
+        for m, parts in enumerate(members):
+            if not lost(parts.config):
+                continue
             policy = states[m].policy
             weights = jax.tree.map(lambda x: x * np.nan, policy.weights)
             states[m] = states[m]._replace(policy=policy._replace(weights=weights))
@@ -236,10 +243,13 @@ def spoilt(which, number):
     return iteration
 
 
+@pytest.mark.parametrize("one_batch", [True, False])
 def test_a_member_that_diverges_stops_alone(
-    population, whole, tmp_path, monkeypatch, caplog
+    population, whole, tmp_path, monkeypatch, caplog, one_batch
 ):
-    monkeypatch.setattr(lm_population, "iterate", spoilt([5], 2))
+    population = dataclasses.replace(population, one_batch=one_batch)
+    fifth = population.configs[5]
+    monkeypatch.setattr(lm_population, "iterate", spoilt(lambda x: x == fifth, 2))
     folder = run(tmp_path / "run", population)
     (line,) = caplog.messages
     assert line.startswith(
@@ -279,7 +289,7 @@ def test_a_member_that_diverges_stops_alone(
 
 
 def test_all_members_diverge(population, tmp_path, monkeypatch):
-    monkeypatch.setattr(lm_population, "iterate", spoilt(range(8), 0))
+    monkeypatch.setattr(lm_population, "iterate", spoilt(lambda config: True, 0))
     with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
         run(tmp_path / "run", population)
 
