@@ -11,15 +11,15 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from lm_folders import matches_of, rows_of, run, weights_of
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.api import dry_runs
-from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm.mesh.sharding import make_mesh
 from aajax.lm.planning.compile import bytes_of
-from aajax.training import divergence, lm_population, metrics
+from aajax.training import divergence, lm_population
 from aajax.training.lm_config import (
     LmConfig,
     Lora,
@@ -31,8 +31,6 @@ from aajax.training.lm_config import (
 from aajax.training.lm_iteration import iterate
 from aajax.training.lm_population import assemble_population, shared_config
 from aajax.training.lm_programs import Programs
-from aajax.training.lm_run import train_lm
-from aajax.training.run import open_folder
 
 SWEEP = Sweep(algorithm=("naive", "advantage_alignment"), learning_rate=(0.05, 0.01))
 
@@ -82,29 +80,6 @@ def whole(population, tmp_path_factory):
     """The folder of a run that nothing stopped."""
     with jax.numpy_dtype_promotion("standard"):
         return run(tmp_path_factory.mktemp("runs") / "whole", population)
-
-
-def run(folder, population, resume=False, **options):
-    open_folder(folder, "test", population.config, resume)
-    train_lm(folder, population, **options)
-    return folder
-
-
-def rows_of(folder):
-    rows = metrics.read_rows(folder / "metrics.jsonl")
-    return [
-        {name: x for name, x in row.items() if not name.startswith("seconds")}
-        for row in rows
-    ]
-
-
-def matches_of(folder, number):
-    return list(load_matches(folder / "matches" / f"iteration_{number:06d}.jsonl.gz"))
-
-
-def weights_of(folder):
-    files = folder.rglob("adapter_model.safetensors")
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def assert_same(left, right):

@@ -13,12 +13,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from lm_folders import matches_of, rows_of, run, weights_of
 from reference import alignment, speech
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.dialogue.learning.batch import places_of, speech_batch
 from aajax.dialogue.learning.learner import Restriction, score_speech
-from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm import compilation
@@ -75,30 +75,6 @@ def whole(model, tmp_path_factory):
     # As for tests in this folder; a fixture of the module is made before.
     with jax.numpy_dtype_promotion("standard"):
         return parts, run(tmp_path_factory.mktemp("runs") / "whole", parts)
-
-
-def run(folder, parts, resume=False, **options):
-    open_folder(folder, "test", parts.config, resume)
-    train_lm(folder, parts, **options)
-    return folder
-
-
-def rows_of(folder):
-    rows = metrics.read_rows(folder / "metrics.jsonl")
-    return [
-        {name: x for name, x in row.items() if not name.startswith("seconds")}
-        for row in rows
-    ]
-
-
-def matches_of(folder, number):
-    return list(load_matches(folder / "matches" / f"iteration_{number:06d}.jsonl.gz"))
-
-
-def weights_of(folder):
-    """The bytes of all adapters, the latest and past ones."""
-    files = folder.rglob("adapter_model.safetensors")
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def assert_same(left, right):
