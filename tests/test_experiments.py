@@ -3,10 +3,12 @@
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,7 @@ def test_nothing_is_imported_from_commands(path):
 def test_bad_input_is_told_in_one_line(tmp_path):
     program = (
         "import runpy, sys\n"
+        "sys.path.insert(0, eval(sys.argv[1])[0][0].rpartition('/')[0])\n"
         "for name, *words in eval(sys.argv[1]):\n"
         "    sys.argv = [name, *words]\n"
         "    try:\n"
@@ -49,6 +52,10 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("harvest.py", "--nope"): "option is --nope: there is none of that name; ",
         ("exploitability.py", "nowhere"): "run is 'nowhere': a folder with a run is",
         ("ablation_ipd.py", "--sweep.beta", "x"): "sweep.beta has 'x': a number in ",
+        ("all.py", "--only", "idp"): "only has 'idp': some of ipd, ipd-gru, ",
+        ("all.py", "--quick", "--full"): "quick, full and only are given together: ",
+        ("peers.py",): "pax and socialjax are not given: at least one is needed",
+        ("peers.py", "--pax", "."): "pax is '.': a checkout with pax/envs/",
     }
     words = [[str(ROOT / "experiments" / name), *rest] for name, *rest in calls]
     done = subprocess.run(
@@ -64,3 +71,31 @@ def test_bad_input_is_told_in_one_line(tmp_path):
     assert len(lines) == len(calls), lines
     for line, ((name, *_), message) in zip(lines, calls.items(), strict=True):
         assert line.startswith(f"{name}: {message}")
+
+
+def test_the_leaderboard_has_every_claim(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    script = runpy.run_path(str(ROOT / "experiments" / "all.py"))
+    board, table = script["Board"](), script["TABLE"]
+    assert list(table) == list(script["RUNS"])
+    rows = {claim: board.row(claim) for each in table.values() for claim, _, _ in each}
+    claims = board.text.split("## Claims")[1].split("\nPublished figures")[0]
+    assert len(rows) == len(re.findall(r"(?m)^\| [^c-]", claims))
+    assert rows["IPD: naive learners"]["seeds"] == "100–109"
+    before = board.text
+    board.change("IPD: naive learners", {"ours": "x"})
+    assert board.row("IPD: naive learners")["ours"] == "x"
+    board.change("IPD: naive learners", {"ours": rows["IPD: naive learners"]["ours"]})
+    assert board.text == before
+
+
+def test_what_the_leaderboard_says_of_numbers(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    script = runpy.run_path(str(ROOT / "experiments" / "all.py"))
+    # Student's interval: t of 3 degrees of freedom times the standard error.
+    numbers = [-1.0, -2.0, -3.0, -4.0]
+    half = 3.182446 * np.std(numbers, ddof=1) / 2
+    assert script["mean"](numbers, 2) == f"−2.50 ± {half:.2f}"
+    assert script["middle"](numbers, 1).startswith("−2.5 [")
+    assert script["middle"]([-0.001] * 4, 2) == "0.00"
+    assert script["mean"]([0.5], 3) == "0.500"
