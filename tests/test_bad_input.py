@@ -336,6 +336,10 @@ ROWS = {
         ("--sweep.gamma 2", "sweep.gamma has 2.0: a number in [0, 1] is needed"),
         ("--sweep.past-gamma 2", "sweep.past_gamma has 2.0: a number in [0, 1] is "),
         ("--sweep.learning-rate -1", "sweep.learning_rate has -1.0: a number in [0, "),
+        (
+            "--sweep.critic-learning-rate 1",
+            "baseline is 'group': 'critic' is needed with ",
+        ),
         ("--sweep.kl -1", "sweep.kl has -1.0: a number in [0, "),
         ("--sweep.entropy-bonus -1", "sweep.entropy_bonus has -1.0: a number in [0, "),
         ("--sweep.reward-scale 0", "sweep.reward_scale has 0.0: a number above 0 is"),

@@ -83,6 +83,7 @@ class LmParts:
       credit: advantages f[M, T, N] → credits f[M, T, N].
       scales: of the loss's terms in `fit`.
       rate: iterations done → learning rate; None if `fit` has it.
+      critic_rate: learning rate of the critic; None if `critic` has it.
     """
 
     config: LmConfig
@@ -96,6 +97,7 @@ class LmParts:
     credit: Callable[[AnyArray], jax.Array]
     scales: TermScales = TermScales()
     rate: Callable[[int], float] | None = None
+    critic_rate: float | None = None
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""

@@ -122,6 +122,7 @@ SWEPT: dict[str, Any] = {
     "gamma": Share,
     "past_gamma": Share,
     "learning_rate": Rate,
+    "critic_learning_rate": Rate,
     "kl": Weight,
     "entropy_bonus": Weight,
     "reward_scale": Positive,
@@ -405,6 +406,11 @@ def _check_population(config: LmConfig) -> None:
             f"all {config.seeds} seeds are below 2^32"
         )
     members = config.members  # refuses combinations
+    if config.sweep.critic_learning_rate and config.baseline != "critic":
+        raise InputError(
+            f"baseline is {config.baseline!r}: 'critic' is needed with "
+            "sweep.critic_learning_rate"
+        )
     if (config.guest or "").startswith("api:"):
         raise InputError(
             f"guest is {config.guest!r}: a player of this machine is needed with "

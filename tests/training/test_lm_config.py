@@ -89,7 +89,7 @@ ALL_SET = LmConfig(
         algorithm=("naive",), past=("mean",), baseline=("group",), beta=(1.0, 2.0),
         gamma=(0.5,), past_gamma=(0.5,), learning_rate=(0.1,), kl=(0.01,),
         entropy_bonus=(0.01,), reward_scale=(2.0,), group_size=(2, 6),
-        past_share=(0.0, 1.0),
+        past_share=(0.0, 1.0), critic_learning_rate=(0.1,),
     ),
 )  # fmt: skip
 
@@ -193,6 +193,10 @@ BAD = [
     ({"seed": -1}, "seed is -1: a whole number in [0, 2^32) is needed"),
     ({"seed": 2**32}, "seed is 4294967296: a whole number in [0, 2^32) is needed"),
     ({"group_size": 7}, "group_size is 7: a divisor of num_matches (64) is needed"),
+    (
+        {"sweep": Sweep(critic_learning_rate=(0.1, 0.2))},
+        "baseline is 'group': 'critic' is needed with sweep.critic_learning_rate",
+    ),
     ({"num_microbatches": 48}, "num_microbatches is 48: a divisor of the 128 seats"),
     (
         {"num_microbatches": 128, "game": "public-goods"},

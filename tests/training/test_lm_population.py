@@ -129,6 +129,19 @@ def test_one_after_another_a_member_is_exactly_as_alone(population, tmp_path):
             assert matches == matches_of(alone, number)
 
 
+def test_members_have_learning_rates_of_the_critic(model, tmp_path):
+    sweep = Sweep(critic_learning_rate=(0.05, 0.01))
+    config = small(model, baseline="critic", sweep=sweep, seeds=1, num_iterations=2)
+    together = run(tmp_path / "together", assemble_population(config))
+    for member, own in enumerate(config.members):
+        alone = run(tmp_path / str(member), assemble_population(own))
+        for row, lone in zip(rows_of(together), rows_of(alone), strict=True):
+            loss = lone["critic_loss"]
+            assert row["critic_loss"][member][0] == pytest.approx(loss, rel=1e-4)
+    first, second = (x["critic_loss"] for x in rows_of(together))
+    assert first[0] == first[1] and second[0] != second[1]
+
+
 ON_A_MESH = """
 import sys
 from pathlib import Path
