@@ -338,7 +338,7 @@ ROWS = {
         ("--sweep.learning-rate -1", "sweep.learning_rate has -1.0: a number in [0, "),
         (
             "--sweep.critic-learning-rate 1",
-            "baseline is 'group': 'critic' is needed with ",
+            "baseline is 'batch': 'critic' is needed with ",
         ),
         ("--sweep.kl -1", "sweep.kl has -1.0: a number in [0, "),
         ("--sweep.entropy-bonus -1", "sweep.entropy_bonus has -1.0: a number in [0, "),
