@@ -24,7 +24,7 @@ from aajax.report.tables import counted
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
 from aajax.schema import Count, Natural, called, within
-from aajax.training.lm_config import LmConfig, member_names
+from aajax.training.lm_config import MEMBERS, LmConfig, member_names
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
@@ -115,6 +115,13 @@ def _saved(run: Path) -> dict[int | None, list[Path]]:
         }
     if (run / "matches.jsonl.gz").is_file():
         return {None: [run / "matches.jsonl.gz"]}
+    member = run.resolve()
+    whole = member.parent.parent
+    if member.parent.name == MEMBERS and (whole / "matches").is_dir():
+        raise InputError(
+            f"run is {str(run)!r}: the whole run is needed, as in aajax transcript "
+            f"{whole} --member {member.name}"
+        )
     raise InputError(
         f"run is {str(run)!r}: a folder with matches/iteration_N.jsonl.gz of a run, or "
         "with matches.jsonl.gz of a league, is needed"

@@ -296,6 +296,11 @@ class LmConfig:
         return [dict(zip(self.swept, each, strict=True)) for each in combinations]
 
     @property
+    def lanes(self) -> tuple[int, int]:
+        """How many settings and seeds there are."""
+        return len(self.settings), self.seeds
+
+    @property
     def is_population(self) -> bool:
         """Whether adapters of several settings or seeds are trained at once."""
         return bool(self.swept) or self.seeds > 1
@@ -406,11 +411,17 @@ def _check_population(config: LmConfig) -> None:
             f"all {config.seeds} seeds are below 2^32"
         )
     members = config.members  # refuses combinations
-    if config.sweep.critic_learning_rate and config.baseline != "critic":
-        raise InputError(
-            f"baseline is {config.baseline!r}: 'critic' is needed with "
-            "sweep.critic_learning_rate"
-        )
+    if config.sweep.critic_learning_rate:
+        if config.sweep.baseline:
+            raise InputError(
+                f"sweep.baseline is {list(config.sweep.baseline)}: none is needed with "
+                "sweep.critic_learning_rate, which baseline 'critic' alone has"
+            )
+        if config.baseline != "critic":
+            raise InputError(
+                f"baseline is {config.baseline!r}: 'critic' is needed with "
+                "sweep.critic_learning_rate"
+            )
     if (config.guest or "").startswith("api:"):
         raise InputError(
             f"guest is {config.guest!r}: a player of this machine is needed with "
@@ -487,5 +498,9 @@ def member_names(config: LmConfig) -> list[str]:
 
 
 def _word(value: float | str) -> str:
+    """A value in the name of a folder, wherever the file that it refers to is."""
     text = value if isinstance(value, str) else f"{value:g}"
+    if references.is_reference(value):
+        place, _, name = text.rpartition(":")
+        text = f"{Path(place).name}_{name}"
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)

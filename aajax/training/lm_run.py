@@ -40,7 +40,7 @@ from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmState
 from aajax.training.lm_past import check_kept, kept_numbers, past_folder
 from aajax.training.lm_population import Population
-from aajax.training.run import interruptible
+from aajax.training.run import interruptible, note_length
 from aajax.types import PyTree
 
 _log = logging.getLogger(__name__)
@@ -88,13 +88,14 @@ def train_lm(
     check_processes(population)
     log, saves = folder / "metrics.jsonl", folder / "checkpoints"
     done, states = population.restored(saves, _fault) or (0, population.init())
-    saved, lost = done, divergence.noted(folder, done)
+    saved, lost = done, divergence.noted(folder, done, config.lanes)
     in_first(lambda: divergence.note(folder, lost))
     rows = in_first(lambda: metrics.drop_rows_after(log, done))
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     folders = [population.folder(folder, m) for m in range(len(members))]
     for place, parts in zip(folders, members, strict=True):
         check_kept(parts.config, place, done)
+    in_first(lambda: note_length(folder, config))
     stacks = population.stacks(states)
     load = functools.partial(_load_past, folders, population)
     in_first(lambda: _prepare(folder, population))

@@ -26,7 +26,16 @@ def append_rows(path: Path, rows: Iterable[dict]) -> None:
 
     NaN and infinities are stored as null.
     """
-    append_text(path, "".join(to_json(row) + "\n" for row in rows))
+    append_text(path, _lines(rows))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replaces the rows of a file, as `append_rows` stores them."""
+    write_text(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(to_json(row) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -49,5 +58,5 @@ def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
                 f"{row.get('update')!r} and {seconds!r}: numbers are needed"
             )
     rows = [row for row in rows if row["update"] <= num_updates]
-    write_text(path, "".join(to_json(row) + "\n" for row in rows))
+    write_rows(path, rows)
     return rows

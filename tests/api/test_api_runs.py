@@ -75,7 +75,7 @@ def test_params_are_those_of_each_seat(sweep):
     assert len(sweep.params) == len(sweep.policies) == sweep.env.num_agents == 2
     one = sweep.params_of(seat=1, setting=2, seed=1)
     np.testing.assert_array_equal(one["actor"], sweep.params[1]["actor"][2, 1])
-    with pytest.raises(InputError, match="setting is 4: a number from 0 to 3 is"):
+    with pytest.raises(InputError, match="setting is 4: a whole number from 0 to 3 is"):
         sweep.params_of(setting=4)
 
 

@@ -15,6 +15,7 @@ from lm_folders import matches_of, rows_of, run, weights_of
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.api import dry_runs
+from aajax.api.lm_training import _settings
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm.mesh.sharding import make_mesh
@@ -280,6 +281,23 @@ def test_all_members_diverge(population, tmp_path, monkeypatch):
     monkeypatch.setattr(lm_population, "iterate", spoilt(lambda config: True, 0))
     with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
         run(tmp_path / "run", population)
+
+
+def test_settings_have_the_same_names_whoever_diverged(population):
+    """Of the first of four settings both seeds, and of the last one."""
+    measured = {
+        "itself": {"reward": 1.0, "cooperation": 0.5},
+        "base": {"reward": 2.0, "cooperation": None},
+    }
+    found = _settings(population, [{}, {}, *[measured] * 5, {}])
+    assert [setting["mean_reward"] for setting in found] == [
+        *([None, None], [1.0, 1.0], [1.0, 1.0], [1.0, None])
+    ]
+    first, *_, last = found
+    assert first["measures"] == {"cooperation": [None, None]}
+    assert last["league"] == {"base": [2.0, None]}
+    assert first["against"] == last["against"] == {"base": {"cooperation": [None] * 2}}
+    assert first["league"] == {"base": [None, None]}
 
 
 @pytest.mark.parametrize(
