@@ -337,8 +337,8 @@ ROWS = {
         ("--sweep.past-gamma 2", "sweep.past_gamma has 2.0: a number in [0, 1] is "),
         ("--sweep.learning-rate -1", "sweep.learning_rate has -1.0: a number in [0, "),
         (
-            "--sweep.critic-learning-rate 1",
-            "baseline is 'batch': 'critic' is needed with ",
+            "--sweep.critic-learning-rate -1",
+            "sweep.critic_learning_rate has -1.0: a number in [0, ",
         ),
         ("--sweep.kl -1", "sweep.kl has -1.0: a number in [0, "),
         ("--sweep.entropy-bonus -1", "sweep.entropy_bonus has -1.0: a number in [0, "),
