@@ -340,6 +340,14 @@ ROWS = {
             "--sweep.critic-learning-rate -1",
             "sweep.critic_learning_rate has -1.0: a number in [0, ",
         ),
+        (
+            "--sweep.critic-learning-rate 1",
+            "baseline is 'batch': 'critic' is needed with ",
+        ),
+        (
+            "--baseline critic --sweep.baseline batch --sweep.critic-learning-rate 1",
+            "sweep.baseline is ['batch']: none is needed with sweep.critic_learning_r",
+        ),
         ("--sweep.kl -1", "sweep.kl has -1.0: a number in [0, "),
         ("--sweep.entropy-bonus -1", "sweep.entropy_bonus has -1.0: a number in [0, "),
         ("--sweep.reward-scale 0", "sweep.reward_scale has 0.0: a number above 0 is"),

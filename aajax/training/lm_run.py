@@ -14,7 +14,7 @@ Of a population metrics.jsonl has lists over settings of lists over seeds, match
 whose they are, and past/ and adapter/ are in a folder of each member:
 
 members/NAME/config.json    of a run of this member alone, as which the folder can play
-members/NAME/adapter/       and so on
+members/NAME/adapter/       and so on, but for matches and checkpoints
 diverged.json               members that diverged, if any did
 
 Several processes share the folder, and all but matches are written once.
