@@ -494,7 +494,7 @@ ROWS = {
         (
             "--model {model} --initial-adapter nowhere",
             "initial_adapter is 'nowhere': a folder with adapter_config.json, or that "
-            "of a finished run, is needed",
+            "of a finished run or of one of its members, is needed",
         ),
         (
             "--model {model} --initial-adapter {run}",

@@ -242,13 +242,15 @@ def evaluate_folder(folder: Path, config: LmConfig) -> Measures | list[dict[str,
     with kept(user_cache() / PROGRAMS):
         population = assemble_population(config, make_guest(config))
         restored = population.restored(folder / "checkpoints")
+        lost = divergence.noted(folder, lanes=config.lanes)
         if restored is not None:
-            states = restored[1]
+            done, states = restored
+            lost = {lane: x for lane, x in lost.items() if x.update <= done}
         elif (folder / "adapter").exists() and not config.is_population:
             states = [_state_of(population.members[0], folder / "adapter")]
         else:
-            raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
-        lost = divergence.noted(folder, lanes=config.lanes)
+            reason = f"; {divergence.listed(lost)}" if lost else " yet"
+            raise InputError(f"run is {str(folder)!r}: it has no checkpoint{reason}")
         found = _evaluated(population, states, lost)
     if not config.is_population:
         return found[0]

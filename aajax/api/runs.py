@@ -28,7 +28,7 @@ from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.records import read_object
 from aajax.report.results import over_rows, read_metrics, read_summary
-from aajax.schema import Count, Share, check_value, shown, within
+from aajax.schema import Count, Share, called, check_value, shown, within
 from aajax.training import divergence
 from aajax.training import run as small
 from aajax.training.assemble import make_env, make_policies, make_policy
@@ -435,9 +435,11 @@ class LmRun(Run):
     @functools.cached_property
     def _params(self) -> dict[str, np.ndarray]:
         self._check_length()
-        from safetensors.numpy import load_file
+        check_installed("lm", "transformers", "safetensors")
+        from aajax.lm.checkpoints.peft_folder import read_arrays
 
-        return load_file(self.adapter / "adapter_model.safetensors")
+        with called({"folder": "run"}):
+            return read_arrays(self.adapter)
 
 
 def train(

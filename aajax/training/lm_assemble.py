@@ -230,7 +230,7 @@ def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     if folder is None:
         raise InputError(
             f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
-            "finished run, is needed"
+            "finished run or of one of its members, is needed"
         )
     with schema.called({"folder": "initial_adapter"}):
         found, adapter = load_peft(folder, decoder)

@@ -187,12 +187,12 @@ def _note(
     saved: int,
 ) -> None:
     """Notes who is lost; raises DivergenceError if nobody is left."""
+    in_first(lambda: divergence.note(folder, lost))
     if len(lost) == len(population.members):
         kept = f"the state after iteration {saved} is kept in {folder / 'checkpoints'}/"
         kept = kept if saved else "there was no checkpoint before"
         found = divergence.listed(lost)
         raise DivergenceError(f"{found}; {kept}")
-    in_first(lambda: divergence.note(folder, lost))
     for found in new.values():
         _log.warning("%s; all others go on", found)
 

@@ -273,13 +273,13 @@ def train(
     lost = diverged(folder, config, whole)
     in_first(lambda: divergence.note(folder, lost))
     _check_left(folder, config, lost, done)
-    rows = in_first(lambda: metrics.drop_rows_after(log_path, done))
+    every = max(1, config.num_updates // LOGGED)
+    rows = in_first(lambda: metrics.drop_rows_after(log_path, done, every))
     in_first(lambda: note_length(folder, config))
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
     lengths = _lengths(config.num_updates - done, chunk)
     advance = {length: layout.advance(trainer, length) for length in lengths}
-    every = max(1, config.num_updates // LOGGED)
     with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)

@@ -77,6 +77,9 @@ def test_params_are_those_of_each_seat(sweep):
     np.testing.assert_array_equal(one["actor"], sweep.params[1]["actor"][2, 1])
     with pytest.raises(InputError, match="setting is 4: a whole number from 0 to 3 is"):
         sweep.params_of(setting=4)
+    for number in (1.0, True, "1"):
+        with pytest.raises(InputError, match=f"seed is {number!r}: a whole number"):
+            sweep.params_of(seed=number)
 
 
 def test_measures_are_those_of_the_summary(sweep):

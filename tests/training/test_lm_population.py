@@ -279,8 +279,11 @@ def test_a_member_that_diverges_stops_alone(
 
 def test_all_members_diverge(population, tmp_path, monkeypatch):
     monkeypatch.setattr(lm_population, "iterate", spoilt(lambda config: True, 0))
-    with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
-        run(tmp_path / "run", population)
+    line = r"and 5 more, see diverged.json; there was no checkpoint before$"
+    for resume in (False, True):
+        with pytest.raises(DivergenceError, match=line):
+            run(tmp_path / "run", population, resume)
+        assert len(divergence.noted(tmp_path / "run")) == 8
 
 
 def test_settings_have_the_same_names_whoever_diverged(population):
