@@ -333,6 +333,10 @@ ROWS = {
         ("--sweep.past bright", "sweep.past has 'bright': one of discounted, strict"),
         ("--sweep.baseline critic", "sweep.baseline has 'critic': one of group, batch"),
         ("--sweep.beta 1 1", "sweep.beta has 1.0 twice: once is needed"),
+        (
+            "--sweep.past own.py:PAST ./own.py:PAST",
+            "sweep.past has './own.py:PAST' twice: once is needed",
+        ),
         ("--sweep.gamma 2", "sweep.gamma has 2.0: a number in [0, 1] is needed"),
         ("--sweep.past-gamma 2", "sweep.past_gamma has 2.0: a number in [0, 1] is "),
         ("--sweep.learning-rate -1", "sweep.learning_rate has -1.0: a number in [0, "),

@@ -199,7 +199,7 @@ def _records(
             try:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
-                name = {"member": members[record["member"]]} if members else {}
+                name = {"member": _name_of(record, members)} if members else {}
             except (LookupError, RecursionError, TypeError, ValueError) as error:
                 raise InputError(
                     f"file is {path}: line {line_number} is no match ({error})"
@@ -209,6 +209,14 @@ def _records(
         paths = ", ".join(str(path) for each in files.values() for path in each)
         raise InputError(f"run has {paths}: at least one match in it is needed")
     return records
+
+
+def _name_of(record: Mapping, members: Sequence[str]) -> str:
+    """The name of who played; raises LookupError for a number of nobody."""
+    number = record["member"]
+    if type(number) is not int or number not in range(len(members)):
+        raise LookupError(f"member is {number!r}: one of {len(members)} is needed")
+    return members[number]
 
 
 def _member_of(line: str) -> int | None:
