@@ -21,6 +21,7 @@ from aajax.errors import InputError
 from aajax.keys import stream
 from aajax.learners.base import LearnerState
 from aajax.policies.base import Policy
+from aajax.schema import Count, Seed, within
 from aajax.tournament import Group, play_line_ups
 from aajax.training import PRESETS, RunConfig, Trainer, self_play, transforms
 from aajax.training.algorithms import find_algorithm
@@ -46,10 +47,10 @@ class Config:
     """Who learns with whom."""
 
     pairs: tyro.conf.Positional[tuple[str, ...]] = PAIRS  # presets, as ipd:ipd-naive
-    seeds: int = 10
-    first_seed: int = 100  # settings were chosen on others
-    num_updates: int | None = None  # of both; the larger of the presets' if not given
-    num_games: int = 1024  # to measure with
+    seeds: Count = 10
+    first_seed: Seed = 100  # settings were chosen on others
+    num_updates: Count | None = None  # of both; the larger of the presets' if not given
+    num_games: Count = 1024  # to measure with
 
 
 class Side(NamedTuple):
@@ -95,7 +96,13 @@ def side(config: RunConfig, env: Environment, seat: int, policies: list[Policy])
     at = seat if joint else 0  # of its state among those of the trainer
 
     def init(key: PRNGKey) -> LearnerState:
-        return trainer(other.init(key)).init(key).learners[at]
+        learners = trainer(other.init(key)).init(key).learners
+        if joint and len(learners) < 2:
+            raise InputError(
+                f"algorithm is {config.algorithm!r}: one with a learner in each of two "
+                "seats is needed"
+            )
+        return learners[at]
 
     def update(
         key: PRNGKey, number: Array, state: LearnerState, params: PyTree
@@ -117,12 +124,14 @@ def together(
     """The trained groups of both seats, a member for each seed, and steps of a game."""
     presets = [PRESETS[name][1] for name in names]
     if presets[0].game != presets[1].game or presets[0].options != presets[1].options:
-        raise InputError(
-            f"pairs has {':'.join(names)!r}: presets of one game are needed"
-        )
+        raise InputError("presets of one game are needed")
     length = config.num_updates or max(preset.num_updates for preset in presets)
     presets = [dataclasses.replace(preset, num_updates=length) for preset in presets]
     games = [make_env(preset) for preset in presets]
+    if games[0].num_agents != 2:
+        raise InputError(
+            f"presets of a game of two are needed, not of {games[0].num_agents}"
+        )
     policies = [
         make_policy(preset, env, preset.hyperparameters.exploration, seat)
         for seat, (preset, env) in enumerate(zip(presets, games, strict=True))
@@ -178,7 +187,8 @@ def main(config: Config) -> None:
     heads = "one learner", "the other", "the one earns", "the other earns"
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|", flush=True)
     for names in pairs:
-        env, groups, num_steps = together(names, config)
+        with within(f"pairs has {':'.join(names)!r}: "):
+            env, groups, num_steps = together(names, config)
         members = np.stack([np.arange(config.seeds)] * 2, 1)
         reward = play_line_ups(
             jax.random.key(1), env, groups, members, config.num_games, num_steps

@@ -21,6 +21,7 @@ from aajax import cli
 from aajax.bench import environments
 from aajax.bench.timing import in_new_process
 from aajax.errors import InputError
+from aajax.schema import Count
 
 PROGRAMS = Path(__file__).parent / "peer_programs.py"
 
@@ -75,7 +76,7 @@ class Config:
     pax: Path | None = None  # checkout of Pax
     socialjax: Path | None = None  # checkout of SocialJax
     python: Path = Path(sys.executable)  # that has the packages that they need
-    repeats: int = 5
+    repeats: Count = 5
 
 
 @contextlib.contextmanager
@@ -140,8 +141,6 @@ def main(config: Config) -> None:
     found = {peer: folder for peer, folder in given.items() if folder is not None}
     if not found:
         raise InputError("pax and socialjax are not given: at least one is needed")
-    if config.repeats < 1:
-        raise InputError(f"repeats is {config.repeats}: at least 1 is needed")
     if not config.python.is_file():
         raise InputError(f"python is {str(config.python)!r}: a program is needed")
     heads = "what", "ours, env-steps/s", "theirs", "ratio (its range)"

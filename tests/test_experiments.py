@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aajax.training import RunConfig
+from aajax.training.lm_config import LmConfig
+from aajax.training.run import open_folder
+
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -53,10 +57,32 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("exploitability.py", "nowhere"): "run is 'nowhere': a folder with a run is",
         ("ablation_ipd.py", "--sweep.beta", "x"): "sweep.beta has 'x': a number in ",
         ("all.py", "--only", "idp"): "only has 'idp': some of ipd, ipd-gru, ",
+        ("all.py", "--only", "ipd", "ipd"): "only has 'ipd' twice: once is needed",
         ("all.py", "--quick", "--full"): "quick, full and only are given together: ",
+        ("exploitability.py",): "runs is (): at least 1 value is needed",
+        ("exploitability.py", "x", "--seeds", "0"): "seeds is 0: at least 1 is needed",
+        ("exploitability.py", "words"): "run is 'words': one of small policies is ",
+        ("exploitability.py", "dove"): "run is 'dove': one of ipd, coin, negotiation ",
+        ("against_learners.py", "dove"): "run is 'dove': one of game 'ipd' with one ",
+        ("learning_together.py", "--num-updates", "0"): "num_updates is 0: at least 1",
+        ("learning_together.py", "--num-games", "0"): "num_games is 0: at least 1 is ",
+        ("learning_together.py", "--first-seed", "-1"): "first_seed is -1: a whole nu",
+        ("learning_together.py", "ipd:coin"): "pairs has 'ipd:coin': presets of one ",
+        ("learning_together.py", "public-goods-3:public-goods-3"): (
+            "pairs has 'public-goods-3:public-goods-3': presets of a game of two are "
+        ),
+        ("learning_together.py", "ipd-mfos:ipd-mfos"): (
+            "pairs has 'ipd-mfos:ipd-mfos': presets of a game of two are needed, not "
+        ),
+        ("learning_together.py", "ipd:ipd-coala"): (
+            "pairs has 'ipd:ipd-coala': algorithm is 'coala': one with a learner in "
+        ),
+        ("peers.py", "--repeats", "0"): "repeats is 0: at least 1 is needed",
         ("peers.py",): "pax and socialjax are not given: at least one is needed",
         ("peers.py", "--pax", "."): "pax is '.': a checkout with pax/envs/",
     }
+    open_folder(tmp_path / "words", "lm-ipd", LmConfig(), False)
+    open_folder(tmp_path / "dove", "chicken", RunConfig(game="chicken"), False)
     words = [[str(ROOT / "experiments" / name), *rest] for name, *rest in calls]
     done = subprocess.run(
         [sys.executable, "-c", program, repr(words)],
