@@ -27,7 +27,12 @@ from aajax.extras import check_installed
 from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.records import read_object
-from aajax.report.results import over_rows, read_metrics, read_summary
+from aajax.report.results import (
+    over_rows,
+    read_measured,
+    read_metrics,
+    read_summary,
+)
 from aajax.schema import Count, Share, called, check_value, shown, within
 from aajax.training import divergence
 from aajax.training import run as small
@@ -258,7 +263,7 @@ class SmallRun(Run):
         return small.load_state(self.folder, self.config)
 
     def _read_summary(self) -> dict[str, Any]:
-        return read_summary(self.folder)
+        return read_summary(self.folder, (len(self.settings), len(self.seeds)))
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -344,14 +349,9 @@ class LmRun(Run):
     config: LmConfig
 
     def _read_summary(self) -> dict[str, Any]:
-        path, of_many = self.folder / SUMMARY, self.config.is_population
-        found = read_object(path, nan_is_null=True)
-        name, kind = ("settings", list) if of_many else ("measures", dict)
-        if not isinstance(found.get(name), kind):
-            raise InputError(
-                f"file is {path}: {name} of a finished run are needed in it"
-            )
-        return found
+        if self.config.is_population:
+            return read_summary(self.folder, self.config.lanes)
+        return read_measured(self.folder)
 
     @property
     def settings(self) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ LmPast = (
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
+LONGEST = 240  # characters of a name, and a number before it, of 255 that files have
 MEMBERS = "members"  # folder of a run, with one of each member of a population
 
 
@@ -487,11 +488,16 @@ def _check_matches(config: LmConfig) -> None:
 
 
 def member_names(config: LmConfig) -> list[str]:
-    """Names of the members, such as beta_3_seed_0; each is that of a folder."""
+    """Names of the members, such as beta_3_seed_0; each is that of a folder.
+
+    Where one would be longer than names of files may be, all are numbers.
+    """
     names = []
     for setting in config.settings:
         words = [f"{name}_{_word(value)}" for name, value in setting.items()]
         names += ["_".join([*words, f"seed_{seed}"]) for seed in config.seed_list]
+    if max(map(len, names)) > LONGEST:
+        return [f"member_{number}" for number in range(len(names))]
     if len(set(names)) < len(names):  # values that differ in other signs than these
         names = [f"{number}_{name}" for number, name in enumerate(names)]
     return names

@@ -290,6 +290,33 @@ def test_a_folder_without_all_of_its_files(run, tmp_path):
         _ = part.summary
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda settings: settings.pop(), "settings has [2, 2, 2] seeds: 4 settings "),
+        (
+            lambda settings: settings[1].update(
+                {"mean_reward": [1.0], "measures": {}, "league": {}, "p_cooperate": {}}
+            ),
+            "settings has [2, 1, 2, 2] seeds: 4 settings with 2 seeds each are needed",
+        ),
+        (
+            lambda settings: settings[0].update(against={"base": {"tokens": [1.0]}}),
+            "settings.0.against.base.tokens is (1.0,): a number for each of the 2 ",
+        ),
+    ],
+)
+def test_summaries_of_another_shape(sweep, tmp_path, change, line):
+    shutil.copytree(sweep.folder, tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    record = json.loads(file.read_text())
+    change(record["settings"])
+    file.write_text(json.dumps(record))
+    with pytest.raises(InputError) as caught:
+        aajax.export(tmp_path / "run")
+    assert str(caught.value).startswith(f"file is {file}: {line}")
+
+
 def test_folders_of_a_league_and_of_small_networks(run, tmp_path):
     (tmp_path / "config.json").write_text('{"game": "ipd", "players": ["base"]}')
     with pytest.raises(InputError, match="and this is one of a league"):

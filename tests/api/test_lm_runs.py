@@ -248,3 +248,22 @@ def test_metrics_of_another_shape(run, tmp_path):
             f"file is {file}: loss has {x!r}: numbers of 1 settings with 1 seeds are "
             "needed"
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"measures": 5}, "measures is 5: an object is needed"),
+        ({"measures": {"base": 5}}, "measures.base is 5: an object is needed"),
+        ({"measures": {"base": {"reward": "x"}}}, "measures.base.reward is 'x': a "),
+        ({"training": None}, "training is None: an object is needed"),
+        ({"seed": "x"}, "seed is 'x': a whole number is needed"),
+    ],
+)
+def test_summaries_that_are_none(run, tmp_path, changes, line):
+    shutil.copytree(run.folder, tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    file.write_text(json.dumps({**run.summary, **changes}))
+    with pytest.raises(InputError) as caught:
+        aajax.export(tmp_path / "run")
+    assert str(caught.value).startswith(f"file is {file}: {line}")

@@ -140,6 +140,9 @@ def test_members_have_one_name_wherever_they_are_named_from(monkeypatch, tmp_pat
     record = json.loads(json.dumps(config.to_json()))
     monkeypatch.chdir(tmp_path)
     assert member_names(LmConfig.from_json(record)) == names
+    # Of a name that no folder may have.
+    long = Sweep(past=(f"{'x' * 250}.py:f", "mean"))
+    assert member_names(LmConfig(sweep=long)) == ["member_0", "member_1"]
     # Of files of one name in two folders.
     (tmp_path / OWN.name).write_text(OWN.read_text())
     both = Sweep(past=(f"{OWN}:halved", f"{OWN.name}:halved"))
