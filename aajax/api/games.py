@@ -119,6 +119,11 @@ def _find_seat(entry: Any) -> Seat | None:
             )
         tell_unfinished(entry.folder, entry.config, "plays as it is")
         return Seat(str(entry.folder), index, entry.config, entry.state)
+    if isinstance(entry, Run):
+        raise InputError(
+            f"seats has {str(entry.folder)!r}: one of small policies is needed; "
+            "language models meet in aajax league --text"
+        )
     if isinstance(entry, str | Path):
         return find_run(f"{entry}:{index}" if index else str(entry))
     return None

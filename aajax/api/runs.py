@@ -449,7 +449,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
-    log: str | Iterable[str | Sink] = (),
+    log: str | Sink | Iterable[str | Sink] = (),
     **options: Any,
 ) -> Run:
     """Trains, evaluates, and returns the run.
@@ -471,8 +471,8 @@ def train(
         to extend it where a larger num_updates (num_iterations of a language model) is
         asked for; a finished one is returned as it is.
       progress: whether to draw a bar while it goes on.
-      log: where rows of metrics go beside metrics.jsonl: "tensorboard", "wandb", or
-        functions of a row.
+      log: where rows of metrics go beside metrics.jsonl: "tensorboard", "wandb", a
+        function of a row, or several of these.
       **options: those of `aajax train PRESET --help`: beta=3.0, network={"blocks": 2}
         or **{"network.blocks": 2}, sweep={"beta": [0, 1]}, options={"continuation":
         0.9}.
@@ -489,7 +489,8 @@ def train(
         raise InputError("resume is True: a folder out is needed, to resume from")
     folder = temporary_folder() if out is None else Path(out)
     goes_on = resume and (folder / "config.json").exists()
-    log = (log,) if isinstance(log, str) else tuple(log)
+    several = isinstance(log, Iterable) and not isinstance(log, str)
+    log = tuple(log) if several else (log,)
     return _trained(name or own, config, folder, goes_on, progress, log)
 
 

@@ -60,7 +60,7 @@ def check_log(log: Iterable[str | Sink]) -> None:
     for each in log:
         if callable(each):
             continue
-        if each not in _WRITERS:
+        if not isinstance(each, str) or each not in _WRITERS:
             raise InputError(
                 f"log has {each!r}: {', '.join(_WRITERS)} or a function of a row is "
                 "needed"

@@ -147,7 +147,7 @@ def test_rows_are_tidy(sweep):
 
 def test_a_function_gets_every_row():
     heard = []
-    run = aajax.train("ipd", log=[heard.append], **SMALL | {"num_updates": 2})
+    run = aajax.train("ipd", log=heard.append, **SMALL | {"num_updates": 2})
     assert [row["update"] for row in heard] == [1, 2]
     np.testing.assert_array_equal(heard[1]["reward"], run.metrics["reward"][:, :, 1])
 
@@ -202,6 +202,8 @@ REFUSED = [
     ),
     ({"options": {"width": 3}}, "options has width=3: game 'ipd' has no such option"),
     ({"payoff": [1, 2]}, "payoff has shape (2,): [N, A_1, ..., A_N] is"),
+    ({"log": 5}, "log has 5: tensorboard, wandb or a function of a row is needed"),
+    ({"log": [[1]]}, "log has [1]: tensorboard, wandb or a function of a row is "),
     ({"log": ["stdout"]}, "log has 'stdout': tensorboard, wandb or a function of a "),
     ({"resume": True}, "resume is True: a folder out is needed, to resume from"),
 ]

@@ -137,6 +137,8 @@ def test_a_run_has_what_small_ones_have(run):
         _ = run.policy
     with pytest.raises(InputError, match="language models meet in aajax league --text"):
         aajax.league([run])
+    with pytest.raises(InputError, match="language models meet in aajax league --text"):
+        aajax.play([run, "tit_for_tat"])
 
 
 def test_it_is_evaluated_again_as_it_was(run):
