@@ -6,11 +6,13 @@ prints the README's rows. A run that is already in its folder is not trained aga
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 import aajax
 from aajax import cli
+from aajax.schema import Choice, Items
 from aajax.training import PRESETS
 
 NAMES = {
@@ -19,13 +21,14 @@ NAMES = {
     "coin-ppo": "PPO",
     "coin-sum": "PPO, sum",
 }
+Presets = Annotated[tuple[str, ...], Choice(tuple(NAMES)), Items(1, distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What is run, over how many seeds, and where it is kept."""
 
-    presets: tuple[str, ...] = tuple(NAMES)
+    presets: Presets = tuple(NAMES)
     size: int = 3  # rows and columns of the torus
     seeds: int = 10
     first_seed: int = 100  # settings were chosen on others

@@ -10,6 +10,7 @@ the same. A run that is already in its folder is not trained again.
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from aajax import cli
 from aajax.api.evaluation import measure_of, scripted_group
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
+from aajax.errors import InputError
 from aajax.report.curves import compared_figure
 from aajax.schema import Count, Natural, Seed
 from aajax.tournament import Group, with_itself
@@ -41,7 +43,9 @@ MEASURED = ("apples per agent", "sustainability", "zaps per agent")
 class Config:
     """What is run, over how many seeds, and where it is kept."""
 
-    preset: str = "harvest-small"  # or harvest, on an accelerator
+    preset: Literal["harvest-small", "harvest"] = (
+        "harvest-small"  # harvest: on an accelerator
+    )
     seeds: Count = 5
     first_seed: Seed = 100  # settings were chosen on others
     background: Natural = 1  # last seats of scripted players; 2 of 7 in Melting Pot
@@ -51,12 +55,18 @@ class Config:
 
 def main(config: Config) -> None:
     """Prints the two tables."""
+    preset = PRESETS[config.preset][1]
+    env = make_env(preset)
+    if config.background >= env.num_agents:
+        raise InputError(
+            f"background is {config.background}: fewer than the {env.num_agents} seats "
+            "are needed"
+        )
     runs = {}
     for suffix, name in NAMES.items():
-        preset = config.preset + suffix
         run = aajax.train(
-            preset,
-            out=config.out / preset,
+            config.preset + suffix,
+            out=config.out / f"{config.preset}{suffix}",
             resume=True,
             progress=True,
             seeds=config.seeds,
@@ -65,10 +75,8 @@ def main(config: Config) -> None:
         runs[name] = group(run.raise_for_divergence())
     folders = {name: config.out / f"{config.preset}{s}" for s, name in NAMES.items()}
     compared_figure(folders, config.out / f"{config.preset}.png")
-    run = PRESETS[config.preset][1]
-    env = make_env(run)
     bots = {name: scripted_group(SPEC, env, (bot,)) for bot, name in BOTS.items()}
-    games = config.num_games, run.steps_per_episode
+    games = config.num_games, preset.steps_per_episode
     heads = ["players", "return", *MEASURED]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for name, members in {**runs, **bots}.items():

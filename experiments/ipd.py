@@ -6,23 +6,28 @@ is already in its folder is not trained again.
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 import aajax
 from aajax import cli
+from aajax.schema import Choice, Items
+
+PRESETS = (
+    *("ipd", "ipd-critic", "ipd-gru", "ipd-ppo"),
+    *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
+    *("ipd-lola", "ipd-lola-exact", "ipd-loqa"),
+    *("ipd-pola", "ipd-pola-exact"),
+)
+Presets = Annotated[tuple[str, ...], Choice(PRESETS), Items(1, distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What is run, and where it is kept."""
 
-    presets: tuple[str, ...] = (
-        *("ipd", "ipd-critic", "ipd-gru", "ipd-ppo"),
-        *("ipd-naive", "ipd-naive-gru", "ipd-sum"),
-        *("ipd-lola", "ipd-lola-exact", "ipd-loqa"),
-        *("ipd-pola", "ipd-pola-exact"),
-    )
+    presets: Presets = PRESETS
     first_seed: int = 100  # settings were chosen on others
     out: Path = Path("runs/experiments")
 

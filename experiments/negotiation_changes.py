@@ -7,11 +7,13 @@ trained again.
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 import aajax
 from aajax import cli
+from aajax.schema import Choice, Items
 from aajax.training import Final
 
 CHANGES: dict[str, dict] = {
@@ -28,13 +30,14 @@ CHANGES: dict[str, dict] = {
     "a critic": {"baseline": "critic"},
     "all games compared": {"group_size": 1},
 }
+Changes = Annotated[tuple[str, ...], Choice(tuple(CHANGES)), Items(1, distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Which rows, over how many seeds, and where runs are kept."""
 
-    changes: tuple[str, ...] = tuple(CHANGES)
+    changes: Changes = tuple(CHANGES)
     seeds: int = 3
     out: Path = Path("runs/experiments/negotiation-changes")
 

@@ -7,6 +7,7 @@ A run that is already in its folder is not trained again.
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -16,19 +17,21 @@ import aajax
 from aajax import cli
 from aajax.api.evaluation import scripted_group
 from aajax.envs import find_spec
-from aajax.schema import Count, Seed
+from aajax.schema import Choice, Count, Items, Seed
 from aajax.tournament import Group, play_line_ups
 
 SIZES = 3, 5, 7
+PRESETS = tuple(
+    f"public-goods-{size}{kind}" for kind in ("", "-pairs") for size in SIZES
+)
+Presets = Annotated[tuple[str, ...], Choice(PRESETS), Items(1, distinct=True)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What is run, and where it is kept."""
 
-    presets: tuple[str, ...] = tuple(
-        f"public-goods-{size}{kind}" for kind in ("", "-pairs") for size in SIZES
-    )
+    presets: Presets = PRESETS
     seeds: Count = 10
     first_seed: Seed = 100  # settings were chosen on others
     num_games: Count = 1024  # to measure with

@@ -51,11 +51,19 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         "        print(stopped.code, flush=True)\n"
     )
     calls = {
-        ("ipd.py", "--presets", "idp"): "preset is 'idp': one of those that aajax",
+        ("ipd.py", "--presets", "idp"): "presets has 'idp': one of ipd, ipd-critic, ",
+        ("coin.py", "--presets", "ipd"): "presets has 'ipd': one of coin, coin-loqa, ",
+        ("public_goods.py", "--presets", "ipd"): "presets has 'ipd': one of public-g",
+        ("negotiation_changes.py", "--changes", "x"): "changes has 'x': one of none, ",
         ("coin.py", "--seeds", "x"): "seeds is 'x': a whole number is needed",
+        ("harvest.py", "--preset", "ipd"): "preset is 'ipd': one of harvest-small, h",
+        ("harvest.py", "--background", "3"): "background is 3: fewer than the 3 seat",
         ("harvest.py", "--nope"): "option is --nope: there is none of that name; ",
         ("exploitability.py", "nowhere"): "run is 'nowhere': a folder with a run is",
         ("ablation_ipd.py", "--sweep.beta", "x"): "sweep.beta has 'x': a number in ",
+        ("ablation_lm.py", "--beta", "0", "x"): "beta has 'x': a finite number is nee",
+        ("ablation_lm.py", "--games", "go"): "games has 'go': one of ipd, split, tru",
+        ("text_games.py", "--seeds", "x"): "seeds has 'x': a whole number is needed",
         ("all.py", "--only", "idp"): "only has 'idp': some of ipd, ipd-gru, ",
         ("all.py", "--only", "ipd", "ipd"): "only has 'ipd' twice: once is needed",
         ("all.py", "--quick", "--full"): "quick, full and only are given together: ",

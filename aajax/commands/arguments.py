@@ -222,7 +222,8 @@ def _refuse_word(option: Option, word: str) -> None:
     if _tuple(option):
         _, marks = schema.split(annotation)
         each = typing.get_args(_tuple(option))[0]
-        annotation, verb = typing.Annotated[each, *marks], "has"
+        annotation = typing.Annotated[each, *marks] if marks else each
+        verb = "has"
     try:
         schema.read_text(annotation, word)
     except ValueError as error:
