@@ -43,9 +43,8 @@ MEASURED = ("apples per agent", "sustainability", "zaps per agent")
 class Config:
     """What is run, over how many seeds, and where it is kept."""
 
-    preset: Literal["harvest-small", "harvest"] = (
-        "harvest-small"  # harvest: on an accelerator
-    )
+    # harvest: on an accelerator
+    preset: Literal["harvest-small", "harvest"] = "harvest-small"
     seeds: Count = 5
     first_seed: Seed = 100  # settings were chosen on others
     background: Natural = 1  # last seats of scripted players; 2 of 7 in Melting Pot
