@@ -101,8 +101,9 @@ def _series(folder: Path, rows: Sequence[dict[str, Any]], name: str) -> np.ndarr
     found = [row.get(name) for row in rows]
     if not any(isinstance(x, list) for x in found):
         return over_rows(folder, rows, name)[:, None]
-    (size,) = {len(x[0]) for x in found if isinstance(x, list)}
-    missing = [[None] * size]
+    tables = [x for x in found if isinstance(x, list) and x]
+    sizes = [len(x[0]) for x in tables if isinstance(x[0], list)]
+    missing = [[None] * max(sizes, default=1)]
     filled = [{name: missing if x is None else x} for x in found]
     return over_seeds(folder, filled, name, 0)
 

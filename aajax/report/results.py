@@ -133,12 +133,15 @@ def over_seeds(
       InputError: if rows do not have it.
     """
     try:
-        return np.asarray([row[name][setting] for row in rows], float)
+        found = np.asarray([row[name][setting] for row in rows], float)
+        if found.ndim == 2:
+            return found
     except (KeyError, IndexError, TypeError, ValueError):
-        raise InputError(
-            f"file is {folder / 'metrics.jsonl'}: {name} of every row is needed as a "
-            f"list over settings, of which number {setting} is a list over seeds"
-        ) from None
+        pass
+    raise InputError(
+        f"file is {folder / 'metrics.jsonl'}: {name} of every row is needed as a list "
+        f"over settings, of which number {setting} is a list over as many seeds"
+    )
 
 
 def over_rows(folder: Path, rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:

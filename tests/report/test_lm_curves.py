@@ -63,6 +63,18 @@ def test_a_figure_of_measures_that_come_and_go(tmp_path, monkeypatch):
     assert labels == ["with itself", "with others"]
 
 
+@pytest.mark.parametrize("other", [[[1.0]], [], [5.0], [["x", "y"]], 5.0, [{}]])
+def test_a_figure_of_seeds_that_vary_is_refused(tmp_path, other):
+    """Of a population of two seeds, and of rows that all are of another shape."""
+    line = "metrics.jsonl: reward of every row is needed as a list over settings"
+    for rows in ([{"reward": [[1.0, 2.0]]}, {"reward": other}], [{"reward": other}]):
+        folder = write_rows(tmp_path, *rows)
+        if rows[0]["reward"] in ([[1.0]], 5.0):
+            continue  # of a run of one seed
+        with pytest.raises(InputError, match=line):
+            lm_curves.lm_figure(folder, folder / "figure.png")
+
+
 def test_a_figure_of_nothing_is_refused(tmp_path):
     for rows, message in (
         ([], r"^file is .*metrics\.jsonl: at least one row of metrics is needed"),
