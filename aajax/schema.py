@@ -472,7 +472,9 @@ def _check_entries(label: str, kind: Any, value: tuple, marks: tuple) -> None:
             continue
         marked = Annotated[annotation, *marks] if marks else annotation
         _check_value(label, marked, entry, verb="has")
-    repeated = [entry for i, entry in enumerate(value) if entry in value[:i]]
+    # Of two paths to one file a run would keep the same one.
+    same = [references.absolute(entry) for entry in value]
+    repeated = [entry for i, entry in enumerate(value) if same[i] in same[:i]]
     if items.distinct and repeated:
         raise InputError(f"{label} has {shown(repeated[0])} twice: once is needed")
 

@@ -8,6 +8,7 @@ shapes whom. Runs must have been trained by the other experiments.
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -15,11 +16,13 @@ import optax
 import tyro
 from scipy import stats
 
-import aajax
 from aajax import cli
+from aajax.api.runs import SmallRun, load_small
+from aajax.errors import InputError
 from aajax.learners import group_relative, policy_gradient, presets
 from aajax.nets import tabular
 from aajax.policies import categorical_policy
+from aajax.schema import Count, Items, Positive
 from aajax.training.shaping import meta_game
 
 
@@ -27,17 +30,29 @@ from aajax.training.shaping import meta_game
 class Config:
     """Who plays, and against what kind of learner."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of runs
-    seeds: int = 10  # of each run
-    meta_games: int = 16  # naive learners that each seed meets
-    games: int = 16  # in parallel, in each meta-game
-    episodes: int = 20  # after each of which the naive learner learns
-    naive_rate: float = 0.3  # its learning rate, of Adam
+    # folders of runs
+    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], Items(1)]]
+    seeds: Count = 10  # of each run
+    meta_games: Count = 16  # naive learners that each seed meets
+    games: Count = 16  # in parallel, in each meta-game
+    episodes: Count = 20  # after each of which the naive learner learns
+    naive_rate: Positive = 0.3  # its learning rate, of Adam
+
+
+def loaded(folder: Path) -> SmallRun:
+    """The run; raises InputError for one of another game, or of several settings."""
+    run = load_small(folder)
+    if run.config.game != "ipd" or len(run.settings) > 1:
+        raise InputError(
+            f"run is {str(folder)!r}: one of game 'ipd' with one setting is needed, "
+            f"not of {run.config.game!r} with {len(run.settings)}"
+        )
+    return run
 
 
 def rewards(folder: Path, config: Config) -> np.ndarray:
     """f64[seeds, 4]: of policy and learner, over all episodes and in the last."""
-    run = aajax.load(folder)
+    run = loaded(folder)
     (num_states,) = run.env.observation_shape
     naive = categorical_policy(
         tabular(num_states, run.env.action_spaces[1].num_actions)
@@ -71,6 +86,8 @@ def rewards(folder: Path, config: Config) -> np.ndarray:
 
 def cell(numbers: np.ndarray) -> str:
     """The mean, and half the width of Student's interval over seeds."""
+    if len(numbers) < 2:
+        return f"{np.mean(numbers):.2f}"
     half = stats.t.ppf(0.975, len(numbers) - 1) * stats.sem(numbers)
     return f"{np.mean(numbers):.2f} ± {half:.2f}"
 

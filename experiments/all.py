@@ -12,6 +12,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from claims import FIRST_SEED, RUNS, TABLE, Numbers, Read
@@ -22,6 +23,7 @@ import aajax
 from aajax import cli
 from aajax.errors import InputError
 from aajax.report.statistics import interquartile_mean
+from aajax.schema import Items
 
 HERE = Path(__file__).parent
 BOARD = HERE / "README.md"
@@ -36,7 +38,9 @@ class Config:
 
     quick: bool = False  # what takes minutes; the default
     full: bool = False  # all, which takes hours
-    only: tuple[str, ...] = ()  # these runs, such as ipd and coin
+    only: Annotated[
+        tuple[str, ...], Items(distinct=True)
+    ] = ()  # these runs, such as ipd and coin
     list: bool = False  # train nothing, and say what would be
     write: bool = False  # what was found into the table
     out: Path = Path("runs/experiments")

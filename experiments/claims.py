@@ -127,7 +127,7 @@ def in_the_last_episode(run: aajax.Run) -> Sequence[Numbers]:
 def exploited(run: aajax.Run) -> Sequence[Numbers]:
     """What a best response gains."""
     config = exploitability.Config((run.folder,))
-    mine, gained, _ = exploitability.rewards(run.folder, config)
+    mine, gained, *_ = exploitability.rewards(run.folder, config)
     return [gained - mine]
 
 

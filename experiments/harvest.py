@@ -20,6 +20,7 @@ from aajax.api.evaluation import measure_of, scripted_group
 from aajax.envs import find_spec
 from aajax.envs.base import Environment
 from aajax.report.curves import compared_figure
+from aajax.schema import Count, Natural, Seed
 from aajax.tournament import Group, with_itself
 from aajax.tournament.match import play_line_ups
 from aajax.training import PRESETS
@@ -41,10 +42,10 @@ class Config:
     """What is run, over how many seeds, and where it is kept."""
 
     preset: str = "harvest-small"  # or harvest, on an accelerator
-    seeds: int = 5
-    first_seed: int = 100  # settings were chosen on others
-    background: int = 1  # last seats of scripted players; 2 of 7 in Melting Pot
-    num_games: int = 32  # played by each seed, for each row
+    seeds: Count = 5
+    first_seed: Seed = 100  # settings were chosen on others
+    background: Natural = 1  # last seats of scripted players; 2 of 7 in Melting Pot
+    num_games: Count = 32  # played by each seed, for each row
     out: Path = Path("runs/experiments")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 import aajax
 from aajax import cli
 from aajax.report.tables import league_table
+from aajax.schema import Count, Seed
 from aajax.training import PRESETS
 
 PLAYERS = {
@@ -39,8 +40,8 @@ class Config:
     """Where runs are kept, and how many games each pair of seeds plays."""
 
     out: Path = Path("runs/experiments")
-    first_seed: int = 100  # settings were chosen on others
-    num_games: int = 512
+    first_seed: Seed = 100  # settings were chosen on others
+    num_games: Count = 512
 
 
 def main(config: Config) -> None:

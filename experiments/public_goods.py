@@ -16,6 +16,7 @@ import aajax
 from aajax import cli
 from aajax.api.evaluation import scripted_group
 from aajax.envs import find_spec
+from aajax.schema import Count, Seed
 from aajax.tournament import Group, play_line_ups
 
 SIZES = 3, 5, 7
@@ -28,9 +29,9 @@ class Config:
     presets: tuple[str, ...] = tuple(
         f"public-goods-{size}{kind}" for kind in ("", "-pairs") for size in SIZES
     )
-    seeds: int = 10
-    first_seed: int = 100  # settings were chosen on others
-    num_games: int = 1024  # to measure with
+    seeds: Count = 10
+    first_seed: Seed = 100  # settings were chosen on others
+    num_games: Count = 1024  # to measure with
     out: Path = Path("runs/experiments")
 
 

@@ -62,6 +62,9 @@ class Config:
     part: Part = "base"
     seeds: tuple[int, ...] = (100, 101, 102)
     num_matches: int = 64  # of each pair of players
+    # of league: a player of another model, such as
+    # model:gemma3-270m.gguf,chat_template=gemma
+    stranger: str | None = None
     out: Path = Path("runs/real-model")
 
 
@@ -198,7 +201,9 @@ def transfer(config: Config) -> None:
 def league(config: Config) -> None:
     """All against all in the prisoner's dilemma."""
     runs = [*adapters(config), *adapters(config, "naive")]
-    found = faced(config, "league", [*map(str, runs), "base", *SCRIPTED], None)
+    strangers = [] if config.stranger is None else [config.stranger]
+    players = [*map(str, runs), "base", *strangers, *SCRIPTED]
+    found = faced(config, "league", players, None)
     players = list(dict.fromkeys(one for one, _ in found))
     rows = [
         [one, *(number(found[one, other]["reward"]) for other in players)]

@@ -333,9 +333,25 @@ ROWS = {
         ("--sweep.past bright", "sweep.past has 'bright': one of discounted, strict"),
         ("--sweep.baseline critic", "sweep.baseline has 'critic': one of group, batch"),
         ("--sweep.beta 1 1", "sweep.beta has 1.0 twice: once is needed"),
+        (
+            "--sweep.past own.py:PAST ./own.py:PAST",
+            "sweep.past has './own.py:PAST' twice: once is needed",
+        ),
         ("--sweep.gamma 2", "sweep.gamma has 2.0: a number in [0, 1] is needed"),
         ("--sweep.past-gamma 2", "sweep.past_gamma has 2.0: a number in [0, 1] is "),
         ("--sweep.learning-rate -1", "sweep.learning_rate has -1.0: a number in [0, "),
+        (
+            "--sweep.critic-learning-rate -1",
+            "sweep.critic_learning_rate has -1.0: a number in [0, ",
+        ),
+        (
+            "--sweep.critic-learning-rate 1",
+            "baseline is 'batch': 'critic' is needed with ",
+        ),
+        (
+            "--baseline critic --sweep.baseline batch --sweep.critic-learning-rate 1",
+            "sweep.baseline is ['batch']: none is needed with sweep.critic_learning_r",
+        ),
         ("--sweep.kl -1", "sweep.kl has -1.0: a number in [0, "),
         ("--sweep.entropy-bonus -1", "sweep.entropy_bonus has -1.0: a number in [0, "),
         ("--sweep.reward-scale 0", "sweep.reward_scale has 0.0: a number above 0 is"),
@@ -482,7 +498,7 @@ ROWS = {
         (
             "--model {model} --initial-adapter nowhere",
             "initial_adapter is 'nowhere': a folder with adapter_config.json, or that "
-            "of a finished run, is needed",
+            "of a finished run or of one of its members, is needed",
         ),
         (
             "--model {model} --initial-adapter {run}",

@@ -3,11 +3,17 @@
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from aajax.training import RunConfig
+from aajax.training.lm_config import LmConfig
+from aajax.training.run import open_folder
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -36,6 +42,7 @@ def test_nothing_is_imported_from_commands(path):
 def test_bad_input_is_told_in_one_line(tmp_path):
     program = (
         "import runpy, sys\n"
+        "sys.path.insert(0, eval(sys.argv[1])[0][0].rpartition('/')[0])\n"
         "for name, *words in eval(sys.argv[1]):\n"
         "    sys.argv = [name, *words]\n"
         "    try:\n"
@@ -49,7 +56,33 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("harvest.py", "--nope"): "option is --nope: there is none of that name; ",
         ("exploitability.py", "nowhere"): "run is 'nowhere': a folder with a run is",
         ("ablation_ipd.py", "--sweep.beta", "x"): "sweep.beta has 'x': a number in ",
+        ("all.py", "--only", "idp"): "only has 'idp': some of ipd, ipd-gru, ",
+        ("all.py", "--only", "ipd", "ipd"): "only has 'ipd' twice: once is needed",
+        ("all.py", "--quick", "--full"): "quick, full and only are given together: ",
+        ("exploitability.py",): "runs is (): at least 1 value is needed",
+        ("exploitability.py", "x", "--seeds", "0"): "seeds is 0: at least 1 is needed",
+        ("exploitability.py", "words"): "run is 'words': one of small policies is ",
+        ("exploitability.py", "dove"): "run is 'dove': one of ipd, coin, negotiation ",
+        ("against_learners.py", "dove"): "run is 'dove': one of game 'ipd' with one ",
+        ("learning_together.py", "--num-updates", "0"): "num_updates is 0: at least 1",
+        ("learning_together.py", "--num-games", "0"): "num_games is 0: at least 1 is ",
+        ("learning_together.py", "--first-seed", "-1"): "first_seed is -1: a whole nu",
+        ("learning_together.py", "ipd:coin"): "pairs has 'ipd:coin': presets of one ",
+        ("learning_together.py", "public-goods-3:public-goods-3"): (
+            "pairs has 'public-goods-3:public-goods-3': presets of a game of two are "
+        ),
+        ("learning_together.py", "ipd-mfos:ipd-mfos"): (
+            "pairs has 'ipd-mfos:ipd-mfos': presets of a game of two are needed, not "
+        ),
+        ("learning_together.py", "ipd:ipd-coala"): (
+            "pairs has 'ipd:ipd-coala': algorithm is 'coala': one with a learner in "
+        ),
+        ("peers.py", "--repeats", "0"): "repeats is 0: at least 1 is needed",
+        ("peers.py",): "pax and socialjax are not given: at least one is needed",
+        ("peers.py", "--pax", "."): "pax is '.': a checkout with pax/envs/",
     }
+    open_folder(tmp_path / "words", "lm-ipd", LmConfig(), False)
+    open_folder(tmp_path / "dove", "chicken", RunConfig(game="chicken"), False)
     words = [[str(ROOT / "experiments" / name), *rest] for name, *rest in calls]
     done = subprocess.run(
         [sys.executable, "-c", program, repr(words)],
@@ -64,3 +97,31 @@ def test_bad_input_is_told_in_one_line(tmp_path):
     assert len(lines) == len(calls), lines
     for line, ((name, *_), message) in zip(lines, calls.items(), strict=True):
         assert line.startswith(f"{name}: {message}")
+
+
+def test_the_leaderboard_has_every_claim(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    script = runpy.run_path(str(ROOT / "experiments" / "all.py"))
+    board, table = script["Board"](), script["TABLE"]
+    assert list(table) == list(script["RUNS"])
+    rows = {claim: board.row(claim) for each in table.values() for claim, _, _ in each}
+    claims = board.text.split("## Claims")[1].split("\nPublished figures")[0]
+    assert len(rows) == len(re.findall(r"(?m)^\| [^c-]", claims))
+    assert rows["IPD: naive learners"]["seeds"] == "100–109"
+    before = board.text
+    board.change("IPD: naive learners", {"ours": "x"})
+    assert board.row("IPD: naive learners")["ours"] == "x"
+    board.change("IPD: naive learners", {"ours": rows["IPD: naive learners"]["ours"]})
+    assert board.text == before
+
+
+def test_what_the_leaderboard_says_of_numbers(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    script = runpy.run_path(str(ROOT / "experiments" / "all.py"))
+    # Student's interval: t of 3 degrees of freedom times the standard error.
+    numbers = [-1.0, -2.0, -3.0, -4.0]
+    half = 3.182446 * np.std(numbers, ddof=1) / 2
+    assert script["mean"](numbers, 2) == f"−2.50 ± {half:.2f}"
+    assert script["middle"](numbers, 1).startswith("−2.5 [")
+    assert script["middle"]([-0.001] * 4, 2) == "0.00"
+    assert script["mean"]([0.5], 3) == "0.500"

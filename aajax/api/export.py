@@ -26,8 +26,9 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
 
     Of a run metrics.csv has a record per setting, seed and logged update, and
     summary.csv, once it is finished, one per setting and seed (of a language model, one
-    per who sat opposite). Of a league league.csv has one per line-up and seat, with
-    all measures of a game in words. What there is no number of is empty.
+    for each of those and per who sat opposite). Of a league league.csv has one per
+    line-up and seat, with all measures of a game in words. What there is no number of
+    is empty.
 
     Args:
       run: itself, or its folder, or that of a league.
@@ -66,10 +67,12 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
 def summary_rows(run: Run) -> Iterator[dict[str, Any]]:
     """A record per setting and seed: what trained policies do.
 
-    Of a language model, one per who sits opposite.
+    Of a language model, one for each of those and per who sits opposite.
     """
     summary = run.summary
-    if isinstance(run, LmRun):
+    if isinstance(run, LmRun) and run.config.is_population:
+        yield from _member_rows(run)
+    elif isinstance(run, LmRun):
         for opposite, measures in summary["measures"].items():
             yield {"seed": summary["seed"], "opposite": opposite, **measures}
     if isinstance(run, SmallRun):
@@ -77,6 +80,19 @@ def summary_rows(run: Run) -> Iterator[dict[str, Any]]:
             for s, seed in enumerate(run.seeds):
                 numbers = {name: x[s] for name, x in quantities(setting).items()}
                 yield {"setting": k, **run.settings[k], "seed": seed, **numbers}
+
+
+def _member_rows(run: LmRun) -> Iterator[dict[str, Any]]:
+    """A record per setting and seed of a population, and who sat opposite."""
+    for k, setting in enumerate(run.summary["settings"]):
+        each = {"itself": {"reward": setting["mean_reward"], **setting["measures"]}}
+        for who, reward in setting["league"].items():
+            each[who] = {"reward": reward, **setting["against"][who]}
+        for s, seed in enumerate(run.seeds):
+            own = {"setting": k, **run.settings[k], "seed": seed}
+            for who, measures in each.items():
+                numbers = {name: x[s] for name, x in measures.items()}
+                yield {**own, "opposite": who, **numbers}
 
 
 def league_rows(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

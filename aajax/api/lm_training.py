@@ -19,17 +19,19 @@ from aajax.dialogue.play.seating import GUEST
 from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
+from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
+from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import init_params
 from aajax.training import divergence, lm_run
-from aajax.training.lm_assemble import LmState
+from aajax.training.lm_assemble import LmParts, LmState
 from aajax.training.lm_config import LmConfig, member_names
 from aajax.training.lm_evaluation import ITSELF, evaluate_lm
 from aajax.training.lm_population import Population, assemble_population
 from aajax.training.lm_presets import SIZED, fitting_size
 from aajax.training.lm_probe import decided, probe
-from aajax.training.metrics import Sink, read_rows
+from aajax.training.metrics import Sink, read_rows, write_rows
 from aajax.training.run import SUMMARY, is_finished, opened, resumed
 
 _log = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ def _train(
         def on_matches(done: int, total: int) -> None:
             on_iteration(config.length, {"evaluated": done, "matches": total})
 
-        lost = divergence.noted(folder)
+        lost = divergence.noted(folder, lanes=config.lanes)
         measures = _evaluated(population, states, lost, on_matches)
         if jax.process_index() == 0:
             seconds = round(seconds, 2)
@@ -163,9 +165,11 @@ def _finish(
         (summary,) = members
     else:
         for m, own in enumerate(population.configs):
-            place = population.folder(folder, m)
+            place, lane = population.folder(folder, m), population.lane(m)
             record = {"preset": preset, **own.to_json()}
             write_json(place / "config.json", record, indent=2)
+            write_rows(place / "metrics.jsonl", [_row_of(row, lane) for row in rows])
+            divergence.note(place, {(0, 0): lost[lane]} if lane in lost else {})
             write_json(place / SUMMARY, members[m])
         summary = {
             **shared,
@@ -186,17 +190,23 @@ def _settings(
 ) -> list[dict[str, Any]]:
     """What members are worth, by setting, as summaries of small policies have it.
 
-    Every number is a list over seeds. `mean_reward` and `measures` are of self-play,
-    `league` has the rewards against others, and `against` all that was measured there.
+    Every number is a list over seeds, None of those that diverged. All settings have
+    the same names, whoever of them diverged. `mean_reward` and `measures` are of
+    self-play, `league` has the rewards against others, and `against` all that was
+    measured there.
     """
     found = []
+    opposite = _names_in(measures)
+    measured = {who: _names_in([x.get(who, {}) for x in measures]) for who in opposite}
     names = population.table(member_names(population.config))
     by_setting = zip(
         population.config.settings, names, population.table(measures), strict=True
     )
     for setting, members, own in by_setting:
-        opposite = dict.fromkeys(who for each in own for who in each)
-        against = {who: _listed([x.get(who, {}) for x in own]) for who in opposite}
+        against = {
+            who: {name: [x.get(who, {}).get(name) for x in own] for name in every}
+            for who, every in measured.items()
+        }
         itself = against.pop(ITSELF, {"reward": [None] * len(own)})
         found.append(
             {
@@ -211,14 +221,16 @@ def _settings(
     return found
 
 
-def _listed(each: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """name → a number of each, None where there is none."""
-    names = dict.fromkeys(name for own in each for name in own)
-    return {name: [own.get(name) for own in each] for name in names}
+def _names_in(each: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of all, those of the first that has any at the beginning."""
+    return list(dict.fromkeys(name for own in each for name in own))
 
 
 def evaluate_folder(folder: Path, config: LmConfig) -> Measures | list[dict[str, Any]]:
     """What the latest adapter of a run does; see `evaluate_lm`.
+
+    Of a run without checkpoints, such as a member of a population, it is the one in
+    adapter/.
 
     Returns:
       Measures by who sits opposite; of a population a record for each setting, with
@@ -230,12 +242,28 @@ def evaluate_folder(folder: Path, config: LmConfig) -> Measures | list[dict[str,
     with kept(user_cache() / PROGRAMS):
         population = assemble_population(config, make_guest(config))
         restored = population.restored(folder / "checkpoints")
-        if restored is None:
-            raise InputError(f"run is {str(folder)!r}: it has no checkpoint yet")
-        found = _evaluated(population, restored[1], divergence.noted(folder))
+        lost = divergence.noted(folder, lanes=config.lanes)
+        if restored is not None:
+            done, states = restored
+            lost = {lane: x for lane, x in lost.items() if x.update <= done}
+        elif (folder / "adapter").exists() and not config.is_population:
+            states = [_state_of(population.members[0], folder / "adapter")]
+        else:
+            reason = f"; {divergence.listed(lost)}" if lost else " yet"
+            raise InputError(f"run is {str(folder)!r}: it has no checkpoint{reason}")
+        found = _evaluated(population, states, lost)
     if not config.is_population:
         return found[0]
     return _settings(population, found)
+
+
+def _state_of(parts: LmParts, folder: Path) -> LmState:
+    """A state that plays with the adapter in a PEFT folder."""
+    adapter = load_peft(folder, parts.model.sampler.config)[1]
+    if parts.mesh is not None:
+        adapter = shard(adapter, parts.mesh)
+    state = parts.init(jax.random.key(parts.config.seed))
+    return state._replace(policy=state.policy._replace(weights=adapter.weights))
 
 
 def _tell_fitting(preset: str, population: Population) -> None:
@@ -321,6 +349,14 @@ def _draw_figure(folder: Path, summary: dict[str, Any]) -> None:
         run_figure(folder, folder / "figure.png", summary)
 
 
+def _row_of(row: Mapping[str, Any], lane: divergence.Lane) -> dict[str, Any]:
+    """What a row of a population's metrics says of a member."""
+    setting, seed = lane
+    return {
+        name: x[setting][seed] if isinstance(x, list) else x for name, x in row.items()
+    }
+
+
 def _last(
     rows: Sequence[Mapping[str, Any]], lane: divergence.Lane | None = None
 ) -> dict[str, float]:
@@ -331,12 +367,12 @@ def _last(
       lane: of a member of a population; None for a run that is none.
     """
     rows = rows[-max(1, round(LAST * len(rows))) :]
+    if lane is not None:
+        rows = [_row_of(row, lane) for row in rows]
     found: dict[str, list[float]] = {}
     for row in rows:
         for name in row.keys() - {"update", "seconds"}:
             x = row[name]
-            if lane is not None and x is not None:
-                x = x[lane[0]][lane[1]]
             if x is not None:
                 found.setdefault(name, []).append(x)
     names = dict.fromkeys(name for row in rows for name in row)

@@ -27,8 +27,13 @@ from aajax.extras import check_installed
 from aajax.files import check_local
 from aajax.policies.base import Policy
 from aajax.records import read_object
-from aajax.report.results import read_metrics, read_summary
-from aajax.schema import Count, Share, check_value, shown, within
+from aajax.report.results import (
+    over_rows,
+    read_measured,
+    read_metrics,
+    read_summary,
+)
+from aajax.schema import Count, Share, called, check_value, shown, within
 from aajax.training import divergence
 from aajax.training import run as small
 from aajax.training.assemble import make_env, make_policies, make_policy
@@ -142,6 +147,12 @@ class Run(abc.ABC):
         if not path.exists():
             return
         length = read_object(path).get(name, self.config.length)
+        if length < self.config.length:
+            raise InputError(
+                f"run is {str(self.folder)!r}: one that has come to "
+                f"{self.config.length} {self.config.unit} is needed, and what is there "
+                f"is of {length}"
+            )
         if length != self.config.length:
             raise InputError(
                 f"run is {str(self.folder)!r}: it was extended from "
@@ -189,15 +200,11 @@ class Run(abc.ABC):
         shape = len(self.settings), len(self.seeds)
         found = {
             "update": np.array([row["update"] for row in rows], int),
-            "seconds": np.array([row.get("seconds", np.nan) for row in rows], float),
+            "seconds": over_rows(self.folder, rows, "seconds"),
         }
         for name in names:
             if name not in PLACES:
-                missing = np.full(shape, np.nan)
-                each = [
-                    missing if row.get(name) is None else _table(row[name], shape)
-                    for row in rows
-                ]
+                each = [_table(path, name, row.get(name), shape) for row in rows]
                 found[name] = np.stack(each, axis=-1)
         return found
 
@@ -256,7 +263,7 @@ class SmallRun(Run):
         return small.load_state(self.folder, self.config)
 
     def _read_summary(self) -> dict[str, Any]:
-        return read_summary(self.folder)
+        return read_summary(self.folder, (len(self.settings), len(self.seeds)))
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -296,7 +303,7 @@ class SmallRun(Run):
         if epsilon is None:
             epsilon = self.config.hyperparameters.exploration
         check_value("epsilon", Share, epsilon)
-        self._check_number("seat", seat, self.env.num_agents)
+        _check_number("seat", seat, self.env.num_agents)
         return make_policy(self.config, self.env, epsilon, seat)
 
     @property
@@ -306,16 +313,10 @@ class SmallRun(Run):
 
     def params_of(self, seat: int = 0, setting: int = 0, seed: int = 0) -> PyTree:
         """Parameters of one seat of one seed, counted from 0, of one setting."""
-        self._check_number("seat", seat, self.env.num_agents)
-        self._check_number("setting", setting, len(self.settings))
-        self._check_number("seed", seed, len(self.seeds))
+        _check_number("seat", seat, self.env.num_agents)
+        _check_number("setting", setting, len(self.settings))
+        _check_number("seed", seed, len(self.seeds))
         return jax.tree.map(lambda x: x[setting, seed], self.params[seat])
-
-    def _check_number(self, name: str, number: int, count: int) -> None:
-        if number not in range(count):
-            raise InputError(
-                f"{name} is {number}: a number from 0 to {count - 1} is needed"
-            )
 
     def evaluate(self) -> list[dict[str, Any]]:
         return masked(evaluate_state(self.config, self.state), self.diverged)
@@ -348,14 +349,9 @@ class LmRun(Run):
     config: LmConfig
 
     def _read_summary(self) -> dict[str, Any]:
-        path, of_many = self.folder / SUMMARY, self.config.is_population
-        found = read_object(path, nan_is_null=True)
-        name, kind = ("settings", list) if of_many else ("measures", dict)
-        if not isinstance(found.get(name), kind):
-            raise InputError(
-                f"file is {path}: {name} of a finished run are needed in it"
-            )
-        return found
+        if self.config.is_population:
+            return read_summary(self.folder, self.config.lanes)
+        return read_measured(self.folder)
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -367,7 +363,7 @@ class LmRun(Run):
 
     @property
     def diverged(self) -> divergence.Lost:
-        return divergence.noted(self.folder)
+        return divergence.noted(self.folder, lanes=self.config.lanes)
 
     def member(self, setting: int = 0, seed: int = 0) -> "LmRun":
         """A member of a population, as a run of its own that has come to its end.
@@ -384,14 +380,8 @@ class LmRun(Run):
                 f"run is {str(self.folder)!r}: a run of several seeds or settings is "
                 "needed"
             )
-        for name, x, all_ in (
-            ("setting", setting, self.settings),
-            ("seed", seed, self.seeds),
-        ):
-            if x not in range(len(all_)):
-                raise InputError(
-                    f"{name} is {x}: a number from 0 to {len(all_) - 1} is needed"
-                )
+        _check_number("setting", setting, len(self.settings))
+        _check_number("seed", seed, len(self.seeds))
         number = setting * len(self.seeds) + seed
         name = member_names(self.config)[number]
         folder = self.folder / MEMBERS / name
@@ -406,7 +396,8 @@ class LmRun(Run):
         """
         raise InputError(
             f"run is {str(self.folder)!r}: one of small policies is needed; that of a "
-            f"language model is its adapter, in {self.folder / 'adapter'}/"
+            "language model is its adapter, in "
+            f"{self.folder / (MEMBERS if self.config.is_population else 'adapter')}/"
         )
 
     def evaluate(self) -> Any:
@@ -444,9 +435,11 @@ class LmRun(Run):
     @functools.cached_property
     def _params(self) -> dict[str, np.ndarray]:
         self._check_length()
-        from safetensors.numpy import load_file
+        check_installed("lm", "transformers", "safetensors")
+        from aajax.lm.checkpoints.peft_folder import read_arrays
 
-        return load_file(self.adapter / "adapter_model.safetensors")
+        with called({"folder": "run"}):
+            return read_arrays(self.adapter)
 
 
 def train(
@@ -526,6 +519,8 @@ def load(folder: str | Path) -> Run:
 def tell_unfinished(folder: Path, config: Config, consequence: str) -> None:
     """Logs how far a run has come, if not to its end, and what that means here."""
     saved = latest_step(folder / "checkpoints")
+    if saved == 0 and (folder / SUMMARY).exists():
+        return  # a member of a population
     if saved < config.length:
         _log.warning(
             "%s: it is unfinished, after %d of %d %s, and %s",
@@ -616,6 +611,29 @@ def quantities(setting: Mapping[str, Any]) -> dict[str, list[float | None]]:
     }
 
 
-def _table(numbers: Any, shape: tuple[int, int]) -> np.ndarray:
-    """f64[settings, seeds] of lists, or of the one number of a language model."""
-    return np.asarray(numbers, float).reshape(shape)
+def _check_number(name: str, number: Any, count: int) -> None:
+    """Raises InputError for what is no index of so many, True and 1.0 included."""
+    is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not is_whole or number not in range(count):
+        raise InputError(
+            f"{name} is {shown(number)}: a whole number from 0 to {count - 1} is needed"
+        )
+
+
+def _table(path: Path, name: str, x: Any, shape: tuple[int, int]) -> np.ndarray:
+    """f64[settings, seeds] of lists, or of the one number of a language model.
+
+    NaN where there is no number.
+
+    Raises:
+      InputError: for what is neither.
+    """
+    if x is None:
+        return np.full(shape, np.nan)
+    try:
+        return np.asarray(x, float).reshape(shape)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"file is {path}: {name} has {shown(x)}: numbers of {shape[0]} settings "
+            f"with {shape[1]} seeds are needed"
+        ) from None

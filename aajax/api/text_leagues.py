@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.util
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,8 +33,11 @@ from aajax.lm.model.precision import MatmulPrecision
 from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
+from aajax.training import divergence
 from aajax.training.lm_config import LmConfig, make_game
 from aajax.training.lm_evaluation import matches_at_once
+
+_log = logging.getLogger(__name__)
 
 BATCH = 32  # matches at a time, without a run
 
@@ -172,6 +176,7 @@ def _play(options: TextLeague, errors: Console | None) -> dict:
         with _reading(names, config, errors):
             models = text_players.language_models(names, config)
     _open_folder(options, config, only)
+    _tell_diverged(names)
 
     journals = contextlib.ExitStack()
     hidden = errors is None or HUMAN in names
@@ -215,6 +220,15 @@ def _reading(
         if not errors.is_terminal:
             errors.print(text, soft_wrap=True)
     return errors.status(text)
+
+
+def _tell_diverged(names: Sequence[str]) -> None:
+    """Logs which players are members of a population that diverged."""
+    for name in names:
+        voice = find_voice(name)
+        if voice is not None and voice.config is not None:
+            for found in divergence.noted(Path(name)).values():
+                _log.warning("%s: %s; it plays as it was before", name, found)
 
 
 def _only(options: TextLeague, entrants: Sequence[Entrant]) -> list | None:

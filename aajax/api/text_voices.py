@@ -108,7 +108,7 @@ def _named_voice(name: str) -> Voice:
     if folder is None:
         raise InputError(
             f"player is {name!r}: an adapter that is a folder with {CONFIG}, or that "
-            "of a finished run, is needed"
+            "of a finished run or of one of its members, is needed"
         )
     return Voice(folder, None, named)
 

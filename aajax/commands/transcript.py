@@ -24,7 +24,7 @@ from aajax.report.tables import counted
 from aajax.report.transcript import page
 from aajax.report.transcript_text import match_text
 from aajax.schema import Count, Natural, called, within
-from aajax.training.lm_config import LmConfig, member_names
+from aajax.training.lm_config import MEMBERS, LmConfig, member_names
 
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 
@@ -115,6 +115,13 @@ def _saved(run: Path) -> dict[int | None, list[Path]]:
         }
     if (run / "matches.jsonl.gz").is_file():
         return {None: [run / "matches.jsonl.gz"]}
+    member = run.resolve()
+    whole = member.parent.parent
+    if member.parent.name == MEMBERS and (whole / "matches").is_dir():
+        raise InputError(
+            f"run is {str(run)!r}: the whole run is needed, as in aajax transcript "
+            f"{whole} --member {member.name}"
+        )
     raise InputError(
         f"run is {str(run)!r}: a folder with matches/iteration_N.jsonl.gz of a run, or "
         "with matches.jsonl.gz of a league, is needed"
@@ -192,7 +199,7 @@ def _records(
             try:
                 record = json.loads(line)
                 _tokens_of(record)  # the rest is for the page to check
-                name = {"member": members[record["member"]]} if members else {}
+                name = {"member": _name_of(record, members)} if members else {}
             except (LookupError, RecursionError, TypeError, ValueError) as error:
                 raise InputError(
                     f"file is {path}: line {line_number} is no match ({error})"
@@ -202,6 +209,14 @@ def _records(
         paths = ", ".join(str(path) for each in files.values() for path in each)
         raise InputError(f"run has {paths}: at least one match in it is needed")
     return records
+
+
+def _name_of(record: Mapping, members: Sequence[str]) -> str:
+    """The name of who played; raises LookupError for a number of nobody."""
+    number = record["member"]
+    if type(number) is not int or number not in range(len(members)):
+        raise LookupError(f"member is {number!r}: one of {len(members)} is needed")
+    return members[number]
 
 
 def _member_of(line: str) -> int | None:

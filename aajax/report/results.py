@@ -28,17 +28,34 @@ class Setting:
     measures: dict[str, Numbers]
     league: dict[str, Numbers]
     p_cooperate: dict[str, Numbers] | None = None
+    against: dict[str, dict[str, Numbers]] | None = None
 
     __post_init__ = check
 
     def check_relations(self):
-        for group in ("measures", "league", "p_cooperate"):
-            for name, numbers in (getattr(self, group) or {}).items():
+        names = "measures", "league", "p_cooperate"
+        groups = {name: getattr(self, name) or {} for name in names}
+        for who, measures in (self.against or {}).items():
+            groups[f"against.{who}"] = measures
+        for group, measures in groups.items():
+            for name, numbers in measures.items():
                 if len(numbers) != len(self.mean_reward):
                     raise InputError(
                         f"{group}.{name} is {schema.shown(numbers)}: a number for each "
                         f"of the {len(self.mean_reward)} seeds is needed"
                     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The keys of summary.json of one adapter of a language model that tables need."""
+
+    preset: str
+    seed: int
+    measures: dict[str, dict[str, float | None]]
+    training: dict[str, float | None]
+
+    __post_init__ = check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +68,21 @@ class Summary:
     __post_init__ = check
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a run of small policies.
+def read_measured(folder: Path) -> dict[str, Any]:
+    """The summary of a run of one adapter; errors are those of `read_summary`."""
+    path = folder / "summary.json"
+    record = records.read_object(path, nan_is_null=True)
+    with schema.within(f"file is {path}: "):
+        schema.build(Measured, record, others=True)
+    return record
+
+
+def read_summary(folder: Path, lanes: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The summary of a run of small policies, or of a population.
+
+    Args:
+      folder: of the run.
+      lanes: how many settings and seeds it has, if they are at hand.
 
     Raises:
       InputError: if it is none.
@@ -61,7 +91,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     record = records.read_object(path, nan_is_null=True)
     with schema.within(f"file is {path}: "):
-        schema.build(Summary, record, others=True)
+        found = schema.build(Summary, record, others=True)
+        sizes = [len(setting.mean_reward) for setting in found.settings]
+        if lanes is not None and sizes != [lanes[1]] * lanes[0]:
+            raise InputError(
+                f"settings has {sizes} seeds: {lanes[0]} settings with {lanes[1]} "
+                "seeds each are needed, as in config.json"
+            )
     for setting in record["settings"]:
         if "knobs" in setting:  # as earlier versions call them
             setting["hyperparameters"] = setting.pop("knobs")

@@ -1,6 +1,7 @@
 """Exploitability: trains a best response to a frozen policy."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +9,32 @@ import numpy as np
 
 from aajax.keys import stream
 from aajax.policies.base import Policy
+from aajax.rollout import Tables
 from aajax.training import transforms
 from aajax.training.algorithms import find_algorithm
 from aajax.training.assemble import make_env, make_parts, make_policy, scheduled
 from aajax.training.config import RunConfig
 from aajax.training.self_play import Trainer, continued, self_play
-from aajax.types import Array, PRNGKey, PyTree
+from aajax.types import Array, PRNGKey, PyTree, Trajectory
+
+
+class Responses(NamedTuple):
+    """Best responses to M frozen policies, and what was earned while they learned.
+
+    Attributes:
+      params: of the responses, [M, ...].
+      reward: f32[M, updates], of the learners per step, with their exploration.
+      frozen_reward: f32[M, updates], of the frozen policies per step and seat.
+    """
+
+    params: PyTree
+    reward: Array
+    frozen_reward: Array
 
 
 def best_responses(
     config: RunConfig, victim: Policy, params: PyTree, seed: int = 0
-) -> tuple[PyTree, Array]:
+) -> Responses:
     """Trains a best response to each of M frozen policies, vmapped.
 
     Args:
@@ -27,17 +43,17 @@ def best_responses(
       victim: the frozen policy, in all other seats.
       params: of the victims, [M, ...].
       seed: of the learners.
-
-    Returns:
-      Parameters of the responses, [M, ...], and their rewards in the last update, with
-      exploration, f32[M].
     """
     algorithm = find_algorithm("naive")
     config = dataclasses.replace(config, algorithm=algorithm.name)
     env = make_env(config)
     resets = [transforms.memory_reset()] if config.memory == "update" else []
 
-    def respond(key: PRNGKey, params: PyTree) -> tuple[PyTree, Array]:
+    def of_frozen(tables: Tables, trajectory: Trajectory) -> dict[str, Array]:
+        del tables
+        return {"frozen_reward": trajectory.reward[:, :, 1:].mean()}
+
+    def respond(key: PRNGKey, params: PyTree) -> Responses:
         def make_fixed(hyperparameters: dict[str, Array]) -> Trainer:
             policy = make_policy(config, env, hyperparameters["exploration"])
             parts = make_parts(config, env, hyperparameters)
@@ -49,12 +65,17 @@ def best_responses(
                 num_games=config.num_games,
                 num_steps=config.num_steps,
                 group_size=config.group_size,
-                transforms=[transforms.frozen(victim, params), *resets],
+                transforms=[
+                    transforms.frozen(victim, params),
+                    transforms.measured(of_frozen),
+                    *resets,
+                ],
             )
 
         trainer = scheduled(config, make_fixed)({})
         state, metrics = continued(trainer, trainer.init(key), config.num_updates)
-        return state.learners[0].params, metrics["reward"][-1]
+        earned = metrics["reward"], metrics["frozen_reward"]
+        return Responses(state.learners[0].params, *earned)
 
     num_victims = np.shape(jax.tree.leaves(params)[0])[0]
     keys = jax.random.split(stream(seed, "best responses"), num_victims)

@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -169,21 +169,58 @@ def note(folder: Path, lost: Lost) -> list[Divergence]:
     return [found for lane, found in lost.items() if lane not in known]
 
 
-def noted(folder: Path, num_updates: float = math.inf) -> Lost:
-    """The records in a run's folder, of the first `num_updates` updates."""
-    if not (folder / FILE).exists():
+def noted(
+    folder: Path, num_updates: float = math.inf, lanes: Lane | None = None
+) -> Lost:
+    """The records in a run's folder, of the first `num_updates` updates.
+
+    Args:
+      folder: of the run.
+      num_updates: up to which; all if not given.
+      lanes: numbers of settings and seeds of the run, if they are at hand.
+
+    Raises:
+      InputError: for a file that holds something else, or lanes that the run has not.
+    """
+    path = folder / FILE
+    if not path.exists():
         return {}
-    records = read_json(folder / FILE)
+    records = read_json(path)
     try:
-        for record in records:
-            if "knobs" in record:  # as earlier versions call them
-                record["hyperparameters"] = record.pop("knobs")
-        lost = {tuple(record.pop("lane")): Divergence(**record) for record in records}
-        return {lane: x for lane, x in lost.items() if x.update <= num_updates}
-    except (AttributeError, KeyError, TypeError) as error:
+        lost = dict(map(_read, records))
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"file is {folder / FILE}: records of lanes are needed ({error!r})"
+            f"file is {path}: records of lanes are needed ({error!r})"
         ) from error
+    for lane in lost:
+        if lanes is not None and not (lane[0] < lanes[0] and lane[1] < lanes[1]):
+            raise InputError(
+                f"file is {path}: lanes of {lanes[0]} x {lanes[1]} settings and seeds "
+                f"are needed, and {list(lane)} is none"
+            )
+    return {lane: x for lane, x in lost.items() if x.update <= num_updates}
+
+
+def _read(record: Any) -> tuple[Lane, Divergence]:
+    """The lane and the rest of a record; raises what `noted` catches for another."""
+    values = dict(record)
+    setting, seed = values.pop("lane")
+    if "knobs" in values:  # as earlier versions call them
+        values["hyperparameters"] = values.pop("knobs")
+    found = Divergence(**values)
+    whole = setting, seed, found.seed, found.update
+    texts = found.quantity, found.value, found.unit
+    is_one = (
+        all(type(x) is int and x >= 0 for x in whole)
+        and all(isinstance(x, str) for x in texts)
+        and isinstance(found.hyperparameters, Mapping)
+        and all(
+            isinstance(x, str | int | float) for x in found.hyperparameters.values()
+        )
+    )
+    if not is_one:
+        raise ValueError(f"{record} is none")
+    return (setting, seed), found
 
 
 def listed(lost: Lost) -> str:

@@ -83,6 +83,7 @@ class LmParts:
       credit: advantages f[M, T, N] → credits f[M, T, N].
       scales: of the loss's terms in `fit`.
       rate: iterations done → learning rate; None if `fit` has it.
+      critic_rate: learning rate of the critic; None if `critic` has it.
     """
 
     config: LmConfig
@@ -96,6 +97,7 @@ class LmParts:
     credit: Callable[[AnyArray], jax.Array]
     scales: TermScales = TermScales()
     rate: Callable[[int], float] | None = None
+    critic_rate: float | None = None
 
     def init(self, key: PRNGKey) -> LmState:
         """A state whose adapter changes nothing yet, or is the initial one."""
@@ -228,7 +230,7 @@ def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     if folder is None:
         raise InputError(
             f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
-            "finished run, is needed"
+            "finished run or of one of its members, is needed"
         )
     with schema.called({"folder": "initial_adapter"}):
         found, adapter = load_peft(folder, decoder)

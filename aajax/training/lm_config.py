@@ -50,6 +50,7 @@ LmPast = (
 )
 KlGradient = Literal["k3", "reverse"]
 LmBaseline = Literal["group", "batch", "critic"]
+LONGEST = 240  # characters of a name, and a number before it, of 255 that files have
 MEMBERS = "members"  # folder of a run, with one of each member of a population
 
 
@@ -122,6 +123,7 @@ SWEPT: dict[str, Any] = {
     "gamma": Share,
     "past_gamma": Share,
     "learning_rate": Rate,
+    "critic_learning_rate": Rate,
     "kl": Weight,
     "entropy_bonus": Weight,
     "reward_scale": Positive,
@@ -295,6 +297,11 @@ class LmConfig:
         return [dict(zip(self.swept, each, strict=True)) for each in combinations]
 
     @property
+    def lanes(self) -> tuple[int, int]:
+        """How many settings and seeds there are."""
+        return len(self.settings), self.seeds
+
+    @property
     def is_population(self) -> bool:
         """Whether adapters of several settings or seeds are trained at once."""
         return bool(self.swept) or self.seeds > 1
@@ -405,6 +412,17 @@ def _check_population(config: LmConfig) -> None:
             f"all {config.seeds} seeds are below 2^32"
         )
     members = config.members  # refuses combinations
+    if config.sweep.critic_learning_rate:
+        if config.sweep.baseline:
+            raise InputError(
+                f"sweep.baseline is {list(config.sweep.baseline)}: none is needed with "
+                "sweep.critic_learning_rate, which baseline 'critic' alone has"
+            )
+        if config.baseline != "critic":
+            raise InputError(
+                f"baseline is {config.baseline!r}: 'critic' is needed with "
+                "sweep.critic_learning_rate"
+            )
     if (config.guest or "").startswith("api:"):
         raise InputError(
             f"guest is {config.guest!r}: a player of this machine is needed with "
@@ -470,16 +488,25 @@ def _check_matches(config: LmConfig) -> None:
 
 
 def member_names(config: LmConfig) -> list[str]:
-    """Names of the members, such as beta_3_seed_0; each is that of a folder."""
+    """Names of the members, such as beta_3_seed_0; each is that of a folder.
+
+    Where one would be longer than names of files may be, all are numbers.
+    """
     names = []
     for setting in config.settings:
         words = [f"{name}_{_word(value)}" for name, value in setting.items()]
         names += ["_".join([*words, f"seed_{seed}"]) for seed in config.seed_list]
+    if max(map(len, names)) > LONGEST:
+        return [f"member_{number}" for number in range(len(names))]
     if len(set(names)) < len(names):  # values that differ in other signs than these
         names = [f"{number}_{name}" for number, name in enumerate(names)]
     return names
 
 
 def _word(value: float | str) -> str:
+    """A value in the name of a folder, wherever the file that it refers to is."""
     text = value if isinstance(value, str) else f"{value:g}"
+    if references.is_reference(value):
+        place, _, name = text.rpartition(":")
+        text = f"{Path(place).name}_{name}"
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)

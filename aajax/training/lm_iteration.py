@@ -272,8 +272,9 @@ def _advantages(
         if not matches[m].trained[i]:
             batch.decisions[s] = -1
     batch, target = place_rows(parts.mesh, (batch, target))
+    rate = [] if parts.critic_rate is None else [np.float32(parts.critic_rate)]
     with compiles(f"the critic's step of {_size(batch)}"):
-        critic, loss = parts.critic.update(state.critic, base, batch, target)
+        critic, loss = parts.critic.update(state.critic, base, batch, target, *rate)
     return critic, advantage, {"critic_loss": float(loss)}
 
 

@@ -231,7 +231,12 @@ def assemble_population(
                 _relative(own.entropy_bonus, shared.config.entropy_bonus),
                 _relative(own.kl, shared.config.kl),
             ),
-            rate=_schedule(own) if _rates_differ(configs) else None,
+            rate=_schedule(own) if _differ("learning_rate", configs) else None,
+            critic_rate=(
+                own.critic_learning_rate
+                if _differ("critic_learning_rate", configs)
+                else None
+            ),
         )
         for own in configs
     ]
@@ -243,7 +248,7 @@ def shared_config(configs: Sequence[LmConfig]) -> LmConfig:
     """A config with the programs of all members.
 
     Its weights of the loss's terms are the largest of all, of which each member has its
-    part, and its learning rate is 1 where there are several.
+    part, and its learning rates are 1 where there are several.
     """
     if len(configs) == 1:
         return configs[0]
@@ -251,13 +256,15 @@ def shared_config(configs: Sequence[LmConfig]) -> LmConfig:
         "kl": max(own.kl for own in configs),
         "entropy_bonus": max(own.entropy_bonus for own in configs),
     }
-    if _rates_differ(configs):
+    if _differ("learning_rate", configs):
         shared |= {"learning_rate": 1.0, "final_learning_rate": None}
+    if _differ("critic_learning_rate", configs):
+        shared |= {"critic_learning_rate": 1.0}
     return dataclasses.replace(configs[0], **shared)
 
 
-def _rates_differ(configs: Sequence[LmConfig]) -> bool:
-    return len({own.learning_rate for own in configs}) > 1
+def _differ(name: str, configs: Sequence[LmConfig]) -> bool:
+    return len({getattr(own, name) for own in configs}) > 1
 
 
 def _relative(weight: float, most: float) -> float:

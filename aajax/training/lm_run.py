@@ -14,7 +14,7 @@ Of a population metrics.jsonl has lists over settings of lists over seeds, match
 whose they are, and past/ and adapter/ are in a folder of each member:
 
 members/NAME/config.json    of a run of this member alone, as which the folder can play
-members/NAME/adapter/       and so on
+members/NAME/adapter/       and so on, but for matches and checkpoints
 diverged.json               members that diverged, if any did
 
 Several processes share the folder, and all but matches are written once.
@@ -40,7 +40,7 @@ from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmState
 from aajax.training.lm_past import check_kept, kept_numbers, past_folder
 from aajax.training.lm_population import Population
-from aajax.training.run import interruptible
+from aajax.training.run import interruptible, note_length
 from aajax.types import PyTree
 
 _log = logging.getLogger(__name__)
@@ -88,13 +88,14 @@ def train_lm(
     check_processes(population)
     log, saves = folder / "metrics.jsonl", folder / "checkpoints"
     done, states = population.restored(saves, _fault) or (0, population.init())
-    saved, lost = done, divergence.noted(folder, done)
+    saved, lost = done, divergence.noted(folder, done, config.lanes)
     in_first(lambda: divergence.note(folder, lost))
     rows = in_first(lambda: metrics.drop_rows_after(log, done))
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     folders = [population.folder(folder, m) for m in range(len(members))]
     for place, parts in zip(folders, members, strict=True):
         check_kept(parts.config, place, done)
+    in_first(lambda: note_length(folder, config))
     stacks = population.stacks(states)
     load = functools.partial(_load_past, folders, population)
     in_first(lambda: _prepare(folder, population))
@@ -186,12 +187,12 @@ def _note(
     saved: int,
 ) -> None:
     """Notes who is lost; raises DivergenceError if nobody is left."""
+    in_first(lambda: divergence.note(folder, lost))
     if len(lost) == len(population.members):
         kept = f"the state after iteration {saved} is kept in {folder / 'checkpoints'}/"
         kept = kept if saved else "there was no checkpoint before"
         found = divergence.listed(lost)
         raise DivergenceError(f"{found}; {kept}")
-    in_first(lambda: divergence.note(folder, lost))
     for found in new.values():
         _log.warning("%s; all others go on", found)
 

@@ -1,5 +1,6 @@
 """Rows of metrics: sinks, and JSON lines files."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from aajax import records
 from aajax.errors import InputError
 from aajax.files import append_text, to_json, write_text
+
+_log = logging.getLogger(__name__)
 
 # What gets rows of metrics: lists over settings of lists over seeds, or of a language
 # model's single adapter numbers, by name, beside `update` and `seconds`.
@@ -26,7 +29,16 @@ def append_rows(path: Path, rows: Iterable[dict]) -> None:
 
     NaN and infinities are stored as null.
     """
-    append_text(path, "".join(to_json(row) + "\n" for row in rows))
+    append_text(path, _lines(rows))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replaces the rows of a file, as `append_rows` stores them."""
+    write_text(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(to_json(row) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -34,8 +46,15 @@ def read_rows(path: Path) -> list[dict]:
     return records.read_rows(path) if path.exists() else []
 
 
-def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
+def drop_rows_after(path: Path, num_updates: int, every: int = 1) -> list[dict]:
     """Removes rows of updates beyond `num_updates`; returns those that remain.
+
+    A line is logged if the last ones up to there are missing.
+
+    Args:
+      path: of the file.
+      num_updates: made so far.
+      every: updates between two rows, at most.
 
     Raises:
       InputError: for a file that holds no such rows.
@@ -49,5 +68,11 @@ def drop_rows_after(path: Path, num_updates: int) -> list[dict]:
                 f"{row.get('update')!r} and {seconds!r}: numbers are needed"
             )
     rows = [row for row in rows if row["update"] <= num_updates]
-    write_text(path, "".join(to_json(row) + "\n" for row in rows))
+    last = rows[-1]["update"] if rows else 0
+    if num_updates - last >= every:
+        _log.warning(
+            "file is %s: rows of updates %d to %d are missing, and stay so",
+            *(path, last + 1, num_updates),
+        )
+    write_rows(path, rows)
     return rows

@@ -63,8 +63,8 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
     """Makes the run's folder, or checks that it holds this very run.
 
     Options that the config allows to differ are noted anew. A run that is resumed may
-    be extended: more updates are asked for than it was begun with. Its summary, of the
-    shorter run, goes.
+    be extended: more updates are asked for than it was begun with. That is noted by
+    `note_length` once all that the run goes on from is there.
 
     Returns:
       The config of the run, with the schedule that it began with; see `going_on`.
@@ -114,12 +114,30 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
             f"out is {str(folder)!r}: it holds this run already; continue it with "
             "--resume or choose another folder"
         )
-    if written != record:
-        files.write_json(path, record, indent=2)
+    is_over = (folder / SUMMARY).exists()
+    if is_over and not checkpoint.latest_step(folder / "checkpoints"):
+        raise InputError(
+            f"out is {str(folder)!r}: its run has come to its end, and checkpoints/ is "
+            "needed to go on; a member of a population goes on with the whole of it"
+        )
     if is_longer:
         tell_schedule(config)
-        (folder / SUMMARY).unlink(missing_ok=True)
+    elif written != record:
+        files.write_json(path, record, indent=2)
     return config
+
+
+def note_length(folder: Path, config: Config) -> None:
+    """Notes that a run is extended, if it is; the summary of the shorter one goes."""
+    path = folder / "config.json"
+    written = read_object(path)
+    stored = _stored(written, config)
+    if stored is None or stored.length == config.length:
+        return
+    # First, as it would be taken for that of the longer run.
+    (folder / SUMMARY).unlink(missing_ok=True)
+    record = {"preset": written.get("preset"), **config.to_json()}
+    files.write_json(path, record, indent=2)
 
 
 def resumed(folder: Path, config: Config) -> Config:
@@ -255,12 +273,13 @@ def train(
     lost = diverged(folder, config, whole)
     in_first(lambda: divergence.note(folder, lost))
     _check_left(folder, config, lost, done)
-    rows = in_first(lambda: metrics.drop_rows_after(log_path, done))
+    every = max(1, config.num_updates // LOGGED)
+    rows = in_first(lambda: metrics.drop_rows_after(log_path, done, every))
+    in_first(lambda: note_length(folder, config))
     began -= rows[-1].get("seconds", 0.0) if rows else 0.0
     chunk = -(-config.num_updates // CHUNKS)
     lengths = _lengths(config.num_updates - done, chunk)
     advance = {length: layout.advance(trainer, length) for length in lengths}
-    every = max(1, config.num_updates // LOGGED)
     with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
@@ -307,7 +326,8 @@ def _set_back(
 def diverged(folder: Path, config: RunConfig, state: TrainState) -> divergence.Lost:
     """Which seeds of which settings of a run have diverged, up to this state of it."""
     done = int(state.num_updates.max())
-    return _find(config, state, done, {}) | divergence.noted(folder, done)
+    lanes = len(hyperparameter_settings(config)), config.seeds
+    return _find(config, state, done, {}) | divergence.noted(folder, done, lanes)
 
 
 def _find(

@@ -75,8 +75,11 @@ def test_params_are_those_of_each_seat(sweep):
     assert len(sweep.params) == len(sweep.policies) == sweep.env.num_agents == 2
     one = sweep.params_of(seat=1, setting=2, seed=1)
     np.testing.assert_array_equal(one["actor"], sweep.params[1]["actor"][2, 1])
-    with pytest.raises(InputError, match="setting is 4: a number from 0 to 3 is"):
+    with pytest.raises(InputError, match="setting is 4: a whole number from 0 to 3 is"):
         sweep.params_of(setting=4)
+    for number in (1.0, True, "1"):
+        with pytest.raises(InputError, match=f"seed is {number!r}: a whole number"):
+            sweep.params_of(seed=number)
 
 
 def test_measures_are_those_of_the_summary(sweep):
@@ -285,6 +288,33 @@ def test_a_folder_without_all_of_its_files(run, tmp_path):
         _ = part.metrics
     with pytest.raises(InputError, match="summary.json: preset is missing"):
         _ = part.summary
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda settings: settings.pop(), "settings has [2, 2, 2] seeds: 4 settings "),
+        (
+            lambda settings: settings[1].update(
+                {"mean_reward": [1.0], "measures": {}, "league": {}, "p_cooperate": {}}
+            ),
+            "settings has [2, 1, 2, 2] seeds: 4 settings with 2 seeds each are needed",
+        ),
+        (
+            lambda settings: settings[0].update(against={"base": {"tokens": [1.0]}}),
+            "settings.0.against.base.tokens is (1.0,): a number for each of the 2 ",
+        ),
+    ],
+)
+def test_summaries_of_another_shape(sweep, tmp_path, change, line):
+    shutil.copytree(sweep.folder, tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    record = json.loads(file.read_text())
+    change(record["settings"])
+    file.write_text(json.dumps(record))
+    with pytest.raises(InputError) as caught:
+        aajax.export(tmp_path / "run")
+    assert str(caught.value).startswith(f"file is {file}: {line}")
 
 
 def test_folders_of_a_league_and_of_small_networks(run, tmp_path):

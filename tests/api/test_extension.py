@@ -1,6 +1,7 @@
 """Runs that are extended, to the bit what they are if they are never stopped."""
 
 import dataclasses
+import shutil
 import signal
 
 import jax
@@ -144,3 +145,19 @@ def test_other_options_do_not_change_on_the_way(tmp_path):
             PLAIN, name="ipd", out=run.folder, resume=True, num_updates=12, beta=2
         )
     assert run.summary == aajax.load(run.folder).summary
+
+
+def test_what_cannot_go_on_stays_as_it_is(tmp_path):
+    """A finished run is never begun again, and its summary is kept."""
+    run = aajax.train(PLAIN, name="ipd", out=tmp_path / "run")
+    saves = run.folder / "checkpoints"
+    files = {x: x.read_bytes() for x in run.folder.iterdir() if x.is_file()}
+    for step in saves.iterdir():
+        (step / "_CHECKPOINT_METADATA").unlink()
+    with pytest.raises(InputError, match="a whole checkpoint is needed, and there is"):
+        run.extend(8)
+    shutil.rmtree(saves)
+    for length in (6, 8):
+        with pytest.raises(InputError, match=r"checkpoints/ is needed to go on"):
+            run.extend(length)
+    assert files == {x: x.read_bytes() for x in run.folder.iterdir() if x.is_file()}

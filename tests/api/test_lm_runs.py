@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -221,3 +222,48 @@ def test_presets_take_options_by_the_command_lines_names():
     with pytest.raises(InputError, match="speaking.max_tokens is 0: at least 1 is "):
         aajax.train("lm-ipd", speaking={"max_tokens": 0})
     assert "lm-ipd" in LM_PRESETS
+
+
+def test_an_adapter_that_is_cut_short(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    file = folder / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="run is .*safetensors cannot be read"):
+        _ = aajax.load(folder).params
+    file.unlink()
+    with pytest.raises(InputError, match="run is .*an adapter_model.safetensors in it"):
+        _ = aajax.load(folder).params
+
+
+def test_metrics_of_another_shape(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    file = folder / "metrics.jsonl"
+    for x in ([[1.0, 2.0]], [[1.0], [2.0, 3.0]], "many", {"a": 1}):
+        file.write_text(json.dumps({"update": 1, "seconds": 1.0, "loss": x}) + "\n")
+        with pytest.raises(InputError) as caught:
+            _ = aajax.load(folder).metrics
+        assert str(caught.value) == (
+            f"file is {file}: loss has {x!r}: numbers of 1 settings with 1 seeds are "
+            "needed"
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"measures": 5}, "measures is 5: an object is needed"),
+        ({"measures": {"base": 5}}, "measures.base is 5: an object is needed"),
+        ({"measures": {"base": {"reward": "x"}}}, "measures.base.reward is 'x': a "),
+        ({"training": None}, "training is None: an object is needed"),
+        ({"seed": "x"}, "seed is 'x': a whole number is needed"),
+    ],
+)
+def test_summaries_that_are_none(run, tmp_path, changes, line):
+    shutil.copytree(run.folder, tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    file.write_text(json.dumps({**run.summary, **changes}))
+    with pytest.raises(InputError) as caught:
+        aajax.export(tmp_path / "run")
+    assert str(caught.value).startswith(f"file is {file}: {line}")

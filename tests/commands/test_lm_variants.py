@@ -5,6 +5,7 @@ which mostly answers in form; matches are short and few.
 """
 
 import contextlib
+import csv
 import json
 import signal
 
@@ -17,12 +18,13 @@ from tiny_speech import LORA, TINY, tiny_adapters, tiny_folder
 import aajax
 from aajax import cli
 from aajax.api import lm_training
+from aajax.api.runs import PLACES
 from aajax.dialogue import registry
 from aajax.errors import InputError
 from aajax.lm.checkpoints.peft_folder import save_peft
 from aajax.lm.model import lora
 from aajax.report import lm_curves
-from aajax.training import lm_assemble, lm_run
+from aajax.training import divergence, lm_assemble, lm_run
 from aajax.training.lm_presets import LM_PRESETS, POCKET, PUBLISHED, SIZES, VARIANTS
 
 GUESTS = "vs-frozen", "vs-api"
@@ -250,22 +252,59 @@ def test_a_population(model, tmp_path, monkeypatch, capsys):
             own = found.member(k, s)
             assert own.folder == out / "members" / name
             measures = own.summary["measures"]
+            for metric, numbers in found.metrics.items():
+                if metric not in PLACES:
+                    np.testing.assert_array_equal(
+                        own.metrics[metric][0, 0], numbers[k, s]
+                    )
             assert setting["mean_reward"][s] == measures["itself"]["reward"]
             for who, numbers in setting["league"].items():
                 assert numbers[s] == measures[who]["reward"]
     assert cli.main(["plot", str(out), "--out", str(tmp_path / "again.png")]) == 0
+    # In adapter/ is what was evaluated.
+    own = found.member(1, 0)
+    assert own.evaluate() == own.summary["measures"]
+    with pytest.raises(InputError, match="goes on with the whole of it"):
+        own.extend(3)
+    check_exported(found, tmp_path / "numbers")
     member, other = (out / "members" / names[i] for i in (0, 3))
+    assert cli.main(["plot", str(member)]) == 0
+    assert cli.main(["transcript", str(member)]) == 2
+    assert f"transcript {out} --member {names[0]}\n" in capsys.readouterr().err
+    lost = divergence.Divergence(0, {}, 1, "loss", "nan", "iteration")
+    divergence.note(member, {(0, 0): lost})
     words = ["transcript", str(out), "--member", names[3], "--text"]
     assert cli.main(words) == 0
     assert f"of {names[3]}, environment seed" in capsys.readouterr().out
     league = ["league", "--text", str(member), str(other), "--num-matches", "2"]
     assert cli.main([*league, "--out", str(tmp_path / "league")]) == 0
-    assert names[3] in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert names[3] in told.out
+    assert f"{member}: {lost}; it plays as it was before\n" in told.err
     # What is no adapter is refused where one is needed.
     assert cli.main(["league", "--text", str(out), "base"]) == 2
     assert "one of its 4 members is needed, such as" in capsys.readouterr().err
     with pytest.raises(InputError, match="as run.member"):
         _ = found.adapter
+
+
+def check_exported(run, out):
+    """A line per setting, seed and who sat opposite."""
+    aajax.export(run, out)
+    with (out / "summary.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == len(run.settings) * len(run.seeds) * 4
+    for row in rows:
+        setting = run.summary["settings"][int(row["setting"])]
+        who, s = row["opposite"], run.seeds.index(int(row["seed"]))
+        reward, tokens = (
+            (setting["mean_reward"], setting["measures"]["answer_tokens"])
+            if who == "itself"
+            else (setting["league"][who], setting["against"][who]["answer_tokens"])
+        )
+        assert row["algorithm"] == setting["hyperparameters"]["algorithm"]
+        assert float(row["reward"]) == reward[s]
+        assert float(row["answer_tokens"]) == tokens[s]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from transcript_matches import Vocabulary, match
 from aajax import cli
 from aajax.dialogue.play.matches import save_matches
 from aajax.lm.text.pocket_tokenizer import pocket_tokenizer
+from aajax.training.lm_config import LmConfig
 
 ITERATIONS = (0, 5, 10, 15)
 
@@ -175,6 +176,16 @@ def test_a_full_disk_leaves_no_page(run, tmp_path, capsys, monkeypatch):
 )
 def test_files_that_hold_no_matches(tmp_path, capsys, content, message):
     (tmp_path / "matches.jsonl.gz").write_bytes(content)
+    assert message in refused(capsys, tmp_path)
+
+
+@pytest.mark.parametrize("member", [-1, 2, "0", True, None])
+def test_a_match_of_nobody(member, tmp_path, capsys):
+    config = {"preset": "lm-ipd", **LmConfig(seeds=2).to_json()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    line = json.dumps({"turns": [[]], "member": member}).encode() + b"\n"
+    (tmp_path / "matches.jsonl.gz").write_bytes(gzip.compress(line))
+    message = f"line 1 is no match (member is {member!r}: one of 2 is needed)"
     assert message in refused(capsys, tmp_path)
 
 

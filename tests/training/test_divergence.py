@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from aajax.errors import DivergenceError
+from aajax.errors import DivergenceError, InputError
 from aajax.training import RunConfig, Sweep, checkpoint, divergence, metrics, sweep
 from aajax.training import run as runs
 from aajax.training.run import diverged, load, open_folder, train
@@ -253,3 +253,44 @@ def test_what_is_not_finite_is_found_by_its_path():
     assert divergence.not_finite({"b": np.arange(2)}) == {}
     tree["c"] = jax.numpy.full(3, np.nan, jax.numpy.bfloat16)
     assert list(divergence.not_finite(tree)) == ["a", "c"]
+
+
+RECORD = {
+    "lane": [0, 1],
+    "seed": 1,
+    "hyperparameters": {"beta": 1.0},
+    "update": 3,
+    "quantity": "loss",
+    "value": "nan",
+}
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        5,
+        "rubbish",
+        [None],
+        [[1, 2]],
+        [{**RECORD, "lane": [0]}],
+        [{**RECORD, "lane": ["a", "b"]}],
+        [{**RECORD, "lane": [0, -1]}],
+        [{**RECORD, "lane": [True, 0]}],
+        [{**RECORD, "lane": [0, 2]}],
+        [{**RECORD, "update": "3"}],
+        [{**RECORD, "hyperparameters": [1]}],
+        [{**RECORD, "hyperparameters": {"beta": None}}],
+        [{**RECORD, "quantity": None}],
+        [{**RECORD, "other": 1}],
+    ],
+)
+def test_records_that_are_none(records, tmp_path):
+    file = tmp_path / divergence.FILE
+    file.write_text(json.dumps([RECORD]))
+    assert list(divergence.noted(tmp_path, lanes=(1, 2))) == [(0, 1)]
+    file.write_text(json.dumps(records))
+    with pytest.raises(InputError) as caught:
+        divergence.noted(tmp_path, lanes=(1, 2))
+    line = str(caught.value)
+    assert line.startswith(f"file is {file}: ") and "lanes" in line
+    assert "\n" not in line

@@ -26,10 +26,12 @@ from aajax.training.lm_config import (
     Sweep,
     game_options,
     make_game,
+    member_names,
 )
 from aajax.training.lm_iteration import shares
 
-# Every field is something else than its default.
+OWN = Path(__file__).parents[1] / "data" / "own_parts.py"
+# Every field is something else than its default, in this or in OF_CRITIC.
 ALL_SET = LmConfig(
     game="split",
     options=("num_rounds=3", "num_items=2"),
@@ -92,6 +94,8 @@ ALL_SET = LmConfig(
         past_share=(0.0, 1.0),
     ),
 )  # fmt: skip
+# What goes with the critic alone.
+OF_CRITIC = dataclasses.replace(ALL_SET, sweep=Sweep(critic_learning_rate=(0.1,)))
 
 
 def leaves(config, prefix=""):
@@ -103,7 +107,7 @@ def leaves(config, prefix=""):
             yield prefix + field.name, value
 
 
-@pytest.mark.parametrize("config", [LmConfig(), ALL_SET], ids=["default", "all"])
+@pytest.mark.parametrize("config", [LmConfig(), ALL_SET, OF_CRITIC])
 def test_a_config_round_trips_through_json(config):
     again = LmConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config
@@ -112,14 +116,40 @@ def test_a_config_round_trips_through_json(config):
 
 
 def test_no_field_is_forgotten_here():
-    default, here = dict(leaves(LmConfig())), dict(leaves(ALL_SET))
-    assert [name for name in default if here[name] == default[name]] == []
+    default, *others = (dict(leaves(x)) for x in (LmConfig(), ALL_SET, OF_CRITIC))
+    for name, value in default.items():
+        assert any(other[name] != value for other in others), name
 
 
 def test_parts_of_seats_of_a_game_of_three():
     config = LmConfig(game="public-goods", num_microbatches=48)
     assert config.num_seats == 3
     assert config == LmConfig(game="public-goods", num_microbatches=48)
+
+
+def test_members_have_one_name_wherever_they_are_named_from(monkeypatch, tmp_path):
+    """Folders are found again by the config, in which paths are absolute."""
+    monkeypatch.chdir(OWN.parent)
+    sweep = Sweep(past=("mean", f"{OWN.name}:halved"), beta=(0.1, 0.1000001))
+    config = LmConfig(sweep=sweep)
+    names = member_names(config)
+    assert names[2:] == [
+        "2_past_own_parts.py_halved_beta_0.1_seed_0",
+        "3_past_own_parts.py_halved_beta_0.1_seed_0",
+    ]
+    record = json.loads(json.dumps(config.to_json()))
+    monkeypatch.chdir(tmp_path)
+    assert member_names(LmConfig.from_json(record)) == names
+    # Of a name that no folder may have.
+    long = Sweep(past=(f"{'x' * 250}.py:f", "mean"))
+    assert member_names(LmConfig(sweep=long)) == ["member_0", "member_1"]
+    # Of files of one name in two folders.
+    (tmp_path / OWN.name).write_text(OWN.read_text())
+    both = Sweep(past=(f"{OWN}:halved", f"{OWN.name}:halved"))
+    assert member_names(LmConfig(sweep=both)) == [
+        "0_past_own_parts.py_halved_seed_0",
+        "1_past_own_parts.py_halved_seed_0",
+    ]
 
 
 def test_what_a_record_lacks_has_its_default():
@@ -193,6 +223,10 @@ BAD = [
     ({"seed": -1}, "seed is -1: a whole number in [0, 2^32) is needed"),
     ({"seed": 2**32}, "seed is 4294967296: a whole number in [0, 2^32) is needed"),
     ({"group_size": 7}, "group_size is 7: a divisor of num_matches (64) is needed"),
+    (
+        {"sweep": Sweep(critic_learning_rate=(0.1, 0.2))},
+        "baseline is 'group': 'critic' is needed with sweep.critic_learning_rate",
+    ),
     ({"num_microbatches": 48}, "num_microbatches is 48: a divisor of the 128 seats"),
     (
         {"num_microbatches": 128, "game": "public-goods"},

@@ -15,6 +15,7 @@ from lm_folders import matches_of, rows_of, run, weights_of
 from tiny_speech import LORA, TINY, tiny_folder
 
 from aajax.api import dry_runs
+from aajax.api.lm_training import _settings
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm.mesh.sharding import make_mesh
@@ -127,6 +128,19 @@ def test_one_after_another_a_member_is_exactly_as_alone(population, tmp_path):
             matches = [m for m in matches_of(together, number) if m.member == member]
             matches = [dataclasses.replace(m, member=0) for m in matches]
             assert matches == matches_of(alone, number)
+
+
+def test_members_have_learning_rates_of_the_critic(model, tmp_path):
+    sweep = Sweep(critic_learning_rate=(0.05, 0.01))
+    config = small(model, baseline="critic", sweep=sweep, seeds=1, num_iterations=2)
+    together = run(tmp_path / "together", assemble_population(config))
+    for member, own in enumerate(config.members):
+        alone = run(tmp_path / str(member), assemble_population(own))
+        for row, lone in zip(rows_of(together), rows_of(alone), strict=True):
+            loss = lone["critic_loss"]
+            assert row["critic_loss"][member][0] == pytest.approx(loss, rel=1e-4)
+    first, second = (x["critic_loss"] for x in rows_of(together))
+    assert first[0] == first[1] and second[0] != second[1]
 
 
 ON_A_MESH = """
@@ -265,8 +279,28 @@ def test_a_member_that_diverges_stops_alone(
 
 def test_all_members_diverge(population, tmp_path, monkeypatch):
     monkeypatch.setattr(lm_population, "iterate", spoilt(lambda config: True, 0))
-    with pytest.raises(DivergenceError, match=r"and 5 more.*no checkpoint before$"):
-        run(tmp_path / "run", population)
+    line = r"and 5 more, see diverged.json; there was no checkpoint before$"
+    for resume in (False, True):
+        with pytest.raises(DivergenceError, match=line):
+            run(tmp_path / "run", population, resume)
+        assert len(divergence.noted(tmp_path / "run")) == 8
+
+
+def test_settings_have_the_same_names_whoever_diverged(population):
+    """Of the first of four settings both seeds, and of the last one."""
+    measured = {
+        "itself": {"reward": 1.0, "cooperation": 0.5},
+        "base": {"reward": 2.0, "cooperation": None},
+    }
+    found = _settings(population, [{}, {}, *[measured] * 5, {}])
+    assert [setting["mean_reward"] for setting in found] == [
+        *([None, None], [1.0, 1.0], [1.0, 1.0], [1.0, None])
+    ]
+    first, *_, last = found
+    assert first["measures"] == {"cooperation": [None, None]}
+    assert last["league"] == {"base": [2.0, None]}
+    assert first["against"] == last["against"] == {"base": {"cooperation": [None] * 2}}
+    assert first["league"] == {"base": [None, None]}
 
 
 @pytest.mark.parametrize(

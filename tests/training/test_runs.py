@@ -173,13 +173,19 @@ def test_half_written_checkpoints_are_never_picked_up(finished, tmp_path):
     assert checkpoint.restore_latest(tmp_path / "none", whole) is None
 
 
-def test_rows_that_a_crash_cut_short_or_left_ahead_are_dropped(tmp_path):
+def test_rows_that_a_crash_cut_short_or_left_ahead_are_dropped(tmp_path, caplog):
     path = tmp_path / "metrics.jsonl"
     metrics.append_rows(path, [{"update": 1}, {"update": 2}, {"update": 3}])
     with path.open("a") as file:
         file.write('{"update": 4, "rew')
     assert metrics.drop_rows_after(path, 2) == [{"update": 1}, {"update": 2}]
     assert metrics.read_rows(path) == [{"update": 1}, {"update": 2}]
+    # Of who logs every third update none is missing.
+    assert metrics.drop_rows_after(path, 4, every=3) and not caplog.messages
+    assert metrics.drop_rows_after(path, 5, every=3)
+    assert caplog.messages == [
+        f"file is {path}: rows of updates 3 to 5 are missing, and stay so"
+    ]
 
 
 def test_a_sweep_equals_its_runs_one_by_one(finished, tmp_path):

@@ -43,13 +43,14 @@ class Critic(NamedTuple):
     Attributes:
       init: adapter weights → state.
       value: (state, params, batch) → f32[S, T], 0 where a seat did not answer.
-      update: (state, params, batch, target f32[S, T]) → (state, loss f32[]); the state
-        given is consumed.
+      update: (state, params, batch, target f32[S, T], rate=None) → (state, loss f32[]);
+        the state given is consumed. `rate`, f32[], multiplies the optimiser's change,
+        so that one program has many learning rates.
     """
 
     init: Callable[[PyTree], CriticState]
     value: Callable[[CriticState, PyTree, SpeechBatch], Array]
-    update: Callable[[CriticState, PyTree, SpeechBatch, Array], tuple]
+    update: Callable[..., tuple[CriticState, Array]]
 
 
 def make_critic(
@@ -144,7 +145,12 @@ class _CriticParts:
         return jnp.sum(jnp.where(batch.decisions >= 0, error, 0.0))
 
     def update(
-        self, state: CriticState, params: PyTree, batch: SpeechBatch, target: Array
+        self,
+        state: CriticState,
+        params: PyTree,
+        batch: SpeechBatch,
+        target: Array,
+        rate: Array | None = None,
     ) -> tuple[CriticState, Array]:
         def add(total, part):
             found = jax.value_and_grad(self.loss)(
@@ -158,6 +164,8 @@ class _CriticParts:
         count = jnp.maximum(jnp.sum(batch.decisions >= 0), 1).astype(jnp.float32)
         gradient = jax.tree.map(lambda x: x / count, gradient)
         change, inner = self.optimizer.update(gradient, state.optimizer, state.weights)
+        if rate is not None:
+            change = jax.tree.map(lambda x: x * rate.astype(x.dtype), change)
         weights = optax.apply_updates(state.weights, change)
         after = self.placed(CriticState(weights, inner), param_shardings)
         return after, total / count

@@ -1,10 +1,11 @@
 """Reads and writes LoRA adapters in the PEFT library's format, which vLLM can serve."""
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -246,38 +247,56 @@ def _check_adapter(config: DecoderConfig, lora: LoraConfig, adapters: Adapters) 
         )
 
 
+def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an adapter, by their names in its folder.
+
+    Raises:
+      InputError: if they cannot be read.
+    """
+    with _opened(Path(folder)) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
 def _read_tensors(
     folder: Path, config: DecoderConfig
 ) -> tuple[dict[str, np.ndarray], str]:
     """Tensors by their names in a text-only model, and the original prefix of names."""
     tensors, root = {}, ROOT
+    with _opened(folder) as file:
+        for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
+            inner = key.removeprefix(_OUTER)
+            plain = text_name(config, inner)
+            if plain is None:
+                continue
+            dtype = file.get_slice(key).get_dtype()
+            if dtype not in DTYPES:
+                raise InputError(
+                    f"folder is {str(folder)!r}: {key} is {dtype}, one of "
+                    f"{', '.join(DTYPES)} is needed"
+                )
+            if plain.startswith(ROOT):
+                root = inner.removesuffix(plain.removeprefix(ROOT))
+            # A tensor without it keeps a name that nothing expects.
+            name = _OUTER + plain if inner != key else key
+            if name in tensors:
+                raise InputError(
+                    f"folder is {str(folder)!r}: {name} must be there once"
+                )
+            tensors[name] = file.get_tensor(key)
+            if not all_finite(tensors[name]):
+                raise InputError(
+                    f"folder is {str(folder)!r}: {key} in {WEIGHTS} has a NaN or "
+                    "an infinity; finite numbers are needed"
+                )
+    return tensors, root
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
+    """The file of weights; raises InputError if it cannot be read."""
     try:
         with safe_open(folder / WEIGHTS, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 (a handle is no mapping)
-                inner = key.removeprefix(_OUTER)
-                plain = text_name(config, inner)
-                if plain is None:
-                    continue
-                dtype = file.get_slice(key).get_dtype()
-                if dtype not in DTYPES:
-                    raise InputError(
-                        f"folder is {str(folder)!r}: {key} is {dtype}, one of "
-                        f"{', '.join(DTYPES)} is needed"
-                    )
-                if plain.startswith(ROOT):
-                    root = inner.removesuffix(plain.removeprefix(ROOT))
-                # A tensor without it keeps a name that nothing expects.
-                name = _OUTER + plain if inner != key else key
-                if name in tensors:
-                    raise InputError(
-                        f"folder is {str(folder)!r}: {name} must be there once"
-                    )
-                tensors[name] = file.get_tensor(key)
-                if not all_finite(tensors[name]):
-                    raise InputError(
-                        f"folder is {str(folder)!r}: {key} in {WEIGHTS} has a NaN or "
-                        "an infinity; finite numbers are needed"
-                    )
+            yield file
     except FileNotFoundError as error:
         raise InputError(
             f"folder is {str(folder)!r}: an {WEIGHTS} in it is needed"
@@ -287,7 +306,6 @@ def _read_tensors(
         raise InputError(
             f"folder is {str(folder)!r}: {WEIGHTS} cannot be read ({reason})"
         ) from error
-    return tensors, root
 
 
 def _check_tensors(
