@@ -489,9 +489,11 @@ def train(
         raise InputError("resume is True: a folder out is needed, to resume from")
     folder = temporary_folder() if out is None else Path(out)
     goes_on = resume and (folder / "config.json").exists()
-    several = isinstance(log, Iterable) and not isinstance(log, str)
-    log = tuple(log) if several else (log,)
-    return _trained(name or own, config, folder, goes_on, progress, log)
+    if isinstance(log, Iterable) and not isinstance(log, str):
+        heard: tuple[str | Sink, ...] = tuple(log)
+    else:
+        heard = (log,)
+    return _trained(name or own, config, folder, goes_on, progress, heard)
 
 
 def load(folder: str | Path) -> Run:

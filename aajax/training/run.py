@@ -127,7 +127,7 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
     return config
 
 
-def note_length(folder: Path, config: Config) -> None:
+def note_length(folder: Path, config: Extensible) -> None:
     """Notes that a run is extended, if it is; the summary of the shorter one goes."""
     path = folder / "config.json"
     written = read_object(path)
