@@ -32,9 +32,9 @@ def quick(monkeypatch):
         lambda config, state: [
             {
                 "hyperparameters": {"beta": 1.0},
-                "mean_reward": [float(config.num_updates)] * 2,
+                "mean_reward": [float(config.num_updates)] * config.seeds,
                 "measures": {},
-                "league": {"always_defect": [0.0] * 2},
+                "league": {"always_defect": [0.0] * config.seeds},
             }
         ],
     )
