@@ -57,19 +57,19 @@ def _of_two(env, params, num_actions: int, dtype) -> Program:
         observation, state = jax.vmap(env.reset, (0, None))(
             jax.random.split(reset_key, num_games), params
         )
-        start = state, jnp.zeros((2, num_games)), _sums(observation)
+        start = state, jnp.zeros((2, num_games)), observation
 
         def body(carry, key):
             state, reward, seen = carry
             action_key, step_key = jax.random.split(key)
-            action = jax.random.randint(action_key, (2, num_games), 0, num_actions)
+            action = _draw(action_key, (2, num_games), num_actions)
             observation, state, new, _, _ = jax.vmap(env.step, (0, 0, 0, None))(
                 jax.random.split(step_key, num_games),
                 state,
                 tuple(action.astype(dtype)),
                 params,
             )
-            seen = jax.tree.map(jnp.add, seen, _sums(observation))
+            seen = jax.tree.map(jnp.add, seen, observation)
             return (state, reward + jnp.stack(new), seen), None
 
         return jax.lax.scan(body, start, jax.random.split(key, num_steps))[0]
@@ -77,11 +77,13 @@ def _of_two(env, params, num_actions: int, dtype) -> Program:
     return Program(play, num_games * num_steps)
 
 
-def _sums(observation):
-    """Of what each agent sees in each game."""
-    return jax.tree.map(
-        lambda x: x.reshape(x.shape[0], -1).sum(1, dtype=jnp.float32), observation
-    )
+def _draw(key, shape, num_actions: int):
+    """Random actions; of two, a bit each, which is cheaper."""
+    if num_actions == 2:
+        words = jax.random.bits(key, (shape[0] * shape[1] // 32,), jnp.uint32)
+        bits = (words[:, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+        return bits.reshape(shape)
+    return jax.random.randint(key, shape, 0, num_actions)
 
 
 def socialjax_harvest() -> Program:

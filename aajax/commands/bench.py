@@ -45,10 +45,10 @@ SLOW: tuple[Name, ...] = ("negotiation-discrete", "harvest-train")
 # plays one game, about 1450 steps a second with its pictures. Nobody's training there
 # was timed.
 PEERS: dict[Name, tuple[str, float | None, str | None]] = {
-    "ipd-env": ("env-steps/s", 33.3e6, "Pax"),
-    "coin-env": ("env-steps/s", 1.83e6, "Pax"),
+    "ipd-env": ("env-steps/s", 110e6, "Pax"),
+    "coin-env": ("env-steps/s", 2.25e6, "Pax"),
     "negotiation-env": ("env-steps/s", 5.56e6, "Advantage Alignment"),
-    "harvest-env": ("env-steps/s", 4040.0, "SocialJax"),
+    "harvest-env": ("env-steps/s", 5860.0, "SocialJax"),
     "ipd-train": ("env-steps/s", 670e3, "LOQA"),
     "coin-train": ("env-steps/s", 35.2e3, "LOQA"),
     "coin-train-pool": ("env-steps/s", 9.36e3, "LOQA"),
