@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from claims import FIRST_SEED, RUNS, TABLE, Numbers, Read
+from claims import RUNS, TABLE, Numbers, Read
 from rich.console import Console
 from scipy import stats
 
@@ -112,11 +112,10 @@ def middle(numbers: Numbers, digits: int) -> str:
 def measured(run: aajax.Run, read: Read, digits: int) -> dict[str, str]:
     """What the table says of a claim, by column."""
     numbers = read(run)
-    last = FIRST_SEED + len(run.seeds) - 1
     return {
         "ours": ", ".join(mean(x, digits) for x in numbers),
         "middle": ", ".join(middle(x, digits) for x in numbers),
-        "seeds": f"{FIRST_SEED}–{last}",
+        "seeds": f"{run.seeds[0]}–{run.seeds[-1]}",
         "rule": "held out",
     }
 
@@ -125,7 +124,7 @@ class Board:
     """The table of claims in README.md."""
 
     def __init__(self) -> None:
-        self.text = BOARD.read_text()
+        self.text = BOARD.read_text(encoding="utf-8")
 
     def _line(self, name: str) -> str:
         found = re.findall(rf"(?m)^\| {re.escape(name)} \|.*$", self.text)
@@ -176,7 +175,7 @@ def main(config: Config) -> None:
                 console.print(f"    the table has {old['ours']}, seeds {old['seeds']}")
                 board.change(claim, new)
                 if config.write:
-                    BOARD.write_text(board.text)
+                    BOARD.write_text(board.text, encoding="utf-8")
     minutes = (time.monotonic() - began) / 60
     done = "changed" if config.write else "would change, with --write"
     console.print(f"{count} claims in {minutes:.0f} minutes: {changed} {done}")

@@ -18,6 +18,7 @@ from coin import options_of
 import aajax
 
 FIRST_SEED = 100  # settings were chosen on seeds 0 to 9
+COIN_SEED = 200  # those of the coin game on seeds 100 and 101
 Numbers = Sequence[float | None]  # one for each seed
 Read = Callable[[aajax.Run], Sequence[Numbers]]
 
@@ -29,7 +30,7 @@ class Training:
     Attributes:
       preset: of `aajax train`.
       minutes: that it took on two cores, closing evaluation included.
-      seeds: how many, from `FIRST_SEED` on.
+      seeds: how many.
       options: what differs from the preset.
     """
 
@@ -37,6 +38,7 @@ class Training:
     minutes: float
     seeds: int = 10
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    first_seed: int = FIRST_SEED  # on which, and those after it, nothing was chosen
 
     def run(self, folder: Path) -> aajax.Run:
         """The finished run in the folder, which is trained (on) if it is not there."""
@@ -48,7 +50,7 @@ class Training:
             out=folder,
             resume=True,
             progress=True,
-            **{first: FIRST_SEED, "seeds": self.seeds, **self.options},
+            **{first: self.first_seed, "seeds": self.seeds, **self.options},
         ).raise_for_divergence()
 
 
@@ -56,8 +58,9 @@ def coin(suffix: str, size: int, minutes: float) -> Training:
     """A learner of the coin game; on larger boards five seeds, as the log has them."""
     preset = f"coin{suffix}"
     if size == 3:
-        return Training(preset, minutes)
-    return Training(preset, minutes, 5, {"options": options_of(preset, size)})
+        return Training(preset, minutes, first_seed=COIN_SEED)
+    options = {"options": options_of(preset, size)}
+    return Training(preset, minutes, 5, options, COIN_SEED)
 
 
 RUNS = {
