@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 import tyro
-from scipy import stats
+from cells import mean
 
 from aajax import cli
 from aajax.api.runs import SmallRun, load_small
@@ -84,14 +84,6 @@ def rewards(folder: Path, config: Config) -> np.ndarray:
     return np.concatenate([reward.mean(1), reward[:, -1]], axis=1)
 
 
-def cell(numbers: np.ndarray) -> str:
-    """The mean, and half the width of Student's interval over seeds."""
-    if len(numbers) < 2:
-        return f"{np.mean(numbers):.2f}"
-    half = stats.t.ppf(0.975, len(numbers) - 1) * stats.sem(numbers)
-    return f"{np.mean(numbers):.2f} ± {half:.2f}"
-
-
 def main(config: Config) -> None:
     """Prints the table."""
     heads = [
@@ -100,7 +92,7 @@ def main(config: Config) -> None:
     ]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     for folder in config.runs:
-        cells = [folder.name, *map(cell, rewards(folder, config).T)]
+        cells = [folder.name, *map(mean, rewards(folder, config).T)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
+from cells import mean, text
 from claims import RUNS, TABLE, Numbers, Read
 from rich.console import Console
-from scipy import stats
 
 import aajax
 from aajax import cli
@@ -86,21 +85,6 @@ def trained(name: str, out: Path) -> tuple[aajax.Run, str]:
         note.write_text(commit())
     run = RUNS[name].run(out / name)
     return run, note.read_text() if note.exists() else "unknown"
-
-
-def text(number: float, digits: int) -> str:
-    """With a minus sign, and without one of zero."""
-    found = f"{number:.{digits}f}"
-    return found.replace("-", "−") if float(found) else f"{0:.{digits}f}"
-
-
-def mean(numbers: Numbers, digits: int) -> str:
-    """With the half-width of its 95 % interval over seeds."""
-    values = np.asarray(numbers, float)
-    if len(values) < 2:
-        return text(values.mean(), digits)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{text(values.mean(), digits)} ± {text(half, digits)}"
 
 
 def middle(numbers: Numbers, digits: int) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import tyro
-from scipy import stats
+from cells import mean
 
 from aajax import cli
 from aajax.envs.base import Environment
@@ -65,7 +65,9 @@ class Side(NamedTuple):
     update: Callable[[PRNGKey, Array, LearnerState, PyTree], LearnerState]
 
 
-def side(config: RunConfig, env: Environment, seat: int, policies: list[Policy]):
+def side(
+    config: RunConfig, env: Environment, seat: int, policies: list[Policy]
+) -> Side:
     """The learner of a preset in a seat, with both policies as they act in training."""
     algorithm = find_algorithm(config.algorithm)
     other = policies[1 - seat]
@@ -165,14 +167,6 @@ def together(
     return games[0], groups, presets[0].steps_per_episode
 
 
-def cell(numbers: np.ndarray) -> str:
-    """The mean, and half the width of Student's interval over seeds."""
-    if len(numbers) < 2:
-        return f"{np.mean(numbers):.2f}"
-    half = stats.t.ppf(0.975, len(numbers) - 1) * stats.sem(numbers)
-    return f"{np.mean(numbers):.2f} ± {half:.2f}"
-
-
 def main(config: Config) -> None:
     """Prints the table."""
     pairs = []
@@ -193,7 +187,7 @@ def main(config: Config) -> None:
         reward = play_line_ups(
             jax.random.key(1), env, groups, members, config.num_games, num_steps
         )
-        cells = [*names, *map(cell, np.asarray(reward, float).T)]
+        cells = [*names, *map(mean, np.asarray(reward, float).T)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -8,6 +8,7 @@ needs no more than JAX and what the checkout needs. Rewards and observations are
 up or written out in every step as in `aajax bench`, so that none can be left out.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -126,8 +127,9 @@ PROGRAMS = {
 def main(name: str, folder: str) -> None:
     """Compiles, and measures once for each line that comes in."""
     sys.path.insert(0, folder)
-    program = PROGRAMS[name]()
-    jax.block_until_ready(program.play(jax.random.key(0)))
+    with contextlib.redirect_stdout(sys.stderr):  # some packages greet when imported
+        program = PROGRAMS[name]()
+        jax.block_until_ready(program.play(jax.random.key(0)))
     print(json.dumps("ready"), flush=True)
     for i, _ in enumerate(sys.stdin, 1):
         began = time.perf_counter()

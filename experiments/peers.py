@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -84,26 +85,37 @@ def measured(program: str, folder: Path, python: Path) -> Iterator[Callable[[], 
     """A function that measures the peer's program once, in env-steps per second.
 
     Raises:
-      InputError: if the program ends before it is ready, with its last line.
+      InputError: if the program ends, with its last line.
     """
-    with subprocess.Popen(
-        [python, PROGRAMS, program, folder.resolve()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin and process.stdout and process.stderr
-        if json.loads(process.stdout.readline() or "null") != "ready":
-            lines = process.stderr.read().strip().splitlines()
-            reason = lines[-1] if lines else "it said nothing"
+    with (
+        tempfile.TemporaryFile("w+") as errors,  # a pipe would fill up
+        subprocess.Popen(
+            [python, PROGRAMS, program, folder.resolve()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+
+        def said() -> float | str:
+            """The program's next line."""
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if line:
+                return json.loads(line)
+            errors.seek(0)
+            reason = (errors.read().strip() or "it said nothing").splitlines()[-1]
             raise InputError(f"{program} does not run in {str(folder)!r}: {reason}")
 
         def measure() -> float:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # `said` tells
+                process.stdin.write("\n")
+                process.stdin.flush()
+            return float(said())
 
+        said()  # that it is ready
         yield measure
 
 

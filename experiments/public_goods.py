@@ -11,7 +11,7 @@ from typing import Annotated
 
 import jax
 import numpy as np
-from scipy import stats
+from cells import mean
 
 import aajax
 from aajax import cli
@@ -65,12 +65,12 @@ def row(run: aajax.SmallRun, num_games: int) -> str:
     count = len(run.seeds)
     cells = [
         f"`aajax train {run.summary['preset']}`",
-        cell(itself),
+        mean(itself, 3),
         f"{np.sum(itself >= 0.55)}/{count}",
-        cell(beside),
-        cell(defector),
+        mean(beside, 3),
+        mean(defector, 3),
         f"{np.sum(defector <= 0.35)}/{count}",
-        cell(alone),
+        mean(alone, 3),
         f"{run.summary['wall_seconds']:.0f} s",
     ]
     return f"| {' | '.join(cells)} |"
@@ -93,12 +93,6 @@ def rewards(
     reward = play_line_ups(jax.random.key(1), env, seats, members, num_games, steps)
     reward = np.asarray(reward, float)
     return reward[:, :num_copies].mean(1), reward[:, -1]
-
-
-def cell(numbers: np.ndarray) -> str:
-    """The mean, and half the width of Student's interval over seeds."""
-    half = stats.t.ppf(0.975, len(numbers) - 1) * stats.sem(numbers)
-    return f"{np.mean(numbers):.3f} ± {half:.3f}"
 
 
 if __name__ == "__main__":

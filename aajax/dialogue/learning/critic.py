@@ -106,6 +106,7 @@ class _CriticParts:
     options: dict[str, Any]
 
     def values(self, weights: PyTree, params: PyTree, batch: SpeechBatch) -> Array:
+        """V before each round of each sequence, f32[S, T]."""
         adapters = Adapters(weights["adapter"], self.scale)
         with matmuls_in(self.matmul_precision):
             hidden = read_batch(self.config, params, batch, adapters, **self.options)
@@ -115,6 +116,7 @@ class _CriticParts:
         return jnp.where(batch.decisions >= 0, value, 0.0)
 
     def begin(self, adapter: PyTree) -> CriticState:
+        """A copy of the adapter, and a head that values everything at 0."""
         weights = {
             "adapter": jax.tree.map(jnp.copy, adapter),
             "head": jnp.zeros(self.config.hidden_size, jnp.float32),
@@ -152,6 +154,8 @@ class _CriticParts:
         target: Array,
         rate: Array | None = None,
     ) -> tuple[CriticState, Array]:
+        """One step of the optimiser, on gradients summed over micro-batches."""
+
         def add(total, part):
             found = jax.value_and_grad(self.loss)(
                 state.weights, params, *self.placed(part)

@@ -1,0 +1,21 @@
+"""Numbers as the tables of experiments have them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aajax.tournament.intervals import mean_over_seeds
+
+
+def text(number: float, digits: int = 2) -> str:
+    """With a minus sign, and without one of zero."""
+    found = f"{number:.{digits}f}"
+    return found.replace("-", "−") if float(found) else f"{0:.{digits}f}"
+
+
+def mean(numbers: Sequence[float | None] | np.ndarray, digits: int = 2) -> str:
+    """With the half-width of its 95 % interval (Student's t over seeds)."""
+    value, half = mean_over_seeds(np.asarray(numbers, float), [0])
+    if half is None:
+        return text(value, digits)
+    return f"{text(value, digits)} ± {text(half, digits)}"
