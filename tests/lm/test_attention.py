@@ -144,6 +144,26 @@ def test_caches_are_read_in_blocks_as_a_whole(monkeypatch):
     assert found_length.tolist() == length.tolist() == [37, 20, 3]
 
 
+@pytest.mark.parametrize(
+    "most, rows",  # each of 20 sequences has 320 scores
+    [(1600, 20), (1599, 4), (1000, 2), (1, 1)],
+)
+def test_many_scores_are_made_of_few_sequences_at_a_time(monkeypatch, most, rows):
+    query, key, value = arrays((20, 5, 4, 8), (20, 2, 16, 8), (20, 2, 16, 8))
+    mask = jnp.asarray(np.random.default_rng(1).random((20, 5, 16)) < 0.5)
+    attend, seen = attention.attend, []
+    wanted = attend(query, key, value, mask, 0.3, 2.0)
+
+    def spy(query, *others):
+        seen.append(len(query))
+        return attend(query, *others)
+
+    monkeypatch.setattr(attention, "attend", spy)
+    monkeypatch.setattr(attention, "SCORES", most)
+    near(attention.attend_in_parts(query, key, value, mask, 0.3, 2.0), wanted, 1e-6)
+    assert set(seen) == {rows}
+
+
 def test_long_pieces_of_prompts_are_read_by_the_kernel(monkeypatch):
     # No windows; a row with nothing new, one that ends within a piece, padding between.
     config = dataclasses.replace(CONFIG, sliding=(), window=None, local_rope=None)

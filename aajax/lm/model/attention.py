@@ -35,6 +35,7 @@ from aajax.types import AnyArray, Array
 LANES = 128  # sequences of splash attention are multiples of it
 BLOCK = 512  # most queries and keys of a tile of splash attention
 SLOTS = 1024  # of a cache that are read at once
+SCORES = 2**20  # that stay in a CPU's cache
 
 
 class Layer(NamedTuple):
@@ -151,7 +152,9 @@ class Masked:
         if layer.number is not None:
             key, value = key[layer.number], value[layer.number]
         key, value = key.astype(query.dtype), value.astype(query.dtype)
-        return attend(query, key, value, mask, scale, self.cap)
+        if layer.own is None:
+            return attend(query, key, value, mask, scale, self.cap)
+        return attend_in_parts(query, key, value, mask, scale, self.cap)
 
 
 def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Masked:
@@ -643,3 +646,31 @@ def attend(
     weight = weight.reshape(*rows.shape[:3], -1)
     y = jnp.einsum("bkns,bksd->bknd", weight, value).reshape(*by_key, size)
     return y.transpose(0, 3, 1, 2, 4).reshape(batch, length, num_heads, size)
+
+
+def attend_in_parts(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array,
+    scale: float,
+    cap: float | None = None,
+) -> Array:
+    """`attend`, of so few sequences at a time that a CPU keeps their scores at hand.
+
+    More of them are written to memory and read again several times, which takes longer
+    than to compute them. Gradients are faster without parts, and so are meshes.
+    """
+    batch, length, num_heads, _ = query.shape
+    of_row = num_heads * length * key.shape[2]
+    is_split = not jax.sharding.get_abstract_mesh().empty
+    if is_split or batch * of_row <= 4 * SCORES:
+        return attend(query, key, value, mask, scale, cap)
+    most = min(batch, max(1, SCORES // of_row))
+    rows = next(n for n in range(most, 0, -1) if batch % n == 0)
+    parts = jax.tree.map(
+        lambda x: x.reshape(batch // rows, rows, *x.shape[1:]),
+        (query, key, value, mask),
+    )
+    y = jax.lax.map(lambda part: attend(*part, scale, cap), parts)
+    return y.reshape(query.shape)
