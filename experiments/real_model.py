@@ -53,6 +53,8 @@ AFTER = "start", "cc", "cd", "dc", "dd"
 ASKED = "proposal_where_higher", "proposal_where_lower"
 SCRIPTED = "always_cooperate", "always_defect", "tit_for_tat"
 KINDS = "aa", "naive"
+# Where less than the preset's is enough: naive learners defect after a dozen.
+ITERATIONS = {("ipd", "naive"): 20}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Config:
 
 def trained(config: Config, game: str, kind: str, seed: int, **options) -> aajax.LmRun:
     """The finished run of a preset, trained (on) if it is not there."""
+    if (game, kind) in ITERATIONS:
+        options = {"num_iterations": ITERATIONS[game, kind]} | options
     run = aajax.train(
         f"lm-{game}-{kind}-smollm2",
         out=config.out / f"{game}-{kind}-seed-{seed}",
@@ -153,10 +157,10 @@ def learners(config: Config, game: str, names: list[str]) -> None:
         rewards = [over_seeds([x[who]["reward"] for x in found]) for who in opposite]
         own = [over_seeds([x["itself"].get(name) for x in found]) for name in names]
         seconds = np.mean([run.summary["wall_seconds"] for run in runs])
-        command = f"`aajax train lm-{game} --size smollm2`"
-        if kind != "aa":
-            command = f"`aajax train lm-{game}-{kind} --size smollm2`"
-        rows.append([command, *rewards, *own, f"{seconds / 60:.0f} min"])
+        command = f"aajax train lm-{game}-{kind}-smollm2"
+        if (game, kind) in ITERATIONS:
+            command += f" --num-iterations {ITERATIONS[game, kind]}"
+        rows.append([f"`{command}`", *rewards, *own, f"{seconds / 60:.0f} min"])
     heads = ["with itself", "the base with itself", "always-cooperate", "always-defect"]
     show(["command", *heads, *names, "time of a seed"], rows)
 
