@@ -54,7 +54,7 @@ ASKED = "proposal_where_higher", "proposal_where_lower"
 SCRIPTED = "always_cooperate", "always_defect", "tit_for_tat"
 KINDS = "aa", "naive"
 # Where less than the preset's is enough: naive learners defect after a dozen.
-ITERATIONS = {("ipd", "naive"): 20}
+ITERATIONS = {("ipd", "naive"): 25}
 
 
 @dataclasses.dataclass(frozen=True)
