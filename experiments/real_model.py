@@ -157,7 +157,8 @@ def learners(config: Config, game: str, names: list[str]) -> None:
         rewards = [over_seeds([x[who]["reward"] for x in found]) for who in opposite]
         own = [over_seeds([x["itself"].get(name) for x in found]) for name in names]
         seconds = np.mean([run.summary["wall_seconds"] for run in runs])
-        command = f"aajax train lm-{game}-{kind}-smollm2"
+        variant = "" if kind == "aa" else f"-{kind}"
+        command = f"aajax train lm-{game}{variant} --size smollm2"
         if (game, kind) in ITERATIONS:
             command += f" --num-iterations {ITERATIONS[game, kind]}"
         rows.append([f"`{command}`", *rewards, *own, f"{seconds / 60:.0f} min"])
