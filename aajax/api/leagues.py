@@ -62,7 +62,7 @@ def league(
       game: needed where there is no run.
       num_games: of every line-up.
       num_steps: of a game; those of the runs if not given.
-      out: folder for league.json and, of pairs, league.png; None for none.
+      out: folder for league.json and league.png; None for none.
 
     Returns:
       As league.json holds it: `game`, `num_steps`, `players`, and `line_ups` with
@@ -160,11 +160,10 @@ def text_league(
 
 
 def write_league(table: dict[str, Any], out: Path) -> None:
-    """Writes league.json and, of pairs and with matplotlib, league.png."""
+    """Writes league.json and, with matplotlib, league.png."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "league.json", table)
-    is_of_pairs = len(table["line_ups"][0]["players"]) == 2
-    if is_of_pairs and importlib.util.find_spec("matplotlib"):
+    if importlib.util.find_spec("matplotlib"):
         from aajax.report.curves import league_figure
 
         league_figure(table, out / "league.png")

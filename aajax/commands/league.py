@@ -78,7 +78,7 @@ def _play_in_words(arguments: list[str]) -> None:
 
 
 def report(table: dict, out: Path, console: Console) -> None:
-    """Writes league.json and, of pairs, league.png; prints the table."""
+    """Writes league.json and league.png; prints the table."""
     write_league(table, out)
     console.print(league_table(table))
     tell_path(console, f"everything is in {out}/")

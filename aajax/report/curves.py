@@ -118,24 +118,23 @@ def _panels(num_below: int) -> tuple[Figure, list[Axes]]:
 
 
 def league_figure(table: dict, path: Path) -> None:
-    """Draws the heat map of a two-player league: the row player's reward.
+    """Draws the heat map of a league: the reward of the row player, in the first seat.
+
+    In all other seats are copies of the column player.
 
     Args:
       table: as league.json holds it.
       path: of the PNG.
-
-    Raises:
-      InputError: if line-ups are not pairs.
     """
     players = table["players"]
-    if any(len(line_up["players"]) != 2 for line_up in table["line_ups"]):
-        raise InputError("a heat map shows two-player leagues only")
     reward = np.full((len(players), len(players)), np.nan)
     text = np.full(reward.shape, "", object)
+    num_seats = len(table["line_ups"][0]["players"])
     for line_up in table["line_ups"]:
-        row, column = (players.index(name) for name in line_up["players"])
-        if line_up["reward"][0] is None:
+        one, *others = line_up["players"]
+        if len(set(others)) > 1 or line_up["reward"][0] is None:
             continue
+        row, column = players.index(one), players.index(others[0])
         reward[row, column] = line_up["reward"][0]
         interval = line_up["interval"][0]
         spread = "" if interval is None else f"\n±{interval:.2f}"
@@ -147,8 +146,9 @@ def league_figure(table: dict, path: Path) -> None:
     axes.set_xticks(range(len(players)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(players)), names)
     per = table.get("per", "step")
-    title = f"{played(table)}: reward per {per} of the row player, 95 % interval"
-    axes.set(xlabel="against", title=title)
+    title = f"{played(table)}: reward per {per}\nof the row player, 95 % interval"
+    against = "against" if num_seats == 2 else f"against {num_seats - 1} copies of"
+    axes.set(xlabel=against, title=title)
     figure.colorbar(image, shrink=0.8)
     save_figure(figure, path)
 

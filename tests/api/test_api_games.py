@@ -6,10 +6,12 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import aajax
 from aajax.errors import InputError
 from aajax.policies import categorical_policy
+from aajax.report import curves
 
 SMALL = {"num_games": 8, "num_steps": 4, "num_updates": 2, "seeds": 2}
 
@@ -109,6 +111,20 @@ def test_a_league_of_runs_and_scripted_players(run, tmp_path):
     assert stored["players"] == table["players"]
     assert (tmp_path / "league" / "league.png").exists()
     assert aajax.league([run, *players[1:]], num_games=4) == table
+
+
+def test_a_league_of_three_seats_shows_one_among_copies(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        curves, "heat_map", lambda axes, values, text: shown.append(values)
+    )
+    monkeypatch.setattr(Figure, "colorbar", lambda *arguments, **options: None)
+    players = ["always_cooperate", "always_defect"]
+    aajax.league(players, game="public_goods", num_games=2, out=tmp_path)
+    pot = 1.6 / 3  # of a unit, to each
+    wanted = [[3 * pot - 1, pot - 1], [2 * pot, 0]]
+    np.testing.assert_allclose(shown[0], wanted, atol=1e-6)
+    assert (tmp_path / "league.png").exists()
 
 
 def test_leagues_that_cannot_be(run):
