@@ -10,11 +10,12 @@ not trained again, and one that was stopped goes on.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import aajax
 from aajax import cli
 from aajax.report.statistics import interquartile_mean
+from aajax.schema import Count, Items, Seed
 
 Game = Literal["ipd", "split", "trust-and-split"]
 Read = Callable[[dict[str, Any]], list]  # a setting's record → a number for each seed
@@ -24,16 +25,18 @@ Read = Callable[[dict[str, Any]], list]  # a setting's record → a number for e
 class Config:
     """What is tried, over how many seeds, and where it is kept."""
 
-    games: tuple[Game, ...] = ("ipd", "split", "trust-and-split")
+    games: Annotated[tuple[Game, ...], Items(1, distinct=True)] = (
+        *("ipd", "split", "trust-and-split"),
+    )
     beta: tuple[float, ...] = (0.0, 1.0, 3.0)
     past_gamma: tuple[float, ...] = (0.5, 0.9)
     baseline: tuple[str, ...] = ("group", "batch")
     past_share: tuple[float, ...] = (0.0, 0.5)
     past: tuple[str, ...] = ()  # such as strict and inclusive; none: the preset's
-    first_seed: int = 0
-    seeds: int = 5
-    num_matches: int = 32  # of an iteration of a member
-    num_iterations: int = 100
+    first_seed: Seed = 0
+    seeds: Count = 5
+    num_matches: Count = 32  # of an iteration of a member
+    num_iterations: Count = 100
     out: Path = Path("runs/experiments")
 
 

@@ -31,7 +31,7 @@ class Config:
     """Who plays, and against what kind of learner."""
 
     # folders of runs
-    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], Items(1)]]
+    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], Items(1, distinct=True)]]
     seeds: Count = 10  # of each run
     meta_games: Count = 16  # naive learners that each seed meets
     games: Count = 16  # in parallel, in each meta-game

@@ -1,10 +1,14 @@
 """Numbers as the tables of experiments have them."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
+from aajax.schema import Items, Seed
 from aajax.tournament.intervals import mean_over_seeds
+
+Seeds = Annotated[tuple[Seed, ...], Items(1, distinct=True)]
 
 
 def text(number: float, digits: int = 2) -> str:

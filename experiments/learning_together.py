@@ -8,7 +8,7 @@ means over seeds with 95 % intervals.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from aajax.errors import InputError
 from aajax.keys import stream
 from aajax.learners.base import LearnerState
 from aajax.policies.base import Policy
-from aajax.schema import Count, Seed, within
+from aajax.schema import Count, Items, Seed, within
 from aajax.tournament import Group, play_line_ups
 from aajax.training import PRESETS, RunConfig, Trainer, self_play, transforms
 from aajax.training.algorithms import find_algorithm
@@ -46,7 +46,10 @@ PAIRS = (
 class Config:
     """Who learns with whom."""
 
-    pairs: tyro.conf.Positional[tuple[str, ...]] = PAIRS  # presets, as ipd:ipd-naive
+    # presets, as ipd:ipd-naive
+    pairs: tyro.conf.Positional[Annotated[tuple[str, ...], Items(1, distinct=True)]] = (
+        PAIRS
+    )
     seeds: Count = 10
     first_seed: Seed = 100  # settings were chosen on others
     num_updates: Count | None = None  # of both; the larger of the presets' if not given

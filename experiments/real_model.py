@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from cells import Seeds
 
 import aajax
 from aajax import cli
+from aajax.schema import Count
 
 Part = Literal[
     "base", "ipd", "transfer", "split", "trust-and-split", "league", "response"
@@ -62,8 +64,8 @@ class Config:
     """What is run, and where it is kept."""
 
     part: Part = "base"
-    seeds: tuple[int, ...] = (100, 101, 102)
-    num_matches: int = 64  # of each pair of players
+    seeds: Seeds = (100, 101, 102)
+    num_matches: Count = 64  # of each pair of players
     # of league: a player of another model, such as
     # model:gemma3-270m.gguf,chat_template=gemma
     stranger: str | None = None

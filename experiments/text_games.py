@@ -7,11 +7,14 @@ trained by several processes and the table be printed by one more.
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cells import Seeds
 
 import aajax
 from aajax import cli
+from aajax.schema import Items
 
 PRESETS = (
     *("lm-ipd", "lm-ipd-naive"),
@@ -26,8 +29,8 @@ OPPOSITE = "base", "itself", "shuffled", "always_cooperate", "always_defect"
 class Config:
     """What is run, and where it is kept."""
 
-    presets: tuple[str, ...] = PRESETS
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    presets: Annotated[tuple[str, ...], Items(1, distinct=True)] = PRESETS
+    seeds: Seeds = (0, 1, 2, 3, 4)
     out: Path = Path("runs/experiments")
 
 
