@@ -133,7 +133,7 @@ class TextGame(Protocol[E]):
 
     def facts(self, state: PyTree) -> dict[str, list]:
         """Values that the environment drew for this round, by name, [N, ...] each."""
-        ...
+        return {}
 
     def parse(self, kind: str, text: str) -> Parsed:
         """Parses any text; malformed answers are marked as not valid, never raised.

@@ -13,7 +13,7 @@ from aajax import cli, envs
 from aajax.envs import Discrete, EnvSpec, Players, TextSpec
 from aajax.envs.base import environment
 from aajax.envs.check import check_environment
-from aajax.envs.text import Ask, Parsed
+from aajax.envs.text import Ask, Parsed, TextGame
 from aajax.envs.view import plain_view
 from aajax.policies.base import PolicyOutput, player_number, scripted_policy
 from aajax.references import load
@@ -283,6 +283,8 @@ def test_own_games_words():
         return check_environment(dataclasses.replace(spec, words=words))
 
     assert told() == []
+    for name in ("facts", "templates", "scripted", "aliases", "tallies"):
+        assert told(**{name: getattr(TextGame, name)}) == []  # where it is left out
     assert told(patterns={"choice": "("}) != []
     (line,) = told(parse=lambda self, kind, text: 1 / 0)
     assert line.startswith("words: parse of 'choice' fails for '': ZeroDivisionError")
