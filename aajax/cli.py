@@ -34,8 +34,8 @@ COMMANDS = {
 
 # Commands that have commands of their own, which messages name too.
 SUBCOMMANDS = {
-    "bench": ("lm", "lm-iteration"),
-    "lm": ("dry-run", "pocket"),
+    "bench": ("lm", "lm-iteration", "lm-population"),
+    "lm": ("dry-run", "import", "pocket"),
     "wording": ("copy",),
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from aajax import cli, files
+from aajax.commands import bench, lm, wording
 from aajax.training.metrics import read_rows
 
 SMALL = ["--num-games", "8", "--num-steps", "4", "--num-updates", "4", "--seeds", "2"]
@@ -166,6 +167,15 @@ def test_list_and_help_name_everything(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", "ipd", "--help"])
     assert "--sweep.beta" in capsys.readouterr().out
+
+
+def test_lines_begin_with_the_whole_command(tmp_path, capsys):
+    families = {"bench": bench.OF_MODELS, "lm": lm.COMMANDS, "wording": wording.COMMANDS}
+    assert {name: set(own) for name, own in cli.SUBCOMMANDS.items()} == {
+        name: set(own) for name, own in families.items()
+    }
+    assert cli.main(["lm", "import", "nowhere", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("aajax lm import: model is 'nowhere'")
 
 
 @pytest.mark.parametrize(
