@@ -63,6 +63,7 @@ class Description(NamedTuple):
 SPEAKERS = {
     "base": "The language model without an adapter.",
     "a folder": "An adapter: a run's, or any PEFT folder.",
+    "model:MODEL": "Another language model by itself.",
     "a scripted player": "One of the game's environment, such as always_defect.",
     "api:URL#MODEL": "An endpoint in the manner of OpenAI's.",
     "human": "A person in the terminal.",
@@ -72,6 +73,7 @@ LEARNED = {
     "tabular": "A free probability for each last outcome.",
     "mlp": "Two layers over the last outcome.",
     "gru": "A recurrent network over the whole history.",
+    "transformer": "Attention over the whole history.",
 }
 """Policies that are trained."""
 
