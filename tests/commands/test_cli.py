@@ -170,9 +170,10 @@ def test_list_and_help_name_everything(capsys):
 
 
 def test_lines_begin_with_the_whole_command(tmp_path, capsys):
-    families = {"bench": bench.OF_MODELS, "lm": lm.COMMANDS, "wording": wording.COMMANDS}
     assert {name: set(own) for name, own in cli.SUBCOMMANDS.items()} == {
-        name: set(own) for name, own in families.items()
+        "bench": set(bench.OF_MODELS),
+        "lm": set(lm.COMMANDS),
+        "wording": set(wording.COMMANDS),
     }
     assert cli.main(["lm", "import", "nowhere", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("aajax lm import: model is 'nowhere'")
