@@ -28,9 +28,9 @@ Past = Callable[..., Array]  # (a_t[T, ...], gamma, last_t[T] | None) -> [T, ...
 def discounted_past(
     a_t: Array, gamma: Array | float, last_t: Array | None = None
 ) -> Array:
-    """γ Σ_{k<t} γ^(t−k) a_k, discounted sum of past advantages; both papers' code.
+    """γ Σ_{k<t} γ^(t−k) a_k, discounted sum of past advantages.
 
-    Computed by the recurrence s_{t+1} = γ (s_t + a_t): powers γ^−k would overflow for
+    That of the first paper, and of the published code for language models. Computed by the recurrence s_{t+1} = γ (s_t + a_t): powers γ^−k would overflow for
     long episodes.
 
     Args:
