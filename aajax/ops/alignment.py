@@ -30,8 +30,9 @@ def discounted_past(
 ) -> Array:
     """γ Σ_{k<t} γ^(t−k) a_k, discounted sum of past advantages.
 
-    That of the first paper, and of the published code for language models. Computed by the recurrence s_{t+1} = γ (s_t + a_t): powers γ^−k would overflow for
-    long episodes.
+    That of the first paper, and of the published code for language models. Computed by
+    the recurrence s_{t+1} = γ (s_t + a_t): powers γ^−k would overflow for long
+    episodes.
 
     Args:
       a_t: f[T, ...], advantages, time first.
