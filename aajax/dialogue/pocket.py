@@ -1,4 +1,4 @@
-"""Pocket models: tiny chat models, trained on a laptop in less than a minute.
+"""Pocket models: tiny chat models, trained on a laptop in a minute or two.
 
 They are saved in the format of full-sized ones, for tests and experiments without a
 pretrained model.
