@@ -1210,9 +1210,7 @@ def check(capsys, arguments, line, folder):
 
 def prefix(words):
     """What a line begins with: the command, without a preset or options."""
-    named = [word for word in words if not word.startswith("--")]
-    own = [word for word in named[1:2] if word in cli.SUBCOMMANDS.get(named[0], ())]
-    return f"aajax {' '.join(named[:1] + own)}: "
+    return f"aajax {cli.command_name(words)}: "
 
 
 def rows():

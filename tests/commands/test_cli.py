@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from aajax import cli, files
+from aajax.commands import bench, lm, wording
 from aajax.training.metrics import read_rows
 
 SMALL = ["--num-games", "8", "--num-steps", "4", "--num-updates", "4", "--seeds", "2"]
@@ -152,6 +153,14 @@ def test_league_plays_runs_and_scripted_players(trained, tmp_path, capsys):
     assert rewards["always_cooperate", "always_defect"] == [-3, 0]
     assert rewards["tit_for_tat", "always_defect"] == [-(3 + 3 * 2) / 4, -(3 * 2) / 4]
     assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_commands_of_commands_are_known():
+    assert set(cli.SUBCOMMANDS["bench"]) == set(bench.OF_MODELS)
+    assert set(cli.SUBCOMMANDS["lm"]) == set(lm.COMMANDS)
+    assert set(cli.SUBCOMMANDS["wording"]) == set(wording.COMMANDS)
+    assert cli.command_name(["league", "a", "--text"]) == "league --text"
+    assert cli.command_name(["bench", "--only", "lm"]) == "bench"
 
 
 def test_list_and_help_name_everything(capsys):

@@ -119,7 +119,8 @@ def refused(capsys, *arguments):
     assert cli.main(["league", "--text", *map(str, arguments)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    return lines[0].removeprefix("aajax league: ")
+    assert lines[0].startswith("aajax league --text: ")
+    return lines[0].removeprefix("aajax league --text: ")
 
 
 def test_scripted_players(tmp_path, capsys):
