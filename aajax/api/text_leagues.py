@@ -408,9 +408,4 @@ def _asked(options: TextLeague) -> dict[str, object]:
 
 
 def _check_new(out: Path) -> None:
-    files.check_folder(f"out is {str(out)!r}", out)
-    if not files.is_empty(out):
-        raise InputError(
-            f"out is {str(out)!r}: it holds files that are no league of words; an "
-            "empty or new folder is needed"
-        )
+    files.check_empty(f"out is {str(out)!r}", out, "league of words")

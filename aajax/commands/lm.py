@@ -17,6 +17,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.files import check_empty
 from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
@@ -138,12 +139,7 @@ def _pocket(options: Pocket) -> None:
 
 def _import(options: Import) -> None:
     check_installed("lm", "transformers")
-    if options.out.exists() and (
-        not options.out.is_dir() or any(options.out.iterdir())
-    ):
-        raise InputError(
-            f"out is {str(options.out)!r}: a folder that is new or empty is needed"
-        )
+    check_empty(f"out is {str(options.out)!r}", options.out)
     import_model(options.model, options.out, options.chat_template)
     Console(soft_wrap=True, markup=False, emoji=False).print(
         f"the model is in {options.out}/"

@@ -47,10 +47,7 @@ def _copy(options: Copy) -> None:
     templates = registry.make(options.game, options.wording).templates()
     if not templates:
         raise InputError(f"game is {options.game!r}: one with templates is needed")
-    label = f"folder is {str(options.folder)!r}"
-    files.check_folder(label, options.folder)
-    if not files.is_empty(options.folder):
-        raise InputError(f"{label}: an empty or new folder is needed")
+    files.check_empty(f"folder is {str(options.folder)!r}", options.folder)
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, template in templates.items():
         files.write_text(options.folder / f"{name}.txt", f"{template}\n")

@@ -178,9 +178,7 @@ class LmConfig:
     past_gamma: Share = 0.9  # discount factor of past advantages
     gamma: Share = 0.9  # discount factor γ of rewards
     # group: mean of equal seeds; batch: mean of all matches; critic
-    baseline: LmBaseline = (
-        "group"  # same-seed matches' mean, all matches' mean, a critic
-    )
+    baseline: LmBaseline = "group"
     # λ of generalised advantage estimation, with a critic
     gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95
     reward_scale: Positive = 1.0  # points are divided by this to give rewards

@@ -171,12 +171,7 @@ def _stored(written: dict, config: Config) -> Config | None:
 def _check_new(folder: Path, resume: bool) -> None:
     if resume:
         raise InputError(f"out is {str(folder)!r}: it holds no run to resume")
-    files.check_folder(f"out is {str(folder)!r}", folder)
-    if not files.is_empty(folder):
-        raise InputError(
-            f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
-            "folder is needed"
-        )
+    files.check_empty(f"out is {str(folder)!r}", folder, "run")
     # Orbax takes the path of a checkpoint for a pattern, and finds none of its files.
     if set("*?[]") & set(str(folder.resolve())):
         raise InputError(
