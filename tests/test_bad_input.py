@@ -752,7 +752,7 @@ ROWS = {
         ("", "model is missing: a text is needed"),
         ("nowhere --out {here}", "model is 'nowhere': a folder, a .gguf file, smollm2"),
         ("nowhere.gguf --out {here}", "model is 'nowhere.gguf': a GGUF file is needed"),
-        ("smollm2 --out {run}", "out is '{run}': a folder that is new or empty is nee"),
+        ("smollm2 --out {run}", "out is '{run}': an empty or new folder is needed"),
         (
             "{model} --out {here} --chat-template rude",
             "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
