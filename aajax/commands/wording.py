@@ -13,6 +13,7 @@ from aajax.commands.spelling import Console
 from aajax.dialogue import registry
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.report.tables import counted
 from aajax.schema import Choice
 
 Game = Annotated[str, tyro.conf.arg(metavar="GAME")]
@@ -51,7 +52,7 @@ def _copy(options: Copy) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, template in templates.items():
         files.write_text(options.folder / f"{name}.txt", f"{template}\n")
-    count = f"{len(templates)} template" + "s" * (len(templates) > 1)
+    count = counted(len(templates), "template")
     tell_path(
         Console(markup=False, emoji=False),
         f"wrote {count} to {options.folder}/; use them by --prompts {options.folder}",
