@@ -488,8 +488,14 @@ ROWS = {
         ("--speaking.cache-size 0", "speaking.cache_size is 0: at least 1 is needed"),
         ("--eval.matches 0", "eval.matches is 0: at least 1 is needed"),
         ("--eval.matches 3", "eval.matches is 3: an even number is needed"),
-        ("--speaking.piece 0", "speaking.piece is 0: at least 1 is needed"),
-        ("--speaking.piece 48", "speaking.piece is 48: a power of two is needed"),
+        (
+            "--speaking.prefill-chunk 0",
+            "speaking.prefill_chunk is 0: at least 1 is ",
+        ),
+        (
+            "--speaking.prefill-chunk 48",
+            "speaking.prefill_chunk is 48: a power of tw",
+        ),
         ("--lora.rank 0", "lora.rank is 0: at least 1 is needed"),
         ("--lora.alpha inf", "lora.alpha is inf: a number above 0 is needed"),
         ("--lora.targets", "lora.targets is (): at least 1 value is needed"),

@@ -347,7 +347,8 @@ def _read_model(
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
-        mesh=plays_on, matmul_precision=config.matmul_precision, piece=speaking.piece,
+        mesh=plays_on, matmul_precision=config.matmul_precision,
+        prefill_chunk=speaking.prefill_chunk,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from aajax import lm
 from aajax.errors import InputError
 from aajax.lm.mesh.playing import check_divides_devices
-from aajax.lm.sampling.pieces import fitting_piece
+from aajax.lm.sampling.prefill import fitting_chunk
 from aajax.lm.sampling.sampler import Sampler
 
 PROGRAM = r"""
@@ -115,7 +115,7 @@ def test_prompts_are_read_in_pieces_that_fit():
 
     def piece(rows, tokens):
         memory = 8 * tokens * token
-        return fitting_piece(CONFIG, rows, None, "float32", memory)
+        return fitting_chunk(CONFIG, rows, None, "float32", memory)
 
     assert [piece(1, x) for x in (1, 16, 31, 64, 127, 5000)] == [
         16,
@@ -126,7 +126,7 @@ def test_prompts_are_read_in_pieces_that_fit():
         512,
     ]
     assert piece(8, 512) == 64
-    assert fitting_piece(CONFIG, 8, None, "float32", None) == 512
+    assert fitting_chunk(CONFIG, 8, None, "float32", None) == 512
     assert Sampler(CONFIG).piece_of(8) == 512
     assert Sampler(CONFIG, piece=32).piece_of(8) == 32
     assert Sampler(CONFIG).piece_of(8, 8 * 512 * token) == 64

@@ -26,7 +26,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import LoraConfig, init_adapters, targets_of
-from aajax.lm.sampling.pieces import fitting_piece
+from aajax.lm.sampling.prefill import fitting_chunk
 from aajax.lm.training.fit import TokenBatch, token_loss
 from aajax.schema import Count, check
 from aajax.types import PyTree
@@ -117,7 +117,7 @@ class Estimate:
       working: needed for a moment in training: one layer's backward pass with its
         weights gathered, or that of the logits.
       cache: keys and values of a whole batch of games.
-      reading: needed for a moment to read a piece of all prompts.
+      reading: needed for a moment to read a chunk of all prompts.
       evaluation: copy, cache and reading of the closing evaluation.
     """
 
@@ -363,16 +363,16 @@ def _working_bytes(
 def _reading_bytes(
     local: DecoderConfig, job: Job, rows: int, memory: float | None
 ) -> int:
-    """Of one layer that reads a piece of every prompt.
+    """Of one layer that reads a chunk of every prompt.
 
     Ten vectors of the hidden size and two of the MLP's for each token, and its scores
     of one block of the cache.
     """
     dtype = jnp.dtype(job.dtype)
-    piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
+    chunk = min(fitting_chunk(local, rows, None, dtype, memory), job.length)
     of_token = (10 * local.hidden_size + 2 * local.units_per_token) * dtype.itemsize
     scores = dtype.itemsize * local.num_heads * min(SLOTS, job.length)
-    return rows * piece * (of_token + scores)
+    return rows * chunk * (of_token + scores)
 
 
 def _local(config: DecoderConfig, tensor: int) -> DecoderConfig:
