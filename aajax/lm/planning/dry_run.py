@@ -94,12 +94,12 @@ class Part(NamedTuple):
     """Bytes of a group of arrays.
 
     Attributes:
-      whole: of the full arrays, replicas counted once.
-      each: on each device.
+      total: of the full arrays, replicas counted once.
+      per_device: on each device.
     """
 
-    whole: int
-    each: int
+    total: int
+    per_device: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,22 +139,26 @@ class Estimate:
     def training(self) -> int:
         """Bytes of each device in a training step, the stack of adapters staying."""
         parts = self.past, self.gradient, self.activations, self.working
-        return self._resident + sum(part.each for part in parts)
+        return self._resident + sum(part.per_device for part in parts)
 
     @property
     def playing(self) -> int:
         """Bytes of each device while it plays, the optimiser's state staying there."""
         parts = self.past, self.copy, self.cache, self.reading
-        return self._resident + sum(part.each for part in parts)
+        return self._resident + sum(part.per_device for part in parts)
 
     @property
     def evaluating(self) -> int:
         """Bytes of each device in the closing evaluation, the same staying there."""
-        return self._resident + self.evaluation.each
+        return self._resident + self.evaluation.per_device
 
     @property
     def _resident(self) -> int:
-        return self.params.each + self.adapters.each + self.optimizer.each
+        return (
+            self.params.per_device
+            + self.adapters.per_device
+            + self.optimizer.per_device
+        )
 
 
 def fits(num_bytes: int, memory_gb: float) -> bool:
@@ -260,7 +264,7 @@ def _playing(
     if past:
         own = past["attention"]["query"]["a"].dtype.itemsize
         joined = _bytes(past) // own * dtype.itemsize
-        copy = Part(copy.whole + joined, copy.each + joined // tensor)
+        copy = Part(copy.total + joined, copy.per_device + joined // tensor)
     cache = jax.eval_shape(lambda: init_cache(config, job.batch, job.length, dtype))
     reading = _reading_bytes(
         _local(config, tensor), job, -(-job.batch // groups), memory
