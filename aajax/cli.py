@@ -5,7 +5,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -32,9 +32,11 @@ COMMANDS = {
     "list": "name the environments, players, algorithms and presets, or one's options",
 }
 
-# Commands that have commands of their own, which messages name too.
+# Commands that have commands of their own, which messages name too. What begins with
+# hyphens may be anywhere behind the command.
 SUBCOMMANDS = {
     "bench": ("lm", "lm-iteration", "lm-population"),
+    "league": ("--text",),
     "lm": ("dry-run", "import", "pocket"),
     "wording": ("copy",),
 }
@@ -67,26 +69,32 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    errors = Console(
-        stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
-    )
+    errors = _errors()
     if not argv or argv[0] in ("-h", "--help"):
         print_help("aajax", COMMANDS)
         return 0
     name, *arguments = argv
     if name not in COMMANDS:
-        errors.print(f"aajax: command is {name!r}: one of {_names()} is needed")
+        known = ", ".join(COMMANDS)
+        errors.print(f"aajax: command is {name!r}: one of {known} is needed")
         return 2
 
     def run() -> None:
         # Imports take seconds, in which an interrupt may come.
         importlib.import_module(f"aajax.commands.{name}").main(arguments)
 
-    words = [
-        name,
-        *(word for word in arguments[:1] if word in SUBCOMMANDS.get(name, ())),
+    return _code(errors, f"aajax {command_name(argv)}", run)
+
+
+def command_name(argv: Sequence[str]) -> str:
+    """The command that words ask for, such as train, lm pocket or league --text."""
+    name, *arguments = argv
+    found = [
+        word
+        for place, word in enumerate(arguments)
+        if word in SUBCOMMANDS.get(name, ()) and (place == 0 or word.startswith("--"))
     ]
-    return _code(errors, f"aajax {' '.join(words)}", run)
+    return " ".join([name, *found[:1]])
 
 
 def script(main: Callable[[T], object], options: type[T], about: str) -> NoReturn:
@@ -103,9 +111,7 @@ def script(main: Callable[[T], object], options: type[T], about: str) -> NoRetur
     Raises:
       SystemExit: always, with the exit code of `main`.
     """
-    errors = Console(
-        stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
-    )
+    errors = _errors()
     name = Path(sys.argv[0]).name
     with spelled_out():
         found = _code(
@@ -114,17 +120,21 @@ def script(main: Callable[[T], object], options: type[T], about: str) -> NoRetur
     raise SystemExit(found)
 
 
+def _errors() -> Console:
+    """Standard error, for lines as they are."""
+    return Console(
+        stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
+    )
+
+
 def _code(errors: Console, prefix: str, action: Callable[[], object]) -> int:
     """The exit code of an action, whose errors are told in one line."""
     try:
         with _told(errors, prefix):
             action()
-    except InputError as error:
+    except (InputError, DivergenceError) as error:
         errors.print(f"{prefix}: {error}")
-        return 2
-    except DivergenceError as error:
-        errors.print(f"{prefix}: {error}")
-        return 3
+        return 2 if isinstance(error, InputError) else 3
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -160,10 +170,6 @@ def _discard_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-def _names() -> str:
-    return ", ".join(COMMANDS)
 
 
 def _reason(error: OSError) -> str:

@@ -183,6 +183,20 @@ def check_folder(label: str, folder: Path) -> None:
         ) from error
 
 
+def check_empty(label: str, folder: Path, kind: str | None = None) -> None:
+    """Raises InputError if no files can be written there, or there are some already.
+
+    Args:
+      label: begins the message, as "out is 'a'".
+      folder: which need not be there yet.
+      kind: what the files that are there are none of, in words.
+    """
+    check_folder(label, folder)
+    if not is_empty(folder):
+        found = "" if kind is None else f"it holds files that are no {kind}; "
+        raise InputError(f"{label}: {found}an empty or new folder is needed")
+
+
 def clear_partial(folder: Path) -> None:
     """Removes what writers that were killed have left, anywhere in a locked folder."""
     for entry in list(folder.rglob(PARTIAL + "*")):

@@ -30,8 +30,8 @@ from aajax import references
 from aajax.errors import InputError
 from aajax.types import AnyArray
 
-# Of numbers without another bound: the largest of int32 and float32.
 _PLAIN = bool, int, float, str
+# Of numbers without another bound: the largest of int32 and float32.
 MOST, MOST_FLOAT = 2**31 - 1, (2 - 2**-23) * 2.0**127
 
 

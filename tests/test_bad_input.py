@@ -488,8 +488,14 @@ ROWS = {
         ("--speaking.cache-size 0", "speaking.cache_size is 0: at least 1 is needed"),
         ("--eval.matches 0", "eval.matches is 0: at least 1 is needed"),
         ("--eval.matches 3", "eval.matches is 3: an even number is needed"),
-        ("--speaking.piece 0", "speaking.piece is 0: at least 1 is needed"),
-        ("--speaking.piece 48", "speaking.piece is 48: a power of two is needed"),
+        (
+            "--speaking.prefill-chunk 0",
+            "speaking.prefill_chunk is 0: at least 1 is ",
+        ),
+        (
+            "--speaking.prefill-chunk 48",
+            "speaking.prefill_chunk is 48: a power of tw",
+        ),
         ("--lora.rank 0", "lora.rank is 0: at least 1 is needed"),
         ("--lora.alpha inf", "lora.alpha is inf: a number above 0 is needed"),
         ("--lora.targets", "lora.targets is (): at least 1 value is needed"),
@@ -752,7 +758,7 @@ ROWS = {
         ("", "model is missing: a text is needed"),
         ("nowhere --out {here}", "model is 'nowhere': a folder, a .gguf file, smollm2"),
         ("nowhere.gguf --out {here}", "model is 'nowhere.gguf': a GGUF file is needed"),
-        ("smollm2 --out {run}", "out is '{run}': a folder that is new or empty is nee"),
+        ("smollm2 --out {run}", "out is '{run}': an empty or new folder is needed"),
         (
             "{model} --out {here} --chat-template rude",
             "chat_template is 'rude': one of chatml, gemma, llama3, or a file with a ",
@@ -1210,9 +1216,7 @@ def check(capsys, arguments, line, folder):
 
 def prefix(words):
     """What a line begins with: the command, without a preset or options."""
-    named = [word for word in words if not word.startswith("--")]
-    own = [word for word in named[1:2] if word in cli.SUBCOMMANDS.get(named[0], ())]
-    return f"aajax {' '.join(named[:1] + own)}: "
+    return f"aajax {cli.command_name(words)}: "
 
 
 def rows():

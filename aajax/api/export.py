@@ -12,12 +12,12 @@ from aajax.api.runs import (
     SmallRun,
     check_run,
     load,
-    quantities,
     tell_unfinished,
 )
 from aajax.errors import InputError
 from aajax.files import check_folder, check_local, write_text
 from aajax.records import read_object
+from aajax.report.tables import quantities
 from aajax.training.run import SUMMARY
 
 

@@ -37,7 +37,7 @@ class Seat(NamedTuple):
 
 @schema.called({"seat is": "seats has", "player is": "seats has"})
 def play(
-    seats: Sequence[Any],
+    seats: Iterable[Any],
     *,
     game: str | None = None,
     options: Mapping[str, Any] | Sequence[str] = (),
@@ -78,6 +78,7 @@ def play(
             f"seats is {schema.shown(given)}: a list of players, one per seat, "
             "is needed"
         )
+    seats = list(seats)
     runs = [_find_seat(entry) for entry in seats]
     there = [run for run in runs if run is not None]
     if game is None:

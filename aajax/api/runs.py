@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +33,7 @@ from aajax.report.results import (
     read_metrics,
     read_summary,
 )
+from aajax.report.tables import quantities
 from aajax.schema import Count, Share, called, check_value, shown, within
 from aajax.training import divergence
 from aajax.training import run as small
@@ -603,15 +604,6 @@ def temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="aajax-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def quantities(setting: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Every quantity of a setting in a summary, name → one number per seed."""
-    return {
-        "reward with itself": setting["mean_reward"],
-        **setting["measures"],
-        **{f"reward against {who}": x for who, x in setting["league"].items()},
-    }
 
 
 def _check_number(name: str, number: Any, count: int) -> None:

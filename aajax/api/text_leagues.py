@@ -25,7 +25,7 @@ from aajax.api.text_voices import (
 )
 from aajax.dialogue.endpoints.api_config import MAY_DIFFER, Endpoints
 from aajax.dialogue.endpoints.journal import Journal
-from aajax.dialogue.pocket import PROGRAMS, user_cache
+from aajax.dialogue.pocket import PROGRAMS, PocketConfig, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.lm.compilation import kept
@@ -34,7 +34,7 @@ from aajax.records import read_object
 from aajax.schema import Count, Items, Natural, Positive, Seed
 from aajax.tournament.text_league import Entrant, pairs_of, play_pairs, text_table
 from aajax.training import divergence
-from aajax.training.lm_config import LmConfig, make_game
+from aajax.training.lm_config import LmConfig, Speaking, make_game
 from aajax.training.lm_evaluation import matches_at_once
 
 _log = logging.getLogger(__name__)
@@ -364,7 +364,7 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
     if path.exists():
         stored = LmConfig.located(read_object(path))
         # Of older leagues nobody knows how endpoints were asked.
-        there = {**asked, **older, **stored}
+        there = {**asked, **older, **_completed(stored)}
         for name in record.keys() | there.keys():
             if there.get(name) != record.get(name):
                 raise InputError(
@@ -378,6 +378,19 @@ def _open_folder(options: TextLeague, config: LmConfig, only: list | None) -> No
     _check_new(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     files.write_json(path, record, indent=2)
+
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """A league's record with what is younger than it, under present names."""
+    defaults, found = LmConfig().to_json(), dict(stored)
+    for name, kind in {"speaking": Speaking, "pocket": PocketConfig}.items():
+        if isinstance(stored.get(name), dict):
+            own = schema.by_present_names(kind, stored[name])
+            found[name] = {**defaults[name], **own}
+    if "models" in stored:
+        models = stored["models"].items()
+        found["models"] = {name: _completed(own) for name, own in models}
+    return found
 
 
 def _models(names: Sequence[str], config: LmConfig) -> dict[str, dict]:
@@ -408,9 +421,4 @@ def _asked(options: TextLeague) -> dict[str, object]:
 
 
 def _check_new(out: Path) -> None:
-    files.check_folder(f"out is {str(out)!r}", out)
-    if not files.is_empty(out):
-        raise InputError(
-            f"out is {str(out)!r}: it holds files that are no league of words; an "
-            "empty or new folder is needed"
-        )
+    files.check_empty(f"out is {str(out)!r}", out, "league of words")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aajax.errors import InputError
 from aajax.lm.checkpoints.named import NamedModel, is_named, read_named
-from aajax.lm.checkpoints.peft_config import CONFIG
+from aajax.lm.checkpoints.peft_config import CONFIG, adapter_folder
 from aajax.records import read_object
 from aajax.training.lm_config import MEMBERS, LmConfig, game_options, member_names
 
@@ -103,8 +103,7 @@ def _named_voice(name: str) -> Voice:
     named = read_named(name, "player")
     if named.adapter is None:
         return Voice(None, None, named)
-    places = Path(named.adapter), Path(named.adapter) / "adapter"
-    folder = next((place for place in places if (place / CONFIG).is_file()), None)
+    folder = adapter_folder(Path(named.adapter))
     if folder is None:
         raise InputError(
             f"player is {name!r}: an adapter that is a folder with {CONFIG}, or that "

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
         )
     work = _work(options, beside_torch)
     if beside_torch:
-        _check_torch(work)
+        _check_torch()
     console = Console(markup=False, emoji=False)
     with console.status("measuring"), tempfile.TemporaryDirectory() as folder:
         if beside_torch and work.folder is None:
@@ -144,7 +144,8 @@ def _work(options: Options, beside_torch: bool) -> Work:
     )
 
 
-def _check_torch(work: Work) -> None:
+def _check_torch() -> None:
+    """Raises InputError if a library that is measured beside ours is missing."""
     for name in ("torch", "transformers", "safetensors"):
         if importlib.util.find_spec(name) is None:
             raise InputError(

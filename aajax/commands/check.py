@@ -10,6 +10,7 @@ from aajax.commands.spelling import Console
 from aajax.envs import find_spec
 from aajax.envs.check import NUM_STEPS, check_environment
 from aajax.errors import InputError
+from aajax.report.tables import counted
 from aajax.schema import Count
 from aajax.training.options import read_options
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> None:
     for line in found:
         console.print(line)
     if found:
-        count = f"{len(found)} violation" + ("s" if len(found) > 1 else "")
+        count = counted(len(found), "violation")
         raise InputError(
             f"game is {options.game!r}: {count} of the contract, see above"
         )

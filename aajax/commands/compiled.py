@@ -11,7 +11,7 @@ from aajax.lm.planning.compile import Compiled, Report
 
 # What a program does once, of which its work is counted; that of the closing
 # evaluation, which comes once in a run, is not shown.
-KINDS = {"learn": "step", "critic": "step", "read": "piece", "decode": "token"}
+KINDS = {"learn": "step", "critic": "step", "read": "chunk", "decode": "token"}
 
 
 def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:

@@ -41,9 +41,7 @@ class Options:
     # folders of runs, all of one game
     runs: tyro.conf.Positional[Runs] = ()
     # environment for scripted players alone, without any run
-    game: str | None = (
-        None  # environment of scripted players alone, where there is no run
-    )
+    game: str | None = None
     out: Path = Path("runs/league")  # folder for league.json and league.png
     # scripted players that take part, or FILE.py:NAME of yours; None: all of the game's
     scripted: Names | None = None

@@ -17,6 +17,7 @@ from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig, train_pocket
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.files import check_empty
 from aajax.lm.checkpoints.find import import_model
 from aajax.lm.planning.bounds import (
     Iteration,
@@ -138,12 +139,7 @@ def _pocket(options: Pocket) -> None:
 
 def _import(options: Import) -> None:
     check_installed("lm", "transformers")
-    if options.out.exists() and (
-        not options.out.is_dir() or any(options.out.iterdir())
-    ):
-        raise InputError(
-            f"out is {str(options.out)!r}: a folder that is new or empty is needed"
-        )
+    check_empty(f"out is {str(options.out)!r}", options.out)
     import_model(options.model, options.out, options.chat_template)
     Console(soft_wrap=True, markup=False, emoji=False).print(
         f"the model is in {options.out}/"
@@ -174,10 +170,10 @@ def _dry_run(options: DryRun) -> None:
     console = Console(soft_wrap=True, markup=False, emoji=False)
     console.print(_table(found, options))
     if times is not None:
-        whole = times.reading + times.sampling + times.training
+        total = times.reading + times.sampling + times.training
         console.print(
             f"An iteration of {job.batch * job.length} tokens, of which "
-            f"{job.batch * sampled} are sampled, takes {whole:.3g} s at best: "
+            f"{job.batch * sampled} are sampled, takes {total:.3g} s at best: "
             f"{times.reading:.3g} s reading, {times.sampling:.3g} s sampling, "
             f"{times.training:.3g} s training."
         )
@@ -197,7 +193,7 @@ def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
     from aajax.commands.compiled import compile_and_print
     from aajax.training.lm_programs import Load
 
-    whole = options.data * options.fsdp * options.tensor == 1
+    on_one_device = options.data * options.fsdp * options.tensor == 1
     config = LmConfig(
         dtype=job.dtype,
         kl=0.001,
@@ -209,7 +205,7 @@ def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
         num_microbatches=job.num_microbatches,
         remat=job.remat,
         data=options.data,
-        fsdp=None if whole else options.fsdp,
+        fsdp=None if on_one_device else options.fsdp,
         tensor=options.tensor,
     )
     load = Load(
@@ -256,7 +252,7 @@ def _table(found: Estimate, options: DryRun) -> Table:
     )  # fmt: skip
     for name in PARTS:
         part = getattr(found, name)
-        table.add_row(name, _gigabytes(part.whole), _gigabytes(part.each))
+        table.add_row(name, _gigabytes(part.total), _gigabytes(part.per_device))
     table.add_section()
     for name in ("training", "playing", "evaluating"):
         size = getattr(found, name)

@@ -23,6 +23,7 @@ from aajax.envs.base import Environment
 from aajax.envs.view import View, plain_view, seat_colour
 from aajax.errors import InputError
 from aajax.extras import check_installed
+from aajax.report.tables import counted
 from aajax.schema import Count, Formerly, Range, Seed
 from aajax.types import PyTree
 
@@ -164,8 +165,9 @@ def _totals(words: View, table: Sequence[Player], steps: Sequence[Step]) -> Text
         f"{_signed(reward):>7} in all, {_signed(reward / len(steps))} per step"
         for reward in total
     ]
-    count = f"{len(steps)} step" + ("s" if len(steps) > 1 else "")
-    return Text(f"\nafter {count}\n") + _lines(words, table, cells)
+    return Text(f"\nafter {counted(len(steps), 'step')}\n") + _lines(
+        words, table, cells
+    )
 
 
 def _lines(words: View, table: Sequence[Player], cells: Sequence[str]) -> Text:

@@ -13,6 +13,7 @@ from aajax.commands.spelling import Console
 from aajax.dialogue import registry
 from aajax.envs.wording import WORDINGS
 from aajax.errors import InputError
+from aajax.report.tables import counted
 from aajax.schema import Choice
 
 Game = Annotated[str, tyro.conf.arg(metavar="GAME")]
@@ -47,14 +48,11 @@ def _copy(options: Copy) -> None:
     templates = registry.make(options.game, options.wording).templates()
     if not templates:
         raise InputError(f"game is {options.game!r}: one with templates is needed")
-    label = f"folder is {str(options.folder)!r}"
-    files.check_folder(label, options.folder)
-    if not files.is_empty(options.folder):
-        raise InputError(f"{label}: an empty or new folder is needed")
+    files.check_empty(f"folder is {str(options.folder)!r}", options.folder)
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, template in templates.items():
         files.write_text(options.folder / f"{name}.txt", f"{template}\n")
-    count = f"{len(templates)} template" + "s" * (len(templates) > 1)
+    count = counted(len(templates), "template")
     tell_path(
         Console(markup=False, emoji=False),
         f"wrote {count} to {options.folder}/; use them by --prompts {options.folder}",

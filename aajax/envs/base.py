@@ -10,7 +10,10 @@ from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
+from aajax.errors import InputError
 from aajax.types import Array, PRNGKey, PyTree, TimeStep
 
 T = TypeVar("T")
@@ -121,6 +124,25 @@ def in_window(
         discount=jnp.ones(()),
         last=time >= num_steps,
     )
+
+
+def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -> None:
+    """Raises InputError unless `number` is an integer from `low` to `high`."""
+    fits = isinstance(number, int | np.integer) and number >= low
+    if not fits or (high is not None and number > high):
+        bounds = f"from {low} on" if high is None else f"from {low} to {high}"
+        raise InputError(f"{name} is {number!r}: a whole number {bounds} is needed")
+
+
+def positive(name: str, number: Array | float) -> Array:
+    """`number` as f32[]; raises InputError if known not to be finite and above 0."""
+    number = jnp.asarray(number, jnp.float32)
+    # Under vmap the number is not known; the caller's own are checked outside.
+    if not isinstance(number, Tracer) and not np.all(
+        np.isfinite(number) & (np.asarray(number) > 0)
+    ):
+        raise InputError(f"{name} is {number}: a finite number > 0 is needed")
+    return number
 
 
 def static(**options: Any) -> Any:

@@ -399,8 +399,9 @@ def _players(spec: EnvSpec, env: Environment, play: Play) -> Iterator[str]:
             yield f"{name} plays {_kind(action)}: {_kind(wanted)} is needed"
         elif not _is_in(space, np.asarray(action)):
             yield f"{name} plays what is not in {space}"
-        if output.log_prob.shape != seen.shape[:2]:
-            yield f"log_prob of {name} is of shape {output.log_prob.shape}: one number "
+        shape = output.log_prob.shape
+        if shape != seen.shape[:2]:
+            yield f"log_prob of {name} is of shape {shape}: {seen.shape[:2]} is needed"
         before, after = (jax.tree.map(np.shape, x) for x in (memory, output.memory))
         if before != after:
             yield f"memory of {name} changes its shape: {before} becomes {after}"

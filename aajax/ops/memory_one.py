@@ -5,7 +5,6 @@ chain over START and the A^N joint actions, and values solve a linear system.
 """
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from aajax.types import Array
@@ -52,4 +51,4 @@ def memory_one_values(payoff: Array, policies: Array, gamma: Array | float) -> A
     reward = payoff.reshape(num_agents, -1).T
     reward = jnp.concatenate([jnp.zeros((1, num_agents), reward.dtype), reward])
     identity = jnp.eye(transitions.shape[0], dtype=transitions.dtype)
-    return jax.numpy.linalg.solve(identity - gamma * transitions, transitions @ reward)
+    return jnp.linalg.solve(identity - gamma * transitions, transitions @ reward)

@@ -1,7 +1,8 @@
 """Tables for the terminal, from summaries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -127,12 +128,12 @@ def with_interval(number: float | None, interval: float | None) -> str:
     return ("-" if number is None else f"{number:.3f}") + spread
 
 
-def _quantities(setting: dict) -> dict[str, list[float]]:
-    """Every quantity of a setting, name -> one number per seed."""
+def quantities(setting: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Every quantity of a setting in a summary, name → one number per seed."""
     return {
         "reward with itself": setting["mean_reward"],
         **setting["measures"],
-        **{f"reward against {k}": x for k, x in setting["league"].items()},
+        **{f"reward against {who}": x for who, x in setting["league"].items()},
     }
 
 
@@ -144,7 +145,7 @@ def _seeds_table(summary: dict, setting: dict) -> Table:
     result.add_column("", overflow="fold")
     for name in ("mean", "sd", "min", "max"):
         result.add_column(name, justify="right", no_wrap=True)
-    for name, numbers in _quantities(setting).items():
+    for name, numbers in quantities(setting).items():
         there = known(numbers)
         if not there.size:
             result.add_row(name, *"----")
@@ -160,7 +161,7 @@ def _settings_table(summary: dict, settings: list[dict]) -> WideTable:
     rows = []
     for setting in settings:
         varied = [number(x) for x in setting["hyperparameters"].values()]
-        there = [known(x) for x in _quantities(setting).values()]
+        there = [known(x) for x in quantities(setting).values()]
         means = [f"{x.mean():.2f}" if x.size else "-" for x in there]
         rows.append([*varied, *means])
     return WideTable(
@@ -169,7 +170,7 @@ def _settings_table(summary: dict, settings: list[dict]) -> WideTable:
         [_spaced(name) for name in settings[0]["hyperparameters"]],
         [
             _spaced(name.removeprefix("reward ") if " against " in name else name)
-            for name in _quantities(settings[0])
+            for name in quantities(settings[0])
         ],
         rows,
         numeric=True,

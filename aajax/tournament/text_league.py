@@ -106,8 +106,7 @@ def pairs_of(
     for number, both in enumerate(itertools.product(entrants, entrants)):
         one, others = (entrant.seat for entrant in both)
         first = number * num_matches
-        names = {entrant.name for entrant in both}
-        if only is not None and names not in map(set, only):
+        if only is not None and {x.name for x in both} not in map(set, only):
             continue
         matchups = tuple(
             Matchup(first + m, m, int(env_seed), _seated(one, others, m, num_seats))

@@ -123,11 +123,16 @@ class Algorithm:
                     f"settings of algorithm {self.name!r} has {name!r}: a field of "
                     "RunConfig is needed"
                 ) from None
-            if value != needed:
-                raise InputError(
-                    f"{name} is {value!r}: {needed!r} is needed with algorithm "
-                    f"{self.name!r}"
-                )
+            # Where it is swept, what the config says besides does not hold.
+            short = name.removeprefix("hyperparameters.")
+            swept = getattr(config.sweep, short, ())
+            label = f"sweep.{short} has" if swept else f"{name} is"
+            for each in swept or (value,):
+                if each != needed:
+                    raise InputError(
+                        f"{label} {each!r}: {needed!r} is needed with algorithm "
+                        f"{self.name!r}"
+                    )
 
     def check_game(self, config: "RunConfig", env: Environment) -> None:
         """Raises InputError if it cannot learn this game."""

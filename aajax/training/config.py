@@ -320,7 +320,7 @@ def _check_games(config: RunConfig) -> None:
             f"{config.num_steps} steps of an update, is needed"
         )
     group = num_games if config.group_size == 1 else config.group_size
-    if config.baseline == "group" and group < 2:
+    if "group" in (config.sweep.baseline or (config.baseline,)) and group < 2:
         raise InputError("num_games is 1: the group baseline compares at least 2 games")
     if config.learner == "ppo" and num_games % config.num_minibatches:
         raise InputError(

@@ -53,11 +53,11 @@ class Divergence(NamedTuple):
             f"{name}={x if isinstance(x, str) else format(x, 'g')}"
             for name, x in self.hyperparameters.items()
         ]
-        lane = f"seed {self.seed}" + f" with {', '.join(hyperparameters)}" * bool(
-            hyperparameters
+        setting = f" with {', '.join(hyperparameters)}" if hyperparameters else ""
+        return (
+            f"seed {self.seed}{setting} diverged at {self.unit} {self.update}: "
+            f"{self.quantity} is {self.value}"
         )
-        when = f"{self.unit} {self.update}"
-        return f"{lane} diverged at {when}: {self.quantity} is {self.value}"
 
 
 Lost = dict[Lane, Divergence]

@@ -28,6 +28,9 @@ from aajax.types import AnyArray, Array, PyTree
 
 SETTINGS, SEEDS = "settings", "seeds"  # axes of a mesh, as `GAMES` is of another
 LANES = P(SETTINGS, SEEDS)
+# Seeds and settings whose exact values are computed at a time: on CPUs with few cores
+# jaxlib's linear solver can deadlock in programs that have thousands of systems.
+SOLVED_AT_ONCE = 256
 
 
 class Layout(NamedTuple):
@@ -39,10 +42,12 @@ class Layout(NamedTuple):
     Attributes:
       mesh: with the axes `SETTINGS` and `SEEDS`, or `GAMES`; None for one device.
       lanes: (K, S).
+      at_once: most of them on a device that are trained at a time; None for all.
     """
 
     mesh: Mesh | None
     lanes: tuple[int, int]
+    at_once: int | None = None
 
     @property
     def games(self) -> Mesh | None:
@@ -74,8 +79,8 @@ class Layout(NamedTuple):
         Every process has the metrics of all.
         """
         if self.mesh is None:
-            return sweep.advance(make_trainer, num_updates)
-        run = sweep.advance_all(make_trainer, num_updates)
+            return sweep.advance(make_trainer, num_updates, self.at_once)
+        run = sweep.advance_all(make_trainer, num_updates, self.at_once)
         if self.games is None:
             places = P(SETTINGS), LANES
             run = self._on_each(run, places, (LANES, P(None, *LANES)))
@@ -190,9 +195,12 @@ def make_layout(config: RunConfig, num_settings: int) -> Layout:
         them, or if they do not divide the games that they are to divide.
     """
     lanes = num_settings, config.seeds
+    solves = not find_algorithm(config.algorithm).plays
+    is_cpu = jax.default_backend() == "cpu"
+    at_once = SOLVED_AT_ONCE if solves and is_cpu else None
     devices = _devices(config)
     if len(devices) == 1:
-        return Layout(None, lanes)
+        return Layout(None, lanes, at_once)
     if config.shard == "seeds":
         shape, names = _grid(*lanes, len(devices)), (SETTINGS, SEEDS)
     else:
@@ -201,7 +209,7 @@ def make_layout(config: RunConfig, num_settings: int) -> Layout:
     grid = np.array(devices[: math.prod(shape)]).reshape(shape)
     # By default axes are Explicit, and ordinary contractions do not trace.
     types = (AxisType.Auto,) * len(shape)
-    return Layout(Mesh(grid, names, axis_types=types), lanes)
+    return Layout(Mesh(grid, names, axis_types=types), lanes, at_once)
 
 
 def _devices(config: RunConfig) -> list:

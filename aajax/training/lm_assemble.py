@@ -24,7 +24,7 @@ from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
 from aajax.lm.checkpoints.find import model_folder
-from aajax.lm.checkpoints.peft_config import CONFIG
+from aajax.lm.checkpoints.peft_config import CONFIG, adapter_folder
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
@@ -131,7 +131,7 @@ class LmParts:
         adapter = lora.init_adapters(decoder, config.lora_config, adapter_key)
         if config.initial_adapter is not None:
             initial = _initial_adapter(config, decoder)
-            adapter = lora.put(adapter, 0, initial)
+            adapter = lora.begun_with(adapter, initial)
         critic = None
         if self.critic is not None:
             critic_key = stream(key, "training in words: critic's adapter")
@@ -224,20 +224,29 @@ def make_learners(
 
 def _initial_adapter(config: LmConfig, decoder: DecoderConfig) -> Adapters:
     assert config.initial_adapter is not None
-    given = Path(config.initial_adapter)
-    places = given, given / "adapter"  # itself, or that of a run
-    folder = next((x for x in places if (x / CONFIG).is_file()), None)
+    label = f"initial_adapter is {str(config.initial_adapter)!r}"
+    folder = adapter_folder(Path(config.initial_adapter))
     if folder is None:
         raise InputError(
-            f"initial_adapter is {str(given)!r}: a folder with {CONFIG}, or that of a "
-            "finished run or of one of its members, is needed"
+            f"{label}: a folder with {CONFIG}, or that of a finished run or of one of "
+            "its members, is needed"
         )
     with schema.called({"folder": "initial_adapter"}):
         found, adapter = load_peft(folder, decoder)
-    if abs(found.scale - config.lora_config.scale) > 1e-6:
+    own = config.lora_config
+    if abs(found.scale - own.scale) > 1e-6:
         raise InputError(
-            f"initial_adapter is {str(given)!r}: one of alpha / rank "
-            f"{config.lora_config.scale:g} is needed, not {found.scale:g}"
+            f"{label}: one of alpha / rank {own.scale:g} is needed, not {found.scale:g}"
+        )
+    if found.rank > own.rank:
+        raise InputError(
+            f"{label}: one of rank {own.rank} or less is needed, not {found.rank}"
+        )
+    others = [name for name in found.targets if name not in own.targets]
+    if others:
+        raise InputError(
+            f"{label}: one of {', '.join(own.targets)} alone is needed, and it has "
+            f"{', '.join(others)} too"
         )
     return adapter
 
@@ -338,7 +347,8 @@ def _read_model(
         max_cache=speaking.max_cache,
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
-        mesh=plays_on, matmul_precision=config.matmul_precision, piece=speaking.piece,
+        mesh=plays_on, matmul_precision=config.matmul_precision,
+        prefill_chunk=speaking.prefill_chunk,
     )  # fmt: skip
 
 

@@ -68,13 +68,14 @@ class Speaking:
     # initial size of the KV cache in tokens; each doubling compiles
     cache_size: Count = 1
     # tokens of prompts that are read at once, a power of two; None: what memory allows
-    piece: Count | None = None
+    prefill_chunk: Annotated[Count | None, Formerly("piece")] = None
 
     __post_init__ = check
 
     def check_relations(self):
-        if self.piece is not None and self.piece & (self.piece - 1):
-            raise InputError(f"piece is {self.piece}: a power of two is needed")
+        chunk = self.prefill_chunk
+        if chunk is not None and chunk & (chunk - 1):
+            raise InputError(f"prefill_chunk is {chunk}: a power of two is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,9 +179,7 @@ class LmConfig:
     past_gamma: Share = 0.9  # discount factor of past advantages
     gamma: Share = 0.9  # discount factor γ of rewards
     # group: mean of equal seeds; batch: mean of all matches; critic
-    baseline: LmBaseline = (
-        "group"  # same-seed matches' mean, all matches' mean, a critic
-    )
+    baseline: LmBaseline = "group"
     # λ of generalised advantage estimation, with a critic
     gae_lambda: Annotated[Share, Formerly("lambda_")] = 0.95
     reward_scale: Positive = 1.0  # points are divided by this to give rewards
@@ -239,7 +238,7 @@ class LmConfig:
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {
             *("data", "fsdp", "tensor", "play_tensor", "num_microbatches", "remat"),
-            "speaking.piece",
+            "speaking.prefill_chunk",
             *(f"api.{x}" for x in MAY_DIFFER),
         }
     )

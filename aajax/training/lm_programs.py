@@ -211,9 +211,13 @@ class Programs:
         """As `load_language_model` makes it."""
         most = self.config.speaking.max_cache
         dtype = jnp.dtype(self.config.dtype)
-        piece = self.config.speaking.piece
+        chunk = self.config.speaking.prefill_chunk
         return Sampler(
-            self.decoder, dtype=dtype, max_cache=most, piece=piece, mesh=self.playing
+            self.decoder,
+            dtype=dtype,
+            max_cache=most,
+            prefill_chunk=chunk,
+            mesh=self.playing,
         )
 
     @property
@@ -251,10 +255,10 @@ class Programs:
         return self._spoken(shape, batch_shardings)
 
     def read(self) -> Lowered:
-        """One piece of all prompts, into the largest cache."""
-        piece = self.sampler.piece_of(self.load.players, self.chip.memory)
-        piece = min(piece, self.load.length)
-        arguments = *self._session(), self._rows(jnp.int32, piece)
+        """One chunk of all prompts, into the largest cache."""
+        chunk = self.sampler.chunk_of(self.load.players, self.chip.memory)
+        chunk = min(chunk, self.load.length)
+        arguments = *self._session(), self._rows(jnp.int32, chunk)
         program = Program(self.decoder, self.sampler.dtype)
         return self._lowered(read, program, *arguments, mesh=self.playing)
 

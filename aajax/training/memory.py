@@ -1,4 +1,4 @@
-"""Checks that a run's observations fit in memory, before anything is compiled."""
+"""Checks that a run fits in memory, before anything is compiled."""
 
 import math
 import os
@@ -7,32 +7,47 @@ import jax
 
 from aajax.errors import InputError
 from aajax.training.algorithms import find_algorithm
-from aajax.training.assemble import make_env
+from aajax.training.assemble import make_env, make_trainer
 from aajax.training.config import RunConfig
 from aajax.training.run import hyperparameter_settings, layout_of
 
+FEW = 1000  # seeds whose states are not counted, which takes a while
+
 
 def check_memory(config: RunConfig) -> None:
-    """Raises InputError if the observations of one update alone exceed the memory.
+    """Raises InputError if observations of one update, or states, exceed the memory.
 
-    They are [K, S, T, B, N, ...] for K settings and S seeds, which train in parallel.
-    Parameters, gradients and all else are not counted.
+    Observations are [K, S, T, B, N, ...] for K settings and S seeds, which train in
+    parallel; states have all that is kept from update to update. Gradients and all else
+    are not counted.
     """
-    if not find_algorithm(config.algorithm).plays:
-        return
-    timestep = jax.eval_shape(make_env(config).reset, jax.random.key(0))[1]
-    seen = timestep.observation
     lanes = len(hyperparameter_settings(config)) * config.seeds
-    games = lanes * config.num_games
-    needed = games * config.num_steps * math.prod(seen.shape) * seen.dtype.itemsize
     mesh = layout_of(config).mesh
     available = _available(1 if mesh is None else mesh.size)
+    if find_algorithm(config.algorithm).plays:
+        timestep = jax.eval_shape(make_env(config).reset, jax.random.key(0))[1]
+        seen, games = timestep.observation, lanes * config.num_games
+        needed = games * config.num_steps * _bytes(seen)
+        if needed > available:
+            raise InputError(
+                f"num_games is {config.num_games}: observations of {games} games (of "
+                f"all seeds and settings), {config.num_steps} steps and {seen.shape} "
+                f"numbers take {needed / 1e9:.3g} GB, and there are "
+                f"{available / 1e9:.3g}"
+            )
+    if lanes <= FEW:
+        return
+    state = jax.eval_shape(make_trainer(config)({}).init, jax.random.key(0))
+    needed = lanes * sum(map(_bytes, jax.tree.leaves(state)))
     if needed > available:
         raise InputError(
-            f"num_games is {config.num_games}: observations of {games} games (of all "
-            f"seeds and settings), {config.num_steps} steps and {seen.shape} numbers "
-            f"take {needed / 1e9:.3g} GB, and there are {available / 1e9:.3g}"
+            f"seeds is {config.seeds}: states of {lanes} seeds (of all settings) take "
+            f"{needed / 1e9:.3g} GB, and there are {available / 1e9:.3g}"
         )
+
+
+def _bytes(x: jax.ShapeDtypeStruct) -> int:
+    return math.prod(x.shape) * x.dtype.itemsize
 
 
 def _available(num_devices: int) -> float:

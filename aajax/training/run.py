@@ -25,6 +25,7 @@ import numpy as np
 
 from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
+from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import in_any, in_first
 from aajax.records import read_object
 from aajax.training import checkpoint, divergence, metrics, sweep
@@ -170,12 +171,7 @@ def _stored(written: dict, config: Config) -> Config | None:
 def _check_new(folder: Path, resume: bool) -> None:
     if resume:
         raise InputError(f"out is {str(folder)!r}: it holds no run to resume")
-    files.check_folder(f"out is {str(folder)!r}", folder)
-    if not files.is_empty(folder):
-        raise InputError(
-            f"out is {str(folder)!r}: it holds files that are no run; an empty or new "
-            "folder is needed"
-        )
+    files.check_empty(f"out is {str(folder)!r}", folder, "run")
     # Orbax takes the path of a checkpoint for a pattern, and finds none of its files.
     if set("*?[]") & set(str(folder.resolve())):
         raise InputError(
@@ -283,7 +279,8 @@ def train(
     with interruptible() as interrupted:
         while done < config.num_updates:
             length = min(chunk, config.num_updates - done)
-            state, numbers = advance[length](hyperparameters, state)
+            with compiles(_program(length, *layout.lanes)):
+                state, numbers = advance[length](hyperparameters, state)
             whole, numbers = layout.collect(state), jax.device_get(numbers)
             lost = _find(config, whole, done, numbers) | lost
             numbers = divergence.without(numbers, lost, done)
@@ -299,6 +296,16 @@ def train(
             if in_any(interrupted()):
                 raise KeyboardInterrupt
     return whole, time.monotonic() - began
+
+
+def _program(num_updates: int, num_settings: int, num_seeds: int) -> str:
+    """What is compiled, in words."""
+    counts = {"update": num_updates, "setting": num_settings, "seed": num_seeds}
+    updates, settings, seeds = (
+        f"{count} {what}" + "s" * (count > 1) for what, count in counts.items()
+    )
+    lanes = seeds if num_settings == 1 else f"{settings} with {seeds}"
+    return f"{updates} of {lanes}"
 
 
 def _lengths(left: int, chunk: int) -> set[int]:

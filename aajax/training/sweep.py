@@ -39,12 +39,16 @@ def start(
     return jax.jit(init_all(make_trainer))(hyperparameters, numbers)
 
 
-def advance(make_trainer: MakeTrainer, num_updates: int) -> Advance:
+def advance(
+    make_trainer: MakeTrainer, num_updates: int, at_once: int | None = None
+) -> Advance:
     """A compiled function that makes `num_updates` updates of states [K, S, ...].
 
-    The states passed in are donated. Metrics come as [num_updates, K, S].
+    The states passed in are donated. Metrics come as [num_updates, K, S]. `at_once` is
+    as for `advance_all`.
     """
-    return jax.jit(advance_all(make_trainer, num_updates), donate_argnums=1)
+    run = advance_all(make_trainer, num_updates, at_once)
+    return jax.jit(run, donate_argnums=1)
 
 
 def init_all(make_trainer: MakeTrainer) -> Init:
@@ -57,11 +61,42 @@ def init_all(make_trainer: MakeTrainer) -> Init:
     return jax.vmap(over_seeds, (0, None))
 
 
-def advance_all(make_trainer: MakeTrainer, num_updates: int) -> Advance:
-    """`advance`, to be compiled."""
+def advance_all(
+    make_trainer: MakeTrainer, num_updates: int, at_once: int | None = None
+) -> Advance:
+    """`advance`, to be compiled.
+
+    Args:
+      make_trainer: of one setting.
+      num_updates: of each state.
+      at_once: most states that are trained at the same time, part after part; None for
+        all.
+    """
 
     def run(hyperparameters, state):
         return continued(make_trainer(hyperparameters), state, num_updates)
 
     over_seeds = jax.vmap(run, (None, 0), (0, 1))
-    return jax.vmap(over_seeds, (0, 0), (0, 1))
+    over_all = jax.vmap(over_seeds, (0, 0), (0, 1))
+
+    def in_parts(hyperparameters, states):
+        num_settings, num_seeds = states.num_updates.shape
+        if at_once is None or num_settings * num_seeds <= at_once:
+            return over_all(hyperparameters, states)
+        size = min(num_seeds, at_once)
+
+        def of_setting(setting):
+            given, own = setting
+            own, metrics = jax.lax.map(lambda x: run(given, x), own, batch_size=size)
+            return own, _updates_first(metrics)
+
+        states, metrics = jax.lax.map(
+            of_setting, (hyperparameters, states), batch_size=max(at_once // size, 1)
+        )
+        return states, _updates_first(metrics)
+
+    return in_parts
+
+
+def _updates_first(metrics: Metrics) -> Metrics:
+    return {name: jnp.moveaxis(x, 1, 0) for name, x in metrics.items()}

@@ -38,9 +38,8 @@ def test_scripted_players_play_by_hand():
 
 
 def test_a_game_has_the_options_that_it_is_given():
-    episodes = aajax.play(
-        ["always_cooperate"] * 2, game="ipd", options={"reward": 2}, num_steps=2
-    )
+    players = (player for player in ["always_cooperate"] * 2)  # read once
+    episodes = aajax.play(players, game="ipd", options={"reward": 2}, num_steps=2)
     np.testing.assert_array_equal(episodes.trajectory.reward, 2.0)
 
 

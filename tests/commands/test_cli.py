@@ -155,6 +155,14 @@ def test_league_plays_runs_and_scripted_players(trained, tmp_path, capsys):
     assert (out / "league.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_commands_of_commands_are_known():
+    assert set(cli.SUBCOMMANDS["bench"]) == set(bench.OF_MODELS)
+    assert set(cli.SUBCOMMANDS["lm"]) == set(lm.COMMANDS)
+    assert set(cli.SUBCOMMANDS["wording"]) == set(wording.COMMANDS)
+    assert cli.command_name(["league", "a", "--text"]) == "league --text"
+    assert cli.command_name(["bench", "--only", "lm"]) == "bench"
+
+
 def test_list_and_help_name_everything(capsys):
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
@@ -170,11 +178,6 @@ def test_list_and_help_name_everything(capsys):
 
 
 def test_lines_begin_with_the_whole_command(tmp_path, capsys):
-    assert {name: set(own) for name, own in cli.SUBCOMMANDS.items()} == {
-        "bench": set(bench.OF_MODELS),
-        "lm": set(lm.COMMANDS),
-        "wording": set(wording.COMMANDS),
-    }
     assert cli.main(["lm", "import", "nowhere", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("aajax lm import: model is 'nowhere'")
 

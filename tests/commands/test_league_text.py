@@ -119,7 +119,8 @@ def refused(capsys, *arguments):
     assert cli.main(["league", "--text", *map(str, arguments)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    return lines[0].removeprefix("aajax league: ")
+    assert lines[0].startswith("aajax league --text: ")
+    return lines[0].removeprefix("aajax league --text: ")
 
 
 def test_scripted_players(tmp_path, capsys):
@@ -572,6 +573,18 @@ def test_endpoints_that_cannot_be_asked(player, more, reason, tmp_path, capsys):
     line = refused(capsys, player, "--game", "ipd", *more, "--out", out)
     assert line.startswith(reason) and "secret" not in line
     assert not (out / "config.json").exists()
+
+
+def test_a_league_of_an_earlier_version_goes_on(tmp_path):
+    """An option that is younger had its default; others are called otherwise now."""
+    out, words = tmp_path / "league", ("random", "--game", "ipd", "--num-matches", 2)
+    table = played(out, *words)
+    record = json.loads((out / "config.json").read_text())
+    record["speaking"]["piece"] = record["speaking"].pop("prefill_chunk")
+    del record["speaking"]["free_tries"], record["pocket"]["honesty"]
+    (out / "config.json").write_text(json.dumps(record))
+    assert played(out, *words) == table
+    assert json.loads((out / "config.json").read_text())["speaking"]["free_tries"] == 0
 
 
 def test_an_interrupt_is_told(tmp_path, monkeypatch, capsys):

@@ -11,8 +11,8 @@ import pytest
 
 from aajax.dialogue.registry import make, text_specs
 from aajax.envs.base import Discrete
+from aajax.envs.messages import MOST_CHARS
 from aajax.envs.text import quoted, trimmed
-from aajax.envs.trust_and_split.words import MOST_CHARS
 from aajax.lm.sampling.grammar import compile_grammar, matches
 
 GAMES = tuple(text_specs())

@@ -210,10 +210,10 @@ def test_what_cannot_be_made():
     assert line.startswith("it is no pytree: the decorator")
 
 
-def always(action, dtype=jnp.int32):
+def always(action, dtype=jnp.int32, axes=()):
     def act(params, key, observation, memory):
         chosen = jnp.full(observation.shape[:-1], action, dtype)
-        zeros = jnp.zeros(observation.shape[:-1])
+        zeros = jnp.zeros((*observation.shape[:-1], *axes))
         return PolicyOutput(chosen, zeros, zeros, memory)
 
     names = ("one",)
@@ -228,6 +228,10 @@ PART_BREAKERS = {
         "one plays float32[16,",
     ),
     "out of range": ({"players": always(3)}, "players: one plays what is not in Disc"),
+    "log-probabilities": (
+        {"players": always(0, axes=(2,))},
+        "log_prob of one is of shape (16, 1, 2): (16, 1) is needed",
+    ),
     "unknown player": (
         {
             "players": lambda env: always(0)(env)._replace(params=lambda name: 0),

@@ -86,26 +86,30 @@ def test_parts_are_counted_by_hand(one):
     # Rank 32: inputs and outputs of each linear layer.
     sums = 2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18_944)
     assert one.num_trained == 28 * 32 * sums
-    assert one.adapters.each == one.gradient.each == 4 * one.num_trained
-    assert one.optimizer.each == 8 * one.num_trained + 4  # two moments and a count
+    assert one.adapters.per_device == one.gradient.per_device == 4 * one.num_trained
+    assert (
+        one.optimizer.per_device == 8 * one.num_trained + 4
+    )  # two moments and a count
     lengths = 4 * 8
-    assert one.cache.each == 2 * 2 * 28 * 8 * 1024 * 4 * 128 + lengths
+    assert one.cache.per_device == 2 * 2 * 28 * 8 * 1024 * 4 * 128 + lengths
     # The input of every layer in bfloat16, and little besides.
     kept = 2 * 28 * 8 * 1024 * 3584
-    assert kept < one.activations.each < 1.3 * kept
+    assert kept < one.activations.per_device < 1.3 * kept
 
 
 def test_a_mesh_divides_what_it_splits(one, eight):
     for name in ("params", "adapters", "optimizer", "activations", "cache"):
-        whole, each = getattr(one, name).each, getattr(eight, name).each
+        whole, each = getattr(one, name).per_device, getattr(eight, name).per_device
         assert each == pytest.approx(whole / 8, rel=0.01), name
-    assert eight.activations.whole == pytest.approx(one.activations.whole)
+    assert eight.activations.total == pytest.approx(one.activations.total)
     two = dry_run.estimate(SEVEN, JOB, fsdp=4, tensor=2)
-    assert two.params.each == pytest.approx(one.params.each / 8, rel=0.01)
-    assert two.cache.each == pytest.approx(one.cache.each / 8)
+    assert two.params.per_device == pytest.approx(one.params.per_device / 8, rel=0.01)
+    assert two.cache.per_device == pytest.approx(one.cache.per_device / 8)
     # What layers keep, with recomputation, is split along tensor too.
-    assert two.activations.each == pytest.approx(eight.activations.each, rel=0.02)
-    assert two.activations.whole == pytest.approx(one.activations.whole, rel=0.02)
+    assert two.activations.per_device == pytest.approx(
+        eight.activations.per_device, rel=0.02
+    )
+    assert two.activations.total == pytest.approx(one.activations.total, rel=0.02)
 
 
 def test_a_mesh_that_does_not_divide_the_batch_is_refused():
@@ -116,12 +120,12 @@ def test_a_mesh_that_does_not_divide_the_batch_is_refused():
 def test_experts_take_memory_and_have_no_adapters():
     config = shapes.find_shape("qwen3-30b-a3b")
     found = dry_run.estimate(config, dataclasses.replace(JOB, num_adapters=2), fsdp=8)
-    assert found.params.whole == 2 * PARAMETERS["qwen3-30b-a3b"]
-    assert found.params.each == pytest.approx(found.params.whole / 8, rel=0.01)
+    assert found.params.total == 2 * PARAMETERS["qwen3-30b-a3b"]
+    assert found.params.per_device == pytest.approx(found.params.total / 8, rel=0.01)
     sums = 2 * (2048 + 4096) + 2 * (2048 + 512)
     assert found.num_trained == 48 * 32 * sums
     # A step gathers the layer's experts.
-    assert found.working.each > 2 * 128 * 3 * 2048 * 768 * 2
+    assert found.working.per_device > 2 * 128 * 3 * 2048 * 768 * 2
 
 
 def test_what_fits(one, eight):
@@ -132,7 +136,7 @@ def test_what_fits(one, eight):
     # Weights, moments and gradients in float32 are 15 GB for each of eight devices.
     all_params = dataclasses.replace(JOB, train="params")
     found = dry_run.estimate(SEVEN, all_params, fsdp=8)
-    assert found.num_trained == found.num_params and found.adapters.each == 0
+    assert found.num_trained == found.num_params and found.adapters.per_device == 0
     assert not dry_run.fits(found.training, 16)
     assert dry_run.fits(90 * 10**8, 10) and not dry_run.fits(91 * 10**8, 10)
 
@@ -140,10 +144,15 @@ def test_what_fits(one, eight):
 def test_the_closing_evaluation_is_counted():
     past = dataclasses.replace(JOB, num_adapters=4)
     alike = dry_run.estimate(SEVEN, past)
-    assert alike.evaluation.each == alike.cache.each + alike.reading.each
-    assert alike.evaluating == alike.playing - alike.past.each - alike.copy.each
+    assert (
+        alike.evaluation.per_device == alike.cache.per_device + alike.reading.per_device
+    )
+    assert (
+        alike.evaluating
+        == alike.playing - alike.past.per_device - alike.copy.per_device
+    )
     twice = dry_run.estimate(SEVEN, dataclasses.replace(past, evaluated=16))
-    assert twice.evaluation.each == 2 * alike.evaluation.each
+    assert twice.evaluation.per_device == 2 * alike.evaluation.per_device
     assert twice.playing == alike.playing
 
 
@@ -155,7 +164,9 @@ def test_recomputation_and_parts_save_memory(eight):
     whole = dry_run.estimate(SEVEN, large, fsdp=8)
     found = dry_run.estimate(SEVEN, parts, fsdp=8)
     assert found.activations == eight.activations
-    assert whole.activations.each == pytest.approx(4 * found.activations.each, rel=0.01)
+    assert whole.activations.per_device == pytest.approx(
+        4 * found.activations.per_device, rel=0.01
+    )
     assert found.cache == whole.cache
 
 
@@ -197,7 +208,11 @@ def test_estimates_are_close_to_what_is_allotted(train, remat, monkeypatch):
     with jax.numpy_dtype_promotion("standard"):  # of optax
         compiled = step.update.lower(state, batch, *base).compile()
     memory = compiled.memory_analysis()
-    moment = found.gradient.each + found.activations.each + found.working.each
+    moment = (
+        found.gradient.per_device
+        + found.activations.per_device
+        + found.working.per_device
+    )
     assert moment == pytest.approx(memory.temp_size_in_bytes, rel=0.25)
     resident = found.training - moment
     assert resident == pytest.approx(memory.argument_size_in_bytes, rel=0.01)
@@ -225,7 +240,7 @@ def test_estimates_are_close_to_what_compilers_allot(case):
     )
     axes = dict(zip(("data", "fsdp", "tensor"), mesh, strict=True))
     found = dry_run.estimate(SEVEN, job, **axes, memory_gb=memory)
-    step = (found.training - found.past.each) / 1e9
+    step = (found.training - found.past.per_device) / 1e9
     assert 0.9 * learning < step < 1.31 * learning
     if playing is not None:
         assert 0.85 * playing < found.playing / 1e9 < 1.15 * playing
@@ -235,10 +250,10 @@ def test_past_selves_are_not_trained():
     alone = dry_run.estimate(SEVEN, JOB)
     many = dry_run.estimate(SEVEN, dataclasses.replace(JOB, num_adapters=29))
     assert alone.past == (0, 0)
-    assert many.past.each == 29 * alone.adapters.each
+    assert many.past.per_device == 29 * alone.adapters.per_device
     for name in ("num_trained", "adapters", "optimizer", "gradient", "working"):
         assert getattr(many, name) == getattr(alone, name), name
-    assert many.training == alone.training + many.past.each
+    assert many.training == alone.training + many.past.per_device
 
 
 @pytest.mark.parametrize(

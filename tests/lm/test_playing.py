@@ -9,7 +9,7 @@ import pytest
 from aajax import lm
 from aajax.errors import InputError
 from aajax.lm.mesh.playing import check_divides_devices
-from aajax.lm.sampling.pieces import fitting_piece
+from aajax.lm.sampling.prefill import fitting_chunk
 from aajax.lm.sampling.sampler import Sampler
 
 PROGRAM = r"""
@@ -110,14 +110,14 @@ CONFIG = lm.DecoderConfig(
 )  # fmt: skip
 
 
-def test_prompts_are_read_in_pieces_that_fit():
+def test_prompts_are_read_in_chunks_that_fit():
     token = (4 * 32 + 3 * 64) * 4 + 4 * 4 * (2 * 8 + 1024)
 
-    def piece(rows, tokens):
+    def chunk(rows, tokens):
         memory = 8 * tokens * token
-        return fitting_piece(CONFIG, rows, None, "float32", memory)
+        return fitting_chunk(CONFIG, rows, None, "float32", memory)
 
-    assert [piece(1, x) for x in (1, 16, 31, 64, 127, 5000)] == [
+    assert [chunk(1, x) for x in (1, 16, 31, 64, 127, 5000)] == [
         16,
         16,
         16,
@@ -125,8 +125,8 @@ def test_prompts_are_read_in_pieces_that_fit():
         64,
         512,
     ]
-    assert piece(8, 512) == 64
-    assert fitting_piece(CONFIG, 8, None, "float32", None) == 512
-    assert Sampler(CONFIG).piece_of(8) == 512
-    assert Sampler(CONFIG, piece=32).piece_of(8) == 32
-    assert Sampler(CONFIG).piece_of(8, 8 * 512 * token) == 64
+    assert chunk(8, 512) == 64
+    assert fitting_chunk(CONFIG, 8, None, "float32", None) == 512
+    assert Sampler(CONFIG).chunk_of(8) == 512
+    assert Sampler(CONFIG, prefill_chunk=32).chunk_of(8) == 32
+    assert Sampler(CONFIG).chunk_of(8, 8 * 512 * token) == 64

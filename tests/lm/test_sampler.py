@@ -287,7 +287,7 @@ def test_a_session_is_a_value_unless_it_is_donated(params, session):
 
 def test_long_prompts_are_read_in_pieces(params):
     prompts = [list(range(4, 40)), [], [5] * 16]
-    sampler = Sampler(CONFIG, piece=16)
+    sampler = Sampler(CONFIG, prefill_chunk=16)
     session = sampler.append(sampler.start(3), params, [[9], [8], [7]])
     session = sampler.append(session, params, prompts)
     history = [[9, *prompts[0]], [8], [7, *prompts[2]]]
@@ -471,7 +471,7 @@ def test_a_sequence_needs_a_token_to_start_from(params):
     [
         ({"top_k": 0}, "top_k is 0: 1 to 40"),
         ({"top_p": 0.0}, "top_p is 0.0"),
-        ({"piece": 12}, "piece is 12"),
+        ({"prefill_chunk": 12}, "prefill_chunk is 12"),
         ({"max_cache": 0}, "max_cache is 0"),
     ],
 )

@@ -46,7 +46,7 @@ def play(mesh):
     base, route = params, tuned
     if mesh is not None:
         base, route = sharding.shard(params, mesh), sharding.shard(tuned, mesh)
-    sampler = Sampler(config, mesh=mesh, piece=32)
+    sampler = Sampler(config, mesh=mesh, prefill_chunk=32)
     route = {"adapters": route, "adapter_id": ROWS}
     sampling = Sampling(np.array([9, 3, 0, 12, 5]), stop, grammar=grammar)
     session = sampler.append(sampler.start(5), base, PROMPTS, **route)

@@ -9,11 +9,12 @@ import pytest
 from aajax import envs
 from aajax.errors import InputError
 from aajax.learners import presets
-from aajax.training import PRESETS, RunConfig, sweep
+from aajax.training import PRESETS, RunConfig, Sweep, sweep
 from aajax.training.algorithms import ALGORITHMS, Algorithm, descending, find_algorithm
 from aajax.training.assemble import make_env, make_trainer, seat_groups
 from aajax.training.estimator import make_estimation
 from aajax.training.memory import check_memory
+from aajax.training.run import hyperparameter_values
 
 
 def reversed_rewards(parts):
@@ -79,6 +80,16 @@ def test_three_who_pay_back_each_other_cooperate():
             "hyperparameters.gamma is 0.96: 0.5 is needed with algorithm 'own'",
         ),
         (
+            {"settings": {"hyperparameters.gamma": 0.5}},
+            {"sweep": Sweep(gamma=(0.5, 0.9))},
+            "sweep.gamma has 0.9: 0.5 is needed with algorithm 'own'",
+        ),
+        (
+            {"settings": {"baseline": "critic"}},
+            {"baseline": "critic", "sweep": Sweep(baseline=("critic", "group"))},
+            "sweep.baseline has 'group': 'critic' is needed with algorithm 'own'",
+        ),
+        (
             {"num_agents": 3},
             {},
             "algorithm is 'own': a game of three is needed, and 'ipd' has 2 seats",
@@ -126,6 +137,34 @@ def test_parameters_critics_and_memory_follow_from_the_entry(entry):
     check_memory(large)
     with pytest.raises(InputError, match=f"num_games is {2**30}"):
         check_memory(dataclasses.replace(large, algorithm="naive"))
+
+
+def test_states_of_more_seeds_than_fit_in_memory_are_refused():
+    exact = PRESETS["ipd-lola-exact"][1]
+    check_memory(dataclasses.replace(exact, seeds=10_000))
+    line = r"^seeds is 2147483647: states of 2147483647 seeds \(of all settings\) take "
+    with pytest.raises(InputError, match=line):
+        check_memory(dataclasses.replace(exact, seeds=2**31 - 1))
+
+
+def test_seeds_in_parts_learn_what_all_of_them_at_once_do():
+    """So many systems of linear equations at a time can be a deadlock of jaxlib's."""
+    config = dataclasses.replace(
+        PRESETS["ipd-lola-exact"][1], seeds=3, sweep=Sweep(lookahead_rate=(0.0, 1.0))
+    )
+    make, values = make_trainer(config), hyperparameter_values(config)
+    found = []
+    for at_once in (None, 2, 1):
+        state = sweep.start(make, values, config.seed_list)
+        advance = jax.jit(sweep.advance_all(make, 2, at_once))
+        found.append(advance(values, state))
+    (state, metrics), *others = found
+    assert metrics["reward"].shape == (2, 2, 3)
+    for other, numbers in others:
+        for name, x in metrics.items():
+            np.testing.assert_allclose(numbers[name], x, rtol=1e-5, atol=1e-6)
+        for x, y in zip(state.acting, other.acting, strict=True):
+            np.testing.assert_allclose(x["actor"], y["actor"], rtol=1e-5, atol=1e-5)
 
 
 def test_the_critic_of_an_entry_values_actions_if_it_says_so(entry):

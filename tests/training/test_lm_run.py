@@ -22,9 +22,11 @@ from aajax.dialogue.learning.learner import Restriction, score_speech
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import DivergenceError, InputError
 from aajax.lm import compilation
-from aajax.lm.checkpoints.peft_folder import load_peft
+from aajax.lm.checkpoints.peft_folder import load_peft, save_peft
 from aajax.lm.model import lora
+from aajax.lm.model.decoder import Adapters
 from aajax.training import checkpoint, lm_evaluation, lm_population, metrics
+from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import (
     Evaluation,
     LmConfig,
@@ -353,6 +355,44 @@ def test_an_adapter_to_begin_with(whole, tmp_path):
     other = dataclasses.replace(config, lora=Lora(2, 6.0, LORA.targets))
     with pytest.raises(ValueError, match=r"^initial_adapter is .* 3 is needed, not 2$"):
         dataclasses.replace(own, config=other).init(jax.random.key(0))
+
+
+def test_an_adapter_of_fewer_ranks_and_targets_to_begin_with(model, tmp_path):
+    """It has its effect, and what it lacks can be learned: not both A and B are 0."""
+    less = lora.LoraConfig(rank=1, alpha=2.0, targets=("query", "down"))
+    drawn = lora.init_adapters(TINY, less, jax.random.key(1))
+    weights = jax.tree.map(lambda x: x + 0.5, drawn.weights)
+    save_peft(tmp_path, TINY, less, drawn._replace(weights=weights), "tiny")
+    config = small(model, initial_adapter=tmp_path)
+    weights = assemble(config).init(jax.random.key(0)).policy.weights
+    pairs = lora.pairs_of(Adapters(weights, np.ones(1)))
+    assert set(pairs) == set(LORA.targets)
+    for name, pair in pairs.items():
+        own = less.rank if name in less.targets else 0
+        assert pair["a"].shape[-1] == LORA.rank
+        assert np.abs(pair["a"]).max((0, 1, 2)).all()
+        assert (pair["b"][:, :, :own] == 0.5).all()
+        assert not pair["b"][:, :, own:].any()
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"rank": 3, "alpha": 6.0}, "one of rank 2 or less is needed, not 3"),
+        (
+            {"targets": ("query", "gate")},
+            "one of query, value, output, down alone is needed, and it has gate too",
+        ),
+    ],
+)
+def test_a_larger_adapter_to_begin_with_is_refused(model, tmp_path, more, line):
+    larger = dataclasses.replace(LORA, **more)
+    save_peft(
+        tmp_path, TINY, larger, lora.init_adapters(TINY, larger, jax.random.key(1)), "t"
+    )
+    with pytest.raises(InputError) as refused:
+        assemble(small(model, initial_adapter=tmp_path))
+    assert str(refused.value) == f"initial_adapter is {str(tmp_path)!r}: {line}"
 
 
 def test_another_run_is_refused(whole):

@@ -16,6 +16,7 @@ import pytest
 
 from aajax import envs, learners, nets, policies
 from aajax.learners import advantages
+from aajax.lm import compilation
 from aajax.training import (
     Final,
     Hyperparameters,
@@ -266,6 +267,10 @@ def test_config_round_trips_through_json():
         ({"seeds": -3}, "seeds is -3"),
         ({"first_seed": -1}, "first_seed is -1"),
         ({"num_games": 1}, "num_games is 1"),
+        (
+            {"num_games": 1, "baseline": "critic", "sweep": Sweep(baseline=("group",))},
+            "num_games is 1: the group baseline compares at least 2 games",
+        ),
         ({"num_steps": 0}, "num_steps is 0"),
         ({"seeds": 2, "first_seed": 2**32 - 1}, "first_seed is 4294967295: at most"),
         ({"learner": "ppo", "num_games": 6}, "num_games is 6: a multiple of 4"),
@@ -287,6 +292,14 @@ def test_a_bad_config_names_argument_value_and_what_is_accepted(options, message
 def test_so_do_its_parts(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_run_tells_what_it_compiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "PATIENCE", -1.0)
+    told = set()
+    with compilation.heard(lambda program, seconds: told.add(program)):
+        run(tmp_path / "run", dataclasses.replace(SMALL, num_updates=1))
+    assert told == {"1 update of 2 seeds"}
 
 
 def test_the_largest_seeds_are_seeds(tmp_path):

@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aajax.errors import InputError
@@ -83,7 +84,11 @@ class Journal:
             return self._answers.get((place, request_digest))
 
     def add(
-        self, place: Place, request_digest: str, answer: dict, notes: Mapping = {}
+        self,
+        place: Place,
+        request_digest: str,
+        answer: dict,
+        notes: Mapping = MappingProxyType({}),
     ) -> None:
         """Journals an answer; it is on the disk when this returns.
 

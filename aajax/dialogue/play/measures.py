@@ -70,6 +70,11 @@ def tallies(game: TextGame, matches: Sequence[Match]) -> dict[str, Tally]:
       split_efficiency: what both earn in a round over the most they could, the mean
         over rounds.
       deals: share of rounds in which there is a deal, where one is needed.
+    Of public goods:
+      contribution: share of its coins that a player gives.
+      contribution_after_start: the same of first rounds; contribution_after_nothing,
+        _little, _much, _all: of rounds after one in which the others gave so much.
+      efficiency: what all earn in a round over the most they could.
     Of games with hidden hands:
       messages_naming_a_hand: share of messages; counts the first hand that one names.
       honest_messages: share of those that name one's own hand.

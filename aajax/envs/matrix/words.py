@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from aajax.envs import matrix
+from aajax.envs.base import check_whole
 from aajax.envs.matrix import IteratedMatrixGame, MatrixState
 from aajax.envs.matrix.players import players
 from aajax.envs.spec import Players
-from aajax.envs.split import check_whole
 from aajax.envs.tallies import (
     actions_of,
     over_rounds,

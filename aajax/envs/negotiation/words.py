@@ -15,12 +15,19 @@ from typing import Annotated, SupportsInt
 import numpy as np
 
 from aajax.envs import negotiation as negotiation_env
+from aajax.envs.base import check_whole
+from aajax.envs.messages import (
+    MESSAGE_FORM,
+    check_message_chars,
+    heard,
+    message_pattern,
+    write_message,
+)
 from aajax.envs.negotiation import NegotiationGame, NegotiationState
 from aajax.envs.negotiation.env import OBSERVATIONS
 from aajax.envs.negotiation.players import players
 from aajax.envs.negotiation.utilities import MOST, NUM_AGENTS, NUM_ITEMS
 from aajax.envs.spec import Players
-from aajax.envs.split import check_whole
 from aajax.envs.split.words import (
     ITEMS,
     listed,
@@ -39,13 +46,6 @@ from aajax.envs.tallies import (
     over_rounds,
 )
 from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, trimmed
-from aajax.envs.trust_and_split.words import (
-    MESSAGE_FORM,
-    check_message_chars,
-    heard,
-    message_pattern,
-    write_message,
-)
 from aajax.envs.wording import (
     Placeholders,
     Wording,

@@ -21,8 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.envs import centred
-from aajax.envs.base import Discrete, environment, in_window, static
-from aajax.envs.split import check_whole, positive
+from aajax.envs.base import (
+    Discrete,
+    check_whole,
+    environment,
+    in_window,
+    positive,
+    static,
+)
 from aajax.types import AnyArray, Array, PRNGKey, TimeStep
 
 MOST_AGENTS = 12

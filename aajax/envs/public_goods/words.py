@@ -12,19 +12,19 @@ from typing import Annotated, SupportsFloat
 import numpy as np
 
 from aajax.envs import public_goods as public_goods_env
-from aajax.envs.public_goods import PublicGoods, PublicGoodsState, best_total
-from aajax.envs.public_goods.players import players
-from aajax.envs.spec import Players
-from aajax.envs.split import check_whole
-from aajax.envs.tallies import actions_of, over_rounds, share_of
-from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, quoted, trimmed
-from aajax.envs.trust_and_split.words import (
+from aajax.envs.base import check_whole
+from aajax.envs.messages import (
     MESSAGE_FORM,
     check_message_chars,
     message_pattern,
     message_text,
     write_message,
 )
+from aajax.envs.public_goods import PublicGoods, PublicGoodsState, best_total
+from aajax.envs.public_goods.players import players
+from aajax.envs.spec import Players
+from aajax.envs.tallies import actions_of, over_rounds, share_of
+from aajax.envs.text import Ask, Parsed, Table, Tally, TextGame, quoted, trimmed
 from aajax.envs.wording import (
     Placeholders,
     Wording,

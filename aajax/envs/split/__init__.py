@@ -7,9 +7,7 @@ from aajax.envs.split.env import (
     Split,
     SplitState,
     best_total,
-    check_whole,
     divide,
-    positive,
     split,
     values_seen,
 )
@@ -21,9 +19,7 @@ __all__ = [
     "Split",
     "SplitState",
     "best_total",
-    "check_whole",
     "divide",
-    "positive",
     "split",
     "values_seen",
 ]

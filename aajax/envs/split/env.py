@@ -16,11 +16,16 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
 from aajax.envs import centred
-from aajax.envs.base import MultiDiscrete, environment, in_window, static
+from aajax.envs.base import (
+    MultiDiscrete,
+    check_whole,
+    environment,
+    in_window,
+    positive,
+    static,
+)
 from aajax.envs.split.values import MOST_ITEMS, SAMPLERS, Sampler
 from aajax.errors import InputError
 from aajax.schema import Choice
@@ -235,25 +240,6 @@ def values_seen(env: Split, observation: Array) -> Array:
     # Scaling may have left whole numbers a little off.
     values = jnp.stack([parts["own_values"], parts["other_values"]], -2)
     return jnp.round(values).astype(jnp.int32)
-
-
-def check_whole(name: str, number: int, low: int = 1, high: int | None = None) -> None:
-    """Raises InputError unless `number` is an integer from `low` to `high`."""
-    fits = isinstance(number, int | np.integer) and number >= low
-    if not fits or (high is not None and number > high):
-        bounds = f"from {low} on" if high is None else f"from {low} to {high}"
-        raise InputError(f"{name} is {number!r}: a whole number {bounds} is needed")
-
-
-def positive(name: str, number: Array | float) -> Array:
-    """`number` as f32[]; raises InputError if known not to be finite and above 0."""
-    number = jnp.asarray(number, jnp.float32)
-    # Under vmap the number is not known; the caller's own are checked outside.
-    if not isinstance(number, Tracer) and not np.all(
-        np.isfinite(number) & (np.asarray(number) > 0)
-    ):
-        raise InputError(f"{name} is {number}: a finite number > 0 is needed")
-    return number
 
 
 def _over_items(x: Array) -> Array:

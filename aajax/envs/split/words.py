@@ -10,8 +10,9 @@ from typing import Annotated
 import numpy as np
 
 from aajax.envs import split as split_env
+from aajax.envs.base import check_whole
 from aajax.envs.spec import Players
-from aajax.envs.split import STOCK, Round, Split, SplitState, check_whole
+from aajax.envs.split import STOCK, Round, Split, SplitState
 from aajax.envs.split.players import players
 from aajax.envs.split.values import SAMPLERS
 from aajax.envs.tallies import (

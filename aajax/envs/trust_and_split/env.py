@@ -20,8 +20,15 @@ import numpy as np
 from jax.core import Tracer
 
 from aajax.envs import centred
-from aajax.envs.base import Discrete, environment, in_window, static
-from aajax.envs.split import NUM_AGENTS, STOCK, check_whole, divide, positive
+from aajax.envs.base import (
+    Discrete,
+    check_whole,
+    environment,
+    in_window,
+    positive,
+    static,
+)
+from aajax.envs.split import NUM_AGENTS, STOCK, divide
 from aajax.errors import InputError
 from aajax.types import AnyArray, Array, PRNGKey, TimeStep
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from aajax.envs.messages import MESSAGE_END, MESSAGE_START
 from aajax.envs.pocket import (
     MOST,
     NUMBER,
@@ -16,8 +17,6 @@ from aajax.envs.pocket import (
 from aajax.envs.trust_and_split.env import HANDS
 from aajax.envs.trust_and_split.words import (
     DEALT,
-    MESSAGE_END,
-    MESSAGE_START,
     PROPOSAL_END,
     PROPOSAL_START,
 )

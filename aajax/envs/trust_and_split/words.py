@@ -9,8 +9,20 @@ from typing import Annotated
 import numpy as np
 
 from aajax.envs import trust_and_split as trust_env
+from aajax.envs.base import check_whole
+from aajax.envs.messages import (
+    MESSAGE_END,
+    MESSAGE_FORM,
+    MESSAGE_START,
+    check_message_chars,
+    heard,
+    inside_tags,
+    message_pattern,
+    message_text,
+    write_message,
+)
 from aajax.envs.spec import Players
-from aajax.envs.split import NUM_AGENTS, STOCK, check_whole
+from aajax.envs.split import NUM_AGENTS, STOCK
 from aajax.envs.split.words import PAPER_NAMES, took
 from aajax.envs.tallies import (
     actions_of,
@@ -39,12 +51,9 @@ from aajax.schema import Choice
 
 NO_HAND = len(HANDS)  # the symbol of a message that names none
 MESSAGES = ("free", "hands")
-MESSAGE_START, MESSAGE_END = "<<message_start>>", "<<message_end>>"
 PROPOSAL_START, PROPOSAL_END = "<<proposal_start>>", "<<proposal_end>>"
 # What they did with what is yours when there was last something: never, or one of two.
 DEALT = ("saw none of", "took", "left")
-MOST_CHARS = 1000  # of a message
-MESSAGE_FORM = f"{MESSAGE_START} ... {MESSAGE_END}"
 
 _WORDINGS = Path(__file__).parent / "wordings"
 _FILES = {
@@ -149,7 +158,7 @@ class TrustAndSplitWords(TextGame[TrustAndSplit]):
         text = trimmed(text)
         valid = re.fullmatch(self.patterns[kind], text) is not None
         if kind == "message":
-            action = hand_named(_inside(text)) if valid else NO_HAND
+            action = hand_named(inside_tags(text)) if valid else NO_HAND
         else:
             found = re.search(r"[0-9]+", text) if valid else None
             action = int(found[0]) if found is not None else 0
@@ -305,11 +314,6 @@ def _check_dealing_is_told(templates: Wording, wording: str | Path) -> None:
         )
 
 
-def check_message_chars(message_chars: int) -> None:
-    """Raises InputError if `message_chars` is out of range."""
-    check_whole("message_chars", message_chars, 1, MOST_CHARS)
-
-
 def _winner(own: int, other: int) -> str:
     """The winner if the other's claim is true; "nobody" for equal hands."""
     if other == NO_HAND or own == other:
@@ -329,34 +333,6 @@ def hand_named(text: str) -> int:
         return NO_HAND
     word = found[0].lower()
     return next(n for n, hand in enumerate(HANDS) if hand.startswith(word))
-
-
-def message_pattern(message_chars: int) -> str:
-    """Regular expression of tagged messages without `<`, up to `message_chars` long."""
-    return f"{MESSAGE_START}[^<]{{0,{message_chars}}}{MESSAGE_END}"
-
-
-def write_message(text: str) -> str:
-    """The message between its tags."""
-    return f"{MESSAGE_START}{text}{MESSAGE_END}"
-
-
-def heard(wording: Wording, pattern: str, table: Table, seat: int) -> str:
-    """The prompt's part on the other's last message; "" if it was not asked for one."""
-    text = table.words[-1][1 - seat]
-    if text is None:
-        return ""
-    return wording.write("heard", message=quoted(message_text(pattern, text)))
-
-
-def message_text(pattern: str, answer: str) -> str:
-    """The text between the tags; "" if the answer is malformed."""
-    answer = trimmed(answer)
-    return _inside(answer) if re.fullmatch(pattern, answer) else ""
-
-
-def _inside(message: str) -> str:
-    return message.removeprefix(MESSAGE_START).removesuffix(MESSAGE_END)
 
 
 def _of_messages(matches, actions: np.ndarray) -> dict[str, Tally]:

@@ -84,6 +84,12 @@ class PeftOptions:
             )
 
 
+def adapter_folder(path: Path) -> Path | None:
+    """The PEFT folder that a path leads to: itself, or adapter/ of a run; None else."""
+    places = path, path / "adapter"
+    return next((place for place in places if (place / CONFIG).is_file()), None)
+
+
 class Place(NamedTuple):
     """A linear layer with an adapter: its name, where it is, and the adapter's size.
 

@@ -64,7 +64,7 @@ class Cache(NamedTuple):
 
 def bucket(length: int) -> int:
     """The size of a cache for `length` tokens: a power of two, at least `SMALLEST`."""
-    return max(SMALLEST, 1 << (length - 1).bit_length())
+    return max(SMALLEST, power_of_two(length))
 
 
 def init_cache(

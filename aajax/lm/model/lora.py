@@ -288,6 +288,29 @@ def put(adapters: Adapters, index: int | Array, one: Adapters) -> Adapters:
     return Adapters(weights, replace(adapters.scale, one.scale, 0))
 
 
+def begun_with(fresh: Adapters, one: Adapters) -> Adapters:
+    """New adapters that have the effect of `one`, and of which all can be trained.
+
+    Of ranks and targets that `one` has not they keep their own A beside a B of zero,
+    so that B has a gradient. Of padding with zeros, as by `put`, A and B would have
+    none.
+
+    Args:
+      fresh: of `init_adapters`, n = 1; what `one` has is replaced.
+      one: n = 1, of the same scale; cast to the dtype of `fresh`.
+
+    Raises:
+      InputError: if `one` has a larger rank, or targets that `fresh` has not.
+    """
+    replaced = put(fresh, 0, one)  # refuses what does not fit
+    own, found = pairs_of(one), pairs_of(replaced)
+    for name, pair in pairs_of(fresh).items():
+        rank = own[name]["a"].shape[-1] if name in own else 0
+        a = jnp.concatenate([found[name]["a"][..., :rank], pair["a"][..., rank:]], -1)
+        found[name] = {**found[name], "a": a}
+    return Adapters(weights_of(found), replaced.scale)
+
+
 def joined(adapters: Adapters, dtype: jnp.dtype) -> Adapters:
     """Adapters side by side, as accelerators sample with them: no rank is an axis.
 

@@ -26,7 +26,7 @@ from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import LoraConfig, init_adapters, targets_of
-from aajax.lm.sampling.pieces import fitting_piece
+from aajax.lm.sampling.prefill import fitting_chunk
 from aajax.lm.training.fit import TokenBatch, token_loss
 from aajax.schema import Count, check
 from aajax.types import PyTree
@@ -94,12 +94,12 @@ class Part(NamedTuple):
     """Bytes of a group of arrays.
 
     Attributes:
-      whole: of the full arrays, replicas counted once.
-      each: on each device.
+      total: of the full arrays, replicas counted once.
+      per_device: on each device.
     """
 
-    whole: int
-    each: int
+    total: int
+    per_device: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Estimate:
       working: needed for a moment in training: one layer's backward pass with its
         weights gathered, or that of the logits.
       cache: keys and values of a whole batch of games.
-      reading: needed for a moment to read a piece of all prompts.
+      reading: needed for a moment to read a chunk of all prompts.
       evaluation: copy, cache and reading of the closing evaluation.
     """
 
@@ -139,22 +139,26 @@ class Estimate:
     def training(self) -> int:
         """Bytes of each device in a training step, the stack of adapters staying."""
         parts = self.past, self.gradient, self.activations, self.working
-        return self._resident + sum(part.each for part in parts)
+        return self._resident + sum(part.per_device for part in parts)
 
     @property
     def playing(self) -> int:
         """Bytes of each device while it plays, the optimiser's state staying there."""
         parts = self.past, self.copy, self.cache, self.reading
-        return self._resident + sum(part.each for part in parts)
+        return self._resident + sum(part.per_device for part in parts)
 
     @property
     def evaluating(self) -> int:
         """Bytes of each device in the closing evaluation, the same staying there."""
-        return self._resident + self.evaluation.each
+        return self._resident + self.evaluation.per_device
 
     @property
     def _resident(self) -> int:
-        return self.params.each + self.adapters.each + self.optimizer.each
+        return (
+            self.params.per_device
+            + self.adapters.per_device
+            + self.optimizer.per_device
+        )
 
 
 def fits(num_bytes: int, memory_gb: float) -> bool:
@@ -260,7 +264,7 @@ def _playing(
     if past:
         own = past["attention"]["query"]["a"].dtype.itemsize
         joined = _bytes(past) // own * dtype.itemsize
-        copy = Part(copy.whole + joined, copy.each + joined // tensor)
+        copy = Part(copy.total + joined, copy.per_device + joined // tensor)
     cache = jax.eval_shape(lambda: init_cache(config, job.batch, job.length, dtype))
     reading = _reading_bytes(
         _local(config, tensor), job, -(-job.batch // groups), memory
@@ -363,16 +367,16 @@ def _working_bytes(
 def _reading_bytes(
     local: DecoderConfig, job: Job, rows: int, memory: float | None
 ) -> int:
-    """Of one layer that reads a piece of every prompt.
+    """Of one layer that reads a chunk of every prompt.
 
     Ten vectors of the hidden size and two of the MLP's for each token, and its scores
     of one block of the cache.
     """
     dtype = jnp.dtype(job.dtype)
-    piece = min(fitting_piece(local, rows, None, dtype, memory), job.length)
+    chunk = min(fitting_chunk(local, rows, None, dtype, memory), job.length)
     of_token = (10 * local.hidden_size + 2 * local.units_per_token) * dtype.itemsize
     scores = dtype.itemsize * local.num_heads * min(SLOTS, job.length)
-    return rows * piece * (of_token + scores)
+    return rows * chunk * (of_token + scores)
 
 
 def _local(config: DecoderConfig, tensor: int) -> DecoderConfig:

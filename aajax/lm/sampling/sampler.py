@@ -48,7 +48,7 @@ from aajax.lm.sampling.decoding import (
     read,
 )
 from aajax.lm.sampling.grammar import FREE
-from aajax.lm.sampling.pieces import fitting_piece
+from aajax.lm.sampling.prefill import fitting_chunk
 from aajax.lm.sampling.rows import (
     block_width,
     fold,
@@ -106,9 +106,9 @@ class Sampler:
       top_p: nucleus sampling: among the smallest set of likeliest tokens whose total
         probability reaches top_p.
       max_cache: maximal length of a sequence in tokens; `config.max_length` if None.
-      piece: chunk size of prefill in tokens, a power of two, which bounds the memory of
-        activations; None for the largest, of at most 512, that leaves most of a
-        device's memory free.
+      prefill_chunk: tokens of each prompt that are read at once, a power of two, which
+        bounds the memory of activations; None for the largest, of at most 512, that
+        leaves most of a device's memory free.
       mesh: of `sharding.make_mesh`, on which params, adapters and grammar have been
         placed by `sharding.shard`. None for one device.
     """
@@ -120,7 +120,7 @@ class Sampler:
     top_k: int | None = None
     top_p: float | None = None
     max_cache: int | None = None
-    piece: int | None = None
+    prefill_chunk: int | None = None
     mesh: Mesh | None = None
 
     def __post_init__(self):
@@ -129,8 +129,9 @@ class Sampler:
             raise InputError(f"top_k is {self.top_k}: 1 to {vocab} is needed")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}: a number in (0, 1] is needed")
-        if self.piece is not None and (self.piece < 1 or self.piece & (self.piece - 1)):
-            raise InputError(f"piece is {self.piece}: a power of two is needed")
+        chunk = self.prefill_chunk
+        if chunk is not None and (chunk < 1 or chunk & (chunk - 1)):
+            raise InputError(f"prefill_chunk is {chunk}: a power of two is needed")
         if self.max_cache is not None and self.max_cache < 1:
             raise InputError(f"max_cache is {self.max_cache}: at least 1 is needed")
         if self.mesh is not None and self.mesh.axis_names != AXES:
@@ -175,17 +176,17 @@ class Sampler:
         assert unstacked is not None
         return unstacked
 
-    def piece_of(self, rows: int, memory: float | None = None) -> int:
+    def chunk_of(self, rows: int, memory: float | None = None) -> int:
         """Tokens of each of so many rows, of all processes, that are read at once.
 
         Args:
           rows: padded ones.
           memory: bytes of a device; None for those that it says it has.
         """
-        if self.piece is not None:
-            return self.piece
+        if self.prefill_chunk is not None:
+            return self.prefill_chunk
         memory = device_memory(self.mesh) if memory is None else memory
-        return fitting_piece(self.config, rows, self.mesh, self.dtype, memory)
+        return fitting_chunk(self.config, rows, self.mesh, self.dtype, memory)
 
     def start(self, batch: int, size: int = 1) -> Session:
         """A session of `batch` empty sequences, with a KV cache of `size` tokens each.
@@ -259,9 +260,9 @@ class Sampler:
         program = Program(
             self.config, self.dtype, matmul_precision=self.matmul_precision
         )
-        piece = self.piece_of(padded * len(processes(self.mesh)))
-        for first in range(0, longest, piece):
-            width = min(piece, block_width(longest - first))
+        chunk = self.chunk_of(padded * len(processes(self.mesh)))
+        for first in range(0, longest, chunk):
+            width = min(chunk, block_width(longest - first))
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]

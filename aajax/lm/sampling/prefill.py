@@ -1,4 +1,4 @@
-"""How much of prompts is read at once."""
+"""The chunk size of prefill: how many tokens of prompts are read at once."""
 
 import math
 
@@ -13,7 +13,7 @@ MOST, LEAST = 512, 16  # tokens
 SHARE = 1 / 8  # of a device's memory that activations may take
 
 
-def fitting_piece(
+def fitting_chunk(
     config: DecoderConfig,
     rows: int,
     mesh: Mesh | None,
