@@ -154,9 +154,9 @@ def test_many_scores_are_made_of_few_sequences_at_a_time(monkeypatch, most, rows
     attend, seen = attention.attend, []
     wanted = attend(query, key, value, mask, 0.3, 2.0)
 
-    def spy(query, *others):
+    def spy(query, *others, **options):
         seen.append(len(query))
-        return attend(query, *others)
+        return attend(query, *others, **options)
 
     monkeypatch.setattr(attention, "attend", spy)
     monkeypatch.setattr(attention, "SCORES", most)

@@ -664,13 +664,14 @@ def attend_in_parts(
     batch, length, num_heads, _ = query.shape
     of_row = num_heads * length * key.shape[2]
     is_split = not jax.sharding.get_abstract_mesh().empty
+    few = functools.partial(attend, scale=scale, cap=cap)
     if is_split or batch * of_row <= 4 * SCORES:
-        return attend(query, key, value, mask, scale, cap)
+        return few(query, key, value, mask)
     most = min(batch, max(1, SCORES // of_row))
     rows = next(n for n in range(most, 0, -1) if batch % n == 0)
     parts = jax.tree.map(
         lambda x: x.reshape(batch // rows, rows, *x.shape[1:]),
         (query, key, value, mask),
     )
-    y = jax.lax.map(lambda part: attend(*part, scale, cap), parts)
+    y = jax.lax.map(lambda part: few(*part), parts)
     return y.reshape(query.shape)
