@@ -79,8 +79,8 @@ def poison(patch, lanes):
     """In the second update and later ones metrics of these lanes are NaN."""
     make = sweep.advance
 
-    def advance(make_trainer, num_updates):
-        step = make(make_trainer, num_updates)
+    def advance(make_trainer, num_updates, *others):
+        step = make(make_trainer, num_updates, *others)
 
         def run(hyperparameters, state):
             made = np.array(state.num_updates)
@@ -181,13 +181,13 @@ def test_a_run_that_is_at_work_and_one_that_was_killed(tmp_path, capsys):
 def test_a_league_that_is_at_work(trained, tmp_path, capsys):
     out = tmp_path / "league"
     with files.locked(out / files.LOCK, "out"):
-        for words in (
-            ["league", trained, "--out", out],
-            ["league", "--text", "random", "--game", "ipd", "--out", out],
-        ):
-            line = refused(capsys, *words)
+        for name, words in {
+            "league": [trained],
+            "league --text": ["random", "--game", "ipd"],
+        }.items():
+            line = refused(capsys, *name.split(), *words, "--out", out)
             assert line.startswith(
-                f"aajax league: out is {str(out)!r}: process {os.getpid()} on "
+                f"aajax {name}: out is {str(out)!r}: process {os.getpid()} on "
             )
     assert not out.exists()
     # What a process leaves that was killed at once is no run and no league.

@@ -60,8 +60,8 @@ def poison(monkeypatch):
     def spoil(lanes, update, metric=None):
         make = sweep.advance
 
-        def advance(make_trainer, num_updates):
-            step = make(make_trainer, num_updates)
+        def advance(make_trainer, num_updates, *others):
+            step = make(make_trainer, num_updates, *others)
 
             def run_and_spoil(hyperparameters, state):
                 made = np.array(state.num_updates)
