@@ -40,6 +40,7 @@ from aajax.training.divergence import not_finite
 from aajax.training.lm_assemble import LmState
 from aajax.training.lm_past import check_kept, kept_numbers, past_folder
 from aajax.training.lm_population import Population
+from aajax.training.memory import give_back
 from aajax.training.run import interruptible, note_length
 from aajax.types import PyTree
 
@@ -129,6 +130,7 @@ def train_lm(
             if done % config.save_every == 0 or last or stops:
                 checkpoint.save(saves, done, population.saved(states))
                 saved = done
+                give_back()
             if stops and not last:
                 raise KeyboardInterrupt
     for place, state in zip(folders, states, strict=True):
