@@ -66,8 +66,8 @@ def _available(num_devices: int) -> float:
 def give_back() -> None:
     """Gives memory that is free back to the system, where the C library keeps it.
 
-    glibc keeps what lies between blocks that are in use: .4 GB were measured after few
-    iterations of a model of 135 M parameters. Other libraries are left alone.
+    glibc keeps free memory that lies between blocks that are in use. Other libraries
+    are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -160,7 +160,8 @@ def test_many_scores_are_made_of_few_sequences_at_a_time(monkeypatch, most, rows
 
     monkeypatch.setattr(attention, "attend", spy)
     monkeypatch.setattr(attention, "SCORES", most)
-    near(attention.attend_in_parts(query, key, value, mask, 0.3, 2.0), wanted, 1e-6)
+    found = attention.attend_in_parts(query, key, value, mask, scale=0.3, cap=2.0)
+    near(found, wanted, 1e-6)
     assert set(seen) == {rows}
 
 

@@ -154,7 +154,8 @@ class Masked:
         key, value = key.astype(query.dtype), value.astype(query.dtype)
         if layer.own is None:
             return attend(query, key, value, mask, scale, self.cap)
-        return attend_in_parts(query, key, value, mask, scale, self.cap)
+        options = {"scale": scale, "cap": self.cap}
+        return attend_in_parts(query, key, value, mask, **options)
 
 
 def masked(config: DecoderConfig, positions: Array, cache: Cache | None) -> Masked:
@@ -649,22 +650,21 @@ def attend(
 
 
 def attend_in_parts(
-    query: Array,
-    key: Array,
-    value: Array,
-    mask: Array,
-    scale: float,
-    cap: float | None = None,
+    query: Array, key: Array, value: Array, mask: Array, **options: Any
 ) -> Array:
     """`attend`, of so few sequences at a time that a CPU keeps their scores at hand.
 
-    More of them are written to memory and read again several times, which takes longer
-    than to compute them. Gradients are faster without parts, and so are meshes.
+    More scores are written to memory and read again several times. On a mesh sequences
+    stay together: a loop over those of all devices would move them between devices.
+
+    Args:
+      query, key, value, mask: as of `attend`.
+      options: its scale and cap.
     """
     batch, length, num_heads, _ = query.shape
     of_row = num_heads * length * key.shape[2]
     is_split = not jax.sharding.get_abstract_mesh().empty
-    few = functools.partial(attend, scale=scale, cap=cap)
+    few = functools.partial(attend, **options)
     if is_split or batch * of_row <= 4 * SCORES:
         return few(query, key, value, mask)
     most = min(batch, max(1, SCORES // of_row))
