@@ -575,7 +575,10 @@ def _trained(
     progress: bool,
     log: Sequence[str | Sink] = (),
 ) -> Run:
-    with _explained(folder, config), shown_progress(config, progress) as on_chunk:
+    with (
+        explained_interrupt(folder, config, "resume=True"),
+        shown_progress(config, progress) as on_chunk,
+    ):
         if isinstance(config, RunConfig):
             found = train_small(preset, config, folder, resume, on_chunk, log)
             return SmallRun(folder, preset, *found)
@@ -587,15 +590,23 @@ def _trained(
 
 
 @contextlib.contextmanager
-def _explained(folder: Path, config: Config) -> Iterator[None]:
-    """Says of an interrupt how far a run is saved, and how it goes on."""
+def explained_interrupt(folder: Path, config: Config, go_on: str) -> Iterator[None]:
+    """Says of an interrupt how far a run is saved, and how it goes on.
+
+    Args:
+      folder: of the run, which may not be there yet.
+      config: of the run.
+      go_on: what continues it, such as "resume=True".
+    """
     try:
         yield
     except KeyboardInterrupt:
+        if not (folder / "config.json").exists():
+            raise KeyboardInterrupt("Nothing was saved.") from None
         saved = latest_step(folder / "checkpoints")
         raise KeyboardInterrupt(
-            f"saved after {saved} of {config.length} {config.unit} in {folder}; "
-            "resume=True goes on"
+            f"Saved after {saved} of {config.length} {config.unit} in {folder}; "
+            f"{go_on} goes on."
         ) from None
 
 

@@ -9,14 +9,14 @@ import tyro
 
 from aajax.api.presets import find_preset
 from aajax.api.progress import shown_progress
-from aajax.api.runs import SmallRun
+from aajax.api.runs import SmallRun, explained_interrupt
 from aajax.api.small_training import train_small
 from aajax.commands import train_lm
 from aajax.commands.arguments import parse
 from aajax.commands.presets import named, print_presets
 from aajax.commands.progress import table_console
 from aajax.commands.spelling import Console
-from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
+from aajax.commands.trained import GO_ON, Logs, started, tell_finished
 from aajax.errors import DivergenceError
 from aajax.lm.mesh.job import ended_together
 from aajax.report.tables import summary_table
@@ -63,7 +63,7 @@ def run(preset: str, options: Options, console: Console) -> None:
     """
     config, out = options.config, options.out
     with (
-        explained_interrupt(out, config),
+        explained_interrupt(out, config, GO_ON),
         shown_progress(config, console=console) as on_chunk,
     ):
         trained = train_small(

@@ -8,11 +8,11 @@ import jax
 import tyro
 
 from aajax.api.progress import shown_progress
-from aajax.api.runs import LmRun
+from aajax.api.runs import LmRun, explained_interrupt
 from aajax.commands.arguments import parse
 from aajax.commands.presets import size_of
 from aajax.commands.spelling import Console
-from aajax.commands.trained import Logs, explained_interrupt, started, tell_finished
+from aajax.commands.trained import GO_ON, Logs, started, tell_finished
 from aajax.errors import DivergenceError, InputError
 from aajax.extras import check_installed
 from aajax.lm.mesh.job import ended_together
@@ -93,7 +93,7 @@ def run_lm(preset: str, options: Options, console: Console) -> None:
 
     config, out = options.config, options.out
     with (
-        explained_interrupt(out, config),
+        explained_interrupt(out, config, GO_ON),
         shown_progress(config, console=console) as on_iteration,
     ):
         config = train_lm(

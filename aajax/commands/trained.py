@@ -1,9 +1,6 @@
 """What `aajax train` says of a run: when it is interrupted, and when it is over."""
 
-import contextlib
 import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -14,25 +11,10 @@ from aajax.commands.progress import tell_path
 from aajax.commands.spelling import Console
 from aajax.lm.mesh.sharding import start_distributed
 from aajax.schema import Items
-from aajax.training.checkpoint import latest_step
-from aajax.training.extension import Extensible
 
 Logs = Annotated[tuple[Log, ...], Items(distinct=True)]
-
-
-@contextlib.contextmanager
-def explained_interrupt(out: Path, config: Extensible) -> Iterator[None]:
-    """Says of an interrupt how far the run in `out` is saved, and how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not (out / "config.json").exists():
-            raise KeyboardInterrupt("Nothing was saved.") from None
-        saved = latest_step(out / "checkpoints")
-        raise KeyboardInterrupt(
-            f"Saved after {saved} of {config.length} {config.unit}; go on with the "
-            "same command and --resume."
-        ) from None
+# What continues an interrupted run, after which "goes on" follows.
+GO_ON = "the same command with --resume"
 
 
 def started(console: Console) -> Console:

@@ -91,9 +91,10 @@ def _print(options: Options, saved: Mapping) -> None:
     numbers: list[Any] = [record.get("number") for record in records]
     number = numbers[-1] if options.match is None else options.match
     if number not in numbers:
-        among = f"{min(numbers)} to {max(numbers)}"
+        there = [x for x in numbers if isinstance(x, int)]
+        among = f"from {min(there)} to {max(there)}" if there else "with a number"
         raise InputError(
-            f"match is {number}: one of the {len(numbers)} from {among} is needed"
+            f"match is {number}: one of the {len(there)} {among} is needed"
         )
     record = records[len(numbers) - 1 - numbers[::-1].index(number)]
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -1,6 +1,7 @@
 """`aajax transcript --text`: one match in the terminal."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -98,3 +99,13 @@ def test_bad_input(run, capsys):
     for broken in ({}, {"turns": []}, record(num_rounds=1) | {"rewards": [[1]]}):
         with pytest.raises(InputError, match="^match"):
             match_text(broken, 80)
+
+
+def test_matches_without_numbers(tmp_path, capsys):
+    (tmp_path / "matches").mkdir()
+    lines = [json.dumps(record() | {"number": number}) for number in (None, "1")]
+    with gzip.open(tmp_path / "matches/iteration_000000.jsonl.gz", "wt") as file:
+        file.write("\n".join(lines))
+    assert cli.main(["transcript", str(tmp_path), "--text", "--match", "9"]) == 2
+    line = "match is 9: one of the 0 with a number is needed"
+    assert line in capsys.readouterr().err

@@ -236,6 +236,17 @@ def test_adapters_of_peft_for_several_layers_in_one(base, tmp_path):
     assert np.max(np.abs(actual - torch_logits(model))) < 1e-4
 
 
+@pytest.mark.parametrize("base", ["phi3"], indirect=True)
+def test_an_adapter_of_nothing_is_refused(base, tmp_path):
+    _, config, _ = base
+    one = lora.LoraConfig(3, 7.5, ("query", "value"))
+    some = numbers(config, one)
+    nothing = some._replace(weights=jax.tree.map(jnp.zeros_like, some.weights))
+    peft_folder.save_peft(tmp_path, config, one, nothing, "base")
+    with pytest.raises(ValueError, match="adapter_model.safetensors is all zero; an"):
+        peft_folder.load_peft(tmp_path, config)
+
+
 def test_experts_have_no_adapters(llama):
     config = dataclasses.replace(llama, num_experts=2, experts_per_token=1)
     with pytest.raises(

@@ -194,6 +194,11 @@ def load_peft(
     _check_tensors(folder, config, found, tensors)
     each = [_pair_of(config, options, place, tensors) for place in found]
     each = [pair for pair in each if pair is not None]
+    if not each:
+        raise InputError(
+            f"folder is {str(folder)!r}: {WEIGHTS} is all zero; an adapter of one "
+            "linear layer or more is needed"
+        )
     rank = max(pair.place.rank for pair in each)
     # Scale times rank; without patterns exactly the alpha that is stored.
     alphas = [pair.place.alpha * rank / pair.divisor for pair in each]
