@@ -62,12 +62,16 @@ def test_measures_tell_both_sides():
     episodes = play_episodes(jax.random.key(0), env, policy, params, 4, 3)
     found = SPEC.measures(env, episodes)
     earned = np.asarray(episodes.state.reward)[1:]
-    np.testing.assert_allclose(found["reward of the naive learner"], earned.mean())
     np.testing.assert_allclose(
-        found["reward of the naive learner in the last step"], earned[-1].mean()
+        found["reward of the naive learner"], earned.mean(), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        found["reward of the naive learner in the last step"],
+        earned[-1].mean(),
+        rtol=1e-6,
     )
     own = np.asarray(episodes.trajectory.reward)[-1, :, 0]
-    np.testing.assert_allclose(found["reward in the last step"], own.mean())
+    np.testing.assert_allclose(found["reward in the last step"], own.mean(), rtol=1e-6)
     assert (own > earned[-1]).all()
 
 
