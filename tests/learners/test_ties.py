@@ -1,6 +1,6 @@
 """Where nothing matters, nothing is learnt: equal games give exactly 0, all the way."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ def standard_promotion():
         yield
 
 
+@cache
 def indifferent(payoff, num_games, num_steps=16):
     """Games of a policy that tries everything, where all pays alike."""
     env = matrix_game(jnp.full((2, 2, 2), payoff), num_steps=num_steps)
@@ -52,22 +53,22 @@ def test_a_learner_in_a_game_where_nothing_matters(estimator, num_games):
         "ppo": partial(learners.ppo, num_epochs=1, num_minibatches=1),
     }
     surrogates = {"pg": surrogate.reinforce, "ppo": surrogate.clipped(0.2)}
-    for payoff in (0.1, 0.495, -1.0, 1e4):
-        params, trajectory = indifferent(payoff, num_games)
-        for name, make in algorithms.items():
-            objective = learners.advantage_alignment(
-                ESTIMATORS[estimator](num_games),
-                gamma=0.96,
-                beta=1.0,
-                whiten=True,
-                surrogate=surrogates[name],
-            )
-            batch = jax.jit(partial(prepare, objective, seats=None))(trajectory)
-            np.testing.assert_array_equal(batch.credit, np.zeros((16, num_games, 2)))
-            learner = make(POLICY, objective, optax.adam(0.1))
-            opt_state = optax.adam(0.1).init(params)
-            state = learners.LearnerState(params, opt_state)
-            after, _ = jax.jit(learner.update)(jax.random.key(2), state, trajectory)
+    for name, make in algorithms.items():
+        objective = learners.advantage_alignment(
+            ESTIMATORS[estimator](num_games),
+            gamma=0.96,
+            beta=1.0,
+            whiten=True,
+            surrogate=surrogates[name],
+        )
+        prepared = jax.jit(partial(prepare, objective, seats=None))
+        update = jax.jit(make(POLICY, objective, optax.adam(0.1)).update)
+        for payoff in (0.1, 0.495, -1.0, 1e4):
+            params, trajectory = indifferent(payoff, num_games)
+            credit = prepared(trajectory).credit
+            np.testing.assert_array_equal(credit, np.zeros((16, num_games, 2)))
+            state = learners.LearnerState(params, optax.adam(0.1).init(params))
+            after, _ = update(jax.random.key(2), state, trajectory)
             np.testing.assert_array_equal(after.params["actor"], params["actor"])
 
 

@@ -23,11 +23,10 @@ def parameters(chances):
     return {"actor": logits, "critic": jnp.zeros(len(chances))}
 
 
-@functools.partial(jax.jit, static_argnames=("policy",))
-def ask(env, policy, params):
-    return cooperation_after(
-        jax.random.key(0), env, policy, params, num_games=9, num_steps=4
-    )
+@functools.partial(jax.jit, static_argnames=("policy", "num_games", "num_steps"))
+def ask(env, policy, params, num_games=9, num_steps=4):
+    key = jax.random.key(0)
+    return cooperation_after(key, env, policy, params, num_games, num_steps)
 
 
 def test_a_table_answers_with_itself():
@@ -79,14 +78,7 @@ def test_a_policy_with_memory_is_asked_about_its_own_history():
     policy = categorical_policy(network)
     params = network.init(None)
     num_games = 1200
-    answers = cooperation_after(
-        jax.random.key(0),
-        envs.make("ipd"),
-        policy,
-        (params, params),
-        num_games=num_games,
-        num_steps=4,
-    )
+    answers = ask(envs.make("ipd"), policy, (params, params), num_games)
     np.testing.assert_allclose(answers[0], 0.75, rtol=1e-5)
     # CC is forced at step 0, 1 or 2; nobody has defected before with chance 1, p, p²
     # where p = (¾)². Any other outcome turns everybody for good.
@@ -126,14 +118,10 @@ def test_only_games_that_go_on_are_asked():
     policy = categorical_policy(nets.tabular(5, 2))
     env = envs.make("ipd", continuation=0.5)
     params = (parameters(CHANCES),) * 2
-    answers = cooperation_after(
-        jax.random.key(0), env, policy, params, num_games=64, num_steps=50
-    )
+    answers = ask(env, policy, params, num_games=64, num_steps=50)
     np.testing.assert_allclose(answers, CHANCES, rtol=1e-5)
     over = envs.make("ipd", continuation=0.0)
-    answers = cooperation_after(
-        jax.random.key(0), over, policy, params, num_games=8, num_steps=5
-    )
+    answers = ask(over, policy, params, num_games=8, num_steps=5)
     np.testing.assert_allclose(answers[0], CHANCES[0], rtol=1e-5)
     assert np.isnan(answers[1:]).all()
 
@@ -157,8 +145,6 @@ def test_many_agents_are_asked_by_how_many_cooperate():
         return counts(params, observation, memory)[:2]
 
     network = Network(lambda key: (), lambda shape: (), counts, unroll)
-    answers = cooperation_after(
-        jax.random.key(0), env, categorical_policy(network), ((),) * 8, 32, 4
-    )
+    answers = ask(env, categorical_policy(network), ((),) * 8, num_games=32)
     expected = [0.5, *([(1 + count) / 10 for count in range(7, -1, -1)] * 2)]
     np.testing.assert_allclose(answers, expected, rtol=1e-4)
