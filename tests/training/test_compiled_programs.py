@@ -1,8 +1,8 @@
 """Programs of runs, compiled for accelerators by their own compilers, and not run.
 
-Those of all large presets take an hour or more: `pytest -m slow -n 0 tests/training/...
--k h100x8` in an environment with the extra gpu-compiler, `-k v5e-16` in one with
-tpu-compiler. Others are of one small decoder for TPUs.
+Those of all large presets take an hour or more: `pytest -m slow -n 0` of this file,
+with `-k h100x8` where the extra gpu-compiler is installed, `-k v5e-16` where
+tpu-compiler is. Others are of one small decoder for TPUs.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ import jax
 import pytest
 
 from aajax.api import dry_runs
-from aajax.lm.model.attention import SLOTS
 from aajax.lm.planning import shapes
 from aajax.lm.planning.compile import Report, compiled
 from aajax.training.lm_presets import LM_PRESETS, MODELS, PUBLISHED, VARIANTS
@@ -76,22 +75,20 @@ TOPOLOGIES = [pytest.param("v5e-16", marks=TPU), pytest.param("h100x8", marks=GP
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[tuple[str, str], Report]:
-    """Reports by topology and program: most presets differ in their numbers alone."""
-    return {}
+def each_program_once():
+    """Presets that differ in their numbers alone have programs of the same text."""
+    known: dict[tuple[str, str], Report] = {}
 
-
-def reports(planned, known):
-    """As `dry_runs.reports`, of which each program is compiled once."""
-    blocks = -(-planned.programs.slots // SLOTS)
-    for name, lower in planned.programs:
-        lowered = lower()
+    def once(lowered, platform, *arguments, **options):
         text = hashlib.sha256(lowered.as_text().encode()).hexdigest()
-        program = planned.topology.name, text
-        if program not in known:
-            platform = planned.topology.chip.platform
-            _, known[program] = compiled(lowered, platform, inner_turns=blocks)
-        yield name, known[program]
+        if (platform, text) not in known:
+            _, report = compiled(lowered, platform, *arguments, **options)
+            known[platform, text] = report
+        return None, known[platform, text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dry_runs, "compiled", once)
+        yield
 
 
 @pytest.mark.slow
@@ -99,10 +96,10 @@ def reports(planned, known):
 @pytest.mark.parametrize("game", PUBLISHED)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_large_presets(game, model, variant, topology, known, capfd):
+def test_large_presets(game, model, variant, topology, each_program_once, capfd):
     config = LM_PRESETS[f"lm-{game}-{variant}-{model}"][1]
     planned = dry_runs.plan(config, dry_runs.decoder_of(config), topology)
-    for name, report in reports(planned, known):
+    for name, _, report in dry_runs.reports(planned):
         others = planned.programs.others(name)
         assert report.fits(planned.topology, others), name
         assert dry_runs.waste(planned, report) == [], name
