@@ -11,7 +11,6 @@ from aajax import lm
 from aajax.lm.model import lora
 from aajax.lm.model.config import Delta
 from aajax.lm.model.decoder import forward_after
-from aajax.lm.model.layers import product
 from aajax.lm.model.precision import matmuls_in
 from aajax.lm.sampling.sampler import Sampler
 
@@ -143,23 +142,3 @@ def test_a_session_reads_its_opening_once_for_each_adapter(config):
             )
         ]
         np.testing.assert_allclose(again[0].last[row], again[1].last[0], atol=1e-4)
-
-
-def test_products_are_of_rounded_factors_and_exact_sums():
-    rng = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((5, 9), (9, 4)))
-    rounded = [np.asarray(y.astype(jnp.bfloat16), np.float64) for y in (x, kernel)]
-
-    def value(x, kernel):
-        return jnp.sum(product(x, kernel, jnp.float32))
-
-    with matmuls_in("bfloat16"):
-        found = product(x, kernel, jnp.float32)
-        turned = product(x, kernel.T, jnp.float32, is_transposed=True)
-        gradients = jax.grad(value, (0, 1))(x, kernel)
-    np.testing.assert_allclose(found, rounded[0] @ rounded[1], rtol=1e-5)
-    np.testing.assert_allclose(turned, found, rtol=1e-6)
-    assert np.abs(found - product(x, kernel, jnp.float32)).max() > 1e-4
-    ones = np.ones((5, 4))
-    np.testing.assert_allclose(gradients[0], ones @ rounded[1].T, rtol=1e-5)
-    np.testing.assert_allclose(gradients[1], rounded[0].T @ ones, rtol=1e-5)
