@@ -96,11 +96,19 @@ def each_program_once():
 @pytest.mark.parametrize("game", PUBLISHED)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_large_presets(game, model, variant, topology, each_program_once, capfd):
+def test_large_presets(
+    game, model, variant, topology, each_program_once, capfd, record_property
+):
     config = LM_PRESETS[f"lm-{game}-{variant}-{model}"][1]
     planned = dry_runs.plan(config, dry_runs.decoder_of(config), topology)
     for name, _, report in dry_runs.reports(planned):
         others = planned.programs.others(name)
+        # For the tables of experiments/README.md, with --junitxml FILE.
+        record_property(
+            f"{name}: bytes of {planned.topology.chip.memory}", report.needed
+        )
+        if report.counts is not None:
+            record_property(f"{name}: seconds", report.bounds(planned.topology))
         assert report.fits(planned.topology, others), name
         assert dry_runs.waste(planned, report) == [], name
     assert REMATERIALISED not in capfd.readouterr().err
