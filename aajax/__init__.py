@@ -3,18 +3,28 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from aajax import envs, learners, nets, ops, policies, rollout
-from aajax.envs import EnvSpec, Players, TextSpec, make, register
-from aajax.errors import DivergenceError, InputError
-from aajax.types import Episodes, TimeStep, Trajectory
-
 if TYPE_CHECKING:
-    from aajax import dialogue, lm, report, tournament, training
+    from aajax import (
+        dialogue,
+        envs,
+        learners,
+        lm,
+        nets,
+        ops,
+        policies,
+        report,
+        rollout,
+        tournament,
+        training,
+    )
     from aajax.api.export import export
     from aajax.api.games import play
     from aajax.api.leagues import league, text_league
     from aajax.api.presets import presets
     from aajax.api.runs import LmRun, Run, SmallRun, evaluate, load, train
+    from aajax.envs import EnvSpec, Players, TextSpec, make, register
+    from aajax.errors import DivergenceError, InputError
+    from aajax.types import Episodes, TimeStep, Trajectory
 
 __version__ = "0.1.0"
 
@@ -53,16 +63,26 @@ __all__ = [
     "training",
 ]
 
-# Read when they are first asked for: they need more than JAX, Flax and Optax.
+# Read when they are first asked for: the command line answers without JAX, which takes
+# seconds.
 _LATER = {
-    **{name: f"aajax.{name}" for name in ("dialogue", "lm", "report")},
-    **{name: f"aajax.{name}" for name in ("tournament", "training")},
+    **{
+        name: f"aajax.{name}"
+        for name in (
+            *("dialogue", "envs", "learners", "lm", "nets", "ops", "policies"),
+            *("report", "rollout", "tournament", "training"),
+        )
+    },
     **dict.fromkeys(("LmRun", "Run", "SmallRun"), "aajax.api.runs"),
     **dict.fromkeys(("evaluate", "load", "train"), "aajax.api.runs"),
     "export": "aajax.api.export",
     **dict.fromkeys(("league", "text_league"), "aajax.api.leagues"),
     "play": "aajax.api.games",
     "presets": "aajax.api.presets",
+    **dict.fromkeys(("EnvSpec", "Players", "TextSpec"), "aajax.envs"),
+    **dict.fromkeys(("make", "register"), "aajax.envs"),
+    **dict.fromkeys(("DivergenceError", "InputError"), "aajax.errors"),
+    **dict.fromkeys(("Episodes", "TimeStep", "Trajectory"), "aajax.types"),
 }
 
 

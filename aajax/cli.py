@@ -15,6 +15,7 @@ from aajax.commands.arguments import parse
 from aajax.commands.progress import print_help
 from aajax.commands.spelling import spelled_out
 from aajax.errors import DivergenceError, InputError
+from aajax.interrupts import interruptible
 
 T = TypeVar("T")
 
@@ -80,8 +81,13 @@ def _main(argv: list[str]) -> int:
         return 2
 
     def run() -> None:
-        # Imports take seconds, in which an interrupt may come.
-        importlib.import_module(f"aajax.commands.{name}").main(arguments)
+        # Imports take seconds, and some end the process, or go on, if they are
+        # interrupted.
+        with interruptible() as interrupted:
+            command = importlib.import_module(f"aajax.commands.{name}")
+        if interrupted():
+            raise KeyboardInterrupt
+        command.main(arguments)
 
     return _code(errors, f"aajax {command_name(argv)}", run)
 

@@ -28,7 +28,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from aajax import references
 from aajax.errors import InputError
-from aajax.types import AnyArray
 
 _PLAIN = bool, int, float, str
 # Of numbers without another bound: the largest of int32 and float32.
@@ -321,9 +320,15 @@ def read_text(annotation: Any, text: str) -> Any:
 def describe(annotation: Any) -> str:
     """What an annotation accepts: a whole number, one of a, b."""
     accepting = alternatives(annotation)
-    silent = NoneType, *typing.get_args(AnyArray)  # what nobody types
-    words = [_describe_member(*each) for each in accepting if each[0] not in silent]
+    words = [_describe_member(*each) for each in accepting if _is_typed(each[0])]
     return ", or ".join(dict.fromkeys(words))
+
+
+def _is_typed(member: Any) -> bool:
+    """Whether somebody types it: not None, nor an array of JAX or NumPy."""
+    # By name, since JAX takes a second to import.
+    package = getattr(member, "__module__", "").split(".")[0]
+    return member is not NoneType and package not in ("jax", "jaxlib", "numpy")
 
 
 def options(cls: type, default: Any = None, flat: bool = True) -> list[Option]:

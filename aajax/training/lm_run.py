@@ -32,6 +32,7 @@ import jax
 from aajax.dialogue.play.matches import Match, save_matches
 from aajax.errors import DivergenceError, InputError
 from aajax.files import os_error, written_folder
+from aajax.interrupts import interruptible
 from aajax.lm.checkpoints.peft_folder import load_peft, save_peft
 from aajax.lm.mesh.hosts import in_first, largest
 from aajax.lm.model.decoder import Adapters
@@ -41,7 +42,7 @@ from aajax.training.lm_assemble import LmState
 from aajax.training.lm_past import check_kept, kept_numbers, past_folder
 from aajax.training.lm_population import Population
 from aajax.training.memory import give_back
-from aajax.training.run import interruptible, note_length
+from aajax.training.run import note_length
 from aajax.types import PyTree
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import itertools
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 
 from aajax import files, schema
 from aajax.errors import DivergenceError, InputError
+from aajax.interrupts import interruptible
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import in_any, in_first
 from aajax.records import read_object
@@ -456,29 +456,3 @@ def _differences(
         elif there != here and prefix + name not in free:
             parts.append(f"{prefix}{name} is {there!r} there and {here!r} here")
     return sorted(parts)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Notes the first SIGINT or SIGTERM instead of stopping at once.
-
-    Outside of the main thread signals cannot be caught and go their usual way.
-    """
-    received = []
-    previous = {}
-
-    def note(number, frame):
-        received.append(number)
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, note)
-    except ValueError:
-        previous.clear()
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

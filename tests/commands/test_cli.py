@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -289,6 +290,21 @@ def test_a_terminal_that_knows_ascii_alone():
     assert process.returncode == 0
     assert process.stderr == b""
     assert b"| kind" in process.stdout and process.stdout.isascii()
+
+
+def test_an_interrupt_during_imports_comes_after_them(monkeypatch, capsys):
+    done = []
+
+    def slow(name):
+        signal.raise_signal(signal.SIGINT)
+        done.append(name)  # unless it was interrupted
+        return wording
+
+    monkeypatch.setattr(cli.importlib, "import_module", slow)
+    assert cli.main(["wording", "copy", "ipd"]) == 130
+    assert done == ["aajax.commands.wording"]
+    found = capsys.readouterr()
+    assert (found.out, found.err) == ("", "aajax wording copy: interrupted.\n")
 
 
 def test_a_folder_with_another_run_is_refused(trained, capsys):
