@@ -11,6 +11,7 @@ from typing import NoReturn, TypeVar
 
 from rich.console import Console
 
+from aajax import __version__
 from aajax.commands.arguments import parse
 from aajax.commands.progress import print_help
 from aajax.commands.spelling import spelled_out
@@ -73,6 +74,10 @@ def _main(argv: list[str]) -> int:
     errors = _errors()
     if not argv or argv[0] in ("-h", "--help"):
         print_help("aajax", COMMANDS)
+        print("aajax --version tells which this is.")
+        return 0
+    if argv == ["--version"]:
+        print(f"aajax {__version__}")
         return 0
     name, *arguments = argv
     if name not in COMMANDS:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+import aajax
 from aajax import cli, files
 from aajax.commands import bench, lm, wording
 from aajax.training.metrics import read_rows
@@ -173,6 +174,8 @@ def test_list_and_help_name_everything(capsys):
     assert "ipd-naive" in capsys.readouterr().out
     assert cli.main([]) == 0
     assert "train" in capsys.readouterr().out
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"aajax {aajax.__version__}\n"
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", "ipd", "--help"])
     assert "--sweep.beta" in capsys.readouterr().out
