@@ -15,14 +15,15 @@ on.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from cells import Seeds
 
 import aajax
 from aajax import cli
-from aajax.schema import Count
+from aajax.errors import InputError
+from aajax.schema import Count, Items
 
 Part = Literal[
     "base", "ipd", "transfer", "split", "trust-and-split", "league", "response"
@@ -70,6 +71,9 @@ class Config:
     # of league: a player of another model, such as
     # model:gemma3-270m.gguf,chat_template=gemma
     stranger: str | None = None
+    changes: Annotated[
+        tuple[str, ...], Items(distinct=True)
+    ] = ()  # of transfer: these, such as chicken; none: all
     out: Path = Path("runs/real-model")
 
 
@@ -123,6 +127,14 @@ def over_seeds(values: list[float | None]) -> str:
         return ""
     spread = np.std(found, ddof=1) if len(found) > 1 else 0.0
     return f"{np.mean(found):.2f} ± {spread:.2f}"
+
+
+def of_seeds(measures: list[dict[str, list]], name: str) -> str:
+    """A measure: of one seed with the interval of its matches, or `over_seeds`."""
+    pairs = [found[name] for found in measures]
+    if len(pairs) == 1:
+        return number(pairs[0])
+    return over_seeds([mean for mean, _ in pairs])
 
 
 def show(heads: list[str], rows: list[list[str]]) -> None:
@@ -180,27 +192,29 @@ def adapters(config: Config, kind: str = "aa") -> list[Path]:
 
 def transfer(config: Config) -> None:
     """Adapters of the prisoner's dilemma where something is new, beside the base."""
+    unknown = [name for name in config.changes if name not in CHANGES]
+    if unknown:
+        raise InputError(
+            f"changes has {unknown[0]!r}: some of {', '.join(CHANGES)} are needed"
+        )
     rows = []
-    for name, change in CHANGES.items():
-        for player in ("base", "aa"):
-            found = []
-            for run in adapters(config):
-                who = "base" if player == "base" else str(run)
-                pairs = [f"{who}:{who}", f"{who}:always_defect"]
-                # The run says with which model and wording.
-                measures = faced(
-                    config, f"transfer {name} {player} {run.name}",
-                    [str(run), "base", "always_defect"], pairs, **change,
-                )  # fmt: skip
-                found.append(list(measures.values()))
-                if player == "base":
-                    break
-            itself, defector = zip(*found, strict=True)
-            cells = [over_seeds([x["reward"][0] for x in itself])]
-            cells += [over_seeds([x["reward"][0] for x in defector])]
-            for after in AFTER:
-                values = [x[f"cooperation_after_{after}"] for x in itself]
-                cells.append(over_seeds([None if v is None else v[0] for v in values]))
+    for name in config.changes or CHANGES:
+        found: dict[str, list[dict[str, list]]] = {"base": [], "aa": [], "defector": []}
+        for run in adapters(config):
+            pairs = [f"{run}:{run}", f"{run}:always_defect", "base:base"]
+            # The run says with which model and wording.
+            measures = faced(
+                config, f"transfer {name} {run.name}",
+                [str(run), "base", "always_defect"],
+                pairs[:2] if found["base"] else pairs, **CHANGES[name],
+            )  # fmt: skip
+            if not found["base"]:
+                found["base"].append(measures["base", "base"])
+            found["aa"].append(measures[run.name, run.name])
+            found["defector"].append(measures[run.name, "always_defect"])
+        for player, others in ("base", []), ("aa", found["defector"]):
+            cells = [of_seeds(each, "reward") for each in (found[player], others)]
+            cells += [of_seeds(found[player], f"cooperation_after_{x}") for x in AFTER]
             rows.append([name, player, *cells])
     heads = ["with itself", "against always-defect", *(f"P(C) {x}" for x in AFTER)]
     show(["new", "player", *heads], rows)
