@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 from rich.console import Console
 
-from aajax import __version__
+import aajax
 from aajax.commands.arguments import parse
 from aajax.commands.progress import print_help
 from aajax.commands.spelling import spelled_out
@@ -77,7 +77,7 @@ def _main(argv: list[str]) -> int:
         print("aajax --version tells which this is.")
         return 0
     if argv == ["--version"]:
-        print(f"aajax {__version__}")
+        print(f"aajax {aajax.__version__}")
         return 0
     name, *arguments = argv
     if name not in COMMANDS:

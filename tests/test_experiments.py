@@ -66,6 +66,7 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("text_games.py", "--seeds", "x"): "seeds has 'x': a whole number in [0, ",
         ("text_games.py", "--seeds", "1", "1"): "seeds has 1 twice: once is needed",
         ("real_model.py", "--seeds", "-1"): "seeds has -1: a whole number in [0, 2^3",
+        ("real_model.py", "--part", "transfer", "--changes", "x"): "changes has 'x': s",
         ("ablation_lm.py", "--seeds", "0"): "seeds is 0: at least 1 is needed",
         ("learning_together.py", "a:b", "a:b"): "pairs has 'a:b' twice: once is need",
         ("all.py", "--only", "idp"): "only has 'idp': some of ipd, ipd-gru, ",
