@@ -102,14 +102,17 @@ def _rounded(x: Array, kernel: Array, contracted: int) -> Array:
     # XLA does it in bfloat16 for gradients too if axes are named, and not transposed.
     is_read = kernel.dtype == jnp.bfloat16 and len(x) < _FEW_ROWS
     if is_read or cpu_has_bfloat16():
-        return _product(*(y.astype(jnp.bfloat16) for y in (x, kernel)), contracted)
-    # The same numbers, in float32. XLA would leave out a cast there and back.
-    return _product(*map(_rounded_to_bfloat16, (x, kernel)), contracted)
+        x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    else:
+        x, kernel = _in_float32(x), _in_float32(kernel)
+    return _product(x, kernel, contracted)
 
 
-def _rounded_to_bfloat16(x: Array) -> Array:
+def _in_float32(x: Array) -> Array:
+    """The numbers that x has in bfloat16."""
     if x.dtype == jnp.bfloat16:
         return x.astype(jnp.float32)
+    # XLA would leave out a cast there and back.
     return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
 
