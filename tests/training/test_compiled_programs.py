@@ -103,7 +103,7 @@ def test_large_presets(
     planned = dry_runs.plan(config, dry_runs.decoder_of(config), topology)
     for name, _, report in dry_runs.reports(planned):
         others = planned.programs.others(name)
-        # For the tables of experiments/README.md, with --junitxml FILE.
+        # For tables, with --junitxml FILE -o junit_family=xunit1.
         record_property(
             f"{name}: bytes of {planned.topology.chip.memory}", report.needed
         )
