@@ -76,7 +76,7 @@ def _main(argv: list[str]) -> int:
         print_help("aajax", COMMANDS)
         print("aajax --version tells which this is.")
         return 0
-    if argv == ["--version"]:
+    if argv[0] == "--version":
         print(f"aajax {aajax.__version__}")
         return 0
     name, *arguments = argv
@@ -86,6 +86,7 @@ def _main(argv: list[str]) -> int:
         return 2
 
     def run() -> None:
+        """Imports the command and runs it."""
         # Imports take seconds, and some end the process, or go on, if they are
         # interrupted.
         with interruptible() as interrupted:

@@ -71,7 +71,7 @@ def product(x: Array, kernel: Array, dtype: Any, is_transposed: bool = False) ->
     """x W, [n, in] × [in, out] → [n, out] in `dtype`.
 
     CPUs round factors themselves where `precision.is_rounded`, which is twice as fast
-    with AVX512-BF16, and as fast as without rounding on other CPUs.
+    with AVX512-BF16, and about as fast as without rounding on other CPUs.
 
     Args:
       x: [n, in].
