@@ -77,13 +77,18 @@ class Config:
     out: Path = Path("runs/real-model")
 
 
-def trained(config: Config, game: str, kind: str, seed: int, **options) -> aajax.LmRun:
-    """The finished run of a preset, trained (on) if it is not there."""
+def trained(
+    config: Config, game: str, kind: str, seed: int, name: str = "", **options
+) -> aajax.LmRun:
+    """The finished run of a preset, trained (on) if it is not there.
+
+    Its folder is called `name`, if that is given, instead of after game and kind.
+    """
     if (game, kind) in ITERATIONS:
         options = {"num_iterations": ITERATIONS[game, kind]} | options
     run = aajax.train(
         f"lm-{game}-{kind}-smollm2",
-        out=config.out / f"{game}-{kind}-seed-{seed}",
+        out=config.out / (name or f"{game}-{kind}-seed-{seed}"),
         resume=True,
         progress=True,
         seed=seed,
@@ -242,8 +247,8 @@ def response(config: Config) -> None:
         for run, seed in zip(adapters(config, kind), config.seeds, strict=True):
             frozen = aajax.load(run).summary["measures"]["itself"]["reward"]
             learner = trained(
-                config, "ipd", "vs-frozen", seed, guest=str(run / "adapter"),
-                num_iterations=30,
+                config, "ipd", "vs-frozen", seed, f"against-{run.name}",
+                guest=str(run / "adapter"), num_iterations=30,
             )  # fmt: skip
             pair = faced(
                 config, f"response {run.name}", [str(learner.folder), str(run)],
