@@ -114,13 +114,13 @@ def _downloaded(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_FILES)))
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except errors.HFValidationError as error:
+        raise InputError(
+            f"model is {name!r}: a folder, a GGUF file or an id of the Hub is needed"
+        ) from error
+    except Exception as error:  # of the network library too, which versions differ in
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"model is {name!r}: a folder, a GGUF file or a model of the Hugging Face "
             f"Hub that can be reached is needed ({reason})"
-        ) from error
-    except errors.HFValidationError as error:
-        raise InputError(
-            f"model is {name!r}: a folder, a GGUF file or an id of the Hub is needed"
         ) from error
