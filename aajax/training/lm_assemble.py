@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from aajax import schema
 from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
-from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows
+from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows, num_spoken
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel, load_language_model
 from aajax.dialogue.players.scripted import scripted_player
@@ -29,6 +29,7 @@ from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.checkpoints.weights import load_params, read_config
 from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.playing import (
+    Longest,
     check_divides_devices,
     device_memory,
     playing_mesh,
@@ -358,7 +359,7 @@ def find_playing_mesh(
     """The mesh that a run plays on, of the devices of the one that it trains on.
 
     Args:
-      config: of the run.
+      config: of the run, or of a member of a population.
       decoder: of its model.
       mesh: of training.
       memory: bytes of a device; None if they are unknown.
@@ -368,8 +369,11 @@ def find_playing_mesh(
     """
     tensor = config.play_tensor
     if tensor is None:
+        spoken = num_spoken(config.seating, config.num_matches, config.num_seats)
+        most = config.speaking.max_cache or decoder.max_length
+        longest = Longest(spoken, min(most, decoder.max_length))
         dtype = jnp.dtype(config.dtype)
-        tensor = playing_tensor(mesh, decoder, dtype, memory)
+        tensor = playing_tensor(mesh, decoder, dtype, memory, longest)
     plays_on = playing_mesh(mesh, tensor)
     check_divides(decoder, 1, tensor)
     padded_rows(plays_on, 1)  # refuses processes that share rows

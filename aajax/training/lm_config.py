@@ -218,7 +218,7 @@ class LmConfig:
     fsdp: Count | None = 1
     tensor: Count = 1  # mesh axis: devices that share heads and hidden units
     # the same while playing, where no weights are split over fsdp; None: tensor, or as
-    # many times that as have room for the weights
+    # many times that as have room for the weights and the longest cache
     play_tensor: Count | None = None
     # random seed; of several the first: they are seed, seed + 1, ...
     seed: Seed = 0

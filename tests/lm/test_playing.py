@@ -15,7 +15,9 @@ from aajax.lm.sampling.sampler import Sampler
 PROGRAM = r"""
 import jax, jax.numpy as jnp, numpy as np
 from aajax import lm
-from aajax.lm.mesh.playing import device_memory, moved, playing_mesh, playing_tensor
+from aajax.lm.mesh.playing import (
+    Longest, cache_bytes, device_memory, moved, playing_mesh, playing_tensor,
+)
 from aajax.lm.mesh.sharding import make_mesh, shard
 from aajax.lm.model import lora
 from aajax.lm.sampling.sampler import Sampler, Sampling
@@ -81,6 +83,15 @@ fits = lambda parts: playing_tensor(
 assert device_memory(trains_on) is None  # a CPU does not say
 assert playing_tensor(trains_on, config, jnp.float32, None) == 2
 assert [fits(parts) for parts in (1, 2, 3, 4, 8, 1000)] == [1, 2, 4, 4, 8, 8]
+# More devices share the weights if there is no room beside them for the cache, unless
+# no number of devices leaves it.
+slot = cache_bytes(config, jnp.float32, Longest(16, 1), 8, 1)
+shared = lambda share: playing_tensor(
+    make_mesh(1, 8, 1), config, jnp.float32, size / 0.4 + 1,
+    Longest(16, int(share * size / slot)),
+)
+assert slot >= 2 * config.num_layers * 16 // 8 * 2 * 8 * 4
+assert [shared(share) for share in (0.5, 1.1, 1.2, 1.6, 1.7)] == [1, 1, 2, 2, 1]
 print("equal")
 """
 

@@ -8,24 +8,41 @@ group of tensor devices instead, made once for all the matches of an iteration.
 import functools
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from aajax.errors import InputError
 from aajax.lm.mesh.sharding import (
+    cache_shardings,
     check_divides,
     param_shardings,
     process_blocks,
     shard,
 )
+from aajax.lm.model.cache import init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import init_params
 from aajax.types import PyTree
 
 SHARE = 0.4  # of a device's memory that a copy of the weights may take
+ROOM = 0.85  # of it that they may take together with the longest cache
+
+
+class Longest(NamedTuple):
+    """Dialogues that are played at once, as long as they may be.
+
+    Attributes:
+      rows: sequences.
+      slots: of the cache, tokens of each.
+    """
+
+    rows: int
+    slots: int
 
 
 def check_divides_devices(tensor: int, num_devices: int) -> None:
@@ -51,7 +68,11 @@ def playing_mesh(mesh: Mesh, tensor: int) -> Mesh:
 
 
 def playing_tensor(
-    mesh: Mesh, config: DecoderConfig, dtype: jnp.dtype, memory: float | None
+    mesh: Mesh,
+    config: DecoderConfig,
+    dtype: jnp.dtype,
+    memory: float | None,
+    longest: Longest | None = None,
 ) -> int:
     """How many devices share a copy of the weights: as few as have room for it.
 
@@ -62,21 +83,61 @@ def playing_tensor(
       config: of the decoder.
       dtype: of its weights.
       memory: bytes of a device; None if they are unknown.
+      longest: for whose cache there is room too, if any number of devices has it.
     """
     least = mesh.shape["tensor"]
     if memory is None or mesh.shape["fsdp"] == 1:
         return least
     init = functools.partial(init_params, config, dtype=dtype)
-    leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0)))
-    weights = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+    weights = _bytes(jax.eval_shape(init, jax.random.key(0)))
     own = math.gcd(*Counter(one.process_index for one in mesh.devices.flat).values())
     fitting = [
         tensor
         for tensor in range(least, own + 1, least)
         if own % tensor == 0 and _divides(config, tensor)
     ]
-    enough = [t for t in fitting if weights / t <= SHARE * memory]
-    return min(enough, default=max(fitting, default=least))
+
+    def cache(tensor: int) -> int:
+        if longest is None:
+            return 0
+        return cache_bytes(config, dtype, longest, mesh.size // tensor, tensor)
+
+    return fewest(fitting or [least], weights, cache, memory)
+
+
+def fewest(
+    tensors: Iterable[int], weights: int, cache: Callable[[int], int], memory: float
+) -> int:
+    """The smallest of these numbers of devices that have room for what they share.
+
+    Args:
+      tensors: numbers of devices, ascending.
+      weights: bytes of them all.
+      cache: the number of devices → bytes of each device's cache.
+      memory: bytes of a device.
+    """
+    tensors = list(tensors)
+    enough = [t for t in tensors if weights / t <= SHARE * memory]
+    roomy = [t for t in enough if weights / t + cache(t) <= ROOM * memory]
+    return min(roomy or enough, default=max(tensors))
+
+
+def cache_bytes(
+    config: DecoderConfig, dtype: jnp.dtype, longest: Longest, data: int, tensor: int
+) -> int:
+    """Bytes of the longest cache on each of data x tensor devices."""
+    mesh = AbstractMesh((data, 1, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+    rows = -(-longest.rows // data) * data
+    shapes = jax.eval_shape(lambda: init_cache(config, rows, longest.slots, dtype))
+    shardings = cache_shardings(mesh, shapes)
+    own = jax.tree.map(lambda x, y: y.shard_shape(x.shape), shapes, shardings)
+    return _bytes(
+        jax.tree.map(lambda x, y: jax.ShapeDtypeStruct(y, x.dtype), shapes, own)
+    )
+
+
+def _bytes(shapes: PyTree) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(shapes))
 
 
 def _divides(config: DecoderConfig, tensor: int) -> bool:

@@ -18,7 +18,7 @@ import optax
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from aajax.errors import InputError
-from aajax.lm.mesh.playing import SHARE
+from aajax.lm.mesh.playing import Longest, cache_bytes, fewest
 from aajax.lm.mesh.sharding import cache_shardings, check_divides, param_shardings
 from aajax.lm.model.attention import SLOTS
 from aajax.lm.model.cache import init_cache
@@ -223,8 +223,12 @@ def estimate(
     split = tensor if job.remat else 1
     kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
-    copy, cache, reading = _playing(config, job, shape, params, past, memory_gb)
-    alone = _playing(config, job.evaluation, shape, params, {}, memory_gb)
+    number, memory = math.prod(shape), None if memory_gb is None else memory_gb * 1e9
+    if fsdp > 1 and memory is not None:
+        tensor = _playing_tensor(config, job, tensor, number, _bytes(params), memory)
+    plays_on = number // tensor, fsdp, tensor
+    copy, cache, reading = _playing(config, job, plays_on, params, past, memory)
+    alone = _playing(config, job.evaluation, plays_on, params, {}, memory)
     return Estimate(
         num_params=_count(params),
         num_trained=_count(trained),
@@ -245,18 +249,20 @@ def estimate(
 def _playing(
     config: DecoderConfig,
     job: Job,
-    shape: tuple[int, int, int],
+    plays_on: tuple[int, int, int],
     params: PyTree,
     past: PyTree,
-    memory_gb: float | None,
+    memory: float | None,
 ) -> tuple[Part, Part, Part]:
-    """`copy`, `cache` and `reading` of an `Estimate`, on data x tensor devices."""
-    _, fsdp, tensor = shape
-    number, dtype = math.prod(shape), jnp.dtype(job.dtype)
-    memory = None if memory_gb is None else memory_gb * 1e9
-    if fsdp > 1 and memory is not None:
-        tensor = _playing_tensor(config, tensor, number, _bytes(params), memory)
-    groups = number // tensor
+    """`copy`, `cache` and `reading` of an `Estimate`.
+
+    Args:
+      plays_on: data x tensor devices, and between them over how many weights are split
+        in training.
+      memory: bytes of a device, if they are known.
+    """
+    groups, fsdp, tensor = plays_on
+    number, dtype = groups * tensor, jnp.dtype(job.dtype)
     mesh = AbstractMesh((groups, 1, tensor), AXES, axis_types=_AUTO)
     copy = Part(0, 0)
     if fsdp > 1:
@@ -277,17 +283,26 @@ def _playing(
 
 
 def _playing_tensor(
-    config: DecoderConfig, tensor: int, number: int, weights: int, memory: float
+    config: DecoderConfig,
+    job: Job,
+    tensor: int,
+    number: int,
+    weights: int,
+    memory: float,
 ) -> int:
     """Of `mesh.playing.playing_tensor`, in machines of up to eight devices."""
     fitting = [tensor]
-    for size in range(tensor, min(number, _IN_MACHINE) + 1, tensor):
+    for size in range(tensor + tensor, min(number, _IN_MACHINE) + 1, tensor):
         with contextlib.suppress(InputError):
             check_divides(config, 1, size)
             if number % size == 0:
                 fitting.append(size)
-    enough = [size for size in fitting if weights / size <= SHARE * memory]
-    return min(enough, default=max(fitting))
+    longest, dtype = Longest(job.batch, job.length), jnp.dtype(job.dtype)
+
+    def cache(size: int) -> int:
+        return cache_bytes(config, dtype, longest, number // size, size)
+
+    return fewest(fitting, weights, cache, memory)
 
 
 def _adapters(config: DecoderConfig, rank: int, number: int) -> PyTree:
