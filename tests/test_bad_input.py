@@ -699,7 +699,10 @@ ROWS = {
         ("{run} --out /proc/a", "out is '/proc/a': a folder to write to is needed"),
     ],
     "transcript": [
-        ("{words} --member seed_0", "member is 'seed_0': None is needed"),
+        (
+            "{words} --member seed_0",
+            "member is 'seed_0': none is needed, as {words} is",
+        ),
         ("", "run is missing: a path is needed"),
         (
             "{run}",

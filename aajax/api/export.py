@@ -50,8 +50,8 @@ def export(run: Run | str | Path, out: str | Path | None = None) -> list[Path]:
         tables = {"league.csv": league_rows(read_object(folder / "league.json"))}
     elif (folder / "config.json").exists():
         found = run if isinstance(run, Run) else load(folder)
-        tell_unfinished(folder, found.config, "has no summary.csv yet")
         tables = {"metrics.csv": list(found.rows())}
+        tell_unfinished(folder, found.config, "has no summary.csv yet")
         if (folder / SUMMARY).exists():
             tables["summary.csv"] = list(summary_rows(found))
     else:

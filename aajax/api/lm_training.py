@@ -24,6 +24,7 @@ from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
 from aajax.lm.mesh.sharding import shard
 from aajax.lm.model.decoder import init_params
+from aajax.lm.text.chat_templates import read_chat_template
 from aajax.training import divergence, lm_run
 from aajax.training.lm_assemble import LmParts, LmState
 from aajax.training.lm_config import LmConfig, member_names
@@ -32,7 +33,7 @@ from aajax.training.lm_population import Population, assemble_population
 from aajax.training.lm_presets import SIZED, fitting_size
 from aajax.training.lm_probe import decided, probe
 from aajax.training.metrics import Sink, read_rows, write_rows
-from aajax.training.run import SUMMARY, is_finished, opened, resumed
+from aajax.training.run import SUMMARY, check_folder, is_finished, opened, resumed
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ def _train(
     on_iteration: Callable[[int, dict], None],
     log: Sequence[str | Sink],
 ) -> LmConfig:
+    # Before a model is read, or trained.
+    in_first(lambda: check_folder(folder, preset, config, resume))
+    if config.chat_template is not None:
+        read_chat_template(config.chat_template)
     if resume:
         config = resumed(folder, config)
     population = assemble_population(config, make_guest(config))

@@ -32,6 +32,7 @@ from aajax.report.results import (
     read_measured,
     read_metrics,
     read_summary,
+    tell_missing,
 )
 from aajax.report.tables import quantities
 from aajax.schema import Count, Share, called, check_value, shown, within
@@ -207,6 +208,7 @@ class Run(abc.ABC):
             if name not in PLACES:
                 each = [_table(path, name, row.get(name), shape) for row in rows]
                 found[name] = np.stack(each, axis=-1)
+        tell_missing(self.folder)
         return found
 
     def rows(self) -> Iterator[dict[str, Any]]:

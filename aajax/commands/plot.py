@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> None:
     check_installed("plot", "matplotlib")
     from aajax.report.curves import training_figure
     from aajax.report.lm_curves import run_figure
+    from aajax.report.results import tell_missing
 
     if not (options.run / "summary.json").exists():
         lost = divergence.noted(options.run)
@@ -52,4 +53,5 @@ def main(arguments: list[str]) -> None:
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
             "are needed in it"
         )
+    tell_missing(options.run)
     tell_path(Console(markup=False, emoji=False), f"wrote {path}")

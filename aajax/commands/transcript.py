@@ -166,8 +166,10 @@ def _members(options: Options) -> list[str]:
             own = LmConfig.from_json(record)
         names = member_names(own) if own.is_population else []
     if options.member is not None and options.member not in names:
-        among = f"one of {', '.join(names)}" if names else "None"
-        raise InputError(f"member is {options.member!r}: {among} is needed")
+        among = f"one of {', '.join(names)} is needed"
+        if not names:
+            among = f"none is needed, as {options.run} is no population"
+        raise InputError(f"member is {options.member!r}: {among}")
     return names
 
 

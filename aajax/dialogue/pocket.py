@@ -7,9 +7,11 @@ pretrained model.
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,11 +29,14 @@ from aajax.lm.model.decoder import init_params
 from aajax.lm.training.fit import TokenBatch, make_step
 from aajax.schema import Count, Natural, Positive, Seed, Share, check
 
+_log = logging.getLogger(__name__)
+
 PROGRAMS = "programs"  # folder of the cache, for compiled programs
 _FORMAT = 4  # of the cached folder; to be raised when what is written into it changes
 _TEXTS = 2000  # exchanges that a vocabulary is learned from
 _WARM_UP = 20  # steps
 _GAP = 2000  # positions at most between two exchanges of a dialogue
+_SILENCE = 20.0  # seconds between two lines while one is trained
 _END = 0.01  # of the learning rate, at the last step
 
 
@@ -179,12 +184,26 @@ def pocket_folder(
     with locked(_lock_file(folder), f"pocket model is {folder}", wait=True):
         try:
             if not folder.exists():
-                _train_into(folder, config)
+                _train_into(folder, config, _told(folder, config.steps))
         except OSError:
             # Where there are no locks: what another process has made is as good.
             if not folder.exists():
                 raise
     return folder
+
+
+def _told(folder: Path, steps: int) -> Callable[[int, float], None]:
+    """Tells that a pocket model is trained, and how far it has come now and then."""
+    _log.warning("a pocket model is trained, once: %d steps; kept in %s", steps, folder)
+    told = time.monotonic()
+
+    def on_step(done: int, loss: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > _SILENCE:
+            told = time.monotonic()
+            _log.warning("pocket model: step %d/%d  loss %.3f", done, steps, loss)
+
+    return on_step
 
 
 def user_cache() -> Path:

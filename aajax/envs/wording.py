@@ -55,7 +55,7 @@ def load_wording(
     """
     there = {n: Path(own) / n for n in WORDINGS if (Path(own) / n).is_dir()}
     folder = there.get(str(name_or_folder), Path(name_or_folder))
-    if not folder.is_dir():
+    if not str(name_or_folder) or not folder.is_dir():
         names = ", ".join(there)
         raise InputError(
             f"wording is {str(name_or_folder)!r}: {names} or a folder is needed"

@@ -1,6 +1,8 @@
 """Reads and checks the files of a run's folder, for figures."""
 
 import dataclasses
+import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,8 @@ import numpy as np
 from aajax import records, schema
 from aajax.errors import InputError
 from aajax.schema import Formerly, Items, check
+
+_log = logging.getLogger(__name__)
 
 MEASURED = {  # of play, where metrics have them: a panel each
     "apples": "apples per agent",
@@ -108,7 +112,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """All rows of a run's metrics, one at least.
 
     Raises:
-      InputError: if there is none, or one that does not say of which update it is.
+      InputError: if there is none, one that does not say of which update it is, or one
+        that is not of a later update than the one before.
       OSError: if the file cannot be read.
     """
     path = folder / "metrics.jsonl"
@@ -121,7 +126,38 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
                 f"file is {path}: update of line {number} is "
                 f"{schema.shown(row.get('update'))}: a whole number is needed"
             )
+    for number, (before, row) in enumerate(itertools.pairwise(rows), start=2):
+        if row["update"] <= before["update"]:
+            raise InputError(
+                f"file is {path}: update of line {number} is {row['update']}: more "
+                f"than the {before['update']} of the line before is needed"
+            )
     return rows
+
+
+def tell_missing(folder: Path) -> None:
+    """Logs which rows of a run's metrics are missing, those of `read_metrics`.
+
+    They are missing between others, or at the end of a finished run. One that was
+    extended may have fewer rows from there.
+    """
+    updates = [row["update"] for row in read_metrics(folder)]
+    gaps = np.diff([0, *updates])
+    beside = np.maximum(gaps[:-2], gaps[2:])
+    missing = [
+        (updates[i] + 1, updates[i + 1] - 1)
+        for i in np.flatnonzero(gaps[1:-1] >= 2 * beside)
+    ]
+    if (folder / "summary.json").exists() and (folder / "config.json").exists():
+        config = records.read_object(folder / "config.json")
+        length = config.get("num_updates", config.get("num_iterations"))
+        if isinstance(length, int) and length - updates[-1] >= max(gaps):
+            missing.append((updates[-1] + 1, length))
+    for rows in missing:
+        _log.warning(
+            "file is %s: rows of updates %d to %d are missing",
+            *(folder / "metrics.jsonl", *rows),
+        )
 
 
 def over_seeds(

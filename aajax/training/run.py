@@ -71,16 +71,45 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
       The config of the run, with the schedule that it began with; see `going_on`.
 
     Raises:
+      InputError: as `check_folder`.
+    """
+    asked, path = config, folder / "config.json"
+    config = check_folder(folder, preset, asked, resume)
+    record = {"preset": preset, **config.to_json()}
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, record, indent=2)
+        return config
+    written = read_object(path)
+    stored = _stored(written, asked)
+    if stored is not None and asked.length > stored.length:
+        tell_schedule(config)
+    elif written != record:
+        files.write_json(path, record, indent=2)
+    return config
+
+
+def check_folder(folder: Path, preset: str, config: Config, resume: bool) -> Config:
+    """Checks that a run may begin in a folder, or go on there; writes nothing.
+
+    Returns:
+      The config of the run, with the schedule that it began with; see `going_on`.
+
+    Raises:
       InputError: if the folder holds something else, or this run without `resume`,
         or nothing to resume.
     """
     path = folder / "config.json"
     if not path.exists():
         _check_new(folder, resume)
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, {"preset": preset, **config.to_json()}, indent=2)
         return config
     written = read_object(path)
+    is_over = (folder / SUMMARY).exists()
+    if resume and is_over and not checkpoint.latest_step(folder / "checkpoints"):
+        raise InputError(
+            f"out is {str(folder)!r}: its run has come to its end, and checkpoints/ is "
+            "needed to go on; a member of a population goes on with the whole of it"
+        )
     stored = _stored(written, config)
     if stored is not None:
         config = config.settled_as(stored)
@@ -115,16 +144,6 @@ def open_folder(folder: Path, preset: str, config: Config, resume: bool) -> Conf
             f"out is {str(folder)!r}: it holds this run already; continue it with "
             "--resume or choose another folder"
         )
-    is_over = (folder / SUMMARY).exists()
-    if is_over and not checkpoint.latest_step(folder / "checkpoints"):
-        raise InputError(
-            f"out is {str(folder)!r}: its run has come to its end, and checkpoints/ is "
-            "needed to go on; a member of a population goes on with the whole of it"
-        )
-    if is_longer:
-        tell_schedule(config)
-    elif written != record:
-        files.write_json(path, record, indent=2)
     return config
 
 

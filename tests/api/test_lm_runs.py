@@ -10,6 +10,7 @@ import pytest
 from tiny_speech import LORA, tiny_folder
 
 import aajax
+from aajax.api import lm_training
 from aajax.dialogue.play.seating import Seating
 from aajax.errors import InputError
 from aajax.training import lm_presets, lm_probe
@@ -67,6 +68,21 @@ def same_rows(run, other):
         ]
 
     return rows(run.folder) == rows(other.folder)
+
+
+def test_what_a_folder_holds_is_seen_before_a_model_is_read(config, run, monkeypatch):
+    def read(*_):
+        raise AssertionError("a model is read")
+
+    monkeypatch.setattr(lm_training, "assemble_population", read)
+    other = dataclasses.replace(config, beta=9.0)
+    with pytest.raises(InputError, match="it holds another run .*beta"):
+        aajax.train(other, name="lm-tiny", out=run.folder)
+    with pytest.raises(InputError, match="it holds this run already"):
+        aajax.train(config, name="lm-tiny", out=run.folder)
+    nobody = dataclasses.replace(config, chat_template="")
+    with pytest.raises(InputError, match="chat_template is '': one of chatml, "):
+        aajax.train(nobody, name="lm-tiny")
 
 
 def left_open(config, **changes):

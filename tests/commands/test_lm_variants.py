@@ -266,6 +266,8 @@ def test_a_population(model, tmp_path, monkeypatch, capsys):
     assert own.evaluate() == own.summary["measures"]
     with pytest.raises(InputError, match="goes on with the whole of it"):
         own.extend(3)
+    with pytest.raises(InputError, match="goes on with the whole of it"):
+        aajax.train("lm-ipd", out=own.folder, resume=True)
     check_exported(found, tmp_path / "numbers")
     member, other = (out / "members" / names[i] for i in (0, 3))
     assert cli.main(["plot", str(member)]) == 0

@@ -112,6 +112,8 @@ def test_a_game_has_the_wordings_that_it_has(tmp_path):
     assert loaded.write("wait") == "Wait."
     with pytest.raises(ValueError, match=r"^wording is 'brief': full or a folder is"):
         load_wording("brief", tmp_path / "game", NEEDED)
+    with pytest.raises(ValueError, match=r"^wording is '': full or a folder is needed"):
+        load_wording("", tmp_path / "game", NEEDED)
 
 
 @pytest.mark.parametrize("name", GAMES)

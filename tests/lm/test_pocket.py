@@ -282,7 +282,7 @@ def test_hands_are_told_as_honestly_as_asked_for(honesty):
 def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
     made = []
 
-    def train(folder, config):
+    def train(folder, config, on_step):
         folder.mkdir(parents=True)
         made.append((folder, config))
 
@@ -301,7 +301,7 @@ def test_a_cached_folder_is_made_once(tmp_path, monkeypatch):
 
 
 def test_a_cached_model_of_a_text_is_that_of_its_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(pocket, "_train_into", lambda folder, config: folder.mkdir())
+    monkeypatch.setattr(pocket, "_train_into", lambda folder, *_: folder.mkdir())
     folders = []
     for text in ("one", "two", "one"):
         (tmp_path / "text").write_text(text)
@@ -312,7 +312,7 @@ def test_a_cached_model_of_a_text_is_that_of_its_words(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_made", [True, False])
 def test_another_process_may_be_faster(tmp_path, monkeypatch, is_made):
-    def train(folder, config):
+    def train(folder, config, on_step):
         if is_made:
             folder.mkdir()
         raise OSError("not empty")
@@ -328,10 +328,10 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch, is_made):
 def test_of_two_that_want_one_model_one_trains_it(tmp_path, monkeypatch, caplog):
     made, under_way = [], threading.Event()
 
-    def train(folder, config):
+    def train(folder, config, on_step):
         made.append(folder)
         under_way.set()
-        while not caplog.messages:  # until the other one waits
+        while len(caplog.messages) < 2:  # until the other one waits
             time.sleep(0.01)
         folder.mkdir()
 
@@ -342,9 +342,28 @@ def test_of_two_that_want_one_model_one_trains_it(tmp_path, monkeypatch, caplog)
         second = threads.submit(pocket_folder, tmp_path)
     assert first.result() == second.result() == made[0]
     assert len(made) == 1 and list(tmp_path.iterdir()) == made
-    (line,) = caplog.messages
+    told, line = caplog.messages
+    assert told.startswith("a pocket model is trained, once: 600 steps; kept in ")
     assert line.startswith(f"pocket model is {made[0]}: process {os.getpid()} on ")
     assert line.endswith("; waiting until it ends")
+
+
+def test_how_far_it_is_is_told_now_and_then(tmp_path, monkeypatch, caplog):
+    times = iter([0.0, 10.0, 25.0, 25.0, 40.0, 46.0, 46.0])
+
+    def train(folder, config, on_step):
+        for step in range(1, 5):
+            on_step(step, 1 / step)
+        folder.mkdir()
+
+    monkeypatch.setattr(pocket, "_train_into", train)
+    monkeypatch.setattr(pocket.time, "monotonic", lambda: next(times))
+    pocket_folder(tmp_path, PocketConfig(steps=4))
+    _, *lines = caplog.messages
+    assert lines == [
+        "pocket model: step 2/4  loss 0.500",
+        "pocket model: step 4/4  loss 0.250",
+    ]
 
 
 def test_two_may_not_train_into_one_folder(tmp_path):

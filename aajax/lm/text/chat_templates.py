@@ -43,10 +43,13 @@ def read_chat_template(name: str) -> str:
     """
     if name in TEMPLATES:
         return TEMPLATES[name]
+    needed = (
+        f"chat_template is {name!r}: one of {', '.join(TEMPLATES)}, or a file with a "
+        "Jinja template, is needed"
+    )
+    if not name:
+        raise InputError(needed)
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"chat_template is {name!r}: one of {', '.join(TEMPLATES)}, or a file with "
-            f"a Jinja template, is needed ({error.__class__.__name__})"
-        ) from error
+        raise InputError(f"{needed} ({error.__class__.__name__})") from error
