@@ -82,11 +82,17 @@ def digest(data):
     return hashlib.sha1(data).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tiny_folder(tmp_path_factory.mktemp("tiny"))
+    (folder / "weights.bin").write_bytes(b"of no use")
+    return folder
+
+
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(model, tmp_path, monkeypatch):
     """A server with a tiny model; huggingface_hub asks it, and has an empty cache."""
-    server = Hub(tiny_folder(tmp_path / "tiny"))
-    (server.folder / "weights.bin").write_bytes(b"of no use")
+    server = Hub(model)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", url)

@@ -29,15 +29,15 @@ def test_streams_of_an_update_are_all_different(monkeypatch):
 
     config = RunConfig(
         policy="mlp", hidden_size=4, network=NetworkConfig(encoder_layers=1),
-        baseline="critic", opponents=Opponents(capacity=2, groups=4),
-        replay=Replay(games=4, capacity=8), num_games=8, num_steps=4,
+        baseline="critic", opponents=Opponents(capacity=2, groups=2),
+        replay=Replay(games=2, capacity=4), num_games=4, num_steps=2,
     )  # fmt: skip
     trainer = make_trainer(config)({})
     state = trainer.init(jax.random.key(5))
     # The package has a function of the module's name.
     module = importlib.import_module("aajax.training.self_play")
-    spy(module, "begin", lambda key: jax.random.split(key, 8))
-    spy(module, "rollout", lambda key: jax.random.split(key, 4))
+    spy(module, "begin", lambda key: jax.random.split(key, 4))
+    spy(module, "rollout", lambda key: jax.random.split(key, 2))
     spy(transforms.pools, "draw")
     spy(transforms.replays, "mix")
     with jax.disable_jit():
@@ -51,4 +51,4 @@ def test_streams_of_an_update_are_all_different(monkeypatch):
         for what in ("with itself", "answers", "against others")
         for key in bits(stream(5, f"evaluation: {what}"))
     ]
-    assert len(set(every)) == len(every) == 8 + 4 + 1 + 1 + 2 + 3
+    assert len(set(every)) == len(every) == 4 + 2 + 1 + 1 + 2 + 3

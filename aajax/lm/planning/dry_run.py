@@ -223,10 +223,11 @@ def estimate(
     split = tensor if job.remat else 1
     kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
-    number, memory = math.prod(shape), None if memory_gb is None else memory_gb * 1e9
+    memory = None if memory_gb is None else memory_gb * 1e9
+    devices, shared = math.prod(shape), tensor
     if fsdp > 1 and memory is not None:
-        tensor = _playing_tensor(config, job, tensor, number, _bytes(params), memory)
-    plays_on = number // tensor, fsdp, tensor
+        shared = _playing_tensor(config, job, tensor, devices, _bytes(params), memory)
+    plays_on = devices // shared, fsdp, shared
     copy, cache, reading = _playing(config, job, plays_on, params, past, memory)
     alone = _playing(config, job.evaluation, plays_on, params, {}, memory)
     return Estimate(
