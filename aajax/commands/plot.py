@@ -12,6 +12,7 @@ from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.records import read_object
+from aajax.report.results import tell_missing
 from aajax.schema import called
 from aajax.training import divergence
 
@@ -32,7 +33,6 @@ def main(arguments: list[str]) -> None:
     check_installed("plot", "matplotlib")
     from aajax.report.curves import training_figure
     from aajax.report.lm_curves import run_figure
-    from aajax.report.results import tell_missing
 
     if not (options.run / "summary.json").exists():
         lost = divergence.noted(options.run)

@@ -223,13 +223,8 @@ def estimate(
     split = tensor if job.remat else 1
     kept = _activation_bytes(local, job, own_rows) // split
     working = _working_bytes(local, job, own_rows, mesh, params)
-    memory = None if memory_gb is None else memory_gb * 1e9
-    devices, shared = math.prod(shape), tensor
-    if fsdp > 1 and memory is not None:
-        shared = _playing_tensor(config, job, tensor, devices, _bytes(params), memory)
-    plays_on = devices // shared, fsdp, shared
-    copy, cache, reading = _playing(config, job, plays_on, params, past, memory)
-    alone = _playing(config, job.evaluation, plays_on, params, {}, memory)
+    played = _played(config, job, shape, params, past, memory_gb)
+    copy, cache, reading, evaluation = played
     return Estimate(
         num_params=_count(params),
         num_trained=_count(trained),
@@ -243,8 +238,27 @@ def estimate(
         past=_part(past, param_shardings(mesh, past)),
         copy=copy,
         reading=reading,
-        evaluation=Part(*map(sum, zip(*alone, strict=True))),
+        evaluation=evaluation,
     )
+
+
+def _played(
+    config: DecoderConfig,
+    job: Job,
+    shape: tuple[int, int, int],
+    params: PyTree,
+    past: PyTree,
+    memory_gb: float | None,
+) -> tuple[Part, Part, Part, Part]:
+    """`copy`, `cache`, `reading` and `evaluation` of an `Estimate`."""
+    (_, fsdp, tensor), devices = shape, math.prod(shape)
+    memory = None if memory_gb is None else memory_gb * 1e9
+    if fsdp > 1 and memory is not None:
+        tensor = _playing_tensor(config, job, tensor, devices, _bytes(params), memory)
+    plays_on = devices // tensor, fsdp, tensor
+    parts = _playing(config, job, plays_on, params, past, memory)
+    alone = _playing(config, job.evaluation, plays_on, params, {}, memory)
+    return *parts, Part(*map(sum, zip(*alone, strict=True)))
 
 
 def _playing(
