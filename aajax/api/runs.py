@@ -208,7 +208,7 @@ class Run(abc.ABC):
             if name not in PLACES:
                 each = [_table(path, name, row.get(name), shape) for row in rows]
                 found[name] = np.stack(each, axis=-1)
-        tell_missing(self.folder)
+        tell_missing(self.folder, rows)
         return found
 
     def rows(self) -> Iterator[dict[str, Any]]:

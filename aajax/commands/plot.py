@@ -12,7 +12,7 @@ from aajax.commands.spelling import Console
 from aajax.errors import InputError
 from aajax.extras import check_installed
 from aajax.records import read_object
-from aajax.report.results import tell_missing
+from aajax.report.results import read_metrics, tell_missing
 from aajax.schema import called
 from aajax.training import divergence
 
@@ -53,5 +53,5 @@ def main(arguments: list[str]) -> None:
             f"file is {options.run / 'summary.json'}: settings, or measures, of a run "
             "are needed in it"
         )
-    tell_missing(options.run)
+    tell_missing(options.run, read_metrics(options.run))
     tell_path(Console(markup=False, emoji=False), f"wrote {path}")

@@ -135,13 +135,17 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def tell_missing(folder: Path) -> None:
-    """Logs which rows of a run's metrics are missing, those of `read_metrics`.
+def tell_missing(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Logs which rows of a run's metrics are missing.
 
     They are missing between others, or at the end of a finished run. One that was
     extended may have fewer rows from there.
+
+    Args:
+      folder: of the run.
+      rows: those that are there; see `read_metrics`.
     """
-    updates = [row["update"] for row in read_metrics(folder)]
+    updates = [row["update"] for row in rows]
     gaps = np.diff([0, *updates])
     beside = np.maximum(gaps[:-2], gaps[2:])
     missing = [
@@ -153,10 +157,10 @@ def tell_missing(folder: Path) -> None:
         length = config.get("num_updates", config.get("num_iterations"))
         if isinstance(length, int) and length - updates[-1] >= max(gaps):
             missing.append((updates[-1] + 1, length))
-    for rows in missing:
+    for first, last in missing:
         _log.warning(
             "file is %s: rows of updates %d to %d are missing",
-            *(folder / "metrics.jsonl", *rows),
+            *(folder / "metrics.jsonl", first, last),
         )
 
 

@@ -19,8 +19,9 @@ def read(tmp_path, caplog):
             (tmp_path / "config.json").write_text(json.dumps({"num_updates": length}))
             (tmp_path / "summary.json").write_text("{}")
         caplog.clear()
-        tell_missing(tmp_path)
-        assert [row["update"] for row in read_metrics(tmp_path)] == updates
+        found = read_metrics(tmp_path)
+        assert [row["update"] for row in found] == updates
+        tell_missing(tmp_path, found)
         return [x.message.split(": ")[1] for x in caplog.records]
 
     return read
