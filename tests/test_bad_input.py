@@ -554,6 +554,9 @@ ROWS = {
         ("--topology v5e-4", "topology is 'v5e-4': it needs --dry-run"),
         ("--length 9", "length is '9': it needs --dry-run"),
         ("--save a", "save is 'a': it needs --dry-run"),
+        ("--programs nowhere", "No such file or directory: nowhere"),
+        ("--programs {run}", "Is a directory: {run}"),
+        ("--programs {image}", "programs is '{image}': a file of --save is needed"),
         (
             "--lambda 1",
             "option is --lambda: there is none of that name; is --gae-lambda m",
@@ -814,7 +817,7 @@ ROWS = {
         ("qwen2.5-7b --topology v5e-7", "topology is 'v5e-7': one of v5e-1|4|8|16|32"),
         ("qwen2.5-7b --topology", "topology has no value: a text is needed"),
         ("qwen2.5-7b --topology v5e-8 --train params", "train is 'params': 'adapters'"),
-        ("qwen2.5-7b --save a", "save is 'a': a topology is needed with it"),
+        ("qwen2.5-7b --save a", "option is --save: there is none of that name"),
     ],
     "lm pocket": [
         ("", "out is missing: a path is needed"),

@@ -26,7 +26,7 @@ GLOSSARY = Path(__file__).parent.parent / "docs" / "glossary.md"
 # Options that are of the command and not of the run.
 COMMANDS = {
     *("--out", "--resume", "--log", "--size"),
-    *("--dry-run", "--topology", "--length", "--save"),
+    *("--dry-run", "--topology", "--length", "--save", "--programs"),
 }
 # What stands for any name in the glossary.
 PLACEHOLDER = r"(?<![A-Z])(?:ACTION|OUTCOME|NAME|HYPERPARAMETER|X|I)(?![A-Z])"

@@ -1,9 +1,10 @@
 """Language models' runs, compiled for accelerators that are not there."""
 
+import contextlib
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +12,25 @@ from jax.sharding import Mesh
 
 from aajax.dialogue.play.seating import num_rows, num_spoken
 from aajax.errors import InputError
+from aajax.lm.ahead import Sizes
 from aajax.lm.checkpoints.find import PACKAGES
 from aajax.lm.mesh.hosts import padded_rows, processes
 from aajax.lm.mesh.sharding import check_divides, make_mesh
 from aajax.lm.model.attention import SLOTS
 from aajax.lm.model.config import DecoderConfig
-from aajax.lm.planning.compile import Compiled, Report, compiled, save
+from aajax.lm.model.constraints import AXES
+from aajax.lm.planning.compile import (
+    Compiled,
+    Lowered,
+    Report,
+    compiled,
+    load,
+    save,
+)
 from aajax.lm.planning.hlo import Collective
 from aajax.lm.planning.shapes import SHAPES, find_config, find_shape, shape_of_folder
 from aajax.lm.planning.topologies import Topology, described, find_topology
-from aajax.training.lm_assemble import find_model, run_mesh
+from aajax.training.lm_assemble import find_model, find_restriction, run_mesh
 from aajax.training.lm_config import LmConfig
 from aajax.training.lm_evaluation import sequences_at_once
 from aajax.training.lm_past import most_at_once
@@ -126,9 +136,15 @@ def reports(
       planned: the run.
       say: called once every minute that a program takes to compile.
     """
+    return _compiled(planned, planned.programs, say)
+
+
+def _compiled(
+    planned: Planned, programs: Iterable[tuple[str, Callable[[], Lowered]]], say: Say
+) -> Iterator[tuple[str, Compiled | None, Report]]:
     platform = planned.topology.chip.platform
     blocks = -(-planned.programs.slots // SLOTS)  # of a cache that is full
-    for name, lower in planned.programs:
+    for name, lower in programs:
 
         def tell(seconds: float, name: str = name) -> None:
             say(name, seconds)
@@ -195,14 +211,84 @@ def decoder_of(config: LmConfig) -> DecoderConfig:
     return find_shape(shape_of_folder(folder.name))
 
 
+def exact(planned: Planned, path: Path) -> Planned:
+    """The run with what its model's tokenizer lets players say, to be saved.
+
+    Its programs are then those of the run, and not of the same sizes only.
+
+    Args:
+      planned: the run.
+      path: that its programs are to be saved in.
+
+    Raises:
+      InputError: for a model whose tokenizer is not there.
+    """
+    programs = planned.programs
+    folder = programs.config.model
+    if folder is not None and not folder.is_dir():
+        with contextlib.suppress(InputError):
+            folder = find_model(programs.config)
+    if folder is None or not (folder / "tokenizer_config.json").exists():
+        raise InputError(
+            f"save is {str(path)!r}: a model with its tokenizer is needed, by which it "
+            f"is known what answers are made of, and model is {str(folder)!r}"
+        )
+    found = find_restriction(programs.config, folder, programs.decoder.vocab_size)
+    return planned._replace(programs=dataclasses.replace(programs, restriction=found))
+
+
+def further(
+    planned: Planned, say: Say = lambda name, seconds: None
+) -> Iterator[tuple[str, Compiled | None, Report]]:
+    """As `reports`, of smaller programs that a run needs too."""
+    return _compiled(planned, planned.programs.further, say)
+
+
 def save_programs(
-    path: Path, planned: Planned, programs: dict[str, Compiled], preset: str
+    path: Path, planned: Planned, programs: Mapping[str, Compiled], preset: str
 ) -> None:
-    """Writes compiled programs; see `lm.planning.compile.save`."""
+    """Writes compiled programs, by fingerprint; see `lm.planning.compile.save`."""
     about: dict[str, Any] = {
         "preset": preset,
         "topology": planned.topology.name,
         "mesh": planned.axes,
-        "config": planned.programs.config.to_json(),
+        "sizes": planned.programs.sizes._asdict(),
     }
     save(path, programs, about)
+
+
+class Saved(NamedTuple):
+    """What a run takes from a file of compiled programs.
+
+    Attributes:
+      programs: by fingerprint.
+      sizes: that they were compiled for.
+    """
+
+    programs: Mapping[str, Compiled]
+    sizes: Sizes
+
+
+def load_programs(path: Path, config: LmConfig) -> Saved:
+    """Compiled programs for a run, onto the devices that are there.
+
+    Args:
+      path: of the file, of which see `lm.planning.compile.load`.
+      config: of the run.
+
+    Raises:
+      InputError: for another file, another version of JAX, or other devices.
+    """
+    about, programs = load(path)
+    mesh = run_mesh(config)
+    axes = dict.fromkeys(AXES, 1) if mesh is None else dict(mesh.shape)
+    if about["mesh"] != axes:
+        own, wanted = (
+            " x ".join(f"{name} {size}" for name, size in x.items())
+            for x in (axes, about["mesh"])
+        )
+        raise InputError(
+            f"programs is {str(path)!r}: one for the run's mesh of {own} is needed, "
+            f"not for {wanted}"
+        )
+    return Saved(programs, Sizes(**about["sizes"]))

@@ -19,6 +19,7 @@ from aajax.dialogue.play.seating import GUEST
 from aajax.dialogue.pocket import PROGRAMS, user_cache
 from aajax.errors import InputError
 from aajax.files import write_json
+from aajax.lm.ahead import Sizes, used
 from aajax.lm.checkpoints.peft_folder import load_peft
 from aajax.lm.compilation import kept
 from aajax.lm.mesh.hosts import in_first, shared_folder
@@ -49,6 +50,7 @@ def train_lm(
     resume: bool,
     on_iteration: Callable[[int, dict], None] = lambda done, row: None,
     log: Sequence[str | Sink] = (),
+    programs: Path | None = None,
 ) -> LmConfig:
     """Trains (on) and evaluates a language model, and writes the summary.
 
@@ -64,6 +66,7 @@ def train_lm(
         is called with the last iteration's number, and how many of the matches are
         over: {"evaluated": 64, "matches": 256}.
       log: where rows of metrics go beside metrics.jsonl; see `opened_sinks`.
+      programs: file of programs that were compiled for it; see `load_programs`.
 
     Returns:
       The config, with the schedule that the run began with, and with what it left open
@@ -76,8 +79,18 @@ def train_lm(
     """
     check_log(log)
     _check_limits(config)
-    with kept(user_cache() / PROGRAMS):
-        return _train(preset, config, shared_folder(folder), resume, on_iteration, log)
+    with contextlib.ExitStack() as stack:
+        sizes = None
+        if programs is not None:
+            # Of what only large models need.
+            from aajax.api.dry_runs import load_programs
+
+            saved = load_programs(programs, config)
+            stack.enter_context(used(saved.programs))
+            sizes = saved.sizes
+        stack.enter_context(kept(user_cache() / PROGRAMS))
+        folder = shared_folder(folder)
+        return _train(preset, config, folder, resume, on_iteration, log, sizes)
 
 
 def _train(
@@ -87,6 +100,7 @@ def _train(
     resume: bool,
     on_iteration: Callable[[int, dict], None],
     log: Sequence[str | Sink],
+    sizes: Sizes | None,
 ) -> LmConfig:
     # Before a model is read, or trained.
     in_first(lambda: check_folder(folder, preset, config, resume))
@@ -94,7 +108,7 @@ def _train(
         read_chat_template(config.chat_template)
     if resume:
         config = resumed(folder, config)
-    population = assemble_population(config, make_guest(config))
+    population = assemble_population(config, make_guest(config), sizes)
     lm_run.check_processes(population)
     if not resume and jax.process_index() == 0:
         _tell_fitting(preset, population)

@@ -4,9 +4,17 @@ from pathlib import Path
 
 from rich.table import Table
 
-from aajax.api.dry_runs import Planned, reports, save_programs, waste
+from aajax.api.dry_runs import (
+    Planned,
+    exact,
+    further,
+    reports,
+    save_programs,
+    waste,
+)
 from aajax.commands.spelling import Console
 from aajax.errors import InputError
+from aajax.files import check_folder
 from aajax.lm.planning.compile import Compiled, Report
 
 # What a program does once, of which its work is counted; that of the closing
@@ -14,7 +22,7 @@ from aajax.lm.planning.compile import Compiled, Report
 KINDS = {"learn": "step", "critic": "step", "read": "chunk", "decode": "token"}
 
 
-def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
+def compile_and_print(model: str, planned: Planned, out: Path | None = None) -> None:
     """Compiles a run's programs, prints what they take, and saves them.
 
     Args:
@@ -23,7 +31,8 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
       out: file for the compiled programs; None for none.
 
     Raises:
-      InputError: if they are to be saved and one of them does not fit.
+      InputError: if they are to be saved, and the model's tokenizer is not there or
+        one of them does not fit.
       OSError: if the file cannot be written.
     """
     errors = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
@@ -31,6 +40,10 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
     def say(name: str, seconds: float) -> None:
         errors.print(f"{name} has been compiling for {seconds:.0f} s")
 
+    if out is not None:
+        # Before hours of compiling.
+        check_folder(f"save is {str(out)!r}", out.parent)
+        planned = exact(planned, out)
     programs: dict[str, Compiled | None] = {}
     found: dict[str, Report] = {}
     for name, program, report in reports(planned, say):
@@ -52,9 +65,11 @@ def compile_and_print(model: str, planned: Planned, out: Path | None) -> None:
                 f"save is {str(out)!r}: programs that fit are needed, and "
                 f"{', '.join(missing)} does not"
             )
-        whole = {name: x for name, x in programs.items() if x is not None}
-        save_programs(out, planned, whole, model)
-        console.print(f"The programs are in {out}", soft_wrap=True)
+        more = {name: (x, report) for name, x, report in further(planned, say)}
+        more |= {name: (x, found[name]) for name, x in programs.items()}
+        kept = {own.fingerprint: x for x, own in more.values() if x is not None}
+        save_programs(out, planned, kept, model)
+        console.print(f"{len(kept)} programs are in {out}", soft_wrap=True)
 
 
 def _heading(model: str, planned: Planned) -> str:

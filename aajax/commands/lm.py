@@ -74,7 +74,6 @@ class DryRun:
     link_gbs: LinkRate = math.inf  # bandwidth between devices in GB/s, for times
     # devices to compile for: v5e-16, v5p-32, v6e-8, h100, h100x8, h200, ...
     topology: str | None = None
-    save: Path | None = None  # file for the programs that were compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +161,6 @@ def _dry_run(options: DryRun) -> None:
     if options.topology is not None:
         _compile(options, config, job, sampled)
         return
-    if options.save is not None:
-        raise InputError(f"save is {str(options.save)!r}: a topology is needed with it")
     options = dataclasses.replace(options, sampled=sampled)
     times = _times(options, config, job, mesh)
     found = estimate(config, job, **mesh, memory_gb=options.memory_gb)
@@ -217,7 +214,7 @@ def _compile(options: DryRun, decoder, job: Job, sampled: int) -> None:
         num_adapters=job.num_adapters,
     )
     planned = plan(config, decoder, options.topology, job.length, load)
-    compile_and_print(options.model, planned, options.save)
+    compile_and_print(options.model, planned)
 
 
 def _times(options: DryRun, config, job: Job, mesh: dict[str, int]) -> Seconds | None:

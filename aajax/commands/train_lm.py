@@ -47,6 +47,8 @@ class Options:
     # with --dry-run: tokens of the longest dialogue; None: the most that are allowed
     length: Count | None = None
     save: Path | None = None  # with --dry-run: file for the compiled programs
+    # a file of --save, so that little is compiled; to its sizes all is padded
+    programs: Path | None = None
 
 
 def main(
@@ -75,6 +77,10 @@ def compiles_alone(options: Options) -> bool:
     """Whether the run is compiled and not run; refuses options that need each other."""
     if options.dry_run:
         find_topology(options.topology)  # refuses none, and says what there is
+    if options.dry_run and options.programs is not None:
+        raise InputError(
+            f"programs is {str(options.programs)!r}: None is needed with --dry-run"
+        )
     for name in ("topology", "length", "save"):
         value = getattr(options, name)
         if value is not None and not options.dry_run:
@@ -97,8 +103,9 @@ def run_lm(preset: str, options: Options, console: Console) -> None:
         shown_progress(config, console=console) as on_iteration,
     ):
         config = train_lm(
-            preset, config, out, options.resume, on_iteration, options.log
-        )
+            preset, config, out, options.resume, on_iteration, options.log,
+            options.programs,
+        )  # fmt: skip
     if jax.process_index() == 0:
         run = LmRun(out, preset, config)
         many = config.is_population

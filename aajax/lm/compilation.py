@@ -64,6 +64,12 @@ def compiles(program: str) -> Iterator[None]:
             timer.cancel()
 
 
+def called() -> str:
+    """What is being called, as `compiles` says; "a program" where nothing is said."""
+    call: _Call | None = getattr(_calling, "call", None)
+    return "a program" if call is None else call.program
+
+
 @contextlib.contextmanager
 def heard(listener: Listener) -> Iterator[None]:
     """Tells `listener` of programs that take longer than a few seconds to compile.

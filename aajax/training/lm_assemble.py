@@ -17,12 +17,18 @@ from aajax.dialogue.learning.critic import Critic, CriticState, make_critic
 from aajax.dialogue.learning.learner import Restriction, SpeechLoss, speech_loss
 from aajax.dialogue.play.seating import GUEST, LEARNER, num_rows, num_spoken
 from aajax.dialogue.players.base import Player
-from aajax.dialogue.players.language_model import LanguageModel, load_language_model
+from aajax.dialogue.players.language_model import (
+    LanguageModel,
+    answer_grammar,
+    load_language_model,
+    stop_mask,
+)
 from aajax.dialogue.players.scripted import scripted_player
 from aajax.dialogue.pocket import pocket_folder, user_cache
 from aajax.envs.text import TextGame
 from aajax.errors import InputError
 from aajax.keys import numpy_stream, stream
+from aajax.lm.ahead import Sizes
 from aajax.lm.checkpoints.find import model_folder
 from aajax.lm.checkpoints.peft_config import CONFIG, adapter_folder
 from aajax.lm.checkpoints.peft_folder import load_peft
@@ -40,6 +46,7 @@ from aajax.lm.model import lora
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import BATCH
 from aajax.lm.model.decoder import Adapters, init_params
+from aajax.lm.text.tokens import load_tokenizer
 from aajax.lm.training.fit import Fit, FitState, make_step
 from aajax.ops import surrogate
 from aajax.training.assemble import SCHEDULE
@@ -148,13 +155,16 @@ class LmParts:
 
 
 def assemble(
-    config: LmConfig, make_guest: Callable[[str, TextGame], Player] | None = None
+    config: LmConfig,
+    make_guest: Callable[[str, TextGame], Player] | None = None,
+    sizes: Sizes | None = None,
 ) -> LmParts:
     """All parts of a run; the model is read, or a pocket model trained.
 
     Args:
       config: of the run.
       make_guest: `(name, game) -> Player`, of `config.guest`; None for scripted ones.
+      sizes: of programs that were compiled before; None for those that fit.
 
     Raises:
       InputError: for what the config names and is not there.
@@ -175,9 +185,11 @@ def assemble(
             "no guest plays"
         )
     mesh = run_mesh(config)
+    if sizes is not None and mesh is None:
+        mesh = make_mesh(devices=jax.devices()[:1])  # as programs are compiled for it
     if config.play_tensor is not None:
         check_divides_devices(config.play_tensor, 1 if mesh is None else mesh.size)
-    model = _model(config, game, mesh)
+    model = _model(config, game, mesh, sizes)
     decoder = model.sampler.config
     if config.initial_adapter is not None:
         _initial_adapter(config, decoder)  # refused before anything is written
@@ -322,16 +334,36 @@ def find_model(config: LmConfig) -> Path:
     return model_folder(config.model, user_cache() / "models")
 
 
-def _model(config: LmConfig, game: TextGame, mesh: Mesh | None) -> LanguageModel:
+def find_restriction(config: LmConfig, folder: Path, vocab_size: int) -> Restriction:
+    """What a run restricts answers to, by the tokenizer of its model alone.
+
+    Args:
+      config: of the run.
+      folder: of the model, whose weights need not be there.
+      vocab_size: V, of the model.
+    """
+    tokens = load_tokenizer(folder, config.chat_template)
+    patterns = make_game(config).patterns.values()
+    grammar, _ = answer_grammar(patterns, tokens, vocab_size)
+    return Restriction(grammar, jnp.asarray(stop_mask(tokens, vocab_size)))
+
+
+def _model(
+    config: LmConfig, game: TextGame, mesh: Mesh | None, sizes: Sizes | None
+) -> LanguageModel:
     names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
     if config.model is not None:
         names["folder"] = "model"
     with schema.called(names):
-        return _read_model(find_model(config), config, game, mesh)
+        return _read_model(find_model(config), config, game, mesh, sizes)
 
 
 def _read_model(
-    folder: Path, config: LmConfig, game: TextGame, mesh: Mesh | None
+    folder: Path,
+    config: LmConfig,
+    game: TextGame,
+    mesh: Mesh | None,
+    sizes: Sizes | None,
 ) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
     params = plays_on = None
@@ -340,7 +372,10 @@ def _read_model(
         check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
-        plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
+        if sizes is None:
+            plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
+        else:
+            plays_on = playing_mesh(mesh, sizes.play_tensor)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
     return load_language_model(
         folder, list(game.patterns.values()), dtype=dtype, params=params,
@@ -349,7 +384,7 @@ def _read_model(
         temperature=speaking.temperature, max_tokens=speaking.max_tokens,
         free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
         mesh=plays_on, matmul_precision=config.matmul_precision,
-        prefill_chunk=speaking.prefill_chunk,
+        prefill_chunk=speaking.prefill_chunk, sizes=sizes,
     )  # fmt: skip
 
 

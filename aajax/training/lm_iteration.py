@@ -25,6 +25,7 @@ from aajax.dialogue.play.matches import Match
 from aajax.dialogue.play.measures import tallies
 from aajax.dialogue.play.seating import LEARNER, matchups, num_rows
 from aajax.keys import stream
+from aajax.lm.ahead import ready
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
     first_row,
@@ -192,7 +193,7 @@ def learn(
     batch = place_rows(parts.mesh, batch)
     rate = {} if parts.rate is None else {"rate": np.float32(parts.rate(step))}
     with compiles(f"the learner's step of {_size(batch)}"):
-        policy, numbers = parts.fit.update(
+        policy, numbers = ready(parts.fit.update)(
             state.policy, batch, parts.model.params, parts.scale, **rate
         )
     metrics |= {**numbers, "tokens": _num_tokens(batch)}
@@ -253,7 +254,7 @@ def _advantages(
     base = parts.model.params
     with compiles(f"the critic's values of {_size(batch)}"):
         found = own_rows(
-            parts.critic.value(state.critic, base, place_rows(parts.mesh, batch))
+            ready(parts.critic.value)(state.critic, base, place_rows(parts.mesh, batch))
         )
     value = np.zeros(advantage.shape, np.float32)
     for s, (m, i) in enumerate(places):
@@ -274,7 +275,9 @@ def _advantages(
     batch, target = place_rows(parts.mesh, (batch, target))
     rate = [] if parts.critic_rate is None else [np.float32(parts.critic_rate)]
     with compiles(f"the critic's step of {_size(batch)}"):
-        critic, loss = parts.critic.update(state.critic, base, batch, target, *rate)
+        critic, loss = ready(parts.critic.update)(
+            state.critic, base, batch, target, *rate
+        )
     return critic, advantage, {"critic_loss": float(loss)}
 
 
@@ -295,7 +298,12 @@ def _batch(
     # as a whole.
     is_whole = bool(parts.model.sampler.config.recurring)
     shares = parts.mesh is None and attention.platform() == "cpu" and not is_whole
-    batch = speech_batch(matches, places, credit, with_opening=shares)
+    sizes = parts.model.sampler.sizes
+    least = {} if sizes is None else {"length": sizes.length}
+    if sizes is not None:
+        least["num_targets"] = sizes.targets
+        shares = False
+    batch = speech_batch(matches, places, credit, with_opening=shares, **least)
     own = batch.tokens.shape[1], batch.targets.shape[1]
     length, num_targets = largest(parts.mesh, *own)
     if (length, num_targets) != own:

@@ -20,6 +20,7 @@ from aajax.dialogue.play.matches import Match
 from aajax.dialogue.players.base import Player
 from aajax.dialogue.players.language_model import LanguageModel
 from aajax.envs.text import TextGame
+from aajax.lm.ahead import Sizes
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters
 from aajax.training import checkpoint
@@ -207,21 +208,23 @@ class Population:
 
 
 def assemble_population(
-    config: LmConfig, make_guest: Callable[[str, TextGame], Player] | None = None
+    config: LmConfig,
+    make_guest: Callable[[str, TextGame], Player] | None = None,
+    sizes: Sizes | None = None,
 ) -> Population:
     """The parts of every member; the model is read, or a pocket model trained.
 
     Args:
       config: of the run.
-      make_guest: as in `lm_assemble.assemble`.
+      make_guest, sizes: as in `lm_assemble.assemble`.
 
     Raises:
       InputError: as `lm_assemble.assemble`.
     """
     if not config.is_population:
-        return Population(config, (assemble(config, make_guest),))
+        return Population(config, (assemble(config, make_guest, sizes),))
     configs = config.members
-    shared = assemble(shared_config(configs), make_guest)
+    shared = assemble(shared_config(configs), make_guest, sizes)
     members = [
         dataclasses.replace(
             shared,

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from aajax.dialogue.learning.batch import SpeechBatch
+from aajax.dialogue.learning.batch import SpeechBatch, padded_length
 from aajax.dialogue.learning.learner import Restriction
+from aajax.lm.ahead import Sizes
 from aajax.lm.mesh.sharding import batch_shardings, cache_shardings, param_shardings
-from aajax.lm.model.cache import bucket, init_cache, power_of_two
+from aajax.lm.model.cache import bucket, init_cache
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.decoder import Adapters, init_params
 from aajax.lm.model.lora import init_adapters, joined
@@ -26,14 +27,14 @@ from aajax.lm.planning.compile import Lowered, bytes_of, placed
 from aajax.lm.planning.topologies import Chip
 from aajax.lm.sampling.decoding import Model, Program, Wanted, decode, read
 from aajax.lm.sampling.grammar import Grammar
+from aajax.lm.sampling.rows import room_of
 from aajax.lm.sampling.sampler import Sampler
 from aajax.training.lm_assemble import find_playing_mesh, make_learners
-from aajax.training.lm_config import LmConfig
+from aajax.training.lm_config import LmConfig, make_game
 from aajax.types import PyTree
 
 # Of a grammar whose game and tokenizer are not at hand; large, and of little effect.
 _STATES, _CLASSES = 4096, 64
-_ROUNDS = 10
 EVALUATION_READ, EVALUATION_DECODE = "evaluation read", "evaluation decode"
 
 
@@ -70,6 +71,8 @@ class Programs:
       load: what they are given.
       mesh: of described devices; of one, for a run without a mesh.
       chip: each of the devices.
+      restriction: of what players may say; None where the model's tokenizer is not at
+        hand, for one of the usual size.
     """
 
     config: LmConfig
@@ -77,6 +80,7 @@ class Programs:
     load: Load
     mesh: Mesh
     chip: Chip
+    restriction: Restriction | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
         yield "learn", self.learn
@@ -87,6 +91,31 @@ class Programs:
         if not self.evaluates_alike:
             yield EVALUATION_READ, self.evaluation.read
             yield EVALUATION_DECODE, self.evaluation.decode
+
+    @property
+    def further(self) -> Iterator[tuple[str, Callable[[], Lowered]]]:
+        """Smaller ones that a run needs too: critic's values, and short prompts."""
+        if self.config.baseline == "critic":
+            yield "critic's values", self.values
+        players: dict[str, Programs] = {"read": self}
+        if not self.evaluates_alike:
+            players[EVALUATION_READ] = self.evaluation
+        for name, own in players.items():
+            for width in self.sizes.widths[:-1]:
+                yield f"{name} {width}", functools.partial(own.read, width)
+
+    @property
+    def sizes(self) -> Sizes:
+        """To which a run has to pad, so that it has these programs."""
+        chunk = self.sampler.chunk_of(self.load.players, self.chip.memory)
+        return Sizes(
+            slots=self.slots,
+            chunk=min(chunk, self.slots),
+            answer=room_of(self.config.speaking.max_tokens),
+            length=padded_length(self.load.length),
+            targets=padded_length(self.load.sampled),
+            play_tensor=self.playing.shape["tensor"],
+        )
 
     @property
     def evaluates_alike(self) -> bool:
@@ -139,12 +168,16 @@ class Programs:
         return self._placed(jax.eval_shape(init), param_shardings)
 
     def _learners(self):
-        shared = self.config, self.decoder
-        return make_learners(*shared, stand_in(self.decoder.vocab_size), self.mesh)
+        return make_learners(self.config, self.decoder, self._spoken_by, self.mesh)
+
+    @functools.cached_property
+    def _spoken_by(self) -> Restriction:
+        return self.restriction or stand_in(self.decoder.vocab_size)
 
     def _batch(self, rows: int) -> SpeechBatch:
-        length, most = self.load.length, self.load.sampled
-        names = {"tokens": length, "positions": length, "decisions": _ROUNDS}
+        length, most = map(padded_length, (self.load.length, self.load.sampled))
+        num_rounds = make_game(self.config).num_rounds
+        names = {"tokens": length, "positions": length, "decisions": num_rounds}
         names["opening"] = 0  # a fused kernel reads sequences as a whole
         floats = ("log_prob", "credit", "entropy_scale", "kl_scale")
         single = ("adapter_id", "entropy_scale", "kl_scale")
@@ -199,12 +232,22 @@ class Programs:
         """The critic's gradient step."""
         (_, critic), (_, state) = self._learners(), self._states()
         assert critic is not None
-        # Of all seats, whoever learns.
-        batch = self._batch(self.config.num_seats * self.config.num_matches)
+        batch = self._every_seat()
         shape = jax.ShapeDtypeStruct(batch.decisions.shape, jnp.float32)
         target = self._placed(shape, batch_shardings)
         arguments = state, self._params(), batch, target
         return self._lowered(critic.update, *arguments, mesh=self.mesh)
+
+    def values(self) -> Lowered:
+        """The critic's values."""
+        (_, critic), (_, state) = self._learners(), self._states()
+        assert critic is not None
+        arguments = state, self._params(), self._every_seat()
+        return self._lowered(critic.value, *arguments, mesh=self.mesh)
+
+    def _every_seat(self) -> SpeechBatch:
+        """The critic's batch: of all seats, whoever learns."""
+        return self._batch(self.config.num_seats * self.config.num_matches)
 
     @property
     def sampler(self) -> Sampler:
@@ -254,28 +297,27 @@ class Programs:
         shape = jax.ShapeDtypeStruct((self.load.players, *more), dtype)
         return self._spoken(shape, batch_shardings)
 
-    def read(self) -> Lowered:
-        """One chunk of all prompts, into the largest cache."""
-        chunk = self.sampler.chunk_of(self.load.players, self.chip.memory)
-        chunk = min(chunk, self.load.length)
-        arguments = *self._session(), self._rows(jnp.int32, chunk)
+    def read(self, width: int | None = None) -> Lowered:
+        """One chunk of all prompts, or a narrower one, into the largest cache."""
+        width = self.sizes.chunk if width is None else width
+        arguments = *self._session(), self._rows(jnp.int32, width)
         program = Program(self.decoder, self.sampler.dtype)
         return self._lowered(read, program, *arguments, mesh=self.playing)
 
     def decode(self) -> Lowered:
         """One answer of all players, with the largest cache."""
-        size = max(16, power_of_two(self.config.speaking.max_tokens))
+        size = room_of(self.config.speaking.max_tokens)
         key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
         rows = self.load.players
         keys = self._spoken(jax.ShapeDtypeStruct((rows,), key.dtype), batch_shardings)
         vocab = self.decoder.vocab_size
-        grammar = jax.eval_shape(lambda: stand_in(vocab).grammar)
-        stop = jax.ShapeDtypeStruct((1, vocab), jnp.bool_)
+        grammar = jax.eval_shape(lambda: self._spoken_by.grammar)
+        stop: Any = jax.ShapeDtypeStruct((1, vocab), jnp.bool_)
         wanted = Wanted(
             keys=keys,
             temperature=self._rows(jnp.float32),
             budget=self._rows(jnp.int32),
-            stop=self._spoken(stop),
+            stop=stop,
             state=self._rows(jnp.int32),
             grammar=self._spoken(grammar, param_shardings),
         )

@@ -139,6 +139,11 @@ def test_devices_that_are_in_order_or_cannot_be_stay(shape):
     assert sharding.process_blocks(given) is given
 
 
+class Lowered:
+    def as_text(self):
+        return "a program"
+
+
 @pytest.mark.parametrize(
     ("message", "needed"),
     [
@@ -156,7 +161,7 @@ def test_devices_that_are_in_order_or_cannot_be_stay(shape):
     ],
 )
 def test_a_program_without_room_says_how_much_it_needs(message, needed):
-    class Program:
+    class Program(Lowered):
         def compile(self, compiler_options):
             raise jax.errors.JaxRuntimeError(message)
 
@@ -167,7 +172,7 @@ def test_a_program_without_room_says_how_much_it_needs(message, needed):
 
 
 def test_another_error_of_a_compiler_is_raised():
-    class Program:
+    class Program(Lowered):
         def compile(self, compiler_options):
             raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed")
 
@@ -180,7 +185,7 @@ def test_long_compilations_are_told(monkeypatch):
     lowered = jax.jit(lambda x: jax.numpy.sort(x)).lower(jnp.ones(8))
     told = []
 
-    class Program:
+    class Program(Lowered):
         def compile(self, compiler_options):
             while not told:
                 pass
@@ -191,8 +196,13 @@ def test_long_compilations_are_told(monkeypatch):
     assert report.needed == report.memory.total >= 64
 
 
+def on_mesh(x):
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    return sharding.shard(x, mesh)
+
+
 def test_programs_are_saved_and_loaded(tmp_path):
-    x = jnp.arange(6.0)
+    x = on_mesh(jnp.arange(6.0))
     program = jax.jit(lambda tree: {"y": tree["x"] * 2}).lower({"x": x}).compile()
     compiling.save(tmp_path / "programs", {"double": program}, {"topology": "cpu"})
     about, found = compiling.load(tmp_path / "programs")
@@ -201,10 +211,10 @@ def test_programs_are_saved_and_loaded(tmp_path):
 
 
 def test_programs_for_other_devices_are_refused(tmp_path, monkeypatch):
-    program = jax.jit(jnp.sin).lower(jnp.ones(3)).compile()
+    program = jax.jit(jnp.sin).lower(on_mesh(jnp.ones(3))).compile()
     compiling.save(tmp_path / "programs", {"sine": program}, {"topology": "v5e-16"})
 
-    def refuse(*payload):
+    def refuse(*payload, execution_devices):
         raise jax.errors.JaxRuntimeError("INTERNAL: Failed to parse\nmore")
 
     found = compiling.serialize_executable

@@ -6,13 +6,13 @@ Others are of one small decoder for TPUs.
 """
 
 import dataclasses
-import hashlib
 import importlib.util
 
 import jax
 import pytest
 
 from aajax.api import dry_runs
+from aajax.lm.ahead import fingerprint
 from aajax.lm.planning import shapes
 from aajax.lm.planning.compile import Report, compiled
 from aajax.training.lm_presets import LM_PRESETS, MODELS, PUBLISHED, VARIANTS
@@ -84,7 +84,7 @@ def each_program_once():
     known: dict[tuple[str, str], Report] = {}
 
     def once(lowered, platform, *arguments, **options):
-        text = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+        text = fingerprint(lowered)
         if (platform, text) not in known:
             _, report = compiled(lowered, platform, *arguments, **options)
             known[platform, text] = report

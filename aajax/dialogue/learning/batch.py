@@ -102,7 +102,7 @@ def speech_batch(
     opening = _taken_out(rows) if with_opening else []
     longest = max(length, *(len(row.tokens) for row in rows))
     most = max(num_targets, *(len(row.targets) for row in rows))
-    length, most = _bucket(longest), _bucket(most)
+    length, most = padded_length(longest), padded_length(most)
     rounds = _stack([row.rounds for row in rows], most, 0)
     targets = _stack([row.targets for row in rows], most, -1)
     paid = np.zeros(targets.shape, np.float32)
@@ -184,7 +184,7 @@ def _stack(rows: Sequence[list], size: int, fill, dtype: type = np.int32) -> np.
     return out
 
 
-def _bucket(size: int) -> int:
+def padded_length(size: int) -> int:
     """The least of 16, 18, 20, ..., 32, 36, ..., 64, 72, ... not below `size`."""
     bucket = _LEAST
     while 2 * bucket < size:

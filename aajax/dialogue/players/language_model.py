@@ -9,7 +9,7 @@ must call `reply` at the same steps.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from aajax.lm.model.decoder import Adapters
 from aajax.lm.sampling.grammar import Grammar, compile_grammar, matches
 from aajax.lm.sampling.sampler import Sample, Sampler, Sampling, Session
 from aajax.lm.text.chat import ChatTemplate, find_template
+from aajax.lm.text.tokens import Tokens as TextTokens
 from aajax.lm.text.tokens import load_tokenizer
 from aajax.types import PRNGKey, PyTree
 
@@ -99,9 +100,7 @@ class LanguageModel:
     @property
     def stop(self) -> np.ndarray:
         """bool[V], tokens that end an answer."""
-        stop = np.zeros(self.sampler.config.vocab_size, bool)
-        stop[list(self.template.tokens.stop_ids)] = True
-        return stop
+        return stop_mask(self.template.tokens, self.sampler.config.vocab_size)
 
     def start(self, rows: Sequence[Row]) -> Memory:
         num_adapters = 0 if self.adapters is None else len(self.adapters.scale)
@@ -227,11 +226,34 @@ class LanguageModel:
         return matches(request.answers, trimmed(self._text(ids)).encode())
 
 
-def _check_budget(
-    grammar: Grammar, patterns: Sequence[str], starts: Sequence[int], max_tokens: int
-) -> None:
+def answer_grammar(
+    patterns: Iterable[str], tokens: TextTokens, vocab_size: int
+) -> tuple[Grammar, dict[str, int]]:
+    """The grammar of answers of any of `patterns`, and where each begins in it.
+
+    Args:
+      patterns: of answers; those that are there twice count once.
+      tokens: of the model's tokenizer.
+      vocab_size: V, of the model.
+    """
+    pieces = tokens.token_bytes()
+    pieces = [None if i in tokens.stop_ids else piece for i, piece in enumerate(pieces)]
+    pieces = (pieces + [None] * vocab_size)[:vocab_size]
+    unique = tuple(dict.fromkeys(patterns))
+    grammar, starts = compile_grammar(unique, pieces)
+    return grammar, dict(zip(unique, starts, strict=True))
+
+
+def stop_mask(tokens: TextTokens, vocab_size: int) -> np.ndarray:
+    """bool[V], tokens that end an answer."""
+    stop = np.zeros(vocab_size, bool)
+    stop[list(tokens.stop_ids)] = True
+    return stop
+
+
+def _check_budget(grammar: Grammar, starts: Mapping[str, int], max_tokens: int) -> None:
     """Raises InputError if an answer of one of the forms cannot end in `max_tokens`."""
-    for pattern, start in zip(patterns, starts, strict=True):
+    for pattern, start in starts.items():
         least = int(grammar.distance[start]) + 1  # and a stop token
         if least > max_tokens:
             raise InputError(
@@ -268,12 +290,8 @@ def load_language_model(
     """
     config, tokens = read_config(folder), load_tokenizer(folder, chat_template)
     template = find_template(tokens, system)
-    pieces = tokens.token_bytes()
-    pieces = [None if i in tokens.stop_ids else piece for i, piece in enumerate(pieces)]
-    pieces = (pieces + [None] * config.vocab_size)[: config.vocab_size]
-    unique = tuple(dict.fromkeys(patterns))
-    grammar, starts = compile_grammar(unique, pieces)
-    _check_budget(grammar, unique, starts, options.get("max_tokens", MAX_TOKENS))
+    grammar, starts = answer_grammar(patterns, tokens, config.vocab_size)
+    _check_budget(grammar, starts, options.get("max_tokens", MAX_TOKENS))
     names = {field.name for field in dataclasses.fields(Sampler)} & set(options)
     sampler = Sampler(config, **{name: options.pop(name) for name in names})
     mesh = sampler.mesh
@@ -289,6 +307,6 @@ def load_language_model(
         spoken_params=sampler.prepare(params) if mesh is None else params,
         template=template,
         grammar=grammar if mesh is None else shard(grammar, mesh),
-        starts=dict(zip(unique, starts, strict=True)),
+        starts=starts,
         **options,
     )

@@ -23,6 +23,7 @@ from jax.sharding import PartitionSpec as P
 
 from aajax.errors import InputError
 from aajax.files import written
+from aajax.lm.ahead import fingerprint
 from aajax.lm.planning.hlo import Counts, count
 from aajax.lm.planning.topologies import Topology
 from aajax.types import PyTree
@@ -66,6 +67,7 @@ class Report:
       memory: None if the compiler found no room.
       needed: bytes of each device, also without room for them.
       counts: of what it does; None if it was not compiled.
+      fingerprint: of what was compiled; see `ahead.fingerprint`.
       text: the optimised program; empty if it was not compiled.
     """
 
@@ -73,6 +75,7 @@ class Report:
     memory: Memory | None
     needed: int
     counts: Counts | None
+    fingerprint: str = ""
     text: str = dataclasses.field(repr=False, default="")
 
     def fits(self, topology: Topology, others: int = 0) -> bool:
@@ -139,15 +142,15 @@ def compiled(
     Returns:
       The program, None where it does not fit the devices' memory, and the report.
     """
-    began = time.monotonic()
+    began, known_as = time.monotonic(), fingerprint(lowered)
     try:
         with _said(say):
-            program = lowered.compile(compiler_options=_OPTIONS[platform])
+            program = lowered.compile(compiler_options=_OPTIONS.get(platform))
     except jax.errors.JaxRuntimeError as error:
         needed = _needed(str(error))
         if needed is None:
             raise
-        return None, Report(time.monotonic() - began, None, needed, None)
+        return None, Report(time.monotonic() - began, None, needed, None, known_as)
     seconds = time.monotonic() - began
     found: Any = program.memory_analysis()
     memory = Memory(
@@ -158,7 +161,7 @@ def compiled(
     )
     text = program.as_text() or ""
     return program, Report(
-        seconds, memory, memory.total, count(text, inner_turns), text
+        seconds, memory, memory.total, count(text, inner_turns), known_as, text
     )
 
 
@@ -201,19 +204,26 @@ def save(
 
     Args:
       path: of the file.
-      programs: by name.
+      programs: by fingerprint.
       about: what they were compiled for, as JSON has it.
 
     Raises:
       OSError: if the file cannot be written.
     """
     payloads = {
-        name: serialize_executable.serialize(program)
-        for name, program in programs.items()
+        known_as: (serialize_executable.serialize(program), _device_ids(program))
+        for known_as, program in programs.items()
     }
     record = {"jax": jax.__version__, "about": dict(about), "programs": payloads}
     with written(path) as file:
         pickle.dump(record, file)
+
+
+def _device_ids(program: Compiled) -> list[int]:
+    """Numbers of a program's devices, in the order of its mesh."""
+    shardings = jax.tree.leaves(program.input_shardings)
+    mesh: Any = next(x.mesh for x in shardings if isinstance(x, NamedSharding))
+    return [device.id for device in mesh.devices.flat]
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
@@ -225,8 +235,8 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
       path: of the file.
 
     Returns:
-      What the programs were compiled for, and the programs by name, loaded onto the
-      attached devices.
+      What the programs were compiled for, and the programs by fingerprint, loaded onto
+      the attached devices.
 
     Raises:
       InputError: for another file, or programs for other devices or another JAX.
@@ -236,6 +246,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
         with path.open("rb") as file:
             record = pickle.load(file)
         version, about, payloads = (record[x] for x in ("jax", "about", "programs"))
+        payloads = {name: (*payload, ids) for name, (payload, ids) in payloads.items()}
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
         raise InputError(
             f"programs is {str(path)!r}: a file of --save is needed"
@@ -245,14 +256,21 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
             f"programs is {str(path)!r}: it is of jax {version}, and jax is "
             f"{jax.__version__}"
         )
-    try:
-        programs = {
-            name: serialize_executable.deserialize_and_load(*payload)
-            for name, payload in payloads.items()
-        }
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        raise InputError(
-            f"programs is {str(path)!r}: devices such as it was compiled for, "
-            f"{about.get('topology')}, are needed ({str(error).splitlines()[0]})"
-        ) from None
+    needed = (
+        f"programs is {str(path)!r}: devices such as it was compiled for, "
+        f"{about.get('topology')}, are needed"
+    )
+    devices, programs = {device.id: device for device in jax.devices()}, {}
+    for name, (*payload, ids) in payloads.items():
+        if not set(ids) <= set(devices):
+            found = f"{jax.default_backend()} x {len(devices)}"
+            raise InputError(f"{needed}, not {found}")
+        own = [devices[number] for number in ids]
+        try:
+            programs[name] = serialize_executable.deserialize_and_load(
+                *payload, execution_devices=own
+            )
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{needed} ({reason})") from None
     return about, programs

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aajax.errors import InputError
-from aajax.lm.model.cache import few_sizes
+from aajax.lm.model.cache import few_sizes, power_of_two
 from aajax.types import AnyArray, Array, PRNGKey
 
 
@@ -55,6 +55,11 @@ def block_width(number: int) -> int:
     Each length is compiled separately, hence few.
     """
     return max(8, few_sizes(number + -number % 4))
+
+
+def room_of(number: int) -> int:
+    """Room for an answer of `number` tokens: a power of two, at least 16."""
+    return max(16, power_of_two(number))
 
 
 def stop_rows(stop: AnyArray, batch: int, vocab: int) -> np.ndarray:

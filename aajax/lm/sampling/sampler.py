@@ -23,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from aajax.errors import InputError
+from aajax.lm.ahead import Sizes, ready
 from aajax.lm.compilation import compiles
 from aajax.lm.mesh.hosts import (
     first_row,
@@ -34,7 +35,7 @@ from aajax.lm.mesh.hosts import (
 )
 from aajax.lm.mesh.playing import device_memory, moved
 from aajax.lm.model import lora
-from aajax.lm.model.cache import bucket, power_of_two
+from aajax.lm.model.cache import bucket
 from aajax.lm.model.config import DecoderConfig
 from aajax.lm.model.constraints import AXES
 from aajax.lm.model.decoder import Adapters, unstack_layers
@@ -54,6 +55,7 @@ from aajax.lm.sampling.rows import (
     fold,
     pad,
     per_row,
+    room_of,
     row_keys,
     stop_rows,
 )
@@ -111,6 +113,8 @@ class Sampler:
         leaves most of a device's memory free.
       mesh: of `sharding.make_mesh`, on which params, adapters and grammar have been
         placed by `sharding.shard`. None for one device.
+      sizes: to which all is padded, so that few programs are compiled; None to pad as
+        little as is quick.
     """
 
     config: DecoderConfig
@@ -122,6 +126,7 @@ class Sampler:
     max_cache: int | None = None
     prefill_chunk: int | None = None
     mesh: Mesh | None = None
+    sizes: Sizes | None = None
 
     def __post_init__(self):
         vocab = self.config.vocab_size
@@ -183,6 +188,8 @@ class Sampler:
           rows: padded ones.
           memory: bytes of a device; None for those that it says it has.
         """
+        if self.sizes is not None:
+            return self.sizes.chunk
         if self.prefill_chunk is not None:
             return self.prefill_chunk
         memory = device_memory(self.mesh) if memory is None else memory
@@ -199,7 +206,8 @@ class Sampler:
         if size > self.limit:
             raise InputError(f"size is {size}: at most {self.limit} is needed")
         dtype = self.dtype if self.cache_dtype is None else self.cache_dtype
-        size = min(bucket(size), self.limit)
+        size = bucket(size if self.sizes is None else max(size, self.sizes.slots))
+        size = min(size, self.limit)
         return empty_session(self.config, batch, size, dtype, self.dtype, self.mesh)
 
     def append(
@@ -262,15 +270,23 @@ class Sampler:
         )
         chunk = self.chunk_of(padded * len(processes(self.mesh)))
         for first in range(0, longest, chunk):
-            width = min(chunk, block_width(longest - first))
+            width = self._width(longest - first, chunk)
             block = np.full((padded, width), -1, np.int32)
             for row, ids in enumerate(rows):
                 part = ids[first : first + width]
                 block[row, : len(part)] = part
             part = place_rows(self.mesh, block)
             with compiles(f"reading {len(last)} x {width} tokens"):
-                cache, last = run(self.mesh, read, program, model, cache, last, part)
+                cache, last = run(
+                    self.mesh, ready(read, 1), program, model, cache, last, part
+                )
         return Session(cache, last, session.batch)
+
+    def _width(self, number: int, chunk: int) -> int:
+        """Tokens that are read at once where so many are left."""
+        if self.sizes is not None:
+            return self.sizes.width(number)
+        return min(chunk, block_width(number))
 
     def _opening(
         self,
@@ -281,8 +297,11 @@ class Sampler:
         """What all rows begin with, if it is worth to be read once per adapter.
 
         Sequences of all processes begin at the same time and share as many tokens,
-        but not necessarily the same.
+        but not necessarily the same. With fixed sizes it is read in every row, by the
+        programs that there are.
         """
+        if self.sizes is not None:
+            return None
         batch = session.batch
         ids = np.full(batch, -1) if adapter_id is None else np.asarray(adapter_id)
         different, of_row = np.unique(ids, return_inverse=True)
@@ -373,7 +392,9 @@ class Sampler:
             grammar=sampling.grammar,
             top_p=self.top_p,
         )
-        size = max(16, power_of_two(longest))
+        if self.sizes is not None:
+            longest = max(longest, self.sizes.answer)
+        size = room_of(longest)
         program = Program(
             self.config, self.dtype, self.top_k, size, self.matmul_precision
         )
@@ -382,7 +403,7 @@ class Sampler:
         cache, last = make_room(session, length, self.limit, donate), session.last
         with compiles(f"sampling in {len(last)} x {cache.size} tokens"):
             cache, last, *buffers = run(
-                self.mesh, decode, program, model, cache, last, wanted
+                self.mesh, ready(decode, 1), program, model, cache, last, wanted
             )
         record, stopped = own_rows(buffers)
         tokens, log_prob, states, remaining = (x[:batch, :columns] for x in record)

@@ -226,8 +226,11 @@ def empty_session(
             "number in each is needed"
         )
     rows = padded_rows(mesh, batch) * len(processes(mesh))
-    make = _empty if mesh is None else _empty_on_mesh
-    cache, last = make(config, rows, size, cache_dtype, dtype, mesh)
+    shape = config, rows, size, cache_dtype, dtype, mesh
+    if mesh is None:
+        cache, last = _empty(*shape)
+    else:
+        cache, last = named(mesh, *_empty_on_mesh(*shape))
     return Session(cache, last, batch)
 
 
@@ -237,9 +240,17 @@ def run(mesh: Mesh | None, program: Callable, *arguments: Any) -> tuple:
         return program(*arguments)
     with jax.set_mesh(mesh):
         cache, *rows = program(*arguments)
-    # They are there already, but named otherwise, for which programs compile anew.
-    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, rows)
-    cache, rows = jax.device_put((cache, rows), shardings)
+    return named(mesh, cache, *rows)
+
+
+def named(mesh: Mesh, cache: Cache, *rows: Any) -> tuple:
+    """The same arrays, with their shardings named as all programs take them.
+
+    They are there already, but the compiler may name them otherwise, for which programs
+    would be compiled anew.
+    """
+    shardings = cache_shardings(mesh, cache), batch_shardings(mesh, list(rows))
+    cache, rows = jax.device_put((cache, list(rows)), shardings)
     return cache, *rows
 
 
