@@ -96,7 +96,8 @@ def tables(game: Game, run: aajax.LmRun) -> None:
     )
     rows = []
     for name in names:
-        for value in dict.fromkeys(x["hyperparameters"][name] for x in settings):
+        values = list(dict.fromkeys(x["hyperparameters"][name] for x in settings))
+        for value in values if len(values) > 1 else ():
             own = [x for x in settings if x["hyperparameters"][name] == value]
             cells = [str(interquartile_mean(list(map(read, own)))) for read in reads]
             rows.append([f"{name} {value}", *cells])

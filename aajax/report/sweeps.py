@@ -31,7 +31,8 @@ def sweep_figure(
     """Draws a sweep: rewards while training above, and after it below.
 
     Curves are means over seeds with 95 % intervals, a panel for each combination of all
-    hyper-parameters but the first, whose values have colours. The heat maps have the
+    hyper-parameters but the first, whose values have colours. Those with one value are
+    in the title alone. The heat maps have the
     values of the first in rows; of a sweep of one, what was measured is in columns.
 
     Args:
@@ -43,13 +44,13 @@ def sweep_figure(
       per: what rewards are of: a step, or a round.
     """
     settings = summary["settings"]
-    first, *others = settings[0]["hyperparameters"]
+    (first, *others), fixed = _names(settings)
     columns = list(dict.fromkeys(_column(setting, others) for setting in settings))
     tables = _tables(settings, first, others, columns)
     measured = [] if others else [name for name in MEASURED if name in rows[0]]
     panels = [(name, column) for name in ("reward", *measured) for column in columns]
     lines = -(-len(panels) // ROW)
-    wide = sum(1.6 + 0.75 * table.shape[1] for _, _, table in tables)
+    wide = sum(map(_width, tables))
     width = max(3.2 * min(len(panels), ROW), wide, 6.0)
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     heights = 2.6 * lines + 0.3, 1.6 + 0.45 * len(values)
@@ -57,7 +58,7 @@ def sweep_figure(
     parts: Any = figure.subfigures(2, 1, height_ratios=heights)
     above, below = parts
     _draw_curves(above, folder, rows, settings, panels, (unit, f"reward per {per}"))
-    ratios = [1.6 + 0.75 * table.shape[1] for _, _, table in tables]
+    ratios = list(map(_width, tables))
     axes = below.subplots(1, len(tables), squeeze=False, width_ratios=ratios)[0]
     for one, (title, names, table) in zip(axes, tables, strict=True):
         text = np.vectorize(_text)(table)
@@ -65,8 +66,33 @@ def sweep_figure(
         one.set_xticks(range(len(names)), names, fontsize="small")
         one.set_yticks(range(len(values)), [number(value) for value in values])
         one.set(ylabel=first, title=title, xlabel=", ".join(others))
-    figure.suptitle(run_title(summary))
+    title = [run_title(summary)]
+    if fixed:
+        title.append(_title(_column(settings[0], fixed), fixed))
+    figure.suptitle("\n".join(title))
     save_figure(figure, path)
+
+
+def _names(settings: Settings) -> tuple[list[str], list[str]]:
+    """Names of hyper-parameters that differ among settings, and of the others.
+
+    Where none differs all of them are in the first list.
+    """
+    names = list(settings[0]["hyperparameters"])
+    varied = [
+        name
+        for name in names
+        if len({number(x["hyperparameters"][name]) for x in settings}) > 1
+    ]
+    if not varied:
+        return names, []
+    return varied, [name for name in names if name not in varied]
+
+
+def _width(table: tuple[str, list[str], np.ndarray]) -> float:
+    """Inches of a heat map, so that its title has room."""
+    title, _, numbers = table
+    return max(1.6 + 0.75 * numbers.shape[1], 0.8 + 0.1 * len(title))
 
 
 def _draw_curves(
@@ -79,7 +105,7 @@ def _draw_curves(
 ) -> None:
     """What was measured while training: a panel for each metric and column."""
     unit, reward = labels
-    first, *others = settings[0]["hyperparameters"]
+    (first, *others), _ = _names(settings)
     values = list(dict.fromkeys(x["hyperparameters"][first] for x in settings))
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(values)))
     width, update = min(len(panels), ROW), [row["update"] for row in rows]

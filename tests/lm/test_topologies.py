@@ -228,7 +228,14 @@ def test_files_that_are_not_of_programs(tmp_path, monkeypatch):
     path.write_bytes(b"not that")
     with pytest.raises(InputError, match="^programs is .*: a file of --save is needed"):
         compiling.load(path)
-    compiling.save(path, {}, {})
+    program = jax.jit(jnp.sin).lower(on_mesh(jnp.ones(3))).compile()
+    compiling.save(path, {"sine": program}, {})
+    whole = path.read_bytes()
+    for size in (0, 20, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="a file of --save is needed"):
+            compiling.load(path)
+    path.write_bytes(whole)
     monkeypatch.setattr(jax, "__version__", "9.9")
     with pytest.raises(InputError, match=r"of jax .* jax is 9\.9"):
         compiling.load(path)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 from jax.experimental import serialize_executable
@@ -214,9 +214,9 @@ def save(
         known_as: (serialize_executable.serialize(program), _device_ids(program))
         for known_as, program in programs.items()
     }
-    record = {"jax": jax.__version__, "about": dict(about), "programs": payloads}
     with written(path) as file:
-        pickle.dump(record, file)
+        pickle.dump({"jax": jax.__version__, "about": dict(about)}, file)
+        pickle.dump(payloads, file)  # which another version might not read
 
 
 def _device_ids(program: Compiled) -> list[int]:
@@ -224,6 +224,19 @@ def _device_ids(program: Compiled) -> list[int]:
     shardings = jax.tree.leaves(program.input_shardings)
     mesh: Any = next(x.mesh for x in shardings if isinstance(x, NamedSharding))
     return [device.id for device in mesh.devices.flat]
+
+
+def _unpickled(file: BinaryIO, path: Path) -> Any:
+    try:
+        return pickle.load(file)
+    except OSError:
+        raise
+    except Exception as error:  # of which damaged files raise any
+        raise _no_programs(path) from error
+
+
+def _no_programs(path: Path) -> InputError:
+    return InputError(f"programs is {str(path)!r}: a file of --save is needed")
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
@@ -242,26 +255,23 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Compiled]]:
       InputError: for another file, or programs for other devices or another JAX.
       OSError: if the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            record = pickle.load(file)
-        version, about, payloads = (record[x] for x in ("jax", "about", "programs"))
-        payloads = {name: (*payload, ids) for name, (payload, ids) in payloads.items()}
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
-        raise InputError(
-            f"programs is {str(path)!r}: a file of --save is needed"
-        ) from None
-    if version != jax.__version__:
-        raise InputError(
-            f"programs is {str(path)!r}: it is of jax {version}, and jax is "
-            f"{jax.__version__}"
-        )
+    with path.open("rb") as file:
+        record = _unpickled(file, path)
+        if not isinstance(record, dict) or record.keys() != {"jax", "about"}:
+            raise _no_programs(path)
+        about, version = record["about"], record["jax"]
+        if version != jax.__version__:
+            raise InputError(
+                f"programs is {str(path)!r}: it is of jax {version}, and jax is "
+                f"{jax.__version__}"
+            )
+        payloads = _unpickled(file, path)
     needed = (
         f"programs is {str(path)!r}: devices such as it was compiled for, "
         f"{about.get('topology')}, are needed"
     )
     devices, programs = {device.id: device for device in jax.devices()}, {}
-    for name, (*payload, ids) in payloads.items():
+    for name, (payload, ids) in payloads.items():
         if not set(ids) <= set(devices):
             found = f"{jax.default_backend()} x {len(devices)}"
             raise InputError(f"{needed}, not {found}")
