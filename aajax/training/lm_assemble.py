@@ -158,6 +158,7 @@ def assemble(
     config: LmConfig,
     make_guest: Callable[[str, TextGame], Player] | None = None,
     sizes: Sizes | None = None,
+    num_members: int = 1,
 ) -> LmParts:
     """All parts of a run; the model is read, or a pocket model trained.
 
@@ -165,6 +166,7 @@ def assemble(
       config: of the run.
       make_guest: `(name, game) -> Player`, of `config.guest`; None for scripted ones.
       sizes: of programs that were compiled before; None for those that fit.
+      num_members: of a population, that play in one batch.
 
     Raises:
       InputError: for what the config names and is not there.
@@ -189,7 +191,7 @@ def assemble(
         mesh = make_mesh(devices=jax.devices()[:1])  # as programs are compiled for it
     if config.play_tensor is not None:
         check_divides_devices(config.play_tensor, 1 if mesh is None else mesh.size)
-    model = _model(config, game, mesh, sizes)
+    model = _model(config, game, mesh, sizes, num_members)
     decoder = model.sampler.config
     if config.initial_adapter is not None:
         _initial_adapter(config, decoder)  # refused before anything is written
@@ -349,13 +351,18 @@ def find_restriction(config: LmConfig, folder: Path, vocab_size: int) -> Restric
 
 
 def _model(
-    config: LmConfig, game: TextGame, mesh: Mesh | None, sizes: Sizes | None
+    config: LmConfig,
+    game: TextGame,
+    mesh: Mesh | None,
+    sizes: Sizes | None,
+    num_members: int,
 ) -> LanguageModel:
     names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
     if config.model is not None:
         names["folder"] = "model"
     with schema.called(names):
-        return _read_model(find_model(config), config, game, mesh, sizes)
+        folder = find_model(config)
+        return _read_model(folder, config, game, mesh, sizes, num_members)
 
 
 def _read_model(
@@ -364,6 +371,7 @@ def _read_model(
     game: TextGame,
     mesh: Mesh | None,
     sizes: Sizes | None,
+    num_members: int,
 ) -> LanguageModel:
     dtype, speaking = jnp.dtype(config.dtype), config.speaking
     params = plays_on = None
@@ -373,7 +381,8 @@ def _read_model(
         like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
         shardings = param_shardings(mesh, like)
         if sizes is None:
-            plays_on = find_playing_mesh(config, decoder, mesh, device_memory(mesh))
+            memory = device_memory(mesh)
+            plays_on = find_playing_mesh(config, decoder, mesh, memory, num_members)
         else:
             plays_on = playing_mesh(mesh, sizes.play_tensor)
         params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
@@ -389,7 +398,11 @@ def _read_model(
 
 
 def find_playing_mesh(
-    config: LmConfig, decoder: DecoderConfig, mesh: Mesh, memory: float | None
+    config: LmConfig,
+    decoder: DecoderConfig,
+    mesh: Mesh,
+    memory: float | None,
+    num_members: int = 1,
 ) -> Mesh:
     """The mesh that a run plays on, of the devices of the one that it trains on.
 
@@ -398,6 +411,7 @@ def find_playing_mesh(
       decoder: of its model.
       mesh: of training.
       memory: bytes of a device; None if they are unknown.
+      num_members: of the population, all of which play in one batch.
 
     Raises:
       InputError: if `play_tensor` does not fit devices, processes or weights.
@@ -406,7 +420,7 @@ def find_playing_mesh(
     if tensor is None:
         spoken = num_spoken(config.seating, config.num_matches, config.num_seats)
         most = config.speaking.max_cache or decoder.max_length
-        longest = Longest(spoken, min(most, decoder.max_length))
+        longest = Longest(num_members * spoken, min(most, decoder.max_length))
         dtype = jnp.dtype(config.dtype)
         tensor = playing_tensor(mesh, decoder, dtype, memory, longest)
     plays_on = playing_mesh(mesh, tensor)

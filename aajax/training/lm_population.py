@@ -224,7 +224,7 @@ def assemble_population(
     if not config.is_population:
         return Population(config, (assemble(config, make_guest, sizes),))
     configs = config.members
-    shared = assemble(shared_config(configs), make_guest, sizes)
+    shared = assemble(shared_config(configs), make_guest, sizes, len(configs))
     members = [
         dataclasses.replace(
             shared,

@@ -137,8 +137,8 @@ class Programs:
     @functools.cached_property
     def playing(self) -> Mesh:
         """The mesh that the run plays on."""
-        memory = self.chip.memory
-        return find_playing_mesh(self.config, self.decoder, self.mesh, memory)
+        run = self.config, self.decoder, self.mesh
+        return find_playing_mesh(*run, self.chip.memory, self.load.members)
 
     def _placed(self, tree: PyTree, shardings: Callable | None = None) -> PyTree:
         return placed(self.mesh, tree, shardings)

@@ -10,6 +10,7 @@ from aajax.api import dry_runs
 from aajax.dialogue.play.seating import Seating
 from aajax.lm.mesh.sharding import make_mesh
 from aajax.lm.planning.topologies import find_topology
+from aajax.training import lm_assemble
 from aajax.training.lm_config import Evaluation, LmConfig, Lora, PastSelves
 from aajax.training.lm_evaluation import matches_at_once, sequences_at_once
 from aajax.training.lm_programs import EVALUATION_DECODE, EVALUATION_READ, Programs
@@ -76,3 +77,17 @@ def test_what_stays_beside_each_program():
     assert critic.others("learn") > 2 * one
     assert critic.others("critic") == state
     assert critic.others("read") == state + critic.others("learn")
+
+
+def test_a_populations_cache_is_that_of_all_members(monkeypatch):
+    """The mesh that it plays on has room for what they play in one batch."""
+    asked = []
+
+    def tensor(mesh, decoder, dtype, memory, longest):
+        asked.append(longest)
+        return 1
+
+    monkeypatch.setattr(lm_assemble, "playing_tensor", tensor)
+    assert programs().playing.size == programs(seeds=5).playing.size == 1
+    alone, five = asked
+    assert five.rows == 5 * alone.rows == 160 and five.slots == alone.slots
