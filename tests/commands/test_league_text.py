@@ -115,12 +115,12 @@ def played(out, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line of a command that is refused."""
+    """The one line of a command that is refused, after what it may say of progress."""
     assert cli.main(["league", "--text", *map(str, arguments)]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("aajax league --text: ")
-    return lines[0].removeprefix("aajax league --text: ")
+    *before, line = capsys.readouterr().err.splitlines()
+    label = "aajax league --text: "
+    assert line.startswith(label) and not any(label in other for other in before)
+    return line.removeprefix(label)
 
 
 def test_scripted_players(tmp_path, capsys):

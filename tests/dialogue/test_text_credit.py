@@ -97,7 +97,9 @@ def compiled(config):
 def learned(config, matches, critic=None):
     """What `learn` makes of the matches, and what the stand-ins were given."""
     student = Student()
-    sampler = types.SimpleNamespace(config=types.SimpleNamespace(recurring=()))
+    sampler = types.SimpleNamespace(
+        config=types.SimpleNamespace(recurring=()), sizes=None
+    )
     model = types.SimpleNamespace(params=None, sampler=sampler)
     parts = LmParts(
         config, game=None, model=model, players={}, fit=student, critic=critic,
