@@ -291,4 +291,14 @@ def load_programs(path: Path, config: LmConfig) -> Saved:
             f"programs is {str(path)!r}: one for the run's mesh of {own} is needed, "
             f"not for {wanted}"
         )
-    return Saved(programs, Sizes(**about["sizes"]))
+    sizes = Sizes(**about["sizes"])
+    asked = {
+        "play_tensor": (config.play_tensor, sizes.play_tensor),
+        "speaking.prefill_chunk": (config.speaking.prefill_chunk, sizes.chunk),
+    }
+    for name, (own, wanted) in asked.items():
+        if own not in (None, wanted):
+            raise InputError(
+                f"{name} is {own}: {wanted}, as programs have it, or None is needed"
+            )
+    return Saved(programs, sizes)

@@ -298,11 +298,9 @@ def _batch(
     # as a whole.
     is_whole = bool(parts.model.sampler.config.recurring)
     shares = parts.mesh is None and attention.platform() == "cpu" and not is_whole
-    sizes = parts.model.sampler.sizes
-    least = {} if sizes is None else {"length": sizes.length}
+    sizes, least = parts.model.sampler.sizes, {}
     if sizes is not None:
-        least["num_targets"] = sizes.targets
-        shares = False
+        least = {"length": sizes.length, "num_targets": sizes.targets}
     batch = speech_batch(matches, places, credit, with_opening=shares, **least)
     own = batch.tokens.shape[1], batch.targets.shape[1]
     length, num_targets = largest(parts.mesh, *own)

@@ -101,8 +101,9 @@ class Programs:
         if not self.evaluates_alike:
             players[EVALUATION_READ] = self.evaluation
         for name, own in players.items():
-            for width in self.sizes.widths[:-1]:
-                yield f"{name} {width}", functools.partial(own.read, width)
+            for width in self.sizes.widths:
+                if width != own.sizes.chunk:
+                    yield f"{name} {width}", functools.partial(own.read, width)
 
     @property
     def sizes(self) -> Sizes:

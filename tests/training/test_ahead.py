@@ -19,10 +19,12 @@ from aajax.api import dry_runs
 from aajax.commands import train_lm
 from aajax.errors import InputError
 from aajax.lm import ahead
+from aajax.lm.model.constraints import AXES
 from aajax.lm.planning import compile as compiling
 from aajax.lm.planning.bounds import Rates
 from aajax.lm.planning.topologies import Chip, Topology
 from aajax.lm.sampling.sampler import num_programs
+from aajax.training.lm_config import LmConfig, Speaking
 
 SIZES = ahead.Sizes(
     slots=256, chunk=64, answer=16, length=256, targets=40, play_tensor=1
@@ -116,17 +118,39 @@ def test_widths_are_powers_of_two():
     assert SIZES._replace(chunk=100).widths == [16, 32, 64, 100]
 
 
-def test_programs_of_another_mesh_are_refused(tmp_path, monkeypatch):
-    from aajax.training.lm_config import LmConfig
+def save_none(tmp_path, **mesh):
+    """A file for a mesh, of no program."""
+    about = {"mesh": dict.fromkeys(AXES, 1) | mesh, "sizes": SIZES._asdict()}
+    compiling.save(tmp_path / "programs", {}, about)
 
-    about = {"topology": "v5e-4", "mesh": {"data": 1, "fsdp": 4, "tensor": 1}}
-    compiling.save(tmp_path / "programs", {}, about | {"sizes": SIZES._asdict()})
+
+def test_programs_of_another_mesh_are_refused(tmp_path):
+    save_none(tmp_path, fsdp=4)
     with pytest.raises(InputError) as error:
         dry_runs.load_programs(tmp_path / "programs", LmConfig())
     assert str(error.value) == (
         f"programs is '{tmp_path}/programs': one for the run's mesh of data 1 x fsdp 1 "
         "x tensor 1 is needed, not for data 1 x fsdp 4 x tensor 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (LmConfig(play_tensor=2), "play_tensor is 2: 1"),
+        (
+            LmConfig(speaking=Speaking(prefill_chunk=32)),
+            "speaking.prefill_chunk is 32: 64",
+        ),
+    ],
+)
+def test_options_that_programs_were_compiled_without_are_refused(
+    tmp_path, config, line
+):
+    save_none(tmp_path)
+    assert dry_runs.load_programs(tmp_path / "programs", LmConfig()).sizes == SIZES
+    with pytest.raises(InputError, match=f"^{line}, as programs have it, or None is"):
+        dry_runs.load_programs(tmp_path / "programs", config)
 
 
 ORDER = [3, 1, 0, 2]
