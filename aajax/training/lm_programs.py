@@ -302,7 +302,8 @@ class Programs:
         """One chunk of all prompts, or a narrower one, into the largest cache."""
         width = self.sizes.chunk if width is None else width
         arguments = *self._session(), self._rows(jnp.int32, width)
-        program = Program(self.decoder, self.sampler.dtype)
+        precision = self.config.matmul_precision
+        program = Program(self.decoder, self.sampler.dtype, matmul_precision=precision)
         return self._lowered(read, program, *arguments, mesh=self.playing)
 
     def decode(self) -> Lowered:
@@ -322,7 +323,8 @@ class Programs:
             state=self._rows(jnp.int32),
             grammar=self._spoken(grammar, param_shardings),
         )
-        program = Program(self.decoder, self.sampler.dtype, None, size)
+        precision = self.config.matmul_precision
+        program = Program(self.decoder, self.sampler.dtype, None, size, precision)
         arguments = *self._session(), wanted
         return self._lowered(decode, program, *arguments, mesh=self.playing)
 

@@ -91,3 +91,12 @@ def test_a_populations_cache_is_that_of_all_members(monkeypatch):
     assert programs().playing.size == programs(seeds=5).playing.size == 1
     alone, five = asked
     assert five.rows == 5 * alone.rows == 160 and five.slots == alone.slots
+
+
+@pytest.mark.parametrize("name", ["learn", "read", "decode"])
+def test_programs_have_the_precision_of_the_run(name):
+    plain, rounded = (
+        dict(programs(**x))[name]().as_text()
+        for x in ({}, {"matmul_precision": "bfloat16"})
+    )
+    assert plain != rounded
