@@ -119,7 +119,8 @@ def test_numbers_of_a_run_of_a_language_model(folder):
     sizes = (
         *("--model", model, "--options", "num_rounds=2", "--speaking.max-tokens", 8),
         *("--lora.rank", 2, "--num-matches", 4, "--group-size", 2),
-        *("--num-iterations", 3, "--past-selves.every", 1, "--past-share", 0.7),
+        *("--num-iterations", 2, "--past-selves.every", 1, "--past-share", 0.7),
+        *("--eval.matches", 2, "--speaking.cache-size", 256),
         *("--baseline", "critic", "--learners", "alternate"),
     )
     metrics, summary = train(folder / "lm", "lm-ipd", *sizes)

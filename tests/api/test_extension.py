@@ -1,6 +1,7 @@
 """Runs that are extended, to the bit what they are if they are never stopped."""
 
 import dataclasses
+import functools
 import shutil
 import signal
 
@@ -11,7 +12,8 @@ import pytest
 import aajax
 from aajax import cli
 from aajax.errors import InputError
-from aajax.training import Final, RunConfig
+from aajax.training import Final, RunConfig, sweep
+from aajax.training import run as runs
 from aajax.training.run import open_folder, train
 
 PLAIN = RunConfig(num_games=8, num_steps=4, num_updates=6, seeds=2)
@@ -22,6 +24,16 @@ LONG = 30  # chunks of two updates, and a rest
 @pytest.fixture(autouse=True)
 def standard_promotion():
     with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """Runs of one config and their continuations share their programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "advance", functools.cache(sweep.advance))
+        for name in ("make_trainer", "_template"):
+            patch.setattr(runs, name, functools.cache(getattr(runs, name)))
         yield
 
 
@@ -83,6 +95,7 @@ def test_an_extended_run_is_not_mixed_with_the_shorter_one(tmp_path):
             getattr(other, name)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_extended_to_the_bit(whole, tmp_path):
     def stop(done, row):
         if done == 3:

@@ -343,9 +343,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 def test_a_checkpoint_that_does_not_fit_leaves_a_run_to_resume(tmp_path):
     """No file may grow beyond 3 KiB: a checkpoint does not fit, the config does."""
     out = tmp_path / "run"
-    train = [sys.executable, "-m", "aajax", "train", "ipd", *SMALL, "--out", str(out)]
+    train = ["train", "ipd", *SMALL, "--out", str(out)]
+    words = shlex.join([sys.executable, "-m", "aajax", *train])
     process = subprocess.run(
-        ["bash", "-c", f"ulimit -f 3; exec {shlex.join(train)}"],
+        ["bash", "-c", f"ulimit -f 3; exec {words}"],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -354,6 +355,5 @@ def test_a_checkpoint_that_does_not_fit_leaves_a_run_to_resume(tmp_path):
     # Tensorstore's threads may have their say beside it.
     lines = process.stderr.splitlines()
     assert len([line for line in lines if line.startswith("aajax train: ")]) == 1
-    again = subprocess.run([*train, "--resume"], capture_output=True)
-    assert again.returncode == 0
+    assert cli.main([*train, "--resume"]) == 0
     assert len(read_rows(out / "metrics.jsonl")) == 4

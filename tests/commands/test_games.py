@@ -83,7 +83,14 @@ def test_a_summary_has_the_environments_measures(folders, game):
     assert (folders / game / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-@every_game
+@pytest.mark.parametrize(
+    "game",
+    [
+        "coin",
+        pytest.param("negotiation", marks=pytest.mark.slow),
+        pytest.param("harvest", marks=pytest.mark.slow),
+    ],
+)
 def test_a_league_has_the_scripted_players_of_its_environment(folders, tmp_path, game):
     out = tmp_path / "league"
     arguments = ["--num-games", "8", "--out", str(out)]

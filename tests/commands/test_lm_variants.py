@@ -207,13 +207,18 @@ def check_variant(variant, rows):
         assert all("reward_against_others" not in row for row in rows)
 
 
+# Each variant and each game once: split, and naive learners, are small chat models'.
+QUICK = {
+    "ipd": ("aa", "sum", "aa-no-buffer", "aa-no-group", "vs-api"),
+    "trust-and-split": ("vs-frozen",),
+}
+
+
 def cases():
-    """All presets of pocket models; those that are most alike in one game only."""
+    """All presets of pocket models, most of which differ by a game or a variant."""
     for game in POCKET:
         for variant in VARIANTS:
-            alike = variant in ("naive", "sum", "aa-no-buffer", "aa-no-group")
-            alike |= game == "public-goods" or (game, variant) == ("split", "aa")
-            marks = [pytest.mark.slow] if alike and game != "ipd" else []
+            marks = [] if variant in QUICK.get(game, ()) else [pytest.mark.slow]
             yield pytest.param(game, variant, marks=marks)
 
 
@@ -401,7 +406,17 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
+# Learning with a critic is resumed in training/test_lm_run.py too.
+LIKE_OTHERS = "past selves alone", "a critic"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else [])
+        for name in ODD
+    ],
+)
 def test_odd_combinations(name, model, tmp_path, monkeypatch, capsys):
     arguments = shrunk("lm-ipd", model, **ODD[name])
     rows, _ = run("lm-ipd", tmp_path / "run", arguments, monkeypatch, capsys)
@@ -435,7 +450,7 @@ def test_an_interrupt_after_training(model, tmp_path, monkeypatch, capsys):
 def test_a_run_is_a_guest_and_a_player(model, tmp_path, monkeypatch, capsys):
     """Whatever it was compared with while it learned."""
     first, arguments = tmp_path / "first", shrunk("lm-ipd", model)
-    run("lm-ipd", first, arguments, monkeypatch, capsys)
+    assert cli.main(["train", "lm-ipd", *arguments, "--out", str(first)]) == 0
     arguments = shrunk("lm-ipd-vs-frozen", model, guest=first)
     run("lm-ipd-vs-frozen", tmp_path / "second", arguments, monkeypatch, capsys)
     players = [first, tmp_path / "second", "tit_for_tat"]

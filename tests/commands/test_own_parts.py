@@ -17,7 +17,7 @@ from aajax.training.config import RunConfig
 from aajax.training.lm_config import LmConfig
 
 FILE = Path(__file__).parent.parent / "data" / "own_parts.py"
-TINY = ("--num-updates", "20", "--num-games", "8", "--seeds", "1")
+TINY = ("--num-updates", "4", "--num-games", "8", "--seeds", "1")
 
 
 @pytest.fixture

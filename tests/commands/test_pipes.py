@@ -19,7 +19,10 @@ def started(*arguments, **options):
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["train", "ipd", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], pytest.param(["train", "ipd", "--help"], marks=pytest.mark.slow)],
+)
 def test_a_broken_pipe_ends_quietly(arguments):
     """What is written at exit, from buffers, meets it as well."""
     reading, writing = os.pipe()

@@ -59,7 +59,10 @@ def test_they_train_meet_and_are_played(capsys, tmp_path):
     "changes",
     [
         {"policy": "mlp", "learner": "ppo", "baseline": "critic"},
-        {"policy": "gru", "network": NetworkConfig(encoder_layers=0)},
+        pytest.param(
+            {"policy": "gru", "network": NetworkConfig(encoder_layers=0)},
+            marks=pytest.mark.slow,
+        ),
         {"algorithm": "lola", "num_games": 8},
     ],
     ids=lambda changes: changes.get("policy", "lola"),

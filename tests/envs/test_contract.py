@@ -190,10 +190,11 @@ def check_keys(games):
     again = play(env, ending)
     jax.tree.map(np.testing.assert_array_equal, again[-2:], (first, played))
     game = 3
-    state, timestep = env.reset(keys[game, 0])
+    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    state, timestep = reset(keys[game, 0])
     assert_close(timestep, first, game)
     for t in range(NUM_STEPS):
-        state, timestep = env.step(keys[game, t], state, action[game, t])
+        state, timestep = step(keys[game, t], state, action[game, t])
         assert_close(timestep, jax.tree.map(lambda x, t=t: x[:, t], played), game)
 
 

@@ -14,7 +14,8 @@ from aajax.envs import registry
 from aajax.envs.check_parts import check_parts
 
 FILE = Path(__file__).parent.parent / "data" / "own_game.py"
-TRAIN = ("train", "ipd", "--policy", "mlp", "--num-updates", "20", "--num-games", "8")
+TRAIN = ("train", "ipd", "--policy", "mlp", "--num-updates", "4", "--num-games", "8")
+ALIKE = (*TRAIN, "--seeds", "2", "--options", "highest=4")  # compiled once
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def run(capsys):
 
 def test_rules_alone_train_play_and_resume(run, tmp_path):
     out, game = tmp_path / "run", f"{FILE}:SPEC"
-    words = (*TRAIN, "--seeds", "2", "--game", game, "--out", out)
-    code, shown, said = run(*words, "--options", "highest=4")
+    words = (*ALIKE, "--game", game, "--out", out)
+    code, shown, said = run(*words)
     assert code == 0, said
     summary = json.loads((out / "summary.json").read_text())
     assert summary["game"] == game and summary["league"] == {}
     assert set(summary["measures"]) == set()
     assert json.loads((out / "config.json").read_text())["game"] == game
-    code, _, said = run(*words, "--options", "highest=4", "--resume")
+    code, _, said = run(*words, "--resume")
     assert code == 0, said
     code, shown, said = run("play", game, "--seat", out, f"{out}:1", "--pause", "0")
     assert code == 0, said
@@ -63,7 +64,7 @@ def test_a_person_plays_it(run, monkeypatch):
 def test_it_is_found_from_another_folder(run, tmp_path, monkeypatch):
     shutil.copy(FILE, tmp_path / "my_game.py")
     monkeypatch.chdir(tmp_path)
-    train = (*TRAIN, "--seeds", "1", "--out", tmp_path / "run")
+    train = (*ALIKE, "--out", tmp_path / "run")
     code, _, said = run(*train, "--game", "my_game.py:SPEC")
     assert code == 0, said
     record = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -112,7 +113,7 @@ def test_of_an_installed_distribution(run, installed, tmp_path):
     code, shown, _ = run("list")
     assert code == 0 and "lower_number" in shown
     out = tmp_path / "run"
-    train = (*TRAIN, "--seeds", "1", "--out", out, "--game", "lower_number")
+    train = (*ALIKE, "--out", out, "--game", "lower_number")
     code, _, said = run(*train)
     assert code == 0, said
     code, _, said = run("play", "lower_number", "--seat", out, out)

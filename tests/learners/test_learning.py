@@ -41,7 +41,10 @@ def test_naive_learners_defect():
     assert (cooperates < 0.2).all()
 
 
-@pytest.mark.parametrize("baseline", ["group", "critic"])
+# With the other baseline the example in the README does.
+@pytest.mark.parametrize(
+    "baseline", ["critic", pytest.param("group", marks=pytest.mark.slow)]
+)
 def test_advantage_alignment_reciprocates(baseline):
     _, cooperates = train(baseline=baseline)
     _, after_cc, after_cd, after_dc, _ = cooperates.T

@@ -46,7 +46,9 @@ def indifferent(payoff, num_games, num_steps=16):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("num_games", [2, 6, 64, 194])
+@pytest.mark.parametrize(
+    "num_games", [2, 194, *(pytest.param(n, marks=pytest.mark.slow) for n in (6, 64))]
+)
 def test_a_learner_in_a_game_where_nothing_matters(estimator, num_games):
     algorithms = {
         "pg": learners.policy_gradient,

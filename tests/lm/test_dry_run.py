@@ -230,9 +230,16 @@ ALLOTTED = {
     "h100x8, long": ((1, 8, 1), 64, 10_240, 8, 80, 8.31, None),
     "h100x8, played": ((1, 8, 1), 128, 10_240, 16, 80, 8.31, 33.12),
 }
+QUICK = "v5e-16, tensor", "h200", "h100x8, played"
 
 
-@pytest.mark.parametrize("case", ALLOTTED.values(), ids=ALLOTTED)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name, case in ALLOTTED.items()
+    ],
+)
 def test_estimates_are_close_to_what_compilers_allot(case):
     mesh, batch, length, parts, memory, learning, playing = case
     job = dry_run.Job(
@@ -246,8 +253,8 @@ def test_estimates_are_close_to_what_compilers_allot(case):
         assert 0.85 * playing < found.playing / 1e9 < 1.15 * playing
 
 
-def test_past_selves_are_not_trained():
-    alone = dry_run.estimate(SEVEN, JOB)
+def test_past_selves_are_not_trained(one):
+    alone = one
     many = dry_run.estimate(SEVEN, dataclasses.replace(JOB, num_adapters=29))
     assert alone.past == (0, 0)
     assert many.past.per_device == 29 * alone.adapters.per_device

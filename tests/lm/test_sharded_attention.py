@@ -64,7 +64,8 @@ print("equal")
 
 
 def test_a_kernel_on_eight_devices_is_the_kernel_on_one():
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -156,7 +156,8 @@ print("equal")
 
 
 def run(shapes, *what):
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(shapes), *what],

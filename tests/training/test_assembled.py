@@ -18,7 +18,7 @@ SMALL = NetworkConfig(encoder_layers=1, blocks=1, heads=2)
 
 def drawn(policy):
     """Parameters of a policy whose critic says something."""
-    leaves, structure = jax.tree.flatten(policy.init(jax.random.key(0)))
+    leaves, structure = jax.tree.flatten(jax.jit(policy.init)(jax.random.key(0)))
     keys = jax.random.split(jax.random.key(9), len(leaves))
     return jax.tree.unflatten(
         structure,
@@ -44,18 +44,23 @@ def test_a_transformer_values_the_final_observation_by_all_that_it_saw(memory):
     )  # fmt: skip
     env, policy = make_env(config), make_policy(config, make_env(config), 0.3)
     table = seated([policy], [[0, 1]])
-    params = drawn(policy)
-    tables = begin(jax.random.key(1), env, table, 3)
-    end, played = rollout(jax.random.key(2), env, table, (params,), tables, 4)
-    final = end.timestep.observation
-    observation = jnp.concatenate([played.observation, final[None]])
-    zeros = jnp.zeros(observation.shape[:-1], jnp.int32)
-    begun = policy.initial_memory((3, 2))
-    last = jnp.zeros((5, 3), bool)
-    values = policy.evaluate(params, observation, zeros, last, begun).value
-    np.testing.assert_allclose(played.next_value[-1], values[-1], rtol=1e-4, atol=1e-5)
-    empty = policy.value(params, final, begun)
-    assert np.abs(played.next_value[-1] - empty).max() > 1e-3
+
+    @jax.jit
+    def valued(params):
+        """The final observation: as played, by all before it, and by itself."""
+        tables = begin(jax.random.key(1), env, table, 3)
+        end, played = rollout(jax.random.key(2), env, table, (params,), tables, 4)
+        final = end.timestep.observation
+        observation = jnp.concatenate([played.observation, final[None]])
+        zeros = jnp.zeros(observation.shape[:-1], jnp.int32)
+        begun = policy.initial_memory((3, 2))
+        last = jnp.zeros((5, 3), bool)
+        values = policy.evaluate(params, observation, zeros, last, begun).value
+        return played.next_value[-1], values[-1], policy.value(params, final, begun)
+
+    found, expected, empty = valued(drawn(policy))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - empty).max() > 1e-3
 
 
 def test_after_training_a_memory_is_as_long_as_it_was_in_training():
@@ -71,19 +76,20 @@ def test_after_training_a_memory_is_as_long_as_it_was_in_training():
     action = jnp.zeros((6, 3, 2), jnp.int32)
     last = jnp.zeros((6, 3), bool).at[0, 0].set(True)  # one begins again on its own
     memory, begun = policy.initial_memory((3, 2)), plain.initial_memory((3, 2))
-    read = policy.evaluate(params, observation, action, last, memory)
+    act, value_of, plain_value = map(jax.jit, (policy.act, policy.value, plain.value))
+    read = jax.jit(policy.evaluate)(params, observation, action, last, memory)
     for t in range(6):
-        out = policy.act(params, jax.random.key(t), observation[t], memory)
-        value = policy.value(params, observation[t], memory)
+        out = act(params, jax.random.key(t), observation[t], memory)
+        value = value_of(params, observation[t], memory)
         np.testing.assert_allclose(value, out.value, rtol=1e-5)
         if t % 2 == 0:
-            fresh = plain.value(params, observation[t], begun)
+            fresh = plain_value(params, observation[t], begun)
             np.testing.assert_allclose(value, fresh, rtol=1e-5)
         memory = out.memory
         if t != 0:
             np.testing.assert_allclose(read.value[t, 1:], value[1:], rtol=1e-4)
     assert (
-        np.abs(read.value[1, 1] - plain.value(params, observation[1], begun)[1]).max()
+        np.abs(read.value[1, 1] - plain_value(params, observation[1], begun)[1]).max()
         > 1e-4
     )
 

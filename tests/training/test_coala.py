@@ -114,7 +114,14 @@ def test_advantages_are_of_each_meta_game_by_itself():
     np.testing.assert_allclose(target, to_go, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["coala", "mfos", "batch_unaware"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "coala",
+        pytest.param("mfos", marks=pytest.mark.slow),
+        pytest.param("batch_unaware", marks=pytest.mark.slow),
+    ],
+)
 def test_an_update_of_the_preset(rule):
     config = dataclasses.replace(
         PRESETS["ipd-coala"][1],

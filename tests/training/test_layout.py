@@ -86,7 +86,14 @@ def run(folder, *what):
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), *what],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "XLA_FLAGS": flags,
+            "JAX_PLATFORMS": "cpu",
+            # A run that is resumed has the programs that it had.
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
         capture_output=True,
         text=True,
     )

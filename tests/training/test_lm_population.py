@@ -90,7 +90,7 @@ def assert_same(left, right):
         assert matches_of(left, number) == matches_of(right, number)
 
 
-@pytest.mark.parametrize("member", [0, 3, 6])
+@pytest.mark.parametrize("member", [0, pytest.param(3, marks=pytest.mark.slow), 6])
 def test_a_member_is_as_it_would_be_alone(population, whole, tmp_path, member):
     """Its worlds, opponents and answers exactly, its numbers but for rounding."""
     own = population.configs[member]
@@ -195,7 +195,9 @@ def test_what_a_population_leaves(population, whole):
             assert name == "update" or np.shape(x) == (4, 2)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_uninterrupted(population, whole, tmp_path):
+    """So is the run that goes on without one of its members, further below."""
     folder = tmp_path / "parts"
 
     def stop(done, row):
@@ -232,7 +234,9 @@ def spoilt(lost, number):
     return iteration
 
 
-@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize(
+    "one_batch", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_a_member_that_diverges_stops_alone(
     population, whole, tmp_path, monkeypatch, caplog, one_batch
 ):

@@ -223,8 +223,15 @@ def test_two_learners_and_games_that_go_on_are_refused(num_learners, num_steps):
         )
 
 
-@pytest.mark.parametrize("num_groups", [1, 4])
-@pytest.mark.parametrize("num_seeds", [1, 2])
+@pytest.mark.parametrize(
+    ("num_seeds", "num_groups"),
+    [
+        (1, 1),
+        (2, 4),
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_rings_are_written_in_place(num_seeds, num_groups):
     """Updates need little memory beside rings of opponents and of earlier games."""
     config = RunConfig(

@@ -22,6 +22,7 @@ LIMITED = {
     "MPE_simple_spread_v3": ({"max_steps": 4}, 5),
     "MPE_simple_speaker_listener_v4": ({"max_steps": 4}, 5),
 }
+SLOW = "storm_2p", "MPE_simple_spread_v3"  # whose limits are told as others are
 NUM_STEPS = 12
 TELL = 2  # of the switch riddle, which ends it
 NOTHING = 0
@@ -94,7 +95,13 @@ def rows(env, observation):
     )
 
 
-@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in LIMITED
+    ],
+)
 def test_play_is_theirs_and_their_limit_is_a_cut(name):
     options, limit = LIMITED[name]
     env = envs.make(f"jaxmarl:{name}", **options)

@@ -5,6 +5,8 @@ All else is drawn as in `aajax.envs.harvest.layout`. An environment is compiled 
 all pictures of one map and number of agents.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,8 +48,8 @@ def drawn(picture, grows=NEVER):
     )
 
 
-@jax.jit
-def _play(env, state, action):
+@functools.partial(jax.jit, static_argnames="games")
+def _play(env, state, action, games):
     def play_one(key):
         def body(state, x):
             state, timestep = env.step(x[0], state, x[1])
@@ -56,19 +58,20 @@ def _play(env, state, action):
         keys = jax.random.split(key, STEPS)
         return jax.lax.scan(body, state, (keys, action))[1]
 
-    states, timesteps = jax.vmap(play_one)(jax.random.split(jax.random.key(0), GAMES))
+    states, timesteps = jax.vmap(play_one)(jax.random.split(jax.random.key(0), games))
     # Of what is seen, one game is enough to bring back.
     return states, timesteps._replace(observation=timesteps.observation[:1])
 
 
-def play(env, state, *moves):
-    """Plays one string of moves per agent; states and time steps, [GAMES, T, ...].
+def play(env, state, *moves, games=GAMES):
+    """Plays one string of moves per agent; states and time steps, [games, T, ...].
 
     Observations are those of the first game alone.
     """
     padded = [agent.ljust(STEPS, ".") for agent in moves]
     action = np.array([[MOVES.index(x) for x in agent] for agent in padded], np.int32)
-    played = jax.device_get(_play(env, jax.tree.map(jnp.asarray, state), action.T))
+    state = jax.tree.map(jnp.asarray, state)
+    played = jax.device_get(_play(env, state, action.T, games))
     return jax.tree.map(lambda x: x[:, : len(moves[0])], played)
 
 
