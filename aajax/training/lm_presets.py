@@ -180,7 +180,6 @@ POCKET: dict[str, LmConfig] = {
         reward_scale=100.0,
         beta=5.0,
         gamma=0.3,
-        past_gamma=0.5,  # with .9, both go on taking once both have taken
         kl=0.08,  # a bonus for entropy drives it to unusual spellings
         final_kl=0.02,
         learning_rate=4e-3,
@@ -194,7 +193,7 @@ POCKET: dict[str, LmConfig] = {
         pocket=_ruled("trust-and-split", honesty=0.9),
         reward_scale=40.0,
         beta=1.0,
-        past_gamma=0.5,  # as in Split
+        past="clipped",  # or both go on taking once both have taken
         kl=0.08,
         final_kl=0.005,
         learning_rate=4e-3,
