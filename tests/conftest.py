@@ -16,6 +16,8 @@ from pathlib import Path
 
 # Before JAX reads them, and for processes that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# A program is known by itself, and not by the folder in which it is kept.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 if version("jaxlib").startswith(("0.10.", "0.11.")):  # others may not know the flags
     os.environ.setdefault(
         "XLA_FLAGS",
