@@ -54,6 +54,9 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("ipd.py", "--presets", "idp"): "presets has 'idp': one of ipd, ipd-critic, ",
         ("coin.py", "--presets", "ipd"): "presets has 'ipd': one of coin, coin-loqa, ",
         ("public_goods.py", "--presets", "ipd"): "presets has 'ipd': one of public-g",
+        ("quarrels.py", "dove"): "run is 'dove': one of split or trust-and-split witho",
+        ("quarrels.py", "words"): "run is 'words': one of split or trust-and-split wit",
+        ("quarrels.py", "split"): "iterations is []: of those that split recorded (non",
         ("negotiation_changes.py", "--changes", "x"): "changes has 'x': one of none, ",
         ("coin.py", "--seeds", "x"): "seeds is 'x': a whole number is needed",
         ("harvest.py", "--preset", "ipd"): "preset is 'ipd': one of harvest-small, h",
@@ -95,6 +98,7 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("peers.py", "--pax", "."): "pax is '.': a checkout with pax/envs/",
     }
     open_folder(tmp_path / "words", "lm-ipd", LmConfig(), False)
+    open_folder(tmp_path / "split", "lm-split", LmConfig(game="split"), False)
     open_folder(tmp_path / "dove", "chicken", RunConfig(game="chicken"), False)
     words = [[str(ROOT / "experiments" / name), *rest] for name, *rest in calls]
     done = subprocess.run(
@@ -138,3 +142,28 @@ def test_what_the_leaderboard_says_of_numbers(monkeypatch):
     assert script["middle"](numbers, 1).startswith("−2.5 [")
     assert script["middle"]([-0.001] * 4, 2) == "0.00"
     assert script["mean"]([0.5], 3) == "0.500"
+
+
+def test_quarrels_by_hand(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    script = runpy.run_path(str(ROOT / "experiments" / "quarrels.py"))
+    # Two matches of four rounds, in which something is worth less to one at a time.
+    asked = np.full((2, 4, 2), np.nan)
+    asked[:, 0, 0] = 10
+    asked[:, 1, 1] = 10
+    asked[:, 2, 0] = 10, 0
+    asked[:, 3, 1] = 0, 10
+    before = script["_before"]
+    other, own = before(asked[..., ::-1]), before(asked)
+    assert np.array_equal(own[0, 3], [10, 10]) and np.array_equal(other[1, 3], [10, 0])
+    advantages = np.zeros((2, 4, 2))
+    advantages[:, 0] = -1
+    advantages[:, 2, 0] = -2, 0.5
+    advantages[:, 2, 1] = -2, 0.5
+    rounds = script["Rounds"](asked, other, own, advantages, 5.0)
+    # Of six of eight rounds five are followed by another, three of them by one like it.
+    assert script["quarrels"](rounds) == ["0.75", "0.60", "1.00"]
+    # Both took before round 2, where pasts are −.125: credits of −1.5 for 10 and .375 for
+    # 0; and before round 3 of the first match: 0 for 0. The mean for 0 is .1875.
+    left, took = script["slopes"](rounds, "discounted", 0.5, 2.0)
+    assert left == "" and took.startswith("−1.69 ± ")
