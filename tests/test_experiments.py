@@ -163,7 +163,7 @@ def test_quarrels_by_hand(monkeypatch):
     rounds = script["Rounds"](asked, other, own, advantages, 5.0)
     # Of six of eight rounds five are followed by another, three of them by one like it.
     assert script["quarrels"](rounds) == ["0.75", "0.60", "1.00"]
-    # Both took before round 2, where pasts are −.125: credits of −1.5 for 10 and .375 for
-    # 0; and before round 3 of the first match: 0 for 0. The mean for 0 is .1875.
+    # Both took before round 2, where pasts are −.125: credits of −1.5 for 10 and .375
+    # for 0; and before round 3 of the first match: 0 for 0. The mean for 0 is .1875.
     left, took = script["slopes"](rounds, "discounted", 0.5, 2.0)
     assert left == "" and took.startswith("−1.69 ± ")
