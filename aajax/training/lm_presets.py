@@ -193,7 +193,6 @@ POCKET: dict[str, LmConfig] = {
         pocket=_ruled("trust-and-split", honesty=0.9),
         reward_scale=40.0,
         beta=1.0,
-        past="clipped",  # or both go on taking once both have taken
         kl=0.08,
         final_kl=0.005,
         learning_rate=4e-3,
