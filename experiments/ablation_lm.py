@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cells import show
+
 import aajax
 from aajax import cli
 from aajax.report.statistics import interquartile_mean
@@ -60,14 +62,6 @@ def population(config: Config, game: Game) -> aajax.LmRun:
     )
     assert isinstance(run, aajax.LmRun)
     return run
-
-
-def show(heads: list[str], rows: list[list[str]]) -> None:
-    """Prints a table."""
-    print(f"\n| {' | '.join(heads)} |")
-    print("|---" * len(heads) + "|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
 
 
 def tables(game: Game, run: aajax.LmRun) -> None:

@@ -23,3 +23,10 @@ def mean(numbers: Sequence[float | None] | np.ndarray, digits: int = 2) -> str:
     if half is None:
         return text(value, digits)
     return f"{text(value, digits)} ± {text(half, digits)}"
+
+
+def show(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table, after an empty line."""
+    print(f"\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")

@@ -19,11 +19,11 @@ from typing import Annotated, NamedTuple
 import jax
 import numpy as np
 import tyro
-from cells import text
+from cells import show, text
 
 import aajax
 from aajax import cli
-from aajax.dialogue.play.matches import Match, load_matches
+from aajax.dialogue.play.matches import Match, load_matches, match_files
 from aajax.envs.tallies import actions_of, facts_of
 from aajax.errors import InputError
 from aajax.ops.alignment import alignment_credit
@@ -128,10 +128,7 @@ def _slope(asked: np.ndarray, credit: np.ndarray) -> str:
 
 def recorded(folder: Path, iterations: tuple[int, ...]) -> dict[int, list[Match]]:
     """Matches by iteration, those in which both players are trained."""
-    files = {
-        int(file.name.split(".")[0].split("_")[-1]): file
-        for file in sorted((folder / "matches").glob("iteration_*.jsonl.gz"))
-    }
+    files = match_files(folder)
     missing = set(iterations) - set(files)
     if missing or not files:
         raise InputError(
@@ -139,7 +136,12 @@ def recorded(folder: Path, iterations: tuple[int, ...]) -> dict[int, list[Match]
             f"({', '.join(map(str, files)) or 'none'}) are needed"
         )
     found = {
-        number: [match for match in load_matches(files[number]) if all(match.trained)]
+        number: [
+            match
+            for file in files[number]
+            for match in load_matches(file)
+            if all(match.trained)
+        ]
         for number in iterations or files
     }
     if not all(found.values()):
@@ -148,13 +150,6 @@ def recorded(folder: Path, iterations: tuple[int, ...]) -> dict[int, list[Match]
             "needed"
         )
     return found
-
-
-def show(heads: list[str], rows: list[list[str]]) -> None:
-    """Prints a table."""
-    print(f"\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
 
 
 def main(config: Config) -> None:

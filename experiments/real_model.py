@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from cells import Seeds
+from cells import Seeds, show
 
 import aajax
 from aajax import cli
@@ -140,14 +140,6 @@ def of_seeds(measures: list[dict[str, list]], name: str) -> str:
     if len(pairs) == 1:
         return number(pairs[0])
     return over_seeds([mean for mean, _ in pairs])
-
-
-def show(heads: list[str], rows: list[list[str]]) -> None:
-    """Prints a table."""
-    print(f"| {' | '.join(heads)} |")
-    print("|---" * len(heads) + "|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
 
 
 def base(config: Config) -> None:

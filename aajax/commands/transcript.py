@@ -17,6 +17,7 @@ import tyro
 from aajax.commands.arguments import check_file, parse
 from aajax.commands.progress import tell_path
 from aajax.commands.spelling import Console
+from aajax.dialogue.play.matches import match_files
 from aajax.errors import InputError
 from aajax.files import write_text
 from aajax.records import read_object
@@ -104,16 +105,9 @@ def _print(options: Options, saved: Mapping) -> None:
 
 def _saved(run: Path) -> dict[int | None, list[Path]]:
     """Files of matches by iteration, one of each process; a league's has none."""
-    found: dict[int, list[tuple[int, Path]]] = {}
-    for path in (run / "matches").glob("*"):
-        name = re.fullmatch(r"iteration_(\d+)(?:_(\d+))?\.jsonl\.gz", path.name)
-        if name:
-            found.setdefault(int(name[1]), []).append((int(name[2] or 0), path))
+    found = match_files(run)
     if found:
-        return {
-            number: [path for _, path in sorted(files)]
-            for number, files in sorted(found.items())
-        }
+        return {**found}
     if (run / "matches.jsonl.gz").is_file():
         return {None: [run / "matches.jsonl.gz"]}
     member = run.resolve()

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -95,6 +96,19 @@ def save_matches(file: Path, matches: Iterable[Match]) -> None:
     ):
         for match in matches:
             lines.write((to_json(dataclasses.asdict(match)) + "\n").encode())
+
+
+def match_files(run: Path) -> dict[int, list[Path]]:
+    """Files of the matches that a run recorded, by iteration, one of each process."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in (run / "matches").glob("*"):
+        name = re.fullmatch(r"iteration_(\d+)(?:_(\d+))?\.jsonl\.gz", path.name)
+        if name:
+            found.setdefault(int(name[1]), []).append((int(name[2] or 0), path))
+    return {
+        number: [path for _, path in sorted(files)]
+        for number, files in sorted(found.items())
+    }
 
 
 def load_matches(file: Path) -> Iterator[Match]:
