@@ -54,10 +54,15 @@ def main(argv: list[str] | None = None) -> int:
       training run that has diverged, 130 after an interrupt, or 141 where nobody reads
       the output any more, as behind `| head`.
     """
+    return _piped(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _piped(action: Callable[[], int]) -> int:
+    """The exit code of an action, or that of a pipe that nobody reads any more."""
     with spelled_out():
         try:
             try:
-                return _main(sys.argv[1:] if argv is None else argv)
+                return action()
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -125,11 +130,12 @@ def script(main: Callable[[T], object], options: type[T], about: str) -> NoRetur
     """
     errors = _errors()
     name = Path(sys.argv[0]).name
-    with spelled_out():
-        found = _code(
-            errors, name, lambda: main(parse(options, sys.argv[1:], name, about))
-        )
-    raise SystemExit(found)
+
+    def run() -> None:
+        """Reads the options and runs it."""
+        main(parse(options, sys.argv[1:], name, about))
+
+    raise SystemExit(_piped(lambda: _code(errors, name, run)))
 
 
 def _errors() -> Console:

@@ -33,6 +33,26 @@ def test_a_broken_pipe_ends_quietly(arguments):
     assert process.returncode == 141
 
 
+def test_so_does_it_under_a_program_of_ones_own():
+    program = (
+        "import dataclasses; from aajax import cli\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Config: pass\n"
+        "cli.script(lambda config: print('x' * 100_000), Config, 'Prints.')"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 141
+
+
 def test_an_interrupt_without_words_ends_in_no_space(monkeypatch, capsys):
     def pressed(name):
         raise KeyboardInterrupt
