@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from aajax import schema
 from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
 from aajax.training.lm_config import (
@@ -317,7 +318,9 @@ def _presets() -> dict[str, tuple[str, LmConfig]]:
     return presets
 
 
-LM_PRESETS = _presets()
+# Tests check them: it takes a good part of a second.
+with schema.deferred():
+    LM_PRESETS = _presets()
 # Name of a pocket model's preset, and size → name of the sized model's.
 SIZED = {
     (pocket_name(game, variant), size): f"lm-{game}-{variant}-{size}"

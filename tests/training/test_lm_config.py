@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from reference import alignment
 
+from aajax import schema
 from aajax.dialogue.endpoints.api_config import Endpoints
 from aajax.dialogue.play.seating import Seating
 from aajax.dialogue.pocket import PocketConfig
@@ -29,6 +30,7 @@ from aajax.training.lm_config import (
     member_names,
 )
 from aajax.training.lm_iteration import shares
+from aajax.training.lm_presets import LM_PRESETS
 
 OWN = Path(__file__).parents[1] / "data" / "own_parts.py"
 # Every field is something else than its default, in this or in OF_CRITIC.
@@ -113,6 +115,13 @@ def test_a_config_round_trips_through_json(config):
     assert again == config
     assert hash(again) == hash(config)
     assert [type(x) for _, x in leaves(again)] == [type(x) for _, x in leaves(config)]
+
+
+@pytest.mark.parametrize("preset", LM_PRESETS)
+def test_presets_are_valid(preset):
+    config = LM_PRESETS[preset][1]
+    schema.check_all(config)
+    assert LmConfig.from_json(config.to_json()) == config
 
 
 def test_no_field_is_forgotten_here():
