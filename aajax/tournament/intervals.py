@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 
 def mean_over_seeds(
@@ -55,7 +54,7 @@ def mean_over_seeds(
         return mean, None
     if variance == 0:
         return mean, 0.0
-    half = stdtrit(variance**2 / freedom, 0.975) * np.sqrt(variance)
+    half = student(variance**2 / freedom) * np.sqrt(variance)
     return mean, float(half)
 
 
@@ -85,4 +84,11 @@ def mean_over_games(
         return float(ratio), None
     rest = total[counts] - ratio * count[counts]
     error = np.sqrt(num / (num - 1) * (rest**2).sum()) / size
-    return float(ratio), float(stdtrit(num - 1, 0.975) * error)
+    return float(ratio), float(student(num - 1) * error)
+
+
+def student(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t distribution with degrees of freedom."""
+    from scipy.special import stdtrit  # which takes long to import
+
+    return float(stdtrit(freedom, 0.975))

@@ -16,15 +16,6 @@ from typing import Any, NamedTuple, Protocol, cast
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    BlockSizes,
-    CausalMask,
-    FullMask,
-    LocalMask,
-    MultiHeadMask,
-    SegmentIds,
-    make_splash_mqa_single_device,
-)
 from jax.sharding import PartitionSpec as P
 
 from aajax.lm.model.cache import Cache
@@ -410,6 +401,7 @@ def splash_piece(
       cap: of the logits; see `capped`.
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
+    tpu = _splash_attention()
     index, end = which
     batch, length, num_heads, size = query.shape
     num_kv_heads, num_slots = cache[0].shape[2:4]
@@ -424,16 +416,16 @@ def splash_piece(
 
     def kernel(mask):
         blocks = [math.gcd(BLOCK, number) for number in mask.shape]
-        return make_splash_mqa_single_device(
-            MultiHeadMask([mask] * group),
-            block_sizes=BlockSizes(blocks[0], blocks[1]),
+        return tpu.make_splash_mqa_single_device(
+            tpu.MultiHeadMask([mask] * group),
+            block_sizes=tpu.BlockSizes(blocks[0], blocks[1]),
             save_residuals=True,
             attn_logits_soft_cap=cap,
             interpret=interpret,
         )
 
-    causal = jax.vmap(jax.vmap(kernel(CausalMask((padded, padded)))))
-    whole = kernel(FullMask((padded, slots)))
+    causal = jax.vmap(jax.vmap(kernel(tpu.CausalMask((padded, padded)))))
+    whole = kernel(tpu.FullMask((padded, slots)))
     whole = jax.vmap(jax.vmap(whole, (0, 0, 0, None)), (0, 0, 0, 0))
     y, (log_sum,) = causal(rows, *own)
 
@@ -446,7 +438,7 @@ def splash_piece(
         )
         slot = number * slots + jnp.arange(slots, dtype=jnp.int32)
         is_old = (slot[None] < before[:, None]).astype(jnp.int32)
-        segments = SegmentIds(q=jnp.ones((batch, padded), jnp.int32), kv=is_old)
+        segments = tpu.SegmentIds(q=jnp.ones((batch, padded), jnp.int32), kv=is_old)
         more, (log_more,) = whole(rows, keys, values, segments)
         both = jnp.logaddexp(log_sum, log_more)
         share, other = (jnp.exp(x - both)[..., None] for x in (log_sum, log_more))
@@ -552,6 +544,7 @@ def splash(
       cap: of the logits; see `capped`.
       interpret: whether to emulate the kernel, for tests on CPUs.
     """
+    tpu = _splash_attention()
     batch, length, num_heads, size = query.shape
     num_kv_heads, padding = key.shape[1], -length % LANES
     # Keys after the last query are seen by none of those that are kept.
@@ -561,18 +554,18 @@ def splash(
     )
     padded = length + padding
     block = math.gcd(BLOCK, padded)
-    blocks = BlockSizes(
+    blocks = tpu.BlockSizes(
         block_q=block, block_kv=block, block_kv_compute=block,
         block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
         block_q_dq=block, block_kv_dq=block,
     )  # fmt: skip
     square, group = (padded, padded), num_heads // num_kv_heads
     if window is None:
-        mask = CausalMask(square)
+        mask = tpu.CausalMask(square)
     else:
-        mask = LocalMask(square, (window - 1, 0), 0)
-    attend_group = make_splash_mqa_single_device(
-        MultiHeadMask([mask] * group), block_sizes=blocks, attn_logits_soft_cap=cap,
+        mask = tpu.LocalMask(square, (window - 1, 0), 0)
+    attend_group = tpu.make_splash_mqa_single_device(
+        tpu.MultiHeadMask([mask] * group), block_sizes=blocks, attn_logits_soft_cap=cap,
         interpret=interpret,
     )  # fmt: skip
     query = query * jnp.asarray(scale, query.dtype)
@@ -581,6 +574,13 @@ def splash(
     y = cast(Array, jax.vmap(jax.vmap(attend_group))(groups, key, value))
     y = y.transpose(0, 3, 1, 2, 4).reshape(batch, padded, num_heads, size)
     return y[:, :length].astype(query.dtype)
+
+
+def _splash_attention() -> Any:
+    """JAX's package of it, which takes long to import and is for TPUs."""
+    from jax.experimental.pallas.ops.tpu import splash_attention
+
+    return splash_attention
 
 
 def cudnn(
