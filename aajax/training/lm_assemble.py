@@ -357,44 +357,33 @@ def _model(
     sizes: Sizes | None,
     num_members: int,
 ) -> LanguageModel:
-    names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(config.speaking)}
+    dtype, speaking = jnp.dtype(config.dtype), config.speaking
+    names = {f.name: f"speaking.{f.name}" for f in dataclasses.fields(speaking)}
     if config.model is not None:
         names["folder"] = "model"
+    params = plays_on = None
     with schema.called(names):
         folder = find_model(config)
-        return _read_model(folder, config, game, mesh, sizes, num_members)
-
-
-def _read_model(
-    folder: Path,
-    config: LmConfig,
-    game: TextGame,
-    mesh: Mesh | None,
-    sizes: Sizes | None,
-    num_members: int,
-) -> LanguageModel:
-    dtype, speaking = jnp.dtype(config.dtype), config.speaking
-    params = plays_on = None
-    if mesh is not None:
-        decoder = read_config(folder)
-        check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
-        like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
-        shardings = param_shardings(mesh, like)
-        if sizes is None:
-            memory = device_memory(mesh)
-            plays_on = find_playing_mesh(config, decoder, mesh, memory, num_members)
-        else:
-            plays_on = playing_mesh(mesh, sizes.play_tensor)
-        params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
-    return load_language_model(
-        folder, list(game.patterns.values()), dtype=dtype, params=params,
-        system=config.system, chat_template=config.chat_template,
-        max_cache=speaking.max_cache,
-        temperature=speaking.temperature, max_tokens=speaking.max_tokens,
-        free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
-        mesh=plays_on, matmul_precision=config.matmul_precision,
-        prefill_chunk=speaking.prefill_chunk, sizes=sizes,
-    )  # fmt: skip
+        if mesh is not None:
+            decoder = read_config(folder)
+            check_divides(decoder, mesh.shape["fsdp"], mesh.shape["tensor"])
+            like = jax.eval_shape(lambda: init_params(decoder, jax.random.key(0)))
+            shardings = param_shardings(mesh, like)
+            if sizes is None:
+                memory = device_memory(mesh)
+                plays_on = find_playing_mesh(config, decoder, mesh, memory, num_members)
+            else:
+                plays_on = playing_mesh(mesh, sizes.play_tensor)
+            params = load_params(folder, decoder, dtype=dtype, shardings=shardings)
+        return load_language_model(
+            folder, list(game.patterns.values()), dtype=dtype, params=params,
+            system=config.system, chat_template=config.chat_template,
+            max_cache=speaking.max_cache,
+            temperature=speaking.temperature, max_tokens=speaking.max_tokens,
+            free_tries=speaking.free_tries or 0, cache_size=speaking.cache_size,
+            mesh=plays_on, matmul_precision=config.matmul_precision,
+            prefill_chunk=speaking.prefill_chunk, sizes=sizes,
+        )  # fmt: skip
 
 
 def find_playing_mesh(
