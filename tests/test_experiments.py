@@ -57,6 +57,8 @@ def test_bad_input_is_told_in_one_line(tmp_path):
         ("quarrels.py", "dove"): "run is 'dove': one of split or trust-and-split witho",
         ("quarrels.py", "words"): "run is 'words': one of split or trust-and-split wit",
         ("quarrels.py", "split"): "iterations is []: of those that split recorded (non",
+        ("second_stage.py", "dove"): "run is 'dove': split or trust-and-split in words",
+        ("second_stage.py", "split"): "run is 'split': several seeds of one setting",
         ("negotiation_changes.py", "--changes", "x"): "changes has 'x': one of none, ",
         ("coin.py", "--seeds", "x"): "seeds is 'x': a whole number is needed",
         ("harvest.py", "--preset", "ipd"): "preset is 'ipd': one of harvest-small, h",

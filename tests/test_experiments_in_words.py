@@ -96,3 +96,13 @@ def test_games_with_a_pocket_model(experiment, rows, tmp_path):
     presets = "lm-ipd", "lm-ipd-naive"
     program.main(program.Config(presets, seeds=(100,), out=tmp_path))
     assert rows() == len(presets)
+
+
+def test_a_second_stage(experiment, rows, tmp_path):
+    program = experiment("second_stage")
+    first = aajax.train("lm-split-aa-no-buffer", out=tmp_path / "first", seeds=2)
+    config = program.Config(first.folder, out=tmp_path / "second")
+    program.main(config)
+    assert rows() == 3
+    program.main(config)  # of what is there
+    assert rows() == 3
