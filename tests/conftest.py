@@ -7,6 +7,7 @@ so with all.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -29,6 +30,9 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tracing makes many objects that last, which need not be gone through so often.
+gc.set_threshold(50_000, 20, 50)
 
 # Workers are told a width, which tables and help would obey.
 for name in ("COLUMNS", "LINES"):

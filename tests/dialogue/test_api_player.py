@@ -211,7 +211,7 @@ def test_time_runs_out_before_anything_is_sent():
 def test_an_error_whose_words_do_not_end_is_what_its_status_says(serve, code):
     begun = b"HTTP/1.1 %d Oh\r\n\r\n" % code
     endpoint, config = serve(
-        always(fake.drip(begun + b"no", b"n")), timeout=0.2, retries=1
+        always(fake.drip(begun + b"no", b"n")), timeout=1.0, retries=1
     )
     with pytest.raises(EndpointError, match=f"it answers {code}: n"):
         ask(config)
