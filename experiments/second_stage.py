@@ -2,16 +2,16 @@
 
 Each member of a finished population goes on from its adapter, with a new optimiser, a
 higher rate than the first stage ended with, and a past of the alignment term that is
-bounded; to compare with, also with one that is not (`clipped`, `discounted`). Prints
-what the members earn before and after. What was trained already is not trained again,
-and what was stopped goes on.
+bounded; to compare with, also with one that is not (`clipped`, `discounted`). All else
+is as in `lm-GAME-aa-no-buffer`, of which preset the population has to be. Prints what
+the members earn before and after. What was trained already is not trained again, and
+what was stopped goes on.
 
     aajax train lm-split-aa-no-buffer --seed 100 --seeds 5 --out runs/split
     python experiments/second_stage.py runs/split
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +33,7 @@ ASKED = "proposal_where_lower"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What goes on, and how."""
+    """Which population is trained further, and how."""
 
     run: tyro.conf.Positional[Path]  # folder of the population
     past: Annotated[tuple[LmPast, ...], Items(1, distinct=True)] = (
@@ -50,17 +50,16 @@ def first_stage(folder: Path) -> aajax.LmRun:
         raise InputError(
             f"run is {str(folder)!r}: {' or '.join(GAMES)} in words is needed"
         )
+    if run.config.algorithm != "advantage_alignment":
+        raise InputError(
+            f"run is {str(folder)!r}, of {run.config.algorithm}: one of Advantage "
+            "Alignment is needed"
+        )
     if not run.config.is_population or len(run.settings) > 1:
         raise InputError(
             f"run is {str(folder)!r}: several seeds of one setting are needed"
         )
     return run
-
-
-def members(run: aajax.LmRun) -> Iterator[aajax.LmRun]:
-    """Each seed's run."""
-    for number in range(len(run.seeds)):
-        yield run.member(seed=number)
 
 
 def trained_on(config: Config, member: aajax.LmRun, past: str) -> aajax.LmRun:
@@ -101,7 +100,8 @@ def row(name: str, runs: list[aajax.LmRun]) -> list[str]:
 
 def main(config: Config) -> None:
     """Trains, and prints the table."""
-    first = list(members(first_stage(config.run)))
+    run = first_stage(config.run)
+    first = [run.member(seed=number) for number in range(len(run.seeds))]
     rows = [row("the first stage", first)]
     for past in config.past:
         rows.append(row(past, [trained_on(config, member, past) for member in first]))
